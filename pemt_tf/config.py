@@ -1,0 +1,368 @@
+"""Configuration: frozen dataclasses, validated on construction; presets are YAML files beside this module.
+
+The resolved configuration is written beside every output (`config.json`) and inside every SavedModel, so that two
+artefacts can be compared field by field before they are used together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pemt_tf.errors import PemtError
+
+PRESET_DIRECTORY = Path(__file__).parent / "presets"
+MODALITIES = ("visual", "audio")
+
+# name: (across layers, across modalities, low rank). The paper's four rows first (PRETRAINING.md section 6).
+SHARING = {
+    "none": (False, False, False),
+    "layers": (True, False, False),
+    "layers_and_modalities": (True, True, False),
+    "low_rank": (True, True, True),
+    "modalities": (False, True, False),
+    "low_rank_unshared": (False, False, True),
+    "low_rank_layers": (True, False, True),
+    "low_rank_modalities": (False, True, True),
+}
+FUSION = ("early", "mid", "late")
+ROTATIONS = ("exponential", "cayley")
+ROTATION_STORAGE = ("square", "strict_triangle")
+SUMMARIES = ("token", "mean_pooled")
+NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
+SCHEDULES = ("cosine", "linear", "constant")
+RESNET_DEPTHS = (18, 34, 50)
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise PemtError(f"configuration field {name} is {value!r}; allowed: {allowed}")
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...] | dict[str, Any]) -> None:
+    _require(value in allowed, name, value, ", ".join(allowed))
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        _require(value > 0, f"{type(owner).__name__}.{name}", value, "a number above 0")
+
+
+@dataclass(frozen=True)
+class ClipGeometry:
+    """What one clip looks like on disk and to the model. Data sets and models with different geometry do not mix.
+
+    Attributes:
+        segments: segments per clip, each seen by one call of the CNNs.
+        frames_per_segment: frames of one segment.
+        frame_rate: frames per second within a segment.
+        stored_short_side: short side of the stored JPEGs, pixels.
+        train_crop: side of the random training crop, pixels.
+        train_scale: smallest and largest short side (pixels) that the random training scale imitates.
+        test_crop: side of the square test crop, pixels; the short side is scaled to it.
+        sample_rate: audio samples per second, mono.
+        samples_per_segment: waveform samples of one segment.
+        mel_bins: mel bands of a spectrogram.
+        mel_frames: time steps of a spectrogram.
+    """
+
+    segments: int = 10
+    frames_per_segment: int = 32
+    frame_rate: float = 15.0
+    stored_short_side: int = 160
+    train_crop: int = 112
+    train_scale: tuple[int, int] = (128, 160)
+    test_crop: int = 128
+    sample_rate: int = 44_100
+    samples_per_segment: int = 94_080
+    mel_bins: int = 80
+    mel_frames: int = 128
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train_scale", tuple(self.train_scale))
+        _positive(self, "segments", "frames_per_segment", "frame_rate", "stored_short_side", "train_crop", "test_crop")
+        _positive(self, "sample_rate", "samples_per_segment", "mel_bins", "mel_frames")
+        low, high = self.train_scale
+        _require(
+            self.train_crop <= low <= high,
+            "ClipGeometry.train_scale",
+            self.train_scale,
+            f"two sizes, smallest first, not below train_crop ({self.train_crop})",
+        )
+        sound = self.samples_per_segment / self.sample_rate
+        _require(
+            abs(sound - self.segment_seconds) < 1e-3,
+            "ClipGeometry.samples_per_segment",
+            self.samples_per_segment,
+            f"the samples of {self.segment_seconds:.4f} s (frames_per_segment / frame_rate) at {self.sample_rate} Hz: "
+            f"{round(self.segment_seconds * self.sample_rate)}",
+        )
+
+    @property
+    def segment_seconds(self) -> float:
+        """Length of one segment, seconds."""
+        return self.frames_per_segment / self.frame_rate
+
+    def differences(self, other: ClipGeometry) -> list[str]:
+        """Names the fields in which two geometries differ, as `field: ours, theirs`."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [f"{name}: {mine[name]} here, {theirs[name]} there" for name in mine if mine[name] != theirs[name]]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The audio-visual Transformer (REFERENCE.md sections 1 to 8).
+
+    Attributes:
+        modalities: which streams the model has; either may also be absent at run time.
+        sharing: which weights the three Transformers share; the keys of `SHARING`.
+        fusion: `early` (one joint Transformer), `mid` (one per modality, then a joint one) or `late` (no joint one).
+        hidden, heads, intermediate, layers: Transformer sizes; `rank` is the width of the low-rank factor.
+        rotation: how the orthogonal matrix is made from its parameter.
+        rotation_storage: `square` as the released model, or `strict_triangle`: only the degrees of freedom.
+        summary: `token`, a learned summary token; `mean_pooled`, that plus the mean of all tokens.
+        max_positions: rows of the position table; segments + 1 may not exceed it.
+        attention_dropout, hidden_dropout: probabilities.
+        visual_depth, visual_width: 3-D ResNet depth and stem channels; `audio_*` likewise.
+    """
+
+    modalities: tuple[str, ...] = MODALITIES
+    sharing: str = "low_rank"
+    fusion: str = "mid"
+    hidden: int = 768
+    heads: int = 12
+    intermediate: int = 3072
+    layers: int = 6
+    rank: int = 128
+    rotation: str = "exponential"
+    rotation_storage: str = "square"
+    summary: str = "token"
+    max_positions: int = 22
+    attention_dropout: float = 0.1
+    hidden_dropout: float = 0.1
+    visual_depth: int = 50
+    visual_width: int = 64
+    audio_depth: int = 50
+    audio_width: int = 32
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modalities", tuple(self.modalities))
+        _require(
+            bool(self.modalities) and set(self.modalities) <= set(MODALITIES),
+            "ModelConfig.modalities",
+            self.modalities,
+            "[visual], [audio] or [visual, audio]",
+        )
+        _one_of("ModelConfig.sharing", self.sharing, SHARING)
+        _one_of("ModelConfig.fusion", self.fusion, FUSION)
+        _one_of("ModelConfig.rotation", self.rotation, ROTATIONS)
+        _one_of("ModelConfig.rotation_storage", self.rotation_storage, ROTATION_STORAGE)
+        _one_of("ModelConfig.summary", self.summary, SUMMARIES)
+        _positive(self, "hidden", "heads", "intermediate", "layers", "rank", "max_positions")
+        _positive(self, "visual_width", "audio_width")
+        _require(self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})")
+        for name in ("visual_depth", "audio_depth"):
+            value = getattr(self, name)
+            _require(value in RESNET_DEPTHS, f"ModelConfig.{name}", value, ", ".join(map(str, RESNET_DEPTHS)))
+        for name in ("attention_dropout", "hidden_dropout"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"ModelConfig.{name}", value, "a probability from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Pretraining without labels (PRETRAINING.md). Fields marked ours are choices the paper does not state.
+
+    Attributes:
+        steps, batch_size: optimizer steps and global batch size (clips).
+        learning_rate: peak; linear warm-up over `warmup_fraction` of the steps, then half-period cosine (ours).
+        weight_decay, beta_1, beta_2, epsilon: AdamW with AMSGrad, as the paper.
+        mask_rate: share of tokens masked per stream, at least one (ours).
+        negatives: how negatives are drawn; `negative_count` of them or all that remain (count ours).
+        negative_band: central share of distances from which negatives come.
+        projection: output width of the compatibility network.
+        pair_weight: weight alpha of the correct-pair loss (ours: 1).
+        stop_target_gradient: keep gradients out of the MEP targets (ours; the paper's set-up is False).
+        seed: every random draw follows from it.
+        log_every, checkpoint_every, keep: steps between log lines and checkpoints; checkpoints kept.
+    """
+
+    steps: int = 220_000
+    batch_size: int = 256
+    learning_rate: float = 1e-4
+    warmup_fraction: float = 0.06
+    weight_decay: float = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.98
+    epsilon: float = 1e-6
+    mask_rate: float = 0.15
+    negatives: str = "cans_similar"
+    negative_count: int = 64
+    negative_band: float = 0.95
+    projection: int = 256
+    pair_weight: float = 1.0
+    stop_target_gradient: bool = False
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 1000
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch_size", "learning_rate", "negative_count", "projection")
+        _positive(self, "log_every", "checkpoint_every", "keep")
+        _one_of("PretrainConfig.negatives", self.negatives, NEGATIVES)
+        _require(self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)")
+        for name in ("mask_rate", "negative_band"):
+            value = getattr(self, name)
+            _require(0 < value <= 1, f"PretrainConfig.{name}", value, "a share above 0, at most 1")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Supervised fine-tuning (REFERENCE.md section 13, Kinetics-Sounds column by default).
+
+    Attributes:
+        steps, batch_size: optimizer steps and global batch size (clips).
+        base_learning_rate: for the heads; `finetune_learning_rate` for the pretrained backbone (0 freezes it).
+        weight_decay: L2 added to the gradient of everything but batch normalization.
+        schedule, warmup_fraction: learning-rate schedule.
+        head_dropout: dropout in the heads.
+        seed, log_every, checkpoint_every, keep: as in `PretrainConfig`.
+    """
+
+    steps: int = 4000
+    batch_size: int = 5
+    base_learning_rate: float = 1e-3
+    finetune_learning_rate: float = 1e-4
+    weight_decay: float = 5e-6
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+    schedule: str = "cosine"
+    warmup_fraction: float = 0.0
+    head_dropout: float = 0.5
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 500
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch_size", "base_learning_rate", "log_every", "checkpoint_every", "keep")
+        _one_of("FinetuneConfig.schedule", self.schedule, SCHEDULES)
+        _require(
+            self.finetune_learning_rate >= 0,
+            "FinetuneConfig.finetune_learning_rate",
+            self.finetune_learning_rate,
+            "0 (frozen backbone) or more",
+        )
+        _require(0 <= self.head_dropout < 1, "FinetuneConfig.head_dropout", self.head_dropout, "0 to below 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a run."""
+
+    name: str = "custom"
+    geometry: ClipGeometry = field(default_factory=ClipGeometry)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+    def __post_init__(self) -> None:
+        needed, rows = self.geometry.segments + 1, self.model.max_positions
+        _require(
+            needed <= rows,
+            "ModelConfig.max_positions",
+            rows,
+            f"at least segments + 1 = {needed} (ClipGeometry.segments is {self.geometry.segments})",
+        )
+
+    @classmethod
+    def from_preset(cls, name: str) -> Config:
+        """Reads a preset by name, or a YAML file by path.
+
+        Raises:
+            PemtError: unknown name, unreadable file, unknown field or value out of range.
+        """
+        path = Path(name) if name.endswith((".yaml", ".yml")) else PRESET_DIRECTORY / f"{name}.yaml"
+        if not path.is_file():
+            known = ", ".join(preset_names())
+            raise PemtError(f"no preset {name!r}; known presets: {known}, or the path of a .yaml file")
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise PemtError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
+        return cls.from_dict({"name": path.stem, **(values or {})})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """Builds a configuration from nested plain values, the inverse of `to_dict`."""
+        sections = {f.name: f.default_factory for f in dataclasses.fields(cls) if f.name != "name"}
+        _refuse_unknown("configuration", values, ["name", *sections])
+        built = {}
+        for section, kind in sections.items():
+            given = values.get(section) or {}
+            _refuse_unknown(f"configuration section {section}", given, [f.name for f in dataclasses.fields(kind)])
+            try:
+                built[section] = kind(**given)
+            except TypeError as error:
+                raise PemtError(f"configuration section {section} has a value of the wrong type: {error}") from None
+        return cls(name=values.get("name", "custom"), **built)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def with_overrides(self, assignments: list[str]) -> Config:
+        """Returns a copy with `section.field=value` assignments applied; values are YAML.
+
+        Raises:
+            PemtError: an assignment has another form, or names an unknown field.
+        """
+        values = self.to_dict()
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            section, dot, name = key.partition(".")
+            if not (equals and dot and isinstance(values.get(section), dict)):
+                raise PemtError(f"cannot read --set {assignment!r}; write section.field=value, as in model.rank=64")
+            value = yaml.safe_load(text)
+            if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+                try:
+                    value = float(value)
+                except ValueError:
+                    pass
+            values[section][name] = value
+        return Config.from_dict(values)
+
+
+def _refuse_unknown(where: str, given: dict[str, Any], known: list[str]) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise PemtError(f"{where} has no field {unknown[0]!r}; known: {', '.join(known)}")
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    return sorted(path.stem for path in PRESET_DIRECTORY.glob("*.yaml"))
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Writes the resolved configuration as JSON."""
+    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def load_config(path: Path) -> Config:
+    """Reads what `save_config` wrote."""
+    return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def warmup_steps(steps: int, fraction: float) -> int:
+    """Warm-up length in steps."""
+    return math.floor(steps * fraction)

@@ -1,0 +1,112 @@
+"""The data-set card: `dataset_card.json`, written last, beside the records.
+
+A folder without a card is not a data set: the job that was to write it did not finish. No TensorFlow is needed here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.errors import PemtError
+
+CARD_NAME = "dataset_card.json"
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitCard:
+    """Counts and files of one split.
+
+    Attributes:
+        files: record files, relative to the card.
+        clips: records in them.
+        labels: clips per label name; unlabelled clips are in none of them.
+        unlabelled: clips without a label.
+        with_video, with_audio: clips that have the stream.
+        seconds: total length of the clips.
+    """
+
+    files: list[str] = field(default_factory=list)
+    clips: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
+    with_video: int = 0
+    with_audio: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a data set holds and how it came about.
+
+    Attributes:
+        geometry: of every clip.
+        labels: the vocabulary; a record's label index is a row of it.
+        splits: by name; only splits that have clips.
+        inputs, written: conservation: inputs == written + sum(filtered) + sum(failed).
+        filtered: inputs left out on purpose, by rule.
+        failed: inputs that could not be turned into a clip, by cause.
+        preset, source, command: where the data came from.
+        content_hash: SHA-256 over the record files' bytes, in the order of `splits` and `files`.
+    """
+
+    geometry: ClipGeometry
+    labels: list[str]
+    splits: dict[str, SplitCard]
+    inputs: int
+    written: int
+    filtered: dict[str, int]
+    failed: dict[str, int]
+    preset: str = ""
+    source: str = ""
+    command: str = ""
+    content_hash: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        accounted = self.written + sum(self.filtered.values()) + sum(self.failed.values())
+        if accounted != self.inputs:
+            raise PemtError(
+                f"{self.inputs} inputs but {accounted} accounted for ({self.written} written, "
+                f"{sum(self.filtered.values())} filtered, {sum(self.failed.values())} failed); "
+                "clips were lost or duplicated, so the data set must not be used: run the job again"
+            )
+
+    def write(self, directory: Path) -> Path:
+        """Writes the card, atomically, as the last act of a job."""
+        path = directory / CARD_NAME
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+        return path
+
+    @classmethod
+    def read(cls, directory: Path) -> DatasetCard:
+        """Reads the card of a data set.
+
+        Raises:
+            PemtError: there is none, or it cannot be read.
+        """
+        path = directory / CARD_NAME
+        if not path.is_file():
+            raise PemtError(
+                f"{directory} is not a finished data set: it has no {CARD_NAME}; "
+                "make one with `python -m beam_jobs.preprocess --input VIDEOS --output DIR`"
+            )
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if values.get("format_version") != FORMAT_VERSION:
+                raise PemtError(
+                    f"{path} has format version {values.get('format_version')}; this release reads {FORMAT_VERSION}"
+                )
+            values["geometry"] = ClipGeometry(**values["geometry"])
+            values["splits"] = {name: SplitCard(**split) for name, split in values["splits"].items()}
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PemtError(f"{path} is damaged ({error}); run the preprocessing job again") from None

@@ -1,0 +1,8 @@
+"""The one exception that reaches users as a single line."""
+
+
+class PemtError(Exception):
+    """Bad input or bad surroundings, told in one sentence: what, where, and how to fix it.
+
+    Every command line catches it, prints `error: <message>` and exits with code 2.
+    """

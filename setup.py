@@ -1,0 +1,56 @@
+"""Packaging of pemt-tf. Ranges here say what can work; requirements/*.lock say what was tested."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+VERSION = "0.1.0"
+
+CORE = [
+    "apache-beam>=2.65",
+    "av>=17.1",  # earlier releases leak in the audio resampler
+    "keras>=3.10",
+    "matplotlib>=3.8",
+    "numpy>=1.26",
+    "PyYAML>=6",
+    "scikit-learn>=1.4",
+    "simplejpeg>=1.8",
+    "tensorboard>=2.16",
+    "tensorflow>=2.16,<3",
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    # Stack A is Python 3.10 with TFX 1.16, stack B is Python 3.11 and later with TFX 1.21 (glibc 2.39 or later).
+    "tfx": [
+        "tfx>=1.16,<1.17; python_version < '3.11'",
+        "tfx>=1.21,<2; python_version >= '3.11'",
+        "dill",  # TFX 1.16 pickles Beam's main session with it
+        "setuptools<81",  # TFX and TFDV still import pkg_resources
+        "pip",  # the TFX Trainer installs its module file with pip
+    ],
+    "dataflow": ["apache-beam[gcp]>=2.65"],
+    # tensorflow-io 0.37.1 is its last release; its library loads with TensorFlow 2.16 only.
+    "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
+    "dev": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.8"],
+}
+
+setup(
+    name="pemt-tf",
+    version=VERSION,
+    description="Parameter-efficient multimodal Transformers for video, in TensorFlow/Keras, from raw videos to TF Serving",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["pemt_tf*", "beam_jobs*", "pipeline*"]),
+    package_data={"pemt_tf": ["presets/*.yaml", "report/*.css"], "pipeline": ["schema/*.pbtxt", "*.yaml"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "pemt = pemt_tf.cli:main",
+            "tfx = pipeline.tfx_command:main",
+        ]
+    },
+)
