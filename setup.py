@@ -38,7 +38,7 @@ EXTRAS = {
 setup(
     name="pemt-tf",
     version=VERSION,
-    description="Parameter-efficient multimodal Transformers for video, in TensorFlow/Keras, from raw videos to TF Serving",
+    description="Parameter-efficient multimodal Transformers for video in TensorFlow and Keras",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -6,6 +6,7 @@ artefacts can be compared field by field before they are used together.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -167,7 +168,9 @@ class ModelConfig:
         _one_of("ModelConfig.summary", self.summary, SUMMARIES)
         _positive(self, "hidden", "heads", "intermediate", "layers", "rank", "max_positions")
         _positive(self, "visual_width", "audio_width")
-        _require(self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})")
+        _require(
+            self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})"
+        )
         for name in ("visual_depth", "audio_depth"):
             value = getattr(self, name)
             _require(value in RESNET_DEPTHS, f"ModelConfig.{name}", value, ", ".join(map(str, RESNET_DEPTHS)))
@@ -218,7 +221,9 @@ class PretrainConfig:
         _positive(self, "steps", "batch_size", "learning_rate", "negative_count", "projection")
         _positive(self, "log_every", "checkpoint_every", "keep")
         _one_of("PretrainConfig.negatives", self.negatives, NEGATIVES)
-        _require(self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)")
+        _require(
+            self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)"
+        )
         for name in ("mask_rate", "negative_band"):
             value = getattr(self, name)
             _require(0 < value <= 1, f"PretrainConfig.{name}", value, "a share above 0, at most 1")
@@ -334,10 +339,8 @@ class Config:
                 raise PemtError(f"cannot read --set {assignment!r}; write section.field=value, as in model.rank=64")
             value = yaml.safe_load(text)
             if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-                try:
+                with contextlib.suppress(ValueError):
                     value = float(value)
-                except ValueError:
-                    pass
             values[section][name] = value
         return Config.from_dict(values)
 

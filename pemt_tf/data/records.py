@@ -1,6 +1,6 @@
 """The record: one clip as a `tf.train.Example`, with MediaSequence names. Its writer, parser and fake data.
 
-A missing stream is a flag (`has_video`, `has_audio`) and empty lists, never zeros that look like data.
+A missing stream is a flag (`has_video`, `has_audio`) and an absent feature, never zeros that look like data.
 The parser gives zeros for a missing stream only to keep shapes static, together with its flag.
 """
 
@@ -87,11 +87,13 @@ def serialize(clip: ClipRecord, geometry: ClipGeometry) -> bytes:
     feature[END].int64_list.value.append(microseconds(clip.end))
     feature[LABEL_INDEX].int64_list.value.extend(clip.label_indices)
     feature[LABEL_STRING].bytes_list.value.extend(label.encode() for label in clip.labels)
-    feature[IMAGE].bytes_list.value.extend(clip.jpegs or [])
-    feature[IMAGE_TIMESTAMP].int64_list.value.extend(microseconds(t) for t in clip.image_times)
+    if clip.jpegs is not None:
+        feature[IMAGE].bytes_list.value.extend(clip.jpegs)
+        feature[IMAGE_TIMESTAMP].int64_list.value.extend(microseconds(t) for t in clip.image_times)
     feature[IMAGE_HEIGHT].int64_list.value.append(clip.height)
     feature[IMAGE_WIDTH].int64_list.value.append(clip.width)
-    feature[LOG_MEL].float_list.value.extend([] if clip.log_mel is None else clip.log_mel.ravel().tolist())
+    if clip.log_mel is not None:
+        feature[LOG_MEL].float_list.value.extend(clip.log_mel.ravel().tolist())
     feature[HAS_VIDEO].int64_list.value.append(int(clip.jpegs is not None))
     feature[HAS_AUDIO].int64_list.value.append(int(clip.log_mel is not None))
     # Map fields have no fixed order on the wire; equal clips must give equal bytes.

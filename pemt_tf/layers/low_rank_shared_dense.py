@@ -1,0 +1,123 @@
+"""The paper's idea: one dense layer for several modalities, sharing what is large and keeping apart what is small.
+
+A weight matrix W_m of modality m is written as U Q_m V_m (paper section 3.2; REFERENCE.md section 1):
+
+    y = U Q_m (V_m x / ||V_m x||) + b
+
+V_m projects the input to `rank` numbers, Q_m rotates them, U expands them to the output. U and b, the bulk, are shared
+by all modalities (and, when the layer itself is reused, by all layers); V_m and the rotation Q_m belong to a modality.
+The low-rank code is normalized to length 1, so modalities of different scale meet U on equal terms.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from pemt_tf.layers import orthogonal
+
+_SMALLEST_NORM = 1e-12
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class LowRankSharedDense(keras.layers.Layer):
+    """Dense layer whose kernel is shared by modalities up to a low-rank factor and a rotation.
+
+    Args:
+        units: output width.
+        rank: width of the low-rank code.
+        modalities: names of the modalities that have a V and a Q of their own.
+        rotation: `exponential` or `cayley`.
+        rotation_storage: `strict_triangle`, only the rank (rank - 1) / 2 degrees of freedom; or `square`, all rank^2
+            entries as in the released checkpoint. The function is the same.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        rank: int,
+        modalities: tuple[str, ...] = ("visual", "audio", "joint"),
+        rotation: str = "exponential",
+        rotation_storage: str = "strict_triangle",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.units = units
+        self.rank = rank
+        self.modalities = tuple(modalities)
+        self.rotation = rotation
+        self.rotation_storage = rotation_storage
+
+    def build(self, input_shape):
+        square = self.rotation_storage == "square"
+        raw_shape = (self.rank, self.rank) if square else (self.rank * (self.rank - 1) // 2,)
+        self.projections = {}
+        self.raw_rotations = {}
+        for modality in self.modalities:
+            self.projections[modality] = self.add_weight(
+                name=f"{modality}_projection",
+                shape=(input_shape[-1], self.rank),
+                initializer=keras.initializers.RandomNormal(stddev=0.01),
+            )
+            self.raw_rotations[modality] = self.add_weight(
+                name=f"{modality}_rotation",
+                shape=raw_shape,
+                initializer=orthogonal.RotationInitializer(self.rank),
+                autocast=False,  # the exponential is computed in float32 under every dtype policy
+            )
+        self.kernel = self.add_weight(
+            name="shared_kernel",
+            shape=(self.rank, self.units),
+            initializer=keras.initializers.RandomNormal(stddev=0.01),
+        )
+        self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros")
+        self.built = True
+
+    def skew(self, modality: str):
+        """The skew-symmetric parameter of a modality, [rank, rank] float32."""
+        raw = ops.convert_to_tensor(self.raw_rotations[modality])
+        if self.rotation_storage == "square":
+            return orthogonal.skew_from_square(raw)
+        return orthogonal.skew_from_strict_triangle(raw, self.rank)
+
+    def rotation_matrix(self, modality: str):
+        """Q_m, [rank, rank] float32, orthogonal."""
+        return orthogonal.rotation_from_skew(self.skew(modality), self.rotation)
+
+    def call(self, x, modality: str, rotation=None):
+        """Applies the map of one modality.
+
+        Args:
+            x: [..., input width].
+            modality: one of `modalities`.
+            rotation: Q_m if already computed ([rank, rank]); else it is computed here.
+
+        Returns:
+            [..., units] in the compute dtype.
+        """
+        return self.expand(self.normalize(ops.matmul(x, self.projections[modality])), modality, rotation)
+
+    def normalize(self, code):
+        """code / max(||code||, 1e-12) over the last axis, computed in float32; the gradient is finite at 0."""
+        code = ops.cast(code, "float32")
+        squared = ops.sum(ops.square(code), axis=-1, keepdims=True)
+        return ops.cast(code * ops.rsqrt(ops.maximum(squared, _SMALLEST_NORM**2)), self.compute_dtype)
+
+    def expand(self, code, modality: str, rotation=None):
+        """U Q_m code + b for a normalized code [..., rank]."""
+        rotation = self.rotation_matrix(modality) if rotation is None else rotation
+        rotated = ops.matmul(code, ops.cast(rotation, self.compute_dtype))
+        return ops.matmul(rotated, self.kernel) + self.bias
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "rank": self.rank,
+            "modalities": self.modalities,
+            "rotation": self.rotation,
+            "rotation_storage": self.rotation_storage,
+        }

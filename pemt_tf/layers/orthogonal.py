@@ -1,0 +1,133 @@
+"""Orthogonal matrices from unconstrained parameters (REFERENCE.md section 2), batched, in float32, in keras.ops."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+# Scaling and squaring: the Taylor polynomial below is accurate to float32 rounding for norms up to _TAYLOR_RADIUS;
+# larger matrices are halved up to _MAX_SQUARINGS times first (norms up to 2**8: trained rotations stay below 20).
+_TAYLOR_RADIUS = 1.0
+_MAX_SQUARINGS = 8
+_TAYLOR = [1.0 / math.factorial(k) for k in range(13)]
+
+
+def skew_from_square(raw):
+    """Skew-symmetric matrix from the strict upper triangle of a square one, as the released model stores it.
+
+    Args:
+        raw: [..., rank, rank] float32; the diagonal and the lower triangle are never read.
+
+    Returns:
+        [..., rank, rank] float32, K = triu(raw, 1) - triu(raw, 1) transposed.
+    """
+    rank = raw.shape[-1]
+    upper = raw * np.triu(np.ones((rank, rank), np.float32), 1)
+    return upper - ops.swapaxes(upper, -1, -2)
+
+
+def skew_from_strict_triangle(values, rank: int):
+    """Skew-symmetric matrix from its degrees of freedom only.
+
+    Args:
+        values: [..., rank * (rank - 1) / 2] float32, the strict upper triangle, row by row.
+        rank: rows of the matrix.
+
+    Returns:
+        [..., rank, rank] float32.
+    """
+    rows, columns = np.triu_indices(rank, 1)
+    source = np.full((rank, rank), 2 * len(rows))
+    source[rows, columns] = np.arange(len(rows))
+    source[columns, rows] = np.arange(len(rows)) + len(rows)
+    signed = ops.concatenate([values, -values, ops.zeros_like(values[..., :1])], axis=-1)
+    flat = ops.take(signed, source.ravel(), axis=-1)
+    return ops.reshape(flat, (*values.shape[:-1], rank, rank))
+
+
+def matrix_exponential(matrix):
+    """Exponential of skew-symmetric matrices by scaling and squaring.
+
+    What is squared is E = exp(K) - I, by E <- 2 E + E E: near the identity this keeps the digits that
+    exp(K) itself would round away. The number of squarings is fixed and the unneeded ones are masked, so the
+    function is differentiable and compiles on every backend.
+
+    Args:
+        matrix: [..., rank, rank] float32, skew-symmetric.
+
+    Returns:
+        [..., rank, rank] float32, orthogonal.
+    """
+    matrix = ops.cast(matrix, "float32")
+    identity = ops.eye(matrix.shape[-1], dtype="float32")
+    norm = ops.stop_gradient(ops.max(ops.sum(ops.abs(matrix), axis=-1, keepdims=True), axis=-2, keepdims=True))
+    squarings = ops.ceil(ops.log2(ops.maximum(norm, 1e-30) / _TAYLOR_RADIUS))
+    squarings = ops.clip(squarings, 0.0, float(_MAX_SQUARINGS))
+    x = matrix * ops.power(2.0, -squarings)
+    result = _taylor_minus_identity(x, identity)
+    for step in range(_MAX_SQUARINGS):
+        squared = 2.0 * result + ops.matmul(result, result)
+        result = ops.where(squarings > step, squared, result)
+    return identity + result
+
+
+def _taylor_minus_identity(x, identity):
+    """exp(x) - I by its Taylor polynomial of degree 12, in five products (Paterson and Stockmeyer)."""
+    x2 = ops.matmul(x, x)
+    x3 = ops.matmul(x2, x)
+    x4 = ops.matmul(x2, x2)
+
+    def block(start):
+        return _TAYLOR[start] * identity + _TAYLOR[start + 1] * x + _TAYLOR[start + 2] * x2 + _TAYLOR[start + 3] * x3
+
+    high = block(8) + _TAYLOR[12] * x4
+    high = block(4) + ops.matmul(x4, high)
+    return _TAYLOR[1] * x + _TAYLOR[2] * x2 + _TAYLOR[3] * x3 + ops.matmul(x4, high)
+
+
+def cayley_transform(matrix):
+    """(I + K)^-1 (I - K) of a skew-symmetric K; [..., rank, rank] float32."""
+    matrix = ops.cast(matrix, "float32")
+    identity = ops.broadcast_to(ops.eye(matrix.shape[-1], dtype="float32"), ops.shape(matrix))
+    return ops.solve(identity + matrix, identity - matrix)
+
+
+def rotation_from_skew(matrix, rotation: str):
+    """The orthogonal matrix Q of a skew-symmetric one.
+
+    Args:
+        matrix: [..., rank, rank] float32, skew-symmetric.
+        rotation: `exponential` (the released model) or `cayley`.
+    """
+    return matrix_exponential(matrix) if rotation == "exponential" else cayley_transform(matrix)
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class RotationInitializer(keras.initializers.Initializer):
+    """Independent plane rotations by s = -tan(angle / 2), angle uniform in 0 to pi / 2 (REFERENCE.md section 2).
+
+    Gives the full square parameter, or its strict upper triangle when the weight is a vector.
+    """
+
+    def __init__(self, rank: int, seed: int | None = None):
+        self.rank = rank
+        self.seed = seed
+
+    def __call__(self, shape, dtype=None):
+        angles = keras.random.uniform((self.rank // 2,), 0.0, math.pi / 2, dtype="float32", seed=self.seed)
+        values = -ops.tan(angles / 2.0)
+        first = np.arange(self.rank // 2) * 2
+        if len(shape) == 2:
+            positions = np.concatenate([first * self.rank + first + 1, (first + 1) * self.rank + first])
+            updates = ops.concatenate([values, -values])
+        else:
+            row_start = first * (self.rank - 1) - first * (first - 1) // 2
+            positions, updates = row_start, values
+        flat = ops.scatter(positions[:, None], updates, (math.prod(shape),))
+        return ops.cast(ops.reshape(flat, shape), dtype or "float32")
+
+    def get_config(self):
+        return {"rank": self.rank, "seed": self.seed}

@@ -1,0 +1,122 @@
+"""A Transformer that several modalities, and all of its layers, may share (paper section 3.2)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from pemt_tf.layers import orthogonal
+from pemt_tf.layers.transformer_layer import MAPS, TransformerLayer
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class SharedTransformer(keras.layers.Layer):
+    """Applies `layers` Transformer layers; with `share_layers` they are one layer applied again and again.
+
+    Args:
+        layers: number of applications.
+        hidden, heads, intermediate, rank, modalities, rotation, rotation_storage: see `TransformerLayer`.
+        share_layers: one physical layer for all applications.
+        attention_dropout, hidden_dropout: probabilities. As in the reference, shared layers use the attention
+            probability after the attention too and none after the feed-forward network.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        hidden: int,
+        heads: int,
+        intermediate: int,
+        rank: int | None = None,
+        modalities: tuple[str, ...] = (),
+        share_layers: bool = True,
+        rotation: str = "exponential",
+        rotation_storage: str = "strict_triangle",
+        attention_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.layers, self.hidden, self.heads, self.intermediate = layers, hidden, heads, intermediate
+        self.rank, self.modalities, self.share_layers = rank, tuple(modalities), share_layers
+        self.rotation, self.rotation_storage = rotation, rotation_storage
+        self.attention_dropout, self.hidden_dropout = attention_dropout, hidden_dropout
+        self.blocks = [
+            TransformerLayer(
+                hidden,
+                heads,
+                intermediate,
+                rank,
+                self.modalities,
+                rotation=rotation,
+                rotation_storage=rotation_storage,
+                attention_dropout=attention_dropout,
+                output_dropout=attention_dropout if share_layers else hidden_dropout,
+                feed_forward_dropout=0.0 if share_layers else hidden_dropout,
+                dtype=self.dtype_policy,
+                name=f"layer_{index}",
+            )
+            for index in range(1 if share_layers else layers)
+        ]
+
+    def build(self, input_shape=None):
+        for block in self.blocks:
+            block.build()
+        self.built = True
+
+    def rotations(self) -> dict[str, list[dict]]:
+        """Every rotation of every layer, in one batched computation.
+
+        Called once per step and handed to each `call`: computing them there would repeat the work per layer.
+
+        Returns:
+            By modality, one dict per physical layer from map name to Q [rank, rank] float32; empty for dense maps.
+        """
+        if self.rank is None:
+            return {}
+        places = [(m, b, name) for m in self.modalities for b in range(len(self.blocks)) for name in MAPS]
+        skews = ops.stack([self.blocks[block].maps[name].skew(modality) for modality, block, name in places])
+        matrices = ops.unstack(orthogonal.rotation_from_skew(skews, self.rotation), len(places))
+        result = {modality: [{} for _ in self.blocks] for modality in self.modalities}
+        for (modality, block, name), matrix in zip(places, matrices, strict=True):
+            result[modality][block][name] = matrix
+        return result
+
+    def call(self, x, modality=None, mask=None, rotations=None, training=False):
+        """Contextualizes tokens.
+
+        Args:
+            x: [batch, length, hidden].
+            modality: whose factors to use.
+            mask: [batch, length], 1 keeps a token, 0 hides it from all others; None keeps all.
+            rotations: what `rotations()` returned in this step; computed here if not given.
+            training: whether dropout is active.
+
+        Returns:
+            [batch, length, hidden].
+        """
+        rotations = self.rotations() if rotations is None else rotations
+        per_block = rotations.get(modality) or [None] * len(self.blocks)
+        for index in range(self.layers):
+            physical = index % len(self.blocks)
+            x = self.blocks[physical](x, modality=modality, mask=mask, rotations=per_block[physical], training=training)
+        return x
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "layers": self.layers,
+            "hidden": self.hidden,
+            "heads": self.heads,
+            "intermediate": self.intermediate,
+            "rank": self.rank,
+            "modalities": self.modalities,
+            "share_layers": self.share_layers,
+            "rotation": self.rotation,
+            "rotation_storage": self.rotation_storage,
+            "attention_dropout": self.attention_dropout,
+            "hidden_dropout": self.hidden_dropout,
+        }

@@ -1,0 +1,161 @@
+"""One Transformer layer, post-norm, with dense or low-rank shared maps (REFERENCE.md section 3)."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense
+
+MAPS = ("query", "key", "value", "attention_output", "intermediate", "output")
+_MASKED_SCORE = -10_000.0  # finite: a row whose keys are all masked stays a number
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class TransformerLayer(keras.layers.Layer):
+    """Self-attention and feed-forward network with residual connections and layer normalization after each.
+
+    Args:
+        hidden: width of the tokens.
+        heads: attention heads.
+        intermediate: width of the feed-forward network.
+        rank: width of the low-rank code, or None for ordinary dense maps.
+        modalities: modalities with own factors; used with `rank`.
+        rotation, rotation_storage: see `LowRankSharedDense`.
+        attention_dropout: on the attention probabilities.
+        output_dropout: after the attention's output map.
+        feed_forward_dropout: after the feed-forward network. The reference has 0 here when layers are shared.
+    """
+
+    def __init__(
+        self,
+        hidden: int,
+        heads: int,
+        intermediate: int,
+        rank: int | None = None,
+        modalities: tuple[str, ...] = (),
+        rotation: str = "exponential",
+        rotation_storage: str = "strict_triangle",
+        attention_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        feed_forward_dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden, self.heads, self.intermediate, self.rank = hidden, heads, intermediate, rank
+        self.modalities, self.rotation, self.rotation_storage = tuple(modalities), rotation, rotation_storage
+        self.attention_dropout, self.output_dropout = attention_dropout, output_dropout
+        self.feed_forward_dropout = feed_forward_dropout
+        self.maps = {name: self._make_map(name) for name in MAPS}
+        self.attention_norm = keras.layers.LayerNormalization(
+            epsilon=1e-12, dtype=self.dtype_policy, name="attention_norm"
+        )
+        self.output_norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="output_norm")
+        self.drop_attention = keras.layers.Dropout(attention_dropout, dtype=self.dtype_policy, name="drop_attention")
+        self.drop_output = keras.layers.Dropout(output_dropout, dtype=self.dtype_policy, name="drop_output")
+        self.drop_feed_forward = keras.layers.Dropout(
+            feed_forward_dropout, dtype=self.dtype_policy, name="drop_feed_forward"
+        )
+
+    def _make_map(self, name: str):
+        units = self.intermediate if name == "intermediate" else self.hidden
+        if self.rank is None:
+            return keras.layers.Dense(
+                units,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+        return LowRankSharedDense(
+            units,
+            self.rank,
+            self.modalities,
+            rotation=self.rotation,
+            rotation_storage=self.rotation_storage,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape=None):
+        for name, layer in self.maps.items():
+            layer.build((None, None, self.intermediate if name == "output" else self.hidden))
+        for norm in (self.attention_norm, self.output_norm):
+            norm.build((None, None, self.hidden))
+        self.built = True
+
+    def call(self, x, modality=None, mask=None, rotations=None, training=False, return_attention=False):
+        """Runs the layer.
+
+        Args:
+            x: [batch, length, hidden].
+            modality: whose factors to use; ignored by dense maps.
+            mask: [batch, length], 1 for tokens to attend to, 0 for the others; None attends to all.
+            rotations: map name to Q [rank, rank], if already computed.
+            training: whether dropout is active.
+            return_attention: also return the probabilities [batch, heads, length, length] float32.
+
+        Returns:
+            [batch, length, hidden], or a pair of it and the probabilities.
+        """
+        rotations = rotations or {}
+        attended, probabilities = self._attend(x, modality, mask, rotations, training)
+        attended = self._map("attention_output", attended, modality, rotations)
+        x = self.attention_norm(x + self.drop_output(attended, training=training))
+        inner = ops.gelu(self._map("intermediate", x, modality, rotations), approximate=False)
+        outer = self._map("output", inner, modality, rotations)
+        x = self.output_norm(self.drop_feed_forward(outer, training=training) + x)
+        return (x, probabilities) if return_attention else x
+
+    def _map(self, name, x, modality, rotations):
+        if self.rank is None:
+            return self.maps[name](x)
+        return self.maps[name](x, modality=modality, rotation=rotations.get(name))
+
+    def _attend(self, x, modality, mask, rotations, training):
+        query, key, value = (self._split_heads(t) for t in self._project(x, modality, rotations))
+        scores = ops.matmul(query, ops.swapaxes(key, -1, -2)) / math.sqrt(self.hidden // self.heads)
+        scores = ops.cast(scores, "float32")
+        if mask is not None:
+            scores = scores + (1.0 - ops.cast(mask, "float32"))[:, None, None, :] * _MASKED_SCORE
+        probabilities = ops.softmax(scores, axis=-1)
+        dropped = self.drop_attention(ops.cast(probabilities, self.compute_dtype), training=training)
+        context = ops.swapaxes(ops.matmul(dropped, value), 1, 2)
+        return ops.reshape(context, (-1, ops.shape(x)[1], self.hidden)), probabilities
+
+    def _project(self, x, modality, rotations):
+        """Query, key and value of x: the three maps read the same input, so their projections are one product."""
+        maps = [self.maps[name] for name in MAPS[:3]]
+        if self.rank is None:
+            joint = ops.matmul(x, ops.concatenate([m.kernel for m in maps], axis=-1))
+            joint = joint + ops.concatenate([m.bias for m in maps], axis=-1)
+            return ops.split(joint, 3, axis=-1)
+        joint = ops.matmul(x, ops.concatenate([m.projections[modality] for m in maps], axis=-1))
+        codes = ops.split(joint, 3, axis=-1)
+        return [
+            m.expand(m.normalize(code), modality, rotations.get(name))
+            for m, code, name in zip(maps, codes, MAPS[:3], strict=True)
+        ]
+
+    def _split_heads(self, x):
+        split = ops.reshape(x, (-1, ops.shape(x)[1], self.heads, self.hidden // self.heads))
+        return ops.swapaxes(split, 1, 2)
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "hidden": self.hidden,
+            "heads": self.heads,
+            "intermediate": self.intermediate,
+            "rank": self.rank,
+            "modalities": self.modalities,
+            "rotation": self.rotation,
+            "rotation_storage": self.rotation_storage,
+            "attention_dropout": self.attention_dropout,
+            "output_dropout": self.output_dropout,
+            "feed_forward_dropout": self.feed_forward_dropout,
+        }

@@ -1,0 +1,156 @@
+"""Classification heads and the classifier made of a backbone and a head (REFERENCE.md section 9)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from pemt_tf.config import ModelConfig
+from pemt_tf.models.av_transformer import AVTransformer
+
+
+def _dense(units: int, name: str, policy, use_bias: bool = True) -> keras.layers.Dense:
+    normal = keras.initializers.RandomNormal(stddev=0.01)
+    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=normal, dtype=policy, name=name)
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class PooledFeatureHead(keras.layers.Layer):
+    """Dropout and a linear layer on the pooled CNN features of every segment, all modalities side by side.
+
+    Args:
+        classes: number of classes.
+        modalities: which features are concatenated, in this order.
+        dropout: probability.
+    """
+
+    def __init__(self, classes: int, modalities: tuple[str, ...], dropout: float = 0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.classes, self.modalities, self.dropout = classes, tuple(modalities), dropout
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+        self.projection = _dense(classes, "projection", self.dtype_policy)
+
+    def build(self, input_shape):
+        """`input_shape` ends with the number of concatenated channels."""
+        self.projection.build((None, None, input_shape[-1]))
+        self.built = True
+
+    def call(self, features, training=False):
+        """[batch, segments, channels] features to [batch, segments, classes] logits."""
+        return self.projection(self.drop(features, training=training))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "modalities": self.modalities,
+            "dropout": self.dropout,
+        }
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class SequenceHead(keras.layers.Layer):
+    """Classifies every segment from the joint Transformer: its token and the summary, of both modalities.
+
+    Args:
+        classes: number of classes.
+        hidden: width of the tokens.
+        dropout: probability.
+    """
+
+    def __init__(self, classes: int, hidden: int, dropout: float = 0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.classes, self.hidden, self.dropout = classes, hidden, dropout
+        policy = self.dtype_policy
+        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+        self.maps = {m: _dense(hidden, f"{m}_map", policy, use_bias=False) for m in ("visual", "audio")}
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=policy, name="norm")
+        self.projection = _dense(classes, "projection", policy)
+
+    def build(self, input_shape=None):
+        for layer in self.maps.values():
+            layer.build((None, None, 2 * self.hidden))
+        self.norm.build((None, None, self.hidden))
+        self.projection.build((None, None, self.hidden))
+        self.built = True
+
+    def call(self, joint, training=False):
+        """[batch, 2 (1 + segments), hidden] joint tokens to [batch, segments, classes] logits."""
+        total = 0.0
+        for modality, stream in zip(("visual", "audio"), ops.split(joint, 2, axis=1), strict=True):
+            tokens = stream[:, 1:]
+            summary = ops.broadcast_to(stream[:, :1], ops.shape(tokens))
+            pair = self.drop(ops.concatenate([summary, tokens], axis=-1), training=training)
+            total = total + self.maps[modality](pair)
+        return self.projection(self.norm(total))
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes, "hidden": self.hidden, "dropout": self.dropout}
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class AVClassifier(keras.Model):
+    """A backbone with its heads: the pooled-feature head always, the sequence head where there is a joint Transformer.
+
+    Outputs the backbone's dict and:
+        logits: dict of head name to [batch, segments, classes] float32.
+        probabilities: [batch, classes] float32: softmax per head and segment, summed over both and scaled to sum 1.
+
+    Args:
+        config: of the backbone.
+        classes: number of classes.
+        dropout: in the heads.
+    """
+
+    def __init__(self, config: ModelConfig | dict, classes: int, dropout: float = 0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.classes, self.dropout = classes, dropout
+        policy = self.dtype_policy
+        self.backbone = AVTransformer(config, dtype=policy, name="backbone")
+        modalities = self.backbone.config.modalities
+        self.clip_head = PooledFeatureHead(classes, modalities, dropout, dtype=policy, name="clip_head")
+        self.sequence_head = None
+        if self.backbone.fuses:
+            hidden = self.backbone.config.hidden
+            self.sequence_head = SequenceHead(classes, hidden, dropout, dtype=policy, name="sequence_head")
+
+    def build(self, input_shape=None):
+        self.backbone.build()
+        channels = sum(cnn.feature_size for cnn in self.backbone.cnns.values())
+        self.clip_head.build((None, None, channels))
+        if self.sequence_head is not None:
+            self.sequence_head.build()
+        self.built = True
+
+    def call(self, inputs, training=False):
+        outputs = self.backbone(inputs, training=training)
+        logits = {"clip": self.clip_head(self._features(outputs, inputs), training=training)}
+        if self.sequence_head is not None and "joint" in outputs:
+            logits["sequence"] = self.sequence_head(outputs["joint"], training=training)
+        logits = {name: ops.cast(value, "float32") for name, value in logits.items()}
+        votes = sum(ops.mean(ops.softmax(value, axis=-1), axis=1) for value in logits.values())
+        return {**outputs, "logits": logits, "probabilities": votes / len(logits)}
+
+    def _features(self, outputs: dict, inputs: dict):
+        """Features of all modalities side by side, 0 where a segment lacks the stream."""
+        present = {m: outputs[f"{m}_features"] for m in self.clip_head.modalities if f"{m}_features" in outputs}
+        any_features = next(iter(present.values()))
+        parts = []
+        for modality in self.clip_head.modalities:
+            if modality not in present:
+                size = self.backbone.cnns[modality].feature_size
+                shape = (*ops.shape(any_features)[:2], size)
+                parts.append(ops.zeros(shape, any_features.dtype))
+                continue
+            mask = inputs.get(f"{modality}_mask")
+            features = present[modality]
+            parts.append(features if mask is None else features * ops.cast(mask, features.dtype)[..., None])
+        return ops.concatenate(parts, axis=-1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "config": self.backbone.get_config()["config"],
+            "classes": self.classes,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,101 @@
+"""The visual CNN: a 3-D ResNet in the manner of SlowFast's slow pathway (REFERENCE.md section 7)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from pemt_tf.layers.batch_normalization import BatchNormalization
+from pemt_tf.layers.folded_conv import FoldedConv
+from pemt_tf.layers.residual_block import ResidualBlock
+
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+_TEMPORAL_KERNELS = (1, 1, 3, 3)
+_SPATIAL_STRIDES = (1, 2, 2, 2)
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class VisualResNet3D(keras.layers.Layer):
+    """Frames to one feature vector per segment.
+
+    Args:
+        depth: 18 or 34 (basic blocks) or 50 (bottlenecks).
+        width: channels of the stem; the features have 32 x width channels at depth 50, 8 x width below.
+    """
+
+    def __init__(self, depth: int = 50, width: int = 64, **kwargs):
+        super().__init__(**kwargs)
+        self.depth, self.width = depth, width
+        policy = self.dtype_policy
+        self.stem = FoldedConv(width, (5, 7, 7), (2, 2, 2), dtype=policy, name="stem")
+        self.stem_norm = BatchNormalization(dtype=policy, name="stem_norm")
+        self.stages = []
+        channels = width
+        for stage, count in enumerate(BLOCKS[depth]):
+            blocks = []
+            for index in range(count):
+                stride = _SPATIAL_STRIDES[stage] if index == 0 else 1
+                steps = self._branch(stage, stride)
+                projected = stride != 1 or channels != steps[-1][1]
+                blocks.append(
+                    ResidualBlock(
+                        steps,
+                        (1, stride, stride) if projected else None,
+                        dtype=policy,
+                        name=f"stage{stage + 2}_block{index}",
+                    )
+                )
+                channels = steps[-1][1]
+            self.stages.append(blocks)
+        self.feature_size = channels
+
+    def _branch(self, stage: int, stride: int):
+        inner, time = self.width * 2**stage, _TEMPORAL_KERNELS[stage]
+        if self.depth < 50:
+            return (("a", inner, (time, 3, 3), (1, stride, stride)), ("b", inner, (1, 3, 3), (1, 1, 1)))
+        return (
+            ("a", inner, (time, 1, 1), (1, 1, 1)),
+            ("b", inner, (1, 3, 3), (1, stride, stride)),
+            ("c", 4 * inner, (1, 1, 1), (1, 1, 1)),
+        )
+
+    def build(self, input_shape=None):
+        self.stem.build((None, None, None, None, 3))
+        self.stem_norm.build((None, None, None, None, self.width))
+        channels = self.width
+        for block in (block for blocks in self.stages for block in blocks):
+            block.build((None, None, None, None, channels))
+            channels = block.steps[-1][1]
+        self.built = True
+
+    def feature_maps(self, frames, training=False) -> list:
+        """Outputs of the stem (after pooling) and of the four stages, [batch, time, height, width, channels] each."""
+        x = ops.relu(self.stem_norm(self.stem(frames), training=training))
+        # After ReLU a border of zeros is as good as the reference's border of minus infinity.
+        x = ops.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+        maps = [ops.max_pool(x, (1, 3, 3), (1, 2, 2), padding="valid", data_format="channels_last")]
+        for blocks in self.stages:
+            x = maps[-1]
+            for block in blocks:
+                x = block(x, training=training)
+            maps.append(x)
+        return maps
+
+    def call(self, frames, training=False):
+        """Computes features.
+
+        Args:
+            frames: [batch, frames, height, width, 3], normalized as `features.video.normalize` does.
+            training: whether batch statistics are used.
+
+        Returns:
+            [batch, feature_size]: the mean over time and space of the last stage. At the reference's sizes (112
+            or 128 pixels) this equals its window average.
+        """
+        return ops.mean(self.feature_maps(frames, training=training)[-1], axis=(1, 2, 3))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.feature_size)
+
+    def get_config(self):
+        return {**super().get_config(), "depth": self.depth, "width": self.width}
