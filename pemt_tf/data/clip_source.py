@@ -1,0 +1,126 @@
+"""Where clips come from: record files by split, with their vocabulary and geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data import records
+from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.errors import PemtError
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Record files that belong together.
+
+    Attributes:
+        files: split name to record files.
+        geometry: of every clip.
+        labels: the vocabulary.
+        name: what messages call it.
+        content_hash: of the data set, if it has a card.
+        train_labels: labels that the training split has, or None if that is not known.
+    """
+
+    files: dict[str, tuple[str, ...]]
+    geometry: ClipGeometry
+    labels: tuple[str, ...]
+    name: str
+    content_hash: str = ""
+    train_labels: tuple[str, ...] | None = None
+
+    @classmethod
+    def open(cls, directory: str | Path) -> ClipSource:
+        """Opens a data set written by `beam_jobs.preprocess`.
+
+        Raises:
+            PemtError: there is no finished data set, or files of its card are gone.
+        """
+        directory = Path(directory)
+        card = DatasetCard.read(directory)
+        files = {name: tuple(str(directory / file) for file in split.files) for name, split in card.splits.items()}
+        gone = [file for split in files.values() for file in split if not Path(file).is_file()]
+        if gone:
+            raise PemtError(f"{directory}: the card names {gone[0]}, which is not there; run the job again")
+        train = card.splits.get("train")
+        return cls(
+            files=files,
+            geometry=card.geometry,
+            labels=tuple(card.labels),
+            name=str(directory),
+            content_hash=card.content_hash,
+            train_labels=tuple(train.labels) if train else (),
+        )
+
+    def require_geometry(self, geometry: ClipGeometry) -> None:
+        """Refuses records made for another clip geometry.
+
+        Raises:
+            PemtError: with the fields that differ and both values.
+        """
+        differences = geometry.differences(self.geometry)
+        if differences:
+            raise PemtError(
+                f"{self.name} has another clip geometry than the model ({'; '.join(differences)}); "
+                "preprocess again with the model's preset, or train a model with the data's"
+            )
+
+    def require_split(self, split: str) -> tuple[str, ...]:
+        """The files of a split.
+
+        Raises:
+            PemtError: the data set has no such split.
+        """
+        files = self.files.get(split, ())
+        if not files:
+            known = ", ".join(name for name, found in self.files.items() if found) or "none"
+            raise PemtError(f"{self.name} has no split {split!r}; it has: {known}")
+        return files
+
+    def require_known_labels(self) -> None:
+        """Refuses a vocabulary that training cannot learn: a label that the training split never shows.
+
+        Raises:
+            PemtError: naming the labels.
+        """
+        if not self.labels:
+            raise PemtError(
+                f"{self.name} has no labels; put labelled videos in sub-folders, or name them in a manifest"
+            )
+        unseen = [] if self.train_labels is None else [x for x in self.labels if x not in self.train_labels]
+        if unseen:
+            raise PemtError(
+                f"{self.name}: label {', '.join(map(repr, unseen))} has no clip in the training split, so it cannot be "
+                "learned; add one to train, or take the label out"
+            )
+
+    def require_readable(self, split: str) -> None:
+        """Reads the first record of a split and checks its shape against the geometry.
+
+        Raises:
+            PemtError: the file is no record file, or the record has another geometry.
+        """
+        geometry = self.geometry
+        for file in self.require_split(split):
+            try:
+                raw = next(iter(tf.data.TFRecordDataset(file).take(1)), None)
+            except tf.errors.OpError as error:
+                raise PemtError(f"{file} is not a readable record file: {error.message}") from None
+            if raw is None:
+                continue  # Beam may write shards without a record
+            feature = tf.train.Example.FromString(raw.numpy()).features.feature
+            images = len(feature[records.IMAGE].bytes_list.value)
+            values = len(feature[records.LOG_MEL].float_list.value)
+            want_images = geometry.segments * geometry.frames_per_segment
+            want_values = geometry.segments * geometry.mel_bins * geometry.mel_frames
+            if images not in (0, want_images) or values not in (0, want_values):
+                raise PemtError(
+                    f"{file} holds clips of another geometry: {images} frames and {values} spectrogram values "
+                    f"a clip; the model needs {want_images} and {want_values}"
+                )
+            return
+        raise PemtError(f"{self.name}: split {split!r} holds no clip")

@@ -1,0 +1,150 @@
+"""tf.data pipelines from records to batches of clips.
+
+Everything random follows from a seed and the position in the stream, so that a run can resume at any step and see
+exactly the clips, crops and masks that it would have seen.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data import records
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.errors import PemtError
+from pemt_tf.features import augment, video
+
+_SHUFFLE_CLIPS = 2048
+_READ_FILES_AT_ONCE = 4
+
+
+def training_clips(
+    source: ClipSource,
+    split: str,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    labelled: bool = False,
+    both_streams: bool = False,
+) -> tf.data.Dataset:
+    """An endless stream of augmented training batches.
+
+    Args:
+        source: the records.
+        split: usually `train`.
+        batch_size: clips per batch (all replicas together).
+        seed: of order and augmentation.
+        start_step: batches to pass over, cheaply: they are not decoded.
+        labelled: leave out clips without a label.
+        both_streams: leave out clips that lack picture or sound.
+
+    Returns:
+        Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
+        mel_frames, 1] float32, `visual_mask`, `audio_mask` [batch, segments] float32, `label` [batch] int64 (-1: none),
+        `id`, `path` [batch] string, `start`, `end` [batch] float32 seconds.
+
+    Raises:
+        PemtError: no clip of the split is of the asked kind.
+    """
+    geometry = source.geometry
+    source.require_readable(split)
+    files = tf.data.Dataset.from_tensor_slices(list(source.require_split(split)))
+    files = files.shuffle(len(source.files[split]), seed=seed)
+    clips = files.interleave(
+        tf.data.TFRecordDataset, cycle_length=_READ_FILES_AT_ONCE, num_parallel_calls=1, deterministic=True
+    )
+    clips = clips.map(lambda raw: records.parse(raw, geometry), num_parallel_calls=tf.data.AUTOTUNE)
+    if labelled:
+        clips = clips.filter(lambda clip: clip["label"] >= 0)
+    if both_streams:
+        clips = clips.filter(lambda clip: clip["has_video"] & clip["has_audio"])
+    if next(iter(clips.take(1)), None) is None:
+        kind = " with a label" * labelled + " with both picture and sound" * both_streams
+        raise PemtError(f"{source.name}: split {split!r} holds no clip{kind}")
+    clips = clips.shuffle(_SHUFFLE_CLIPS, seed=seed + 1).repeat()
+    clips = clips.enumerate().skip(start_step * batch_size)
+    clips = clips.map(
+        lambda index, clip: {
+            **decode_for_training(clip, geometry, tf.stack([seed, tf.cast(index % 2**31, tf.int32)])),
+            **_about(clip),
+        },
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return clips.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_clips(source: ClipSource, split: str, batch_size: int, labelled: bool = False) -> tf.data.Dataset:
+    """Every clip of a split once, in order, with the centre crop; the last batch may be smaller."""
+    geometry = source.geometry
+    source.require_readable(split)
+    clips = tf.data.TFRecordDataset(list(source.require_split(split)))
+    clips = clips.map(lambda raw: records.parse(raw, geometry), num_parallel_calls=tf.data.AUTOTUNE)
+    if labelled:
+        clips = clips.filter(lambda clip: clip["label"] >= 0)
+    clips = clips.map(
+        lambda clip: {**decode_for_evaluation(clip, geometry), **_about(clip)}, num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return clips.batch(batch_size).prefetch(2)
+
+
+def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.Tensor]:
+    """The streams of one parsed clip with the centre crop; also used inside the exported graph.
+
+    Args:
+        clip: from `records.parse`.
+        geometry: of the records.
+
+    Returns:
+        `frames` [segments, frames, crop, crop, 3] uint8, `log_mel` [segments, mel_bins, mel_frames, 1] float32,
+        `visual_mask`, `audio_mask` [segments] float32.
+    """
+
+    def frames() -> tf.Tensor:
+        return video.decode_crop(clip["jpegs"], video.plan_test_crop(clip["height"], clip["width"], geometry))
+
+    return _streams(clip, geometry, geometry.test_crop, frames, clip["log_mel"])
+
+
+def decode_for_training(clip: dict[str, tf.Tensor], geometry: ClipGeometry, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """As `decode_for_evaluation`, with a random crop, flip and spectrogram masks that follow from a [2] int32 seed."""
+
+    def frames() -> tf.Tensor:
+        plan = video.plan_train_crop(clip["height"], clip["width"], geometry, seed)
+        return augment.random_flip(video.decode_crop(clip["jpegs"], plan), seed + [1, 0])
+
+    log_mel = augment.random_spectrogram_masks(clip["log_mel"], seed + [2, 0])
+    return _streams(clip, geometry, geometry.train_crop, frames, log_mel)
+
+
+def _streams(clip: dict, geometry: ClipGeometry, crop: int, decode, log_mel: tf.Tensor) -> dict[str, tf.Tensor]:
+    count, segments = geometry.segments * geometry.frames_per_segment, geometry.segments
+    frames = tf.cond(clip["has_video"], decode, lambda: tf.zeros([count, crop, crop, 3], tf.uint8))
+    return {
+        "frames": tf.reshape(frames, [segments, geometry.frames_per_segment, crop, crop, 3]),
+        "log_mel": log_mel[..., None],
+        "visual_mask": tf.fill([segments], tf.cast(clip["has_video"], tf.float32)),
+        "audio_mask": tf.fill([segments], tf.cast(clip["has_audio"], tf.float32)),
+    }
+
+
+def _about(clip: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: clip[name] for name in ("label", "id", "path", "start", "end")}
+
+
+def model_inputs(batch: dict[str, tf.Tensor], modalities: tuple[str, ...], masks: bool = True) -> dict[str, tf.Tensor]:
+    """What the model takes of a batch: normalized frames, spectrograms and masks, of its modalities only.
+
+    Args:
+        batch: as the pipelines above give it; frames are uint8.
+        modalities: of the model.
+        masks: pass the masks on; without them every stream is taken to be there.
+    """
+    inputs = {}
+    if "visual" in modalities:
+        inputs["frames"] = video.normalize(batch["frames"])
+    if "audio" in modalities:
+        inputs["log_mel"] = batch["log_mel"]
+    if masks:
+        inputs |= {f"{modality}_mask": batch[f"{modality}_mask"] for modality in modalities}
+    return inputs

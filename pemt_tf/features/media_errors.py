@@ -1,0 +1,39 @@
+"""Why a media file could not become a clip: one fixed list of causes, used by every part that decodes."""
+
+from __future__ import annotations
+
+# cause: what it means, in one sentence. Reports, failure files and tests use the names.
+CAUSES = {
+    "not_found": "the path leads to no file, or to one that may not be read",
+    "open_failed": "no container format could be recognized, or its header is missing or damaged",
+    "no_streams": "the container holds neither pictures nor sound",
+    "no_video": "there are no pictures, and the job was told to fail such files",
+    "no_audio": "there is no sound, and the job was told to fail such files",
+    "encrypted": "the pictures, or all there is, are encrypted",
+    "unsupported_codec": "FFmpeg has no decoder for the pictures, or for the only stream",
+    "truncated": "less than half of the declared length is there",
+    "zero_frames": "not one picture (or, without pictures, not one sound sample) could be decoded",
+    "decode_failed": "less than half of the pictures could be decoded",
+    "too_short": "the clip is shorter than one segment",
+    "bad_timestamps": "there are several pictures but their timestamps do not tell when they are shown",
+    "too_large": "the declared picture size, or the memory that decoding took, is beyond the limit",
+    "timeout": "decoding took longer than the limit",
+    "decoder_crash": "the decoding process died",
+    "unknown_label": "the label is not in the vocabulary that the data set has to follow",
+}
+
+
+class MediaError(Exception):
+    """One media file could not become a clip.
+
+    Attributes:
+        cause: a key of `CAUSES`.
+        detail: one line that says what was found in this file.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        if cause not in CAUSES:
+            raise ValueError(f"{cause!r} is not a cause of failure; known: {', '.join(CAUSES)}")
+        self.cause = cause
+        self.detail = " ".join(detail.split())
+        super().__init__(f"{cause}: {self.detail}")

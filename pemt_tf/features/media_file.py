@@ -1,0 +1,231 @@
+"""Opens a media file, chooses its picture and sound streams and lists their compressed packets.
+
+Listing costs about 2 microseconds a packet and no decoding, and tells what is truly in the file: headers lie when a
+file was cut, and some have no duration at all. All times are seconds on one clock, the container's, counted from
+its start; so pictures and sound stay together whatever each stream's own start is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from pemt_tf.features.media_errors import MediaError
+
+LARGEST_SIDE = 16_384
+MOST_PIXELS = 64 * 2**20
+KEPT_BYTES = 64 * 2**20  # compressed packets kept in memory between listing and decoding
+SEEK_MARGIN = 2.0  # seconds before the wanted start; gives sound decoders time to settle
+# Their headers state durations exactly; elsewhere (raw AAC, MP3) FFmpeg guesses from the bit rate.
+EXACT_DURATION = {"mov", "matroska", "avi", "flv", "asf", "wav", "ogg"}
+
+logging.getLogger("libav").addHandler(logging.NullHandler())
+
+
+@dataclass
+class StreamIndex:
+    """The packets of one stream, in decoding order.
+
+    Attributes:
+        times: [packets] presentation times, seconds; NaN where unknown.
+        keyframes: [packets] bool.
+        start, end: first and last moment, seconds; NaN where no packet has a time.
+        encrypted: packets that are encrypted.
+    """
+
+    times: np.ndarray
+    keyframes: np.ndarray
+    start: float
+    end: float
+    encrypted: int
+
+
+@dataclass
+class _PacketList:
+    """What is noted of a stream's packets while they pass."""
+
+    times: list[float] = field(default_factory=list)
+    durations: list[float] = field(default_factory=list)
+    hidden: list[bool] = field(default_factory=list)
+    keyframes: list[bool] = field(default_factory=list)
+    encrypted: int = 0
+
+    def add(self, packet: av.Packet, time: float, unit: float) -> None:
+        self.times.append(time)
+        self.durations.append((packet.duration or 0) * unit)
+        self.hidden.append(packet.is_discard)  # cut away by the file's edit list: decoded but not shown
+        self.keyframes.append(packet.is_keyframe)
+        self.encrypted += packet.has_sidedata("encryption_info")
+
+    def index(self) -> StreamIndex:
+        times = np.array(self.times, np.float64)
+        shown = ~np.isnan(times) & ~np.array(self.hidden, bool)
+        known = np.sort(times[shown])
+        start = end = np.nan
+        if len(known):
+            # A last packet without a duration lasts as long as packets do on average.
+            typical = (known[-1] - known[0]) / (len(known) - 1) if len(known) > 1 else 0.0
+            latest = (times + np.array(self.durations))[shown].max()
+            start, end = known[0], latest if latest > known[-1] else known[-1] + typical
+        return StreamIndex(times, np.array(self.keyframes, bool), float(start), float(end), self.encrypted)
+
+
+class MediaFile:
+    """One open media file. Use it as a context manager.
+
+    Attributes:
+        video, audio: the chosen streams, or None.
+        video_index, audio_index: their packets; empty until `index` is called.
+        declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
+        notes: what is worth telling about the file.
+    """
+
+    def __init__(self, source: str | BinaryIO) -> None:
+        self._source = source
+        self._kept: list[av.Packet] | None = []
+        self._seek_to: float | None = None
+        self._until: float | None = None
+        self.notes: list[str] = []
+        self.video_index = self.audio_index = _PacketList().index()
+        self._open()
+
+    def __enter__(self) -> MediaFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept = None
+        self._container.close()
+
+    def _open(self) -> None:
+        self._container = container = _open_container(self._source)
+        self._base = (container.start_time or 0) / av.time_base
+        self.video = _choose(container.streams.video, container.streams.best("video"))
+        self.audio = _choose(container.streams.audio, container.streams.best("audio", related=self.video))
+        if self.video is None and self.audio is None:
+            raise MediaError("no_streams", f"{len(container.streams)} streams, none with pictures or sound")
+        if self.video is not None:
+            _check_size(self.video.width, self.video.height)
+        self.declared_end = self._declared_end()
+
+    def _declared_end(self) -> float | None:
+        formats = set(self._container.format.name.split(","))
+        if not EXACT_DURATION & formats or not self._container.duration:
+            return None
+        declared = self._container.duration / av.time_base
+        if "avi" in formats and self.video is not None and self.video.average_rate:
+            # FFmpeg shortens the duration of a cut AVI file to what is there; the count of frames is the header's.
+            declared = max(declared, self.video.frames / float(self.video.average_rate))
+        return declared
+
+    def seconds(self, timestamp: int | None, stream: av.stream.Stream) -> float:
+        """A stream's timestamp on the clip's clock, seconds; NaN for None."""
+        return np.nan if timestamp is None else float(timestamp * stream.time_base) - self._base
+
+    def index(self, start: float | None = None, end: float | None = None) -> None:
+        """Lists the packets, of the whole file or of what is needed to decode from `start` to `end` seconds."""
+        self._until = end
+        self._seek_to = start - SEEK_MARGIN if start is not None and start > 2 * SEEK_MARGIN else None
+        self._list_packets()
+        first_key = self.video_index.times[self.video_index.keyframes][:1]
+        if self._seek_to is not None and len(first_key) and not first_key[0] <= start:
+            # The format's seek missed the keyframe before the start: read from the beginning instead.
+            self._seek_to = None
+            self._reopen()
+            self._list_packets()
+
+    def packets(self) -> Iterator[av.Packet]:
+        """All packets of the two streams in file order, the same at every call."""
+        if self._kept is not None:
+            return iter(self._kept)
+        self._reopen()
+        return self._read()
+
+    def _list_packets(self) -> None:
+        lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
+        units = {stream.index: float(stream.time_base) for stream in (self.video, self.audio) if stream is not None}
+        self._kept, size = [], 0
+        for packet in self._read():
+            number = packet.stream_index
+            time = packet.dts if packet.pts is None else packet.pts
+            seconds = np.nan if time is None else time * units[number] - self._base
+            lists[number].add(packet, seconds, units[number])
+            size += packet.size
+            if size > KEPT_BYTES:
+                self._kept = None
+            elif self._kept is not None:
+                self._kept.append(packet)
+        for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
+            setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
+
+    def _read(self) -> Iterator[av.Packet]:
+        streams = [stream for stream in (self.video, self.audio) if stream is not None]
+        if self._seek_to is not None:
+            self._container.seek(round((self._seek_to + self._base) * av.time_base))
+        running = {stream.index: float(stream.time_base) for stream in streams}
+        units = dict(running)
+        try:
+            for packet in self._container.demux(streams):
+                if packet.size == 0 and packet.pts is None and packet.dts is None:
+                    continue  # PyAV's marks of the end; the decoders are drained by name
+                yield packet
+                # Pictures may be stored a little out of order, hence one second more than is asked for.
+                if self._until is not None and packet.dts is not None:
+                    if packet.dts * units[packet.stream_index] - self._base > self._until + 1.0:
+                        running.pop(packet.stream_index, None)
+                    if not running:
+                        return
+        except av.FFmpegError as error:
+            self.notes.append(f"reading stopped early: {_message(error)}")
+
+    def _reopen(self) -> None:
+        self._container.close()
+        if not isinstance(self._source, str):
+            self._source.seek(0)
+        self._open()
+
+
+def _open_container(source: str | BinaryIO) -> av.container.InputContainer:
+    if isinstance(source, str):
+        if not os.path.isfile(source):  # noqa: PTH113 - paths of other machines need not be valid Path text
+            raise MediaError("not_found", f"no file at {source}")
+        if os.path.getsize(source) == 0:  # noqa: PTH202
+            raise MediaError("open_failed", "the file is empty")
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as messages:
+            try:
+                return av.open(source, metadata_errors="ignore")
+            except PermissionError:
+                raise MediaError("not_found", f"no permission to read {source}") from None
+            except MemoryError:
+                raise MediaError("too_large", "opening took more memory than is allowed") from None
+            except (av.FFmpegError, ValueError, OSError) as error:
+                said = [text.strip() for level, _, text in messages if level <= av.logging.ERROR]
+                raise MediaError("open_failed", "; ".join([_message(error), *said[:2]])) from None
+    finally:
+        av.logging.set_level(None)
+
+
+def _message(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _choose(streams: tuple, best: av.stream.Stream | None) -> av.stream.Stream | None:
+    """FFmpeg's best stream unless it is cover art, which is a picture in a file of sound, not video."""
+    real = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    return best if best in real else next(iter(real), None)
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
+        raise MediaError(
+            "too_large",
+            f"pictures of {width} x {height}; the limit is {LARGEST_SIDE} a side and {MOST_PIXELS // 2**20} Mpx",
+        )

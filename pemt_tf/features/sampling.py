@@ -1,0 +1,126 @@
+"""Which moments of a clip become its segments and frames: pure functions of times in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pemt_tf.config import ClipGeometry
+
+# Containers with millisecond clocks round 66.67 ms up to 67 ms; such a frame is still the one shown at 66.67 ms.
+TIME_TOLERANCE = 1e-3
+
+
+def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.ndarray:
+    """Start times of segments spread evenly over a clip: the first at its start, the last ending at its end.
+
+    A clip shorter than one segment gives segments that all begin at its start.
+
+    Args:
+        start, end: of the clip, seconds.
+        geometry: number and length of the segments.
+
+    Returns:
+        [segments] float64, seconds.
+    """
+    free = max(end - start - geometry.segment_seconds, 0.0)
+    steps = max(geometry.segments - 1, 1)
+    return start + free * np.arange(geometry.segments) / steps
+
+
+def frame_moments(segment_starts: np.ndarray, geometry: ClipGeometry) -> np.ndarray:
+    """The moments at which frames are wanted.
+
+    Args:
+        segment_starts: [segments] seconds.
+        geometry: frames per segment and frame rate.
+
+    Returns:
+        [segments, frames] float64, seconds.
+    """
+    offsets = np.arange(geometry.frames_per_segment) / geometry.frame_rate
+    return np.asarray(segment_starts)[:, None] + offsets[None, :]
+
+
+class FramePicker:
+    """Picks, from pictures that arrive in order of time, those that are shown at the wanted moments.
+
+    A picture is shown from its timestamp until the next one; moments before the first picture see the first.
+    """
+
+    def __init__(self, moments: np.ndarray) -> None:
+        """Args: moments: [count] seconds, ascending."""
+        self._moments = moments
+        self._next = 0
+        self._held: tuple[float, Any] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """True when every moment has its picture."""
+        return self._next == len(self._moments)
+
+    def push(self, time: float, picture: Any) -> Iterator[tuple[float, Any, range]]:
+        """Takes the next picture; yields the one before it with the moments that only saw that one.
+
+        Yields:
+            (timestamp in seconds, picture, indices of the moments).
+        """
+        until = int(np.searchsorted(self._moments, time - TIME_TOLERANCE, side="left"))
+        yield from self._show(until)
+        self._held = (time, picture)
+
+    def finish(self) -> Iterator[tuple[float, Any, range]]:
+        """Ends the stream: the last picture stays for all moments that are left."""
+        yield from self._show(len(self._moments))
+
+    def _show(self, until: int) -> Iterator[tuple[float, Any, range]]:
+        if self._held is not None and until > self._next:
+            shown = range(self._next, until)
+            self._next = until
+            yield (*self._held, shown)
+
+
+def packets_to_decode(
+    times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
+) -> np.ndarray:
+    """Which compressed pictures must be decoded to see the wanted moments.
+
+    Decoding can only begin at a keyframe. Stretches of fewer than `shortest_skip` packets are not worth an
+    interruption of the decoder and are decoded too.
+
+    Args:
+        times: [packets] presentation times in decoding order, seconds; NaN where unknown.
+        keyframes: [packets] bool.
+        moments: wanted times, seconds.
+        shortest_skip: packets.
+
+    Returns:
+        [packets] bool.
+    """
+    count = len(times)
+    heads = np.flatnonzero(keyframes)
+    if np.isnan(times).any() or not len(heads):
+        return np.ones(count, bool)
+    heads[0] = 0  # what precedes the first keyframe belongs to it
+    borders = np.append(heads, count)
+    shown_from = np.maximum.accumulate(times[heads])
+    needed = np.zeros(count, bool)
+    for group in set(np.searchsorted(shown_from, np.asarray(list(moments)) + TIME_TOLERANCE, side="right") - 1):
+        group = max(int(group), 0)
+        last = group
+        # Pictures stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
+        if group + 1 < len(heads) and times[borders[group + 1] : borders[group + 2]].min() < shown_from[group + 1]:
+            last = group + 1
+        needed[borders[group] : borders[last + 1]] = True
+    return _without_short_gaps(needed, shortest_skip)
+
+
+def _without_short_gaps(needed: np.ndarray, shortest: int) -> np.ndarray:
+    edges = np.flatnonzero(np.diff(needed.astype(np.int8), prepend=0, append=0))
+    ends, next_starts = edges[1:-1:2], edges[2::2]
+    for end, start in zip(ends, next_starts, strict=True):
+        if start - end < shortest:
+            needed[end:start] = True
+    return needed

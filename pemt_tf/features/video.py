@@ -1,0 +1,121 @@
+"""Frames: scaling, cropping and normalization as the reference does them (REFERENCE.md section 12).
+
+A crop of a scaled frame is described by the source rows and columns it reads (`CropPlan`). The plan is applied to JPEGs
+(decoding only the window it needs) and to raw frames (inside the exported graph) with the same result.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+
+MEAN = 0.45
+DEVIATION = 0.225
+
+
+class CropPlan(NamedTuple):
+    """Source rows and columns of a crop, in order: two int32 vectors of the crop's height and width."""
+
+    rows: tf.Tensor
+    columns: tf.Tensor
+
+
+def normalize(frames: tf.Tensor) -> tf.Tensor:
+    """uint8 or float frames in 0 to 255 to (x / 255 - 0.45) / 0.225, float32, any shape."""
+    return (tf.cast(frames, tf.float32) / 255.0 - MEAN) / DEVIATION
+
+
+def nearest_index(size_in: tf.Tensor, size_out: tf.Tensor) -> tf.Tensor:
+    """Source index of every target index for nearest resizing: min(floor(i * in / out), in - 1), in float32.
+
+    TensorFlow's own nearest resize samples at half-pixel centres and differs.
+
+    Returns:
+        [size_out] int32.
+    """
+    ratio = tf.cast(size_in, tf.float32) / tf.cast(size_out, tf.float32)
+    index = tf.cast(tf.floor(tf.cast(tf.range(size_out), tf.float32) * ratio), tf.int32)
+    return tf.minimum(index, tf.cast(size_in, tf.int32) - 1)
+
+
+def scaled_size(height: tf.Tensor, width: tf.Tensor, short_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Size after scaling the short side to `short_side`; the long side is rounded down. Scalars, int32."""
+    short, long = tf.minimum(height, width), tf.maximum(height, width)
+    scaled = tf.floor(tf.cast(long, tf.float64) / tf.cast(short, tf.float64) * tf.cast(short_side, tf.float64))
+    scaled_long = tf.where(short == short_side, long, tf.cast(scaled, tf.int32))
+    portrait = height > width
+    return tf.where(portrait, scaled_long, short_side), tf.where(portrait, short_side, scaled_long)
+
+
+def plan_crop(height, width, short_side, crop: int, top=None, left=None) -> CropPlan:
+    """Plans a square crop of a frame whose short side is first scaled to `short_side`.
+
+    Args:
+        height, width: of the source frame, int32 scalars.
+        short_side: target of the scaling, int32 scalar, at least `crop`.
+        crop: side of the crop.
+        top, left: offset in the scaled frame; None centres, as the reference rounds (up).
+    """
+    height, width, short_side = (tf.convert_to_tensor(x, tf.int32) for x in (height, width, short_side))
+    scaled_height, scaled_width = scaled_size(height, width, short_side)
+    top = (scaled_height - crop + 1) // 2 if top is None else top
+    left = (scaled_width - crop + 1) // 2 if left is None else left
+    rows = tf.where(scaled_height == height, tf.range(scaled_height), nearest_index(height, scaled_height))
+    columns = tf.where(scaled_width == width, tf.range(scaled_width), nearest_index(width, scaled_width))
+    rows, columns = rows[top : top + crop], columns[left : left + crop]
+    return CropPlan(tf.ensure_shape(rows, [crop]), tf.ensure_shape(columns, [crop]))
+
+
+def plan_test_crop(height, width, geometry: ClipGeometry) -> CropPlan:
+    """The centre crop of evaluation and serving: the short side is scaled to the crop's side."""
+    return plan_crop(height, width, geometry.test_crop, geometry.test_crop)
+
+
+def plan_train_crop(height, width, geometry: ClipGeometry, seed: tf.Tensor) -> CropPlan:
+    """A random scale and a random position, for all frames of a clip.
+
+    Args:
+        height, width: of the stored frames, int32 scalars.
+        geometry: gives the range of scales and the size of the crop.
+        seed: [2] int32; equal seeds give equal crops.
+    """
+    draws = tf.random.stateless_uniform([3], seed)
+    low, high = geometry.train_scale
+    short_side = tf.cast(tf.round(low + (high - low) * draws[0]), tf.int32)
+    size = geometry.train_crop
+    scaled_height, scaled_width = scaled_size(height, width, short_side)
+
+    def offset(draw, scaled):
+        return tf.cast(tf.floor(draw * tf.cast(tf.maximum(scaled - size, 1), tf.float32)), tf.int32)
+
+    return plan_crop(height, width, short_side, size, offset(draws[1], scaled_height), offset(draws[2], scaled_width))
+
+
+def crop_frames(frames: tf.Tensor, plan: CropPlan) -> tf.Tensor:
+    """Applies a plan to raw frames [..., height, width, 3]; returns [..., crop, crop, 3] of the same dtype."""
+    rows = tf.gather(frames, plan.rows, axis=-3)
+    return tf.gather(rows, plan.columns, axis=-2)
+
+
+def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
+    """Decodes only the window of each JPEG that a plan reads.
+
+    Args:
+        jpegs: [frames] string, all of one size.
+        plan: of that size.
+
+    Returns:
+        [frames, crop, crop, 3] uint8.
+    """
+    top, left = plan.rows[0], plan.columns[0]
+    window = tf.stack([top, left, plan.rows[-1] - top + 1, plan.columns[-1] - left + 1])
+
+    def decode(jpeg):
+        pixels = tf.image.decode_and_crop_jpeg(jpeg, window, channels=3)
+        return crop_frames(pixels, CropPlan(plan.rows - top, plan.columns - left))
+
+    frames = tf.map_fn(decode, jpegs, fn_output_signature=tf.uint8)
+    return tf.ensure_shape(frames, [None, plan.rows.shape[0], plan.columns.shape[0], 3])

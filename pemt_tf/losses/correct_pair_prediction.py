@@ -1,0 +1,72 @@
+"""Correct pair prediction: do this picture and this sound belong together? (paper section 3.3; PRETRAINING.md 4)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+def draw_derangement(batch: int, seed):
+    """A random permutation without fixed point: a uniformly drawn cycle through the whole batch (ours).
+
+    Args:
+        batch: 2 or more.
+        seed: `keras.random.SeedGenerator` or int.
+
+    Returns:
+        [batch] int32.
+    """
+    order = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=seed))
+    successor = ops.roll(order, -1)
+    return ops.cast(ops.take(successor, ops.argsort(order)), "int32")
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class PairClassifier(keras.layers.Layer):
+    """Two dense layers on [visual ; audio] embeddings, one logit: high for a correct pair.
+
+    The same network judges the pair of summaries and the pair at one random position per modality (ours).
+
+    Args:
+        hidden: width of each embedding.
+    """
+
+    def __init__(self, hidden: int, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden = hidden
+        self.inner = keras.layers.Dense(hidden, dtype=self.dtype_policy, name="inner")
+        self.outer = keras.layers.Dense(1, dtype=self.dtype_policy, name="outer")
+
+    def build(self, input_shape=None):
+        self.inner.build((None, 2 * self.hidden))
+        self.outer.build((None, self.hidden))
+        self.built = True
+
+    def call(self, visual, audio):
+        """Two [..., hidden] embeddings to logits [...] float32."""
+        inner = ops.gelu(self.inner(ops.concatenate([visual, audio], axis=-1)), approximate=False)
+        return ops.cast(self.outer(inner)[..., 0], "float32")
+
+    def get_config(self):
+        return {**super().get_config(), "hidden": self.hidden}
+
+
+def summary_and_position(context, positions):
+    """The summary and one other token of every sequence.
+
+    Args:
+        context: [batch, 1 + segments, hidden], summary first.
+        positions: [batch] int32, segments from 0.
+
+    Returns:
+        [batch, 2, hidden].
+    """
+    chosen = ops.take_along_axis(context, positions[:, None, None] + 1, axis=1)
+    return ops.concatenate([context[:, :1], chosen], axis=1)
+
+
+def pair_loss(logits, targets):
+    """Binary cross-entropy and accuracy, means over all pairs; logits and targets [...] float32."""
+    losses = ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+    correct = ops.cast(ops.equal(logits > 0.0, targets > 0.5), "float32")
+    return ops.mean(losses), ops.mean(correct)

@@ -1,0 +1,75 @@
+"""Masked embedding prediction: an InfoNCE loss on masked tokens (paper section 3.3; PRETRAINING.md section 2)."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+
+def draw_mask(batch: int, segments: int, rate: float, seed):
+    """Chooses masked positions: each with probability `rate`, and at least one per row.
+
+    Returns:
+        [batch, segments] float32, 1 at masked positions.
+    """
+    draws = keras.random.uniform((batch, segments), dtype="float32", seed=seed)
+    chosen = ops.logical_or(draws < rate, draws == ops.min(draws, axis=-1, keepdims=True))
+    return ops.cast(chosen, "float32")
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class CompatibilityNetwork(keras.layers.Layer):
+    """log I(x_j, o_t) = FFN(o_t) . W x_j, for all pairs of outputs o and targets x.
+
+    FFN is two dense layers with GELU between; its inner width is that of the tokens (ours). W has no bias. One network
+    per modality and Transformer (ours).
+
+    Args:
+        hidden: width of outputs and targets.
+        projection: width in which they are compared.
+    """
+
+    def __init__(self, hidden: int, projection: int = 256, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden, self.projection = hidden, projection
+
+        def dense(units, name, **more):
+            # Glorot, not the model's N(0, 0.01): logits of 0 would stall the start (ours).
+            return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **more)
+
+        self.inner = dense(hidden, "inner")
+        self.outer = dense(projection, "outer")
+        self.target = dense(projection, "target", use_bias=False)
+
+    def build(self, input_shape=None):
+        for layer in (self.inner, self.outer, self.target):
+            layer.build((None, self.hidden))
+        self.built = True
+
+    def call(self, outputs, targets):
+        """[anchors, hidden] and [candidates, hidden] to logits [anchors, candidates] float32."""
+        predicted = self.outer(ops.gelu(self.inner(outputs), approximate=False))
+        return ops.cast(ops.matmul(predicted, ops.transpose(self.target(targets))), "float32")
+
+    def get_config(self):
+        return {**super().get_config(), "hidden": self.hidden, "projection": self.projection}
+
+
+def info_nce(logits, negatives, valid, weights):
+    """-mean over masked anchors of log [I(x_t, o_t) / (I(x_t, o_t) + sum over negatives I(x_j, o_t))].
+
+    Args:
+        logits: [anchors, candidates] float32; anchor t's positive is candidate t.
+        negatives: [anchors, k] int32, candidates drawn as negatives.
+        valid: [anchors, k] bool, which of them count.
+        weights: [anchors] float32, 1 for masked anchors, 0 for the others.
+
+    Returns:
+        The loss and the share of masked anchors whose positive beats every negative, both scalar float32.
+    """
+    positive = ops.diagonal(logits)
+    drawn = ops.where(valid, ops.take_along_axis(logits, negatives, axis=-1), -1e30)
+    everything = ops.logsumexp(ops.concatenate([positive[:, None], drawn], axis=-1), axis=-1)
+    total = ops.maximum(ops.sum(weights), 1.0)
+    correct = ops.cast(positive > ops.max(drawn, axis=-1), "float32")
+    return ops.sum((everything - positive) * weights) / total, ops.sum(correct * weights) / total

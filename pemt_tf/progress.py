@@ -1,0 +1,63 @@
+"""One line of progress: rewritten in place on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+_TERMINAL_SECONDS = 0.2
+_LOG_SECONDS = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Shows done / total, rate and time left.
+
+    Args:
+        what: first word of the line.
+        total: steps or items in all.
+        unit: what is counted, for the rate.
+        done: where to start, on resume.
+        stream: where to write; the default is standard error.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, done: int = 0, stream=None):
+        self.what, self.total, self.unit, self.done = what, total, unit, done
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._start, self._first = time.monotonic(), done
+        self._shown = 0.0
+        self._width = 0
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Moves on; writes only if the last line is old enough."""
+        self.done = done
+        now = time.monotonic()
+        if now - self._shown >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
+            self._shown = now
+            self._write(self._line(detail), end="")
+
+    def close(self, detail: str = "") -> None:
+        """Writes the last line."""
+        self._write(self._line(detail), end="\n")
+
+    def _line(self, detail: str) -> str:
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        rate = (self.done - self._first) / elapsed
+        left = duration((self.total - self.done) / rate) if rate > 0 else "?"
+        parts = [f"{self.what} {self.done}/{self.total}", f"{rate:.1f} {self.unit}/s", f"{left} left", detail]
+        return ", ".join(part for part in parts if part)
+
+    def _write(self, line: str, end: str) -> None:
+        if self._terminal:
+            self._stream.write("\r" + line.ljust(self._width) + end)
+            self._width = len(line)
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()

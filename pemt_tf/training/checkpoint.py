@@ -1,0 +1,86 @@
+"""Checkpoints: every variable of a run in one NumPy archive, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+
+from pemt_tf.errors import PemtError
+
+_NAME = re.compile(r"step-(\d{9})\.npz")
+
+
+class Checkpoints:
+    """A folder of checkpoints, the newest of which are kept.
+
+    The archive holds the variables in their order, because Keras numbers the names of unnamed ones anew in every
+    process; shapes are checked on restoring. Weights, optimizer slots, step count and random state are all variables.
+
+    Args:
+        directory: made if missing.
+        keep: how many to keep.
+    """
+
+    def __init__(self, directory: Path, keep: int):
+        self.directory, self.keep = directory, keep
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, ascending."""
+        if not self.directory.is_dir():
+            return []
+        found = (_NAME.fullmatch(path.name) for path in self.directory.iterdir())
+        return sorted(int(match.group(1)) for match in found if match)
+
+    def save(self, step: int, variables: list) -> Path:
+        """Writes a checkpoint; older ones go only when it is safely on disk.
+
+        Raises:
+            PemtError: it cannot be written; the last good one is still there.
+        """
+        path = self._path(step)
+        partial = path.with_suffix(".partial")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                np.savez(file, **{f"{index:05d}": ops.convert_to_numpy(v) for index, v in enumerate(variables)})
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise PemtError(
+                f"cannot write checkpoint {path}: {error.strerror}; earlier checkpoints are intact, free some space "
+                "and run the same command to go on"
+            ) from None
+        for old in self.steps()[: -self.keep]:
+            self._path(old).unlink(missing_ok=True)
+        return path
+
+    def restore(self, variables: list) -> int:
+        """Loads the newest checkpoint into the variables; returns its step, or 0 if there is none.
+
+        Raises:
+            PemtError: it does not fit the variables.
+        """
+        steps = self.steps()
+        if not steps:
+            return 0
+        path = self._path(steps[-1])
+        with np.load(path) as archive:
+            arrays = [archive[name] for name in sorted(archive.files)]
+        shapes, expected = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
+        if shapes != expected:
+            raise PemtError(
+                f"{path} does not fit this model ({len(shapes)} arrays, {len(expected)} variables or other shapes); "
+                "use another --output, or the configuration of the run"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        return steps[-1]
+
+    def _path(self, step: int) -> Path:
+        return self.directory / f"step-{step:09d}.npz"

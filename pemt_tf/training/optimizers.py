@@ -1,0 +1,224 @@
+"""Adam and SGD as PyTorch defines them, with parameter groups (REFERENCE.md section 13).
+
+Keras' own classes differ where it shows: Adam there adds epsilon before the bias correction, weight decay is always
+decoupled, and all variables share one learning rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from pemt_tf.errors import PemtError
+
+# Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
+_BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"
+_HEAD = r"(^|/)[^/]*head/"
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Variables with a learning rate and a weight decay of their own.
+
+    Attributes:
+        pattern: regular expression searched in the variable's path (`backbone/visual_cnn/stem_norm/gamma`).
+        learning_rate_scale: factor on the optimizer's learning rate; 0 freezes the group.
+        weight_decay: instead of the optimizer's; None keeps that.
+    """
+
+    pattern: str
+    learning_rate_scale: float = 1.0
+    weight_decay: float | None = None
+
+
+def batch_norm_group(learning_rate_scale: float = 1.0) -> ParameterGroup:
+    """Gains and offsets of all batch norms, without weight decay."""
+    return ParameterGroup(_BATCH_NORM, learning_rate_scale, 0.0)
+
+
+def finetune_groups(base_learning_rate: float, finetune_learning_rate: float) -> tuple[ParameterGroup, ...]:
+    """The reference's groups: heads at the base rate, the backbone at its own, no decay for batch norms.
+
+    Args:
+        base_learning_rate: of the heads, the rate the optimizer is given.
+        finetune_learning_rate: of the backbone; 0 freezes it.
+    """
+    scale = finetune_learning_rate / base_learning_rate
+    return (ParameterGroup(_HEAD), batch_norm_group(scale), ParameterGroup("", scale))
+
+
+class _GroupedOptimizer(keras.optimizers.Optimizer):
+    """What both optimizers share: the group of every variable, and coupled weight decay."""
+
+    def __init__(self, learning_rate, weight_decay: float, groups: Sequence[ParameterGroup | dict], **kwargs):
+        # Keras would apply a `weight_decay` of its own, decoupled and to all variables alike.
+        super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
+        self.default_weight_decay = float(weight_decay)
+        self.groups = tuple(ParameterGroup(**g) if isinstance(g, dict) else g for g in groups)
+        self._scales: list[float] = []
+        self._decays: list[float] = []
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        for variable in variables:
+            group = self._group_of(variable.path)
+            self._scales.append(group.learning_rate_scale)
+            self._decays.append(self.default_weight_decay if group.weight_decay is None else group.weight_decay)
+
+    def _group_of(self, path: str) -> ParameterGroup:
+        """The first group whose pattern is found in the path."""
+        for group in self.groups:
+            if re.search(group.pattern, path):
+                return group
+        return ParameterGroup("")
+
+    def group_report(self) -> dict[str, tuple[float, float]]:
+        """Variable path to (learning-rate scale, weight decay), for logs and tests.
+
+        Raises:
+            PemtError: the optimizer has not been built.
+        """
+        if not self.built:
+            raise PemtError("the optimizer has no variables yet; call build(model.trainable_variables) first")
+        paths = [variable.path for variable in self._trainable_variables]
+        return dict(zip(paths, zip(self._scales, self._decays, strict=True), strict=True))
+
+    def _prepare(self, gradient, variable, learning_rate):
+        """The variable's index, its gradient and rate in its own dtype."""
+        index = self._get_variable_index(variable)
+        rate = ops.cast(learning_rate, variable.dtype) * self._scales[index]
+        return index, ops.cast(gradient, variable.dtype), rate
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "weight_decay": self.default_weight_decay,
+            "groups": [dataclasses.asdict(group) for group in self.groups],
+        }
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class TorchAdam(_GroupedOptimizer):
+    """Adam: p <- p - lr * m' / (sqrt(v') + epsilon), with m' and v' corrected for their bias first.
+
+    Works in `model.fit`, in custom loops and under `tf.distribute`; gradients of replicas are summed, as Keras does.
+
+    Args:
+        learning_rate: a float or a schedule.
+        beta_1, beta_2, epsilon: as in Adam.
+        weight_decay: for variables in no group, or in a group that names none.
+        decoupled: True is AdamW, p <- p (1 - lr * weight_decay); False adds weight_decay * p to the gradient.
+        amsgrad: divide by the largest v so far.
+        groups: the first whose pattern is found in a variable's path gives its rate and decay.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        amsgrad: bool = False,
+        groups: Sequence[ParameterGroup | dict] = (),
+        name: str = "torch_adam",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, groups, name=name, **kwargs)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+        self.decoupled, self.amsgrad = decoupled, amsgrad
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums, self._velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+        if self.amsgrad:
+            self._largest_velocities = self.add_optimizer_variables(variables, "largest_velocity")
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable; called by Keras."""
+        index, gradient, rate = self._prepare(gradient, variable, learning_rate)
+        decay = self._decays[index]
+        if decay and self.decoupled:
+            self.assign_sub(variable, variable * (rate * decay))
+        elif decay:
+            gradient = gradient + decay * variable
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        self.assign_add(momentum, (gradient - momentum) * (1.0 - self.beta_1))
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1.0 - self.beta_2))
+        if self.amsgrad:
+            largest = self._largest_velocities[index]
+            self.assign(largest, ops.maximum(largest, velocity))
+            velocity = largest
+        mean = momentum / self._bias_correction(self.beta_1, variable.dtype)
+        root = ops.sqrt(velocity / self._bias_correction(self.beta_2, variable.dtype))
+        self.assign_sub(variable, rate * mean / (root + self.epsilon))
+
+    def _bias_correction(self, beta: float, dtype):
+        """1 - beta^step, with the digits that a float32 subtraction would lose: 5e-5 of them at step 1."""
+        step = ops.cast(self.iterations + 1, dtype)
+        return -ops.expm1(step * math.log(beta))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "decoupled": self.decoupled,
+            "amsgrad": self.amsgrad,
+        }
+
+
+@keras.saving.register_keras_serializable("pemt_tf")
+class TorchSGD(_GroupedOptimizer):
+    """Gradient descent with momentum; the buffer holds gradients, not steps, so a changed rate acts at once.
+
+    Args:
+        learning_rate: a float or a schedule.
+        momentum: 0 for none.
+        nesterov: look one step ahead.
+        weight_decay: added to the gradient, for variables in no group, or in a group that names none.
+        groups: as in `TorchAdam`.
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-2,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        groups: Sequence[ParameterGroup | dict] = (),
+        name: str = "torch_sgd",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, groups, name=name, **kwargs)
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable; called by Keras."""
+        index, gradient, rate = self._prepare(gradient, variable, learning_rate)
+        gradient = gradient + self._decays[index] * variable
+        buffer = self._momentums[index]
+        self.assign(buffer, self.momentum * buffer + gradient)
+        step = gradient + self.momentum * buffer if self.nesterov else buffer
+        self.assign_sub(variable, rate * step)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}

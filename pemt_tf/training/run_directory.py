@@ -1,0 +1,173 @@
+"""The folder of one training run: what was asked, where it stands, what came out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from pemt_tf.config import Config, load_config, save_config
+from pemt_tf.errors import PemtError
+from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.models.heads import AVClassifier
+
+CONFIG = "config.json"
+RUN = "run.json"
+METRICS = "metrics.jsonl"
+BACKBONE = "backbone.weights.h5"
+CLASSIFIER = "classifier.weights.h5"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths and small files of a run.
+
+    `config.json` and `run.json` (kind, labels, data) are written first; `metrics.jsonl`, `checkpoints/` and
+    `tensorboard/` grow; the weights files are written last, so a run that has them is finished.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard events."""
+        return self.path / "tensorboard"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its final weights."""
+        return (self.path / BACKBONE).is_file()
+
+    def start(self, config: Config, description: dict[str, Any]) -> None:
+        """Begins a run, or goes on with the one that is there if it was asked for the same.
+
+        Raises:
+            PemtError: the folder holds another run, or cannot be written.
+        """
+        if (self.path / RUN).is_file():
+            self._require_same(config, description)
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            save_config(config, self.path / CONFIG)
+            (self.path / RUN).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise PemtError(f"cannot write to {self.path}: {error.strerror}; choose another --output") from None
+
+    def _require_same(self, config: Config, description: dict[str, Any]) -> None:
+        old = {**_flat(load_config(self.path / CONFIG).to_dict()), **_flat(self.description())}
+        new = {**_flat(config.to_dict()), **_flat(json.loads(json.dumps(description)))}
+        names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        if names:
+            shown = "; ".join(f"{name}: {old.get(name)} there, {new.get(name)} asked" for name in names[:5])
+            raise PemtError(f"{self.path} holds another run ({shown}); choose another --output or delete it")
+
+    def description(self) -> dict[str, Any]:
+        """What `start` was given.
+
+        Raises:
+            PemtError: this is no run.
+        """
+        path = self.path / RUN
+        if not path.is_file():
+            raise PemtError(
+                f"{self.path} is not a training run: it has no {RUN}; give the --output of a training command"
+            )
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def config(self) -> Config:
+        """The configuration of the run."""
+        self.description()
+        return load_config(self.path / CONFIG)
+
+    def append_metrics(self, row: dict[str, float]) -> None:
+        """Adds one JSON line."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All lines so far."""
+        path = self.path / METRICS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops lines of steps that a resumed run will do again."""
+        rows = [row for row in self.metrics() if row["step"] <= step]
+        (self.path / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def save_model(self, model: keras.Model) -> None:
+        """Writes the final weights: the classifier's, if it is one, and last the backbone's."""
+        backbone = model if isinstance(model, AVTransformer) else model.backbone
+        if isinstance(model, AVClassifier):
+            _save_weights(model, self.path / CLASSIFIER)
+        _save_weights(backbone, self.path / BACKBONE)
+
+    def require_finished(self) -> None:
+        """Raises PemtError unless the run has its final weights."""
+        self.description()
+        if not self.finished:
+            raise PemtError(
+                f"{self.path} is not finished: it has no {BACKBONE}; run its training command again to go on"
+            )
+
+    def load_backbone_into(self, backbone: AVTransformer) -> None:
+        """Loads the trained backbone.
+
+        Raises:
+            PemtError: the run is not finished or has another model.
+        """
+        self.require_finished()
+        mine, theirs = asdict(backbone.config), asdict(self.config().model)
+        names = [name for name in mine if "dropout" not in name and mine[name] != theirs[name]]
+        if names:
+            shown = "; ".join(f"{name}: {theirs[name]} there, {mine[name]} here" for name in names)
+            raise PemtError(f"{self.path} was trained with another model ({shown})")
+        backbone.load_weights(self.path / BACKBONE)
+
+    def load_classifier(self) -> tuple[AVClassifier, tuple[str, ...]]:
+        """The trained classifier and its labels.
+
+        Raises:
+            PemtError: the run is no finished fine-tuning run.
+        """
+        self.require_finished()
+        labels = tuple(self.description().get("labels") or ())
+        if not (self.path / CLASSIFIER).is_file():
+            raise PemtError(f"{self.path} holds no classifier; give the --output of `pemt finetune`")
+        config = self.config()
+        model = AVClassifier(config.model, len(labels), config.finetune.head_dropout, name="classifier")
+        model.build()
+        model.load_weights(self.path / CLASSIFIER)
+        return model, labels
+
+    def load_backbone(self) -> AVTransformer:
+        """The trained backbone."""
+        self.require_finished()
+        backbone = AVTransformer(self.config().model, name="backbone")
+        backbone.build()
+        backbone.load_weights(self.path / BACKBONE)
+        return backbone
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    partial = path.with_name(f"partial.{path.name}")  # Keras insists on the suffix
+    model.save_weights(partial)
+    partial.replace(path)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
