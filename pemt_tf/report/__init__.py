@@ -1,0 +1,1 @@
+"""Reports: one self-contained HTML file that tells how a run went (`write_report`)."""

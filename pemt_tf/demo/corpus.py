@@ -1,0 +1,208 @@
+"""Makes the corpus of the demo: small true media files in which picture and sound show the same digit.
+
+Synthetic sound over real handwriting: every clip shows one handwritten digit that no other clip shows, and sounds
+that digit's telephone keypad tones. Everything else is drawn independently of the digit, so the digit is the only
+thing that picture and sound have in common. How hard it is to see and hear: constants of `handwriting.py`, `keypad.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from pemt_tf.demo.handwriting import handwritten_digits, moving_digit
+from pemt_tf.demo.keypad import key_sound
+from pemt_tf.demo.media_writer import FORMATS, MediaFormat, write_media
+from pemt_tf.errors import PemtError
+
+DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+UNLABELLED_FOLDER = "unlabelled"
+BROKEN_FILE = "broken.mp4"
+SILENT_FILE = "no_sound.mp4"
+
+CLIP_SECONDS = (2.0, 3.0)
+FRAME_RATES = tuple(Fraction(text) for text in ("10", "25/2", "15", "24", "25", "30000/1001"))
+FRAME_SIZES = ((64, 64), (80, 64), (64, 80), (96, 72), (72, 96), (112, 64), (128, 72), (96, 96))  # width, height
+BROKEN_SHARE = 0.6  # of the broken file's bytes are left; an mp4 file's index is at its end
+
+
+@dataclass(frozen=True)
+class CorpusClip:
+    """One file of the corpus.
+
+    Attributes:
+        path: relative to the corpus.
+        digit: what it shows and sounds, also where no folder says so.
+        image: row of the handwriting in `handwritten_digits`.
+        media_format: container and codecs.
+        has_sound: whether it has an audio stream.
+        is_broken: the file is cut off and cannot be opened.
+        number: of the clip; with the corpus' seed it decides every random choice within the clip.
+    """
+
+    path: str
+    digit: int
+    image: int
+    media_format: MediaFormat
+    has_sound: bool
+    is_broken: bool
+    number: int
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """What was written.
+
+    Attributes:
+        directory: of the corpus.
+        clips: every file, in the order of writing.
+        labelled, unlabelled, test: files in the labelled training folders, in the unlabelled one (with the broken
+            one and the one without sound) and in the test folders.
+        size: of all files, bytes.
+    """
+
+    directory: Path
+    clips: tuple[CorpusClip, ...]
+    labelled: int
+    unlabelled: int
+    test: int
+    size: int
+
+
+def make_corpus(
+    directory: Path,
+    seed: int = 0,
+    labelled_per_class: int = 3,
+    unlabelled: int = 240,
+    test_per_class: int = 8,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CorpusSummary:
+    """Writes the corpus; the same arguments give the same bytes (with the same releases of NumPy and PyAV).
+
+    `train/<digit name>/` has the labelled files, `train/unlabelled/` the others, among them one broken on purpose and
+    one without sound, `test/<digit name>/` the held-out ones. The folder appears under its name when it is complete.
+
+    Args:
+        directory: a new or empty folder.
+        seed: other seeds give other corpora.
+        labelled_per_class: labelled training files of each digit.
+        unlabelled: unlabelled training files with picture and sound.
+        test_per_class: test files of each digit.
+        on_progress: called with the files written so far and their total.
+
+    Raises:
+        PemtError: the folder has files in it or cannot be written, or there is not enough handwriting.
+    """
+    directory = Path(directory)
+    clips = plan_corpus(seed, labelled_per_class, unlabelled, test_per_class)
+    partial = directory.with_name(directory.name + ".partial")
+    try:
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise PemtError(f"{directory} exists and is not an empty folder; name a new one for the demo corpus")
+        shutil.rmtree(partial, ignore_errors=True)
+        _write_clips(partial, clips, seed, on_progress)
+        if directory.exists():
+            directory.rmdir()
+        partial.rename(directory)
+    except OSError as error:
+        raise PemtError(f"cannot write the demo corpus to {directory}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    folders = [clip.path.split("/") for clip in clips]
+    return CorpusSummary(
+        directory=directory,
+        clips=tuple(clips),
+        labelled=sum(parts[0] == "train" and parts[1] != UNLABELLED_FOLDER for parts in folders),
+        unlabelled=sum(parts[1] == UNLABELLED_FOLDER for parts in folders),
+        test=sum(parts[0] == "test" for parts in folders),
+        size=sum((directory / clip.path).stat().st_size for clip in clips),
+    )
+
+
+def plan_corpus(seed: int, labelled_per_class: int, unlabelled: int, test_per_class: int) -> list[CorpusClip]:
+    """Decides which handwriting goes where; no image is used twice.
+
+    Returns:
+        The clips in the order in which they are written.
+
+    Raises:
+        PemtError: there is not enough handwriting.
+    """
+    generator = np.random.default_rng([seed, 0])
+    digits = handwritten_digits()[1]
+    order = generator.permutation(len(digits))
+    per_digit = [list(order[digits[order] == digit]) for digit in range(10)]
+    # Two more than asked for: the file without sound and the broken one.
+    shown = generator.permutation(np.arange(unlabelled + 2) % 10)
+    fewest = min(map(len, per_digit))
+    needed = labelled_per_class + test_per_class + int(np.bincount(shown, minlength=10).max())
+    if needed > fewest:
+        raise PemtError(
+            f"the demo corpus would need {needed} handwritten images of one digit, but there are {fewest}; "
+            "ask for fewer labelled, unlabelled or test clips"
+        )
+    counts = (("test", test_per_class), ("train", labelled_per_class))
+    places = [
+        (f"{split}/{name}", digit)
+        for split, count in counts
+        for digit, name in enumerate(DIGIT_NAMES)
+        for _ in range(count)
+    ] + [(f"train/{UNLABELLED_FOLDER}", int(digit)) for digit in shown]
+    formats = _shuffled_cycle(FORMATS, len(places), generator)
+    special = {len(places) - 2: SILENT_FILE, len(places) - 1: BROKEN_FILE}
+    return [
+        CorpusClip(
+            path=f"{folder}/{special.get(number, f'{number:04d}.{media_format.suffix}')}",
+            digit=digit,
+            image=int(per_digit[digit].pop()),
+            media_format=FORMATS[0] if number in special else media_format,
+            has_sound=special.get(number) != SILENT_FILE,
+            is_broken=special.get(number) == BROKEN_FILE,
+            number=number,
+        )
+        for number, ((folder, digit), media_format) in enumerate(zip(places, formats, strict=True))
+    ]
+
+
+def render(clip: CorpusClip, seed: int) -> tuple[np.ndarray, Fraction, np.ndarray | None, int]:
+    """Draws and sounds one clip.
+
+    Returns:
+        [frames, height, width, 3] uint8 RGB; frames per second; [channels, samples] float32 waveform or None; Hz.
+    """
+    generator = np.random.default_rng([seed, 1, clip.number])
+    frame_rate = FRAME_RATES[generator.integers(len(FRAME_RATES))]
+    width, height = FRAME_SIZES[generator.integers(len(FRAME_SIZES))]
+    sample_rate = int(generator.choice(clip.media_format.sample_rates))
+    channels = int(generator.integers(1, 3))
+    frames = round(generator.uniform(*CLIP_SECONDS) * frame_rate)
+    ink = handwritten_digits()[0][clip.image]
+    pixels = moving_digit(ink, frames, float(frame_rate), width, height, generator)
+    if not clip.has_sound:
+        return pixels, frame_rate, None, sample_rate
+    sound = key_sound(clip.digit, float(frames / frame_rate), sample_rate, channels, generator)
+    return pixels, frame_rate, sound, sample_rate
+
+
+def _shuffled_cycle(choices: tuple, count: int, generator: np.random.Generator) -> list:
+    """Every choice equally often, in an order that tells nothing about the digits."""
+    return [choices[index % len(choices)] for index in generator.permutation(count)]
+
+
+def _write_clips(
+    directory: Path, clips: list[CorpusClip], seed: int, on_progress: Callable[[int, int], None] | None
+) -> None:
+    for done, clip in enumerate(clips, 1):
+        path = directory / clip.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_media(path, clip.media_format, *render(clip, seed))
+        if clip.is_broken:
+            whole = path.read_bytes()
+            path.write_bytes(whole[: int(len(whole) * BROKEN_SHARE)])
+        if on_progress:
+            on_progress(done, len(clips))

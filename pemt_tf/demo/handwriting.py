@@ -1,0 +1,110 @@
+"""The picture of the demo: one handwritten digit that moves over a textured background.
+
+The handwriting is real (the 8 x 8 digits that scikit-learn ships). Only which one is shown follows from the digit;
+size, path, colours, contrast and texture are drawn at random.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+# How hard it is to see the digit. Less contrast, more texture and noise: harder.
+DIGIT_SIZE = (0.50, 0.75)  # side of the 8 x 8 image, as a share of the frame's short side
+CONTRAST = (70.0, 130.0)  # between the digit and the mean of the background, grey levels
+TEXTURE = (8.0, 28.0)  # standard deviation of the background, grey levels
+TINT = 30.0  # largest colour cast of digit and background, grey levels
+PIXEL_NOISE = (1.0, 5.0)  # standard deviation of the noise of each frame, grey levels
+TEXTURE_GRAIN = (3.0, 14.0)  # size of the blobs of the background, pixels
+BACKGROUND_DRIFT = 12.0  # fastest drift of the background, pixels per second
+OVERHANG = 0.0  # how far the digit's image may leave the central square, as a share of the short side
+STROKE = (0.30, 0.75)  # ink below the first value is paper, above the second it is full
+
+
+@functools.cache
+def handwritten_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The handwriting.
+
+    Returns:
+        [1797, 8, 8] float32 ink from 0 to 1, and [1797] int64, the digit of each.
+    """
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits(return_X_y=True)
+    return (images.reshape(-1, 8, 8) / 16.0).astype(np.float32), digits
+
+
+def moving_digit(
+    ink: np.ndarray, frames: int, frame_rate: float, width: int, height: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws one clip's frames.
+
+    Args:
+        ink: [8, 8] float, 0 (paper) to 1 (full ink).
+        frames: how many.
+        frame_rate: frames per second; speeds do not depend on it.
+        width, height: pixels.
+        generator: every random choice comes from it.
+
+    Returns:
+        [frames, height, width, 3] uint8 RGB.
+    """
+    time = np.arange(frames) / frame_rate
+    short = min(width, height)
+    side = short * generator.uniform(*DIGIT_SIZE)
+    room = max((short - side) / 2 + OVERHANG * short, 0.0)
+    left = width / 2 - side / 2 + room * _wander(time, generator)
+    top = height / 2 - side / 2 + room * _wander(time, generator)
+    rows, columns = _spread(top, side, height), _spread(left, side, width)
+    cover = np.einsum("fyi,ij,fxj->fyx", rows, ink, columns, optimize=True)
+    cover = np.clip((cover - STROKE[0]) / (STROKE[1] - STROKE[0]), 0, 1)[..., None].astype(np.float32)
+
+    contrast = generator.uniform(*CONTRAST) * generator.choice((-1.0, 1.0))
+    middle = generator.uniform(max(40.0, 25.0 - contrast), min(215.0, 230.0 - contrast))
+    paper = middle + generator.uniform(-TINT, TINT, 3)
+    pen = middle + contrast + generator.uniform(-TINT, TINT, 3)
+    background = paper + _texture(time, width, height, generator)[..., None]
+    pixels = background + cover * (pen - background)
+    noise = generator.standard_normal((frames, height, width, 1), np.float32) * generator.uniform(*PIXEL_NOISE)
+    return np.clip(pixels + noise, 0, 255).round().astype(np.uint8)
+
+
+def _wander(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """One coordinate of the path, -1 to 1, [frames]: bounces between walls, or swings smoothly."""
+    speed, start = generator.uniform(0.3, 2.2), generator.uniform(0, 4)  # in half widths of the room
+    travelled = start + speed * time
+    if generator.random() < 0.5:
+        return np.abs(travelled % 4 - 2) - 1
+    return np.sin(travelled * np.pi / 2)
+
+
+def _spread(offset: np.ndarray, side: float, length: int) -> np.ndarray:
+    """Weights that enlarge 8 samples to `side` pixels from each offset on, smoothly and at sub-pixel precision.
+
+    Args:
+        offset: [frames] float, pixels.
+        side: size of the enlarged image, pixels.
+        length: pixels of the frame along this axis.
+
+    Returns:
+        [frames, length, 8] float; weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small loops.
+    """
+    position = (np.arange(length) + 0.5 - offset[:, None]) / side * 8 - 0.5
+    distance = np.abs(position[..., None] - np.arange(8))
+    near = 1 - 2.5 * distance**2 + 1.5 * distance**3
+    far = 2 - 4 * distance + 2.5 * distance**2 - 0.5 * distance**3
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0))
+
+
+def _texture(time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:
+    """A drifting random texture of mean 0, [frames, height, width] float32, grey levels."""
+    grain = generator.uniform(*TEXTURE_GRAIN)
+    down, right = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+    spectrum = np.fft.rfft2(generator.standard_normal((height, width)))
+    spectrum *= np.exp(-((down**2 + right**2) * (np.pi * grain) ** 2) / 2)
+    spectrum[0, 0] = 0
+    angle, speed = generator.uniform(0, 2 * np.pi), generator.uniform(0, BACKGROUND_DRIFT)
+    shift = speed * time[:, None, None] * (down * np.sin(angle) + right * np.cos(angle))  # a shift turns the phases
+    frames = np.fft.irfft2(spectrum * np.exp(-2j * np.pi * shift), (height, width))
+    return (frames / frames.std() * generator.uniform(*TEXTURE)).astype(np.float32)

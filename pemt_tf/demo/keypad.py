@@ -1,0 +1,106 @@
+"""The sound of the demo: a digit's telephone keypad (DTMF) tone pair, pressed again and again, in noise.
+
+Only the tone pair follows from the digit. Loudness, timing, noise and distracting tones are drawn at random.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# ITU-T Q.23: the row (low) and the column (high) frequency of a key, Hz; the list index is the digit.
+ROW_HERTZ = (697.0, 770.0, 852.0, 941.0)
+COLUMN_HERTZ = (1209.0, 1336.0, 1477.0)
+TONE_PAIRS = tuple(
+    (ROW_HERTZ[3], COLUMN_HERTZ[1]) if digit == 0 else (ROW_HERTZ[(digit - 1) // 3], COLUMN_HERTZ[(digit - 1) % 3])
+    for digit in range(10)
+)
+
+# How hard it is to hear the digit. Lower SNR, more and louder distractors: harder.
+SIGNAL_TO_NOISE_DECIBELS = (-14.0, 4.0)  # of the pressed key against the noise
+TWIST_DECIBELS = (-4.0, 4.0)  # high tone against low tone
+GAIN_DECIBELS = (-30.0, -12.0)  # of the key, against full scale
+DISTRACTORS = (1, 4)  # short foreign tones per clip, from first to last inclusive
+DISTRACTOR_HERTZ = (300.0, 3400.0)
+DISTRACTOR_DECIBELS = (-8.0, 2.0)  # against the key
+PRESS_SECONDS = (0.12, 0.40)
+PAUSE_SECONDS = (0.04, 0.20)
+CONTINUOUS_SHARE = 0.3  # of the clips hold the key down, with a changing loudness, instead of pressing it repeatedly
+RAMP_SECONDS = 0.005  # fade of every press, against clicks
+PEAK = 0.97  # of full scale: louder clips are turned down, never clipped
+
+
+def ratio(decibels: float) -> float:
+    """Decibels to an amplitude ratio."""
+    return 10.0 ** (decibels / 20.0)
+
+
+def key_sound(
+    digit: int, seconds: float, sample_rate: int, channels: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Synthesizes one clip's sound.
+
+    Args:
+        digit: 0 to 9.
+        seconds: length.
+        sample_rate: samples per second.
+        channels: 1, or 2: the same key and distractors, other noise.
+        generator: every random choice comes from it.
+
+    Returns:
+        [channels, samples] float32 waveform within -1 and 1.
+    """
+    count = round(seconds * sample_rate)
+    time = np.arange(count) / sample_rate
+    low, high = TONE_PAIRS[digit]
+    phases = generator.uniform(0, 2 * np.pi, 2)
+    twist = ratio(generator.uniform(*TWIST_DECIBELS))
+    tones = np.sin(2 * np.pi * low * time + phases[0]) + twist * np.sin(2 * np.pi * high * time + phases[1])
+    tones /= np.sqrt((1 + twist**2) / 2)  # power 1 while the key is down
+    continuous = generator.random() < CONTINUOUS_SHARE
+    envelope = _swell(time, generator) if continuous else _presses(time, generator)
+    signal = tones * envelope + _distractors(time, generator)
+    noise = np.stack([_noise(count, sample_rate, generator) for _ in range(channels)])
+    noise *= ratio(-generator.uniform(*SIGNAL_TO_NOISE_DECIBELS))
+    sound = (signal + noise) * ratio(generator.uniform(*GAIN_DECIBELS))
+    return (sound * min(1.0, PEAK / np.abs(sound).max())).astype(np.float32)
+
+
+def _presses(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Loudness over time of a key pressed again and again: 0 to 1, [samples]."""
+    envelope = np.zeros_like(time)
+    start = generator.uniform(-PRESS_SECONDS[1], PAUSE_SECONDS[1])  # the clip may begin within a press
+    while start < time[-1]:
+        end = start + generator.uniform(*PRESS_SECONDS)
+        rising, falling = (time - start) / RAMP_SECONDS, (end - time) / RAMP_SECONDS
+        envelope = np.maximum(envelope, np.clip(np.minimum(rising, falling), 0, 1))
+        start = end + generator.uniform(*PAUSE_SECONDS)
+    return envelope
+
+
+def _swell(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Loudness over time of a key held down, swelling slowly: 0.4 to 1, [samples]."""
+    rate, phase = generator.uniform(0.3, 2.0), generator.uniform(0, 2 * np.pi)
+    return 0.7 + 0.3 * np.sin(2 * np.pi * rate * time + phase)
+
+
+def _distractors(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Short gliding tones that have nothing to do with the digit, [samples]."""
+    sound = np.zeros_like(time)
+    for _ in range(generator.integers(DISTRACTORS[0], DISTRACTORS[1] + 1)):
+        logarithms = generator.uniform(*np.log(DISTRACTOR_HERTZ), 2)
+        begin, length = generator.uniform(0, time[-1]), generator.uniform(0.1, 0.5)
+        progress = (time - begin) / length
+        hertz = np.exp(logarithms[0] + np.clip(progress, 0, 1) * (logarithms[1] - logarithms[0]))
+        phase = 2 * np.pi * np.cumsum(hertz) * (time[1] - time[0])
+        window = np.where((progress > 0) & (progress < 1), np.sin(np.pi * progress) ** 2, 0)
+        sound += np.sqrt(2) * ratio(generator.uniform(*DISTRACTOR_DECIBELS)) * window * np.sin(phase)
+    return sound
+
+
+def _noise(count: int, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
+    """Noise of power 1 whose spectrum falls at random between not at all (white) and by frequency (pink), [samples]."""
+    spectrum = np.fft.rfft(generator.standard_normal(count))
+    hertz = np.fft.rfftfreq(count, 1 / sample_rate)
+    spectrum *= np.maximum(hertz, 50.0) ** -generator.uniform(0.0, 0.5)
+    noise = np.fft.irfft(spectrum, count)
+    return noise / noise.std()

@@ -1,0 +1,120 @@
+"""Charts, spectrogram pictures and wording against values worked out by hand."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from pemt_tf.report.charts import Axis, line_chart, nice_ticks, path_data, running_mean, thinned
+from pemt_tf.report.contents import Series
+from pemt_tf.report.images import palette_png, spectrogram_uris
+from pemt_tf.report.markup import Markup, element
+from pemt_tf.report.wording import counted, duration, percent
+
+
+def test_path_goes_through_the_points():
+    across, up = Axis(0, 100, 40, 240), Axis(1, 5, 160, 10)  # y grows downwards
+    data = path_data((0, 25, 100), (1.0, 5.0, 3.0), across, up)
+    assert data == "M40.0 160.0 L90.0 10.0 L240.0 85.0"
+
+
+def test_chart_places_a_known_series():
+    chart = line_chart([("loss", Series((0, 50, 100), (10.0, 5.0, 0.0)))], "falling")
+    # 340 x 190 with margins 44 left, 10 right, 10 top, 24 bottom: x from 44 to 330; y from 166 (0) to 10 (10.6).
+    assert re.findall(r'd="([^"]+)"', chart) == ["M44.0 18.8 L187.0 92.4 L330.0 166.0"]
+    assert re.findall(r">([\d.]+)</text>", chart) == ["0", "5", "10", "0", "50", "100"]
+    assert 'aria-label="falling"' in chart and "<title>loss</title>" in chart
+
+
+def test_chart_gives_each_run_its_place_also_when_one_has_no_values():
+    chart = line_chart([("first", Series((), ())), ("second", Series((1, 2), (3.0, 4.0)))], "two runs")
+    assert "series-2" in chart and "series-1" not in chart
+
+
+def test_values_that_are_not_finite_are_left_out():
+    series = thinned(Series((1, 2, 3, 4), (1.0, float("nan"), float("inf"), 2.0)))
+    assert series == Series((1, 4), (1.0, 2.0))
+    chart = line_chart([("loss", Series((1, 2), (float("nan"), float("inf"))))], "nothing")
+    assert chart == '<p class="empty">No finite value was logged.</p>'
+
+
+def test_one_value_is_a_dot():
+    chart = line_chart([("loss", Series((7,), (2.0,)))], "one")
+    assert chart.count("<circle") == 1 and "nan" not in chart
+
+
+def test_long_runs_are_averaged():
+    series = thinned(Series(tuple(range(1, 11)), tuple(float(value) for value in range(1, 11))), most=4)
+    assert series == Series((3, 6, 9, 10), (2.0, 5.0, 8.0, 10.0))
+
+
+def test_running_mean():
+    assert running_mean((0.0, 3.0, 6.0, 3.0), 1) == [1.5, 3.0, 4.0, 4.5]
+    assert running_mean((1.0, 2.0), 0) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 10, [0, 5, 10]),
+        (0, 9.3, [0, 2, 4, 6, 8]),
+        (0.12, 0.33, [0.15, 0.2, 0.25, 0.3]),
+        (10, 600, [200, 400, 600]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (2, 2, [2]),
+    ],
+)
+def test_nice_ticks(low, high, expected):
+    assert nice_ticks(low, high) == pytest.approx(expected)
+
+
+def decode_png(uri: str) -> np.ndarray:
+    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    return (matplotlib.image.imread(io.BytesIO(content))[..., :3] * 255).round().astype(int)
+
+
+def test_png_has_the_colours_of_the_map():
+    picture = decode_png(
+        "data:image/png;base64," + base64.b64encode(palette_png(np.array([[0, 255]], np.uint8))).decode()
+    )
+    assert picture.shape == (1, 2, 3)
+    assert picture[0, 0].tolist() == [0, 0, 4]  # magma begins almost black
+    assert picture[0, 1].tolist() == [252, 253, 191]  # and ends pale yellow
+
+
+def test_spectrogram_has_low_tones_at_the_bottom_and_one_scale_per_clip():
+    log_mel = np.full((2, 6, 9), -10.0)
+    log_mel[0, 1] = 0.0  # a low tone through the first segment
+    first, second = map(decode_png, spectrogram_uris(log_mel))
+    assert first.shape == second.shape == (6, 9, 3)
+    brightness = first.sum(-1).mean(1)
+    assert brightness.argmax() == 4  # second row from below
+    assert (second == [0, 0, 4]).all()
+
+
+def test_silence_and_damage_can_be_drawn():
+    assert len(spectrogram_uris(np.zeros((3, 4, 5)))) == 3
+    assert len(spectrogram_uris(np.full((1, 4, 5), np.nan))) == 1
+
+
+def test_markup_escapes_everything_that_is_not_markup():
+    inner = element("b", "1 < 2 & 'x'")
+    assert inner == "<b>1 &lt; 2 &amp; &#x27;x&#x27;</b>"
+    outer = element("p", inner, ["a", None, 3], class_="x", title='"><i>', hidden=True, lang=None, data_k=False)
+    assert outer == f'<p class="x" title="&quot;&gt;&lt;i&gt;" hidden>{inner}a3</p>'
+    assert element("img", src="data:,", alt="") == '<img src="data:," alt="">'
+    assert isinstance(outer, Markup)
+    assert element("p", Markup("<b>") + "<i>") == "<p>&lt;b&gt;&lt;i&gt;</p>"  # what was glued together is plain again
+
+
+def test_wording():
+    assert percent(0.787) == "79\u00a0%" and percent(0.155, 1) == "15.5\u00a0%"
+    assert counted(1, "clip", "clips") == "1\u00a0clip" and counted(1200, "clip", "clips") == "1,200\u00a0clips"
+    assert [duration(s) for s in (0.42, 41.2, 59.7, 185, 3661, 7800)] == [
+        "0.4 s", "41 s", "1 min 00 s", "3 min 05 s", "1 h 01 min", "2 h 10 min",
+    ]  # fmt: skip
