@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
+from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.training.run_directory import RunDirectory
 
@@ -85,7 +85,7 @@ def evaluate(run: RunDirectory, source: ClipSource, split: str = "test", batch_s
     modalities = model.backbone.config.modalities
     classify = tf.function(lambda batch: model(model_inputs(batch, modalities), training=False)["probabilities"])
     truth, probabilities, ids = [], [], []
-    for batch in evaluation_clips(source, split, batch_size, labelled=True):
+    for batch in read_batches(evaluation_clips(source, split, batch_size, labelled=True)):
         probabilities.append(classify(batch).numpy())
         truth.append(batch["label"].numpy())
         ids += [i.decode() for i in batch["id"].numpy()]

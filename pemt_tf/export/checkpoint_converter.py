@@ -1,6 +1,6 @@
 """The authors' checkpoints to ours: `pemt convert CHECKPOINT.pyth OUT`.
 
-The mapping of names is public: `reference_slots` is the table, `assign_reference_weights` fills a model or a single layer
+The mapping of names is public: `reference_slots` is the table, `assign_reference_weights` fills a model or one layer
 from arrays under the authors' names, `export_reference_weights` is the inverse. This module adds reading the file and
 finding out which model it holds.
 """

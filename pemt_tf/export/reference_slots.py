@@ -24,7 +24,7 @@ from pemt_tf.layers.transformer_layer import TransformerLayer
 from pemt_tf.models.audio_resnet import AudioResNet
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier, PooledFeatureHead, SequenceHead
-from pemt_tf.models.visual_resnet3d import VisualResNet3D
+from pemt_tf.models.visual_resnet3d import VisualResNet3D, stages_of
 
 # The authors number the modality groups of a low-rank layer; with early fusion the joint stream is number 0.
 GROUPS = {"visual": 0, "audio": 1, "joint": 2}
@@ -241,10 +241,10 @@ def _(block: ResidualBlock, naming):
     return slots
 
 
-def _stages(stages, naming: _Naming, block_name: str) -> list[WeightSlot]:
+def _stages(cnn, naming: _Naming, block_name: str) -> list[WeightSlot]:
     return [
         slot
-        for stage, blocks in enumerate(stages, 2)
+        for stage, blocks in enumerate(stages_of(cnn.blocks, cnn.depth), 2)
         for index, block in enumerate(blocks)
         for slot in _slots(block, naming.below(f"s{stage}.{block_name}{index}."))
     ]
@@ -254,7 +254,7 @@ def _stages(stages, naming: _Naming, block_name: str) -> list[WeightSlot]:
 def _(cnn: VisualResNet3D, naming):
     stem = _slots(cnn.stem, naming.below("s1.pathway0_stem.conv."))
     stem += _slots(cnn.stem_norm, naming.below("s1.pathway0_stem.bn."))
-    return stem + _stages(cnn.stages, naming, "pathway0_res")
+    return stem + _stages(cnn, naming, "pathway0_res")
 
 
 @_slots.register
@@ -263,7 +263,7 @@ def _(cnn: AudioResNet, naming):
     for number, (convolution, norm) in enumerate(zip(cnn.stem, cnn.stem_norms, strict=True), 1):
         stem += _slots(convolution, naming.below(f"s1.stem.conv{number}."))
         stem += _slots(norm, naming.below(f"s1.stem.bn{number}."))
-    return stem + _stages(cnn.stages, naming, "res")
+    return stem + _stages(cnn, naming, "res")
 
 
 def _summary_slots(layer: SummaryToken, modality: str, naming: _Naming) -> list[WeightSlot]:

@@ -85,8 +85,9 @@ def export_version(run: RunDirectory, base: Path) -> Path:
         export_saved_model(run, partial)
         partial.rename(final)
     except (OSError, tf.errors.OpError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise PemtError(f"cannot write the model to {base}: {error}; choose another --output") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return final
 
 

@@ -1,0 +1,67 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+OUT ?= out/demo
+VENV := .venv
+VENV_B := .venv-b
+TOOLS := .venv-tools
+UV := $(TOOLS)/bin/uv
+BIN := $(VENV)/bin
+LOCK := requirements/stack-a.lock
+LOCK_B := requirements/stack-b.lock
+
+.PHONY: help setup setup-core setup-b demo test test-fast test-b lint lock clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(VENV)/.full  ## everything: the core, TFX, Dataflow, tensorflow-io, test tools
+setup-core: $(VENV)/.core  ## the core only (no TFX)
+setup-b: $(VENV_B)/.core  ## stack B: Python 3.11 with current TensorFlow and Keras, without TFX
+
+$(UV):
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.python: .python-version | $(UV)
+	$(UV) venv --quiet --clear --seed --python "$$(cat .python-version)" $(VENV)
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.python $(LOCK) setup.py
+	$(UV) pip install --quiet --python $(BIN)/python --constraint $(LOCK) --editable .
+	@touch $@
+
+# Our own package comes last: its `tfx` command stands in the place of TFX's and adds `pipeline run`.
+$(VENV)/.full: $(VENV)/.python $(LOCK) setup.py
+	$(UV) pip install --quiet --python $(BIN)/python --requirement $(LOCK)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --reinstall-package pemt-tf --editable .
+	@touch $@ $(VENV)/.core
+
+$(VENV_B)/.core: $(LOCK_B) setup.py | $(UV)
+	$(UV) venv --quiet --clear --seed --python 3.11 $(VENV_B)
+	$(UV) pip install --quiet --python $(VENV_B)/bin/python --constraint $(LOCK_B) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
+	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")
+
+test: $(VENV)/.full  ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.full  ## all but the slow tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-b: $(VENV_B)/.core  ## the core tests on stack B
+	$(VENV_B)/bin/python -m pytest -m 'not tfx and not slow'
+
+lint: $(VENV)/.full  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lock: | $(UV)  ## resolve both lock files anew from setup.py
+	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra io --extra dev --no-annotate --no-header \
+		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file $(LOCK)
+	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra dev --no-annotate --no-header \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_39 --output-file $(LOCK_B)
+
+clean:  ## remove environments and outputs
+	rm -rf $(VENV) $(VENV_B) $(TOOLS) out build *.egg-info

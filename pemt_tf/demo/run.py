@@ -1,0 +1,165 @@
+"""The whole way in one command: corpus, records, pretraining, fine-tuning, evaluation, SavedModel, answers, report.
+
+Training and data preparation run as the commands that a user would type; every step that is finished is passed over
+when the demo is started again on the same folder.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
+from pemt_tf.demo.summary import DemoFolder, DemoResult, build_report
+from pemt_tf.errors import PemtError
+from pemt_tf.progress import Progress, duration
+from pemt_tf.report.contents import CommandRun
+
+PRESET = "tiny"
+UNLABELLED = 400
+TEST_PER_CLASS = 12
+QUERIES = 3
+
+
+@dataclass
+class _Commands:
+    """Runs commands, shows them, and remembers how long they took."""
+
+    say: Callable[[str], None]
+    runs: list[CommandRun] = field(default_factory=list)
+
+    def run(self, title: str, module: str, *arguments: str, done: bool) -> None:
+        """Runs `python -m module arguments` unless its result is there already.
+
+        Raises:
+            PemtError: the command failed; it has said why itself.
+        """
+        name = "pemt" if module == "pemt_tf.cli" else f"python -m {module}"
+        shown = f"{name} {shlex.join(arguments)}"
+        self.say(f"\n== {title}\n$ {shown}")
+        if done:
+            self.say("already done")
+            self.runs.append(CommandRun(shown))
+            return
+        started = time.monotonic()
+        code = subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+        if code == 130:
+            raise KeyboardInterrupt
+        if code:
+            raise PemtError(f"the demo stopped at `{shown}`, which failed; its message stands above")
+        self.runs.append(CommandRun(shown, time.monotonic() - started))
+
+
+def run_demo(output: Path, videos: Path | None, seed: int, say: Callable[[str], None]) -> Path:
+    """Runs the demo.
+
+    Args:
+        output: its folder; an interrupted demo goes on where it stopped.
+        videos: a folder of the user's own; None makes a corpus.
+        seed: of the made corpus and of training.
+        say: writes one line.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        PemtError: a step failed.
+    """
+    started = time.monotonic()
+    folder = DemoFolder(output)
+    if videos is not None and not videos.is_dir():
+        raise PemtError(f"VIDEOS: {videos} is not a folder")
+    folder.claim(videos)
+    commands = _Commands(say)
+    _prepare(folder, videos, seed, commands)
+    card = DatasetCard.read(folder.records)
+    result = DemoResult(folder=folder, own_videos=videos is not None, card=card)
+    held_out = next((s for s in ("test", "validation") if s in card.splits and card.splits[s].labels), None)
+    _train(folder, card, seed, commands, held_out)
+    if held_out:
+        result.read_evaluations(held_out)
+    say("\n== Answers of the SavedModel")
+    result.ask_model(QUERIES, say)
+    result.commands = commands.runs
+    result.seconds = time.monotonic() - started
+    report = build_report(result)
+    say("")
+    for line in result.summary_lines():
+        say(line)
+    say(f"The whole way took {duration(result.seconds)}.")
+    say(f"Report: {report}")
+    return report
+
+
+def _prepare(folder: DemoFolder, videos: Path | None, seed: int, commands: _Commands) -> None:
+    """Makes the corpus, if no videos are given, and turns the videos into records."""
+    if videos is None and not folder.corpus.is_dir():
+        from pemt_tf.demo.corpus import make_corpus
+
+        commands.say("== Making a corpus: synthetic keypad tones over real handwriting")
+        progress: list[Progress] = []
+
+        def on_progress(done: int, total: int) -> None:
+            if not progress:
+                progress.append(Progress("corpus", total, "files"))
+            progress[0].update(done)
+
+        summary = make_corpus(
+            folder.corpus, seed, unlabelled=UNLABELLED, test_per_class=TEST_PER_CLASS, on_progress=on_progress
+        )
+        progress[0].close()
+        commands.say(
+            f"{summary.labelled} labelled, {summary.unlabelled} unlabelled and {summary.test} held-out files, "
+            f"{summary.size / 1e6:.0f} MB: {folder.corpus}"
+        )
+    commands.run(
+        "Videos to records",
+        "beam_jobs.preprocess",
+        *("--input", str(videos or folder.corpus), "--output", str(folder.records), "--preset", PRESET),
+        done=(folder.records / CARD_NAME).is_file(),
+    )
+
+
+def _train(folder: DemoFolder, card: DatasetCard, seed: int, commands: _Commands, held_out: str | None) -> None:
+    """Pretrains, fine-tunes with and without that, evaluates both, and exports."""
+    data = ("--data", str(folder.records))
+    commands.run(
+        "Pretraining without labels",
+        "pemt_tf.cli",
+        *("pretrain", *data, "--preset", PRESET, "--set", f"pretrain.seed={seed}", "--output", str(folder.pretrained)),
+        done=folder.finished(folder.pretrained),
+    )
+    final = folder.pretrained
+    if card.labels:
+        final = folder.finetuned
+        finetune = ("finetune", *data, "--preset", PRESET, "--set", f"finetune.seed={seed}")
+        commands.run(
+            "Fine-tuning on the few labels",
+            "pemt_tf.cli",
+            *(*finetune, "--init", str(folder.pretrained), "--output", str(folder.finetuned)),
+            done=folder.finished(folder.finetuned),
+        )
+        commands.run(
+            "The same network without pretraining, for comparison",
+            "pemt_tf.cli",
+            *(*finetune, "--output", str(folder.scratch)),
+            done=folder.finished(folder.scratch),
+        )
+    for run in (folder.finetuned, folder.scratch) if held_out else ():
+        commands.run(
+            f"Evaluation on held-out files: {run.name}",
+            "pemt_tf.cli",
+            *("evaluate", "--model", str(run), *data, "--split", held_out),
+            done=(run / f"evaluation-{held_out}.json").is_file(),
+        )
+    commands.run(
+        "A SavedModel for TF Serving",
+        "pemt_tf.cli",
+        *("export", "--model", str(final), "--output", str(folder.servable)),
+        done=(folder.servable / "1").is_dir(),
+    )

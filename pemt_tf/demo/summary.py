@@ -1,0 +1,277 @@
+"""What the demo found, in words and as a report."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pemt_tf import __version__
+from pemt_tf.config import Config
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.errors import PemtError
+from pemt_tf.models.parameter_report import parameter_report
+from pemt_tf.progress import duration
+from pemt_tf.report import contents
+from pemt_tf.report.page import write_report
+from pemt_tf.report.sources import read_clip_views, read_metrics
+from pemt_tf.training.run_directory import BACKBONE, METRICS
+
+_CLAIM = "demo.json"
+_SHOWN_CLIPS = 8
+_NEIGHBOURS = 5
+
+_ABOUT_CORPUS = (
+    "This corpus was made by the demo itself: real handwriting (the 8 × 8 digits that scikit-learn ships) moving over "
+    "random textures, with synthetic sound, the telephone keypad tones of the same digit in noise. It shows that every "
+    "part works together; it says nothing about how well the model does on your videos.",
+    "One run with one seed on few clips: look at the intervals, not at single points.",
+)
+_ABOUT_VIDEOS = (
+    "Your videos, the smallest preset and a few minutes of training: enough to see that the data are right, far too "
+    "little to judge the method. Labels are the names of the sub-folders.",
+)
+_ABOUT_NEIGHBOURS = "Neighbours are found by the embedding of the exported model{how}; the search sees no labels."
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """Where everything of one demo lies."""
+
+    path: Path
+
+    @property
+    def corpus(self) -> Path:
+        """The made videos."""
+        return self.path / "corpus"
+
+    @property
+    def records(self) -> Path:
+        """The data set."""
+        return self.path / "records"
+
+    @property
+    def pretrained(self) -> Path:
+        """Run without labels."""
+        return self.path / "pretrained"
+
+    @property
+    def finetuned(self) -> Path:
+        """Run on the labels, from the pretrained weights."""
+        return self.path / "finetuned"
+
+    @property
+    def scratch(self) -> Path:
+        """Run on the labels, from random weights."""
+        return self.path / "scratch"
+
+    @property
+    def servable(self) -> Path:
+        """Versions of the SavedModel."""
+        return self.path / "servable"
+
+    def claim(self, videos: Path | None) -> None:
+        """Makes the folder ours, for these videos.
+
+        Raises:
+            PemtError: it holds something else, or the demo of other videos, or cannot be written.
+        """
+        path, wanted = self.path / _CLAIM, {"videos": str(videos.resolve()) if videos else None}
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found != wanted:
+                raise PemtError(f"{self.path} holds the demo of {found['videos'] or 'the made corpus'}; choose another")
+            return
+        try:
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise PemtError(f"{self.path} is not empty and not a demo's; choose another folder")
+            self.path.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise PemtError(f"cannot write to {self.path}: {error.strerror}; choose another folder") from None
+
+    @staticmethod
+    def finished(run: Path) -> bool:
+        """Whether a training run has its final weights."""
+        return (run / BACKBONE).is_file()
+
+
+@dataclass
+class DemoResult:
+    """What is known at the end; filled step by step."""
+
+    folder: DemoFolder
+    own_videos: bool
+    card: DatasetCard
+    split: str = ""
+    finetuned: dict = field(default_factory=dict)
+    scratch: dict = field(default_factory=dict)
+    predictions: list[contents.Prediction] = field(default_factory=list)
+    neighbours: list[contents.Neighbours] = field(default_factory=list)
+    commands: list[contents.CommandRun] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def read_evaluations(self, split: str) -> None:
+        """Reads what `pemt evaluate` wrote for both runs."""
+        self.split = split
+        for name in ("finetuned", "scratch"):
+            path = getattr(self.folder, name) / f"evaluation-{split}.json"
+            setattr(self, name, json.loads(path.read_text(encoding="utf-8")))
+
+    def ask_model(self, count: int, say: Callable[[str], None]) -> None:
+        """Loads the SavedModel, classifies held-out video files with it and looks for their nearest clips."""
+        from pemt_tf.evaluation.search import embed_split, search
+        from pemt_tf.export.local_predictor import LocalPredictor, best_labels
+
+        predictor = LocalPredictor(self.folder.servable)
+        source = ClipSource.open(self.folder.records)
+        asked = self.split or next(iter(reversed(self.card.splits)))
+        searched = embed_split(predictor, source, "train" if "train" in self.card.splits else asked)
+        queries = read_clip_views(source.files[asked], source.geometry, source.labels, count)
+        paths = dict(zip(searched.ids, searched.paths, strict=True))
+        if asked not in ("train", ""):
+            other = embed_split(predictor, source, asked)
+            paths |= dict(zip(other.ids, other.paths, strict=True))
+        for view in queries:
+            try:
+                answer = predictor.answer([predictor.record_of(paths[view.clip_id])])
+            except PemtError as error:
+                say(f"passed over: {error}")
+                continue
+            say(f"{paths[view.clip_id]}" + (f" (truth: {view.label})" if view.label else ""))
+            if predictor.labels:
+                best = best_labels(answer["probabilities"][0], predictor.labels)
+                say("  top-3: " + ", ".join(f"{label} {probability:.1%}" for label, probability in best))
+                self.predictions.append(contents.Prediction(view, tuple(best), paths[view.clip_id]))
+            hits = search(searched, answer["embedding"][0], _NEIGHBOURS, exclude=view.clip_id)
+            say("  nearest: " + ", ".join(f"{Path(h.path).name} {h.label or '-'} ({h.similarity:.2f})" for h in hits))
+            self._remember_neighbours(view, hits, source)
+
+    def _remember_neighbours(self, view: contents.ClipView, hits: list, source: ClipSource) -> None:
+        files = [file for split in source.files.values() for file in split]
+        views = read_clip_views(files, source.geometry, source.labels, clip_ids=[hit.clip_id for hit in hits])
+        similarity = {hit.clip_id: hit.similarity for hit in hits}
+        self.neighbours.append(contents.Neighbours(view, tuple((v, similarity[v.clip_id]) for v in views)))
+
+    def summary_lines(self) -> list[str]:
+        """The end of the demo in a few lines."""
+        card = self.card
+        failed, filtered = sum(card.failed.values()), sum(card.filtered.values())
+        lines = [f"{card.inputs} files: {card.written} clips, {failed} failed, {filtered} left out"]
+        for name, found in (("with pretraining", self.finetuned), ("without", self.scratch)):
+            if found:
+                low, high = found["interval"]
+                lines.append(
+                    f"accuracy {name:<17} {found['accuracy']:6.1%}  (95 % interval {low:.1%} to {high:.1%}, "
+                    f"{found['clips']} held-out clips, chance {found['chance']:.1%})"
+                )
+        if not self.finetuned:
+            why = "no labels" if not card.labels else "no labelled clip is held out"
+            lines.append(f"no accuracy: {why}; put videos in one sub-folder per label, several in each")
+        return lines
+
+
+def build_report(result: DemoResult) -> Path:
+    """Writes `report.html`; returns its path."""
+    folder, card, config = result.folder, result.card, Config.from_preset("tiny")
+    source = ClipSource.open(folder.records)
+    shown_split = result.split or next(iter(card.splits))
+    parameters = parameter_report(config.model)
+    report = contents.Report(
+        title="Your videos, seen and heard" if result.own_videos else "Ten digits, seen and heard",
+        subtitle=_subtitle(result),
+        key_figures=_key_figures(result, parameters.total, parameters.summary),
+        comparison=_comparison(result),
+        notes=_notes(result),
+        clips=tuple(read_clip_views(source.files[shown_split], source.geometry, source.labels, _SHOWN_CLIPS)),
+        preprocessing=_preprocessing(result),
+        parameters=contents.ParameterTable(
+            tuple(contents.ParameterRow(row.part, row.parameters, row.shared_by) for row in parameters.rows),
+            parameters.total,
+            parameters.summary,
+        ),
+        curves=_curves(result),
+        confusion=_confusion(result),
+        predictions=tuple(result.predictions),
+        neighbours=tuple(result.neighbours),
+        commands=tuple(result.commands),
+        footer=f"pemt-tf {__version__}, Python {platform.python_version()}, {time.strftime('%d %B %Y')}",
+    )
+    return write_report(folder.path / "report.html", report)
+
+
+def _subtitle(result: DemoResult) -> str:
+    train = result.card.splits.get("train")
+    clips, unlabelled = (train.clips, train.unlabelled) if train else (0, 0)
+    text = f"A small audio-visual Transformer, pretrained without labels on {clips} clips"
+    return f"{text} and fine-tuned on {clips - unlabelled}." if result.card.labels else f"{text}."
+
+
+def _key_figures(result: DemoResult, total: int, summary: str) -> tuple[contents.KeyFigure, ...]:
+    figures = []
+    for found, name in ((result.finetuned, "accuracy on held-out clips"), (result.scratch, "without pretraining")):
+        if found:
+            low, high = found["interval"]
+            detail = f"95 % interval {low:.0%} to {high:.0%}; chance {found['chance']:.0%}"
+            figures.append(contents.KeyFigure(f"{found['accuracy']:.0%}", name, detail))
+    splits = ", ".join(f"{split.clips} {name}" for name, split in result.card.splits.items())
+    figures.append(contents.KeyFigure(f"{result.card.written}", "clips", splits))
+    figures.append(contents.KeyFigure(f"{total:,}", "parameters", summary))
+    figures.append(contents.KeyFigure(duration(result.seconds), "from videos to answers", "minutes:seconds, this run"))
+    return tuple(figures)
+
+
+def _comparison(result: DemoResult) -> contents.Comparison | None:
+    if not result.finetuned:
+        return None
+    rows = tuple(
+        contents.Accuracy(name, found["accuracy"], *found["interval"])
+        for name, found in (
+            ("Pretrained without labels, then fine-tuned", result.finetuned),
+            ("Same network, fine-tuned only", result.scratch),
+        )
+    )
+    return contents.Comparison(rows, result.finetuned["chance"], result.finetuned["clips"])
+
+
+def _notes(result: DemoResult) -> tuple[str, ...]:
+    how = ", after fine-tuning on the labels" if result.card.labels else ""
+    return (*(_ABOUT_VIDEOS if result.own_videos else _ABOUT_CORPUS), _ABOUT_NEIGHBOURS.format(how=how))
+
+
+def _preprocessing(result: DemoResult) -> contents.Preprocessing:
+    """Counts from the card, names of files from the job's own lists."""
+    card, files = result.card, {}
+    for kind, name in (("failed", "failures.jsonl"), ("filtered", "filtered.jsonl")):
+        path = result.folder.records / "errors" / name
+        rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for row in map(json.loads, rows):
+            files.setdefault((kind, row["cause"]), []).append(row["path"])
+    outcomes = [
+        contents.Outcome(kind, reason, count, tuple(files.get((kind, reason), ())[:5]))
+        for kind, counts in (("failed", card.failed), ("filtered", card.filtered))
+        for reason, count in counts.items()
+    ]
+    return contents.Preprocessing(card.inputs, card.written, tuple(outcomes))
+
+
+def _curves(result: DemoResult) -> tuple[contents.Curves, ...]:
+    folder = result.folder
+    curves = [contents.Curves("Pretraining", (contents.Run("pretraining", read_metrics(folder.pretrained / METRICS)),))]
+    runs = [
+        contents.Run(name, read_metrics(path / METRICS))
+        for name, path in (("pretrained", folder.finetuned), ("without pretraining", folder.scratch))
+        if folder.finished(path)
+    ]
+    return (*curves, contents.Curves("Fine-tuning", tuple(runs))) if runs else tuple(curves)
+
+
+def _confusion(result: DemoResult) -> contents.ConfusionMatrix | None:
+    if not result.finetuned:
+        return None
+    rows = tuple(map(tuple, result.finetuned["confusion"]))
+    return contents.ConfusionMatrix(tuple(result.finetuned["labels"]), rows)

@@ -1,0 +1,94 @@
+"""Answers from an exported SavedModel in this process: what TF Serving would say, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data import records
+from pemt_tf.data.clip_builder import build_clip
+from pemt_tf.errors import PemtError
+from pemt_tf.export.saved_model import ServableMetadata
+from pemt_tf.features.decode import decode_clip
+from pemt_tf.features.media_errors import MediaError
+
+_BATCH = 16
+
+
+class LocalPredictor:
+    """A loaded SavedModel.
+
+    Args:
+        directory: of one version, or of the folder of versions, whose highest is taken.
+
+    Raises:
+        PemtError: there is no model of ours.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = latest_version(Path(directory))
+        self.metadata = ServableMetadata.read(self.directory)
+        try:
+            model = tf.saved_model.load(str(self.directory))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise PemtError(f"{self.directory} cannot be loaded ({error}); export it again") from None
+        self._model = model  # keeps the variables alive
+        self._answer = model.signatures["serving_default"]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes, in the order of `probabilities`; empty for a model without classifier."""
+        return self.metadata.labels
+
+    def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
+        """`embedding` [clips, hidden] of serialized records and, with a classifier, `probabilities` [clips, classes]."""
+        return {name: value.numpy() for name, value in self._answer(examples=tf.constant(serialized)).items()}
+
+    def answer_all(self, files: Iterable[str]) -> Iterator[tuple[list[bytes], dict[str, np.ndarray]]]:
+        """`answer` for every record of the files, in batches, with the records."""
+        for batch in tf.data.TFRecordDataset(list(files)).batch(_BATCH):
+            serialized = list(batch.numpy())
+            yield serialized, self.answer(serialized)
+
+    def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:
+        """Decodes a media file into exactly the record that training would see; see `record_of_file`."""
+        return record_of_file(path, self.metadata.config.geometry, start, end)
+
+
+def record_of_file(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
+    """Decodes a media file, or a stretch of it in seconds, into a serialized record.
+
+    Raises:
+        PemtError: the file cannot be used; says why.
+    """
+    if not Path(path).is_file():
+        raise PemtError(f"{path}: there is no such file")
+    try:
+        decoded = decode_clip(path, geometry, start, end)
+    except MediaError as error:
+        raise PemtError(f"{path}: {error.cause}: {error.detail}") from None
+    return records.serialize(build_clip(decoded, geometry, Path(path).stem, path), geometry)
+
+
+def latest_version(directory: Path) -> Path:
+    """The folder itself if it is a SavedModel, else its highest numbered sub-folder.
+
+    Raises:
+        PemtError: there is neither.
+    """
+    if (directory / "saved_model.pb").is_file():
+        return directory
+    found = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
+    if not found:
+        raise PemtError(f"{directory} is no SavedModel and has no numbered version; make one with `pemt export`")
+    return max(found, key=lambda path: int(path.name))
+
+
+def best_labels(probabilities: np.ndarray, labels: tuple[str, ...], count: int = 3) -> list[tuple[str, float]]:
+    """The most probable labels of one clip, best first."""
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [(labels[index], float(probabilities[index])) for index in order]
