@@ -17,7 +17,6 @@ CORE = [
     "simplejpeg>=1.8",
     "tensorboard>=2.16",
     "tensorflow>=2.16,<3",
-    "tqdm>=4.66",
 ]
 
 EXTRAS = {

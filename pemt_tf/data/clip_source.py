@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
@@ -32,6 +33,11 @@ class ClipSource:
     name: str
     content_hash: str = ""
     train_labels: tuple[str, ...] | None = None
+
+    @property
+    def compression(self) -> str:
+        """As `tf.data.TFRecordDataset` names it: `GZIP` for *.gz files, which TFX writes, else none."""
+        return "GZIP" if any(file.endswith(".gz") for split in self.files.values() for file in split) else ""
 
     @classmethod
     def open(cls, directory: str | Path) -> ClipSource:
@@ -107,12 +113,15 @@ class ClipSource:
         geometry = self.geometry
         for file in self.require_split(split):
             try:
-                raw = next(iter(tf.data.TFRecordDataset(file).take(1)), None)
+                raw = next(iter(tf.data.TFRecordDataset(file, self.compression).take(1)), None)
             except tf.errors.OpError as error:
                 raise PemtError(f"{file} is not a readable record file: {error.message}") from None
             if raw is None:
                 continue  # Beam may write shards without a record
-            feature = tf.train.Example.FromString(raw.numpy()).features.feature
+            try:
+                feature = tf.train.Example.FromString(raw.numpy()).features.feature
+            except DecodeError:
+                raise PemtError(f"{file} holds something else than clips; preprocess the videos again") from None
             images = len(feature[records.IMAGE].bytes_list.value)
             values = len(feature[records.LOG_MEL].float_list.value)
             want_images = geometry.segments * geometry.frames_per_segment

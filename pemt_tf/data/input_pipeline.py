@@ -6,6 +6,8 @@ exactly the clips, crops and masks that it would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
@@ -16,6 +18,7 @@ from pemt_tf.features import augment, video
 
 _SHUFFLE_CLIPS = 2048
 _READ_FILES_AT_ONCE = 4
+_FLAGS = {"visual": records.HAS_VIDEO, "audio": records.HAS_AUDIO}
 
 
 def training_clips(
@@ -25,7 +28,7 @@ def training_clips(
     seed: int,
     start_step: int = 0,
     labelled: bool = False,
-    both_streams: bool = False,
+    streams: tuple[str, ...] = (),
 ) -> tf.data.Dataset:
     """An endless stream of augmented training batches.
 
@@ -36,7 +39,7 @@ def training_clips(
         seed: of order and augmentation.
         start_step: batches to pass over, cheaply: they are not decoded.
         labelled: leave out clips without a label.
-        both_streams: leave out clips that lack picture or sound.
+        streams: leave out clips that lack one of these; modalities by name.
 
     Returns:
         Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
@@ -51,16 +54,19 @@ def training_clips(
     files = tf.data.Dataset.from_tensor_slices(list(source.require_split(split)))
     files = files.shuffle(len(source.files[split]), seed=seed)
     clips = files.interleave(
-        tf.data.TFRecordDataset, cycle_length=_READ_FILES_AT_ONCE, num_parallel_calls=1, deterministic=True
+        lambda file: tf.data.TFRecordDataset(file, source.compression),
+        cycle_length=_READ_FILES_AT_ONCE,
+        num_parallel_calls=1,
+        deterministic=True,
     )
     clips = clips.map(lambda raw: records.parse(raw, geometry), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
-    if both_streams:
-        clips = clips.filter(lambda clip: clip["has_video"] & clip["has_audio"])
-    if next(iter(clips.take(1)), None) is None:
-        kind = " with a label" * labelled + " with both picture and sound" * both_streams
-        raise PemtError(f"{source.name}: split {split!r} holds no clip{kind}")
+    for flag in (_FLAGS[stream] for stream in streams):
+        clips = clips.filter(lambda clip, flag=flag: clip[flag])
+    if next(read_batches(clips.take(1)), None) is None:
+        wanted = ["a label"] * labelled + [_FLAGS[stream].removeprefix("has_") for stream in streams]
+        raise PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
     clips = clips.shuffle(_SHUFFLE_CLIPS, seed=seed + 1).repeat()
     clips = clips.enumerate().skip(start_step * batch_size)
     clips = clips.map(
@@ -74,11 +80,29 @@ def training_clips(
     return clips.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
+def read_batches(clips: Iterable) -> Iterator:
+    """Goes through a data set.
+
+    Raises:
+        PemtError: a record or a picture in it is damaged.
+    """
+    batches = iter(clips)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except tf.errors.OpError as error:
+            cause = error.message.splitlines()[0]
+            raise PemtError(f"the clips cannot be read ({cause}); preprocess the videos again") from None
+        yield batch
+
+
 def evaluation_clips(source: ClipSource, split: str, batch_size: int, labelled: bool = False) -> tf.data.Dataset:
     """Every clip of a split once, in order, with the centre crop; the last batch may be smaller."""
     geometry = source.geometry
     source.require_readable(split)
-    clips = tf.data.TFRecordDataset(list(source.require_split(split)))
+    clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
     clips = clips.map(lambda raw: records.parse(raw, geometry), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)

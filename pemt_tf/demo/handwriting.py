@@ -1,7 +1,8 @@
 """The picture of the demo: one handwritten digit that moves over a textured background.
 
 The handwriting is real (the 8 x 8 digits that scikit-learn ships). Only which one is shown follows from the digit;
-size, path, colours, contrast and texture are drawn at random.
+size, path, colours, contrast and texture are drawn at random, anew for each of the short shots of a clip. So the
+handwriting is also all that the segments of a clip have in common: nothing else gives away that they belong together.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import functools
 
 import numpy as np
 
+SHOT_SECONDS = (0.35, 0.70)  # length of a shot
+
 # How hard it is to see the digit. Less contrast, more texture and noise: harder.
-DIGIT_SIZE = (0.50, 0.75)  # side of the 8 x 8 image, as a share of the frame's short side
-CONTRAST = (70.0, 130.0)  # between the digit and the mean of the background, grey levels
-TEXTURE = (8.0, 28.0)  # standard deviation of the background, grey levels
-TINT = 30.0  # largest colour cast of digit and background, grey levels
-PIXEL_NOISE = (1.0, 5.0)  # standard deviation of the noise of each frame, grey levels
+DIGIT_SIZE = (0.55, 0.80)  # side of the 8 x 8 image, as a share of the frame's short side
+CONTRAST = (100.0, 160.0)  # between the digit and the mean of the background, grey levels
+TEXTURE = (4.0, 14.0)  # standard deviation of the background, grey levels
+TINT = 20.0  # largest colour cast of digit and background, grey levels
+PIXEL_NOISE = (0.0, 4.0)  # standard deviation of the noise of each frame, grey levels
 TEXTURE_GRAIN = (3.0, 14.0)  # size of the blobs of the background, pixels
 BACKGROUND_DRIFT = 12.0  # fastest drift of the background, pixels per second
 OVERHANG = 0.0  # how far the digit's image may leave the central square, as a share of the short side
@@ -51,6 +54,13 @@ def moving_digit(
         [frames, height, width, 3] uint8 RGB.
     """
     time = np.arange(frames) / frame_rate
+    cuts = np.cumsum(generator.uniform(*SHOT_SECONDS, size=1 + int(time[-1] / SHOT_SECONDS[0])))
+    shots = np.split(time, np.searchsorted(time, cuts[cuts < time[-1]]))
+    return np.concatenate([_shot(ink, shot, width, height, generator) for shot in shots if len(shot)])
+
+
+def _shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:
+    """One shot: its frames at the given times, seconds; [frames, height, width, 3] uint8 RGB."""
     short = min(width, height)
     side = short * generator.uniform(*DIGIT_SIZE)
     room = max((short - side) / 2 + OVERHANG * short, 0.0)
@@ -66,7 +76,7 @@ def moving_digit(
     pen = middle + contrast + generator.uniform(-TINT, TINT, 3)
     background = paper + _texture(time, width, height, generator)[..., None]
     pixels = background + cover * (pen - background)
-    noise = generator.standard_normal((frames, height, width, 1), np.float32) * generator.uniform(*PIXEL_NOISE)
+    noise = generator.standard_normal((len(time), height, width, 1), np.float32) * generator.uniform(*PIXEL_NOISE)
     return np.clip(pixels + noise, 0, 255).round().astype(np.uint8)
 
 

@@ -1,9 +1,12 @@
 """The sound of the demo: a digit's telephone keypad (DTMF) tone pair, pressed again and again, in noise.
 
-Only the tone pair follows from the digit. Loudness, timing, noise and distracting tones are drawn at random.
+Only the tone pair follows from the digit. Loudness, timing, noise and distracting tones are drawn at random, loudness,
+noise and the balance of the two tones anew for each of the short takes of a clip.
 """
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 
@@ -15,13 +18,15 @@ TONE_PAIRS = tuple(
     for digit in range(10)
 )
 
+TAKE_SECONDS = (0.30, 0.60)  # length of a take
+
 # How hard it is to hear the digit. Lower SNR, more and louder distractors: harder.
-SIGNAL_TO_NOISE_DECIBELS = (-14.0, 4.0)  # of the pressed key against the noise
-TWIST_DECIBELS = (-4.0, 4.0)  # high tone against low tone
-GAIN_DECIBELS = (-30.0, -12.0)  # of the key, against full scale
-DISTRACTORS = (1, 4)  # short foreign tones per clip, from first to last inclusive
+SIGNAL_TO_NOISE_DECIBELS = (0.0, 14.0)  # of the pressed key against the noise
+TWIST_DECIBELS = (-3.0, 3.0)  # high tone against low tone
+GAIN_DECIBELS = (-26.0, -12.0)  # of the key, against full scale
+DISTRACTORS = (0, 2)  # short foreign tones per clip, from first to last inclusive
 DISTRACTOR_HERTZ = (300.0, 3400.0)
-DISTRACTOR_DECIBELS = (-8.0, 2.0)  # against the key
+DISTRACTOR_DECIBELS = (-14.0, -4.0)  # against the key
 PRESS_SECONDS = (0.12, 0.40)
 PAUSE_SECONDS = (0.04, 0.20)
 CONTINUOUS_SHARE = 0.3  # of the clips hold the key down, with a changing loudness, instead of pressing it repeatedly
@@ -53,16 +58,29 @@ def key_sound(
     time = np.arange(count) / sample_rate
     low, high = TONE_PAIRS[digit]
     phases = generator.uniform(0, 2 * np.pi, 2)
-    twist = ratio(generator.uniform(*TWIST_DECIBELS))
+    take = np.searchsorted(_take_ends(seconds, generator), time, side="right")
+    draw = functools.partial(_per_take, take, generator)
+    twist = ratio(draw(TWIST_DECIBELS))
     tones = np.sin(2 * np.pi * low * time + phases[0]) + twist * np.sin(2 * np.pi * high * time + phases[1])
     tones /= np.sqrt((1 + twist**2) / 2)  # power 1 while the key is down
     continuous = generator.random() < CONTINUOUS_SHARE
     envelope = _swell(time, generator) if continuous else _presses(time, generator)
     signal = tones * envelope + _distractors(time, generator)
-    noise = np.stack([_noise(count, sample_rate, generator) for _ in range(channels)])
-    noise *= ratio(-generator.uniform(*SIGNAL_TO_NOISE_DECIBELS))
-    sound = (signal + noise) * ratio(generator.uniform(*GAIN_DECIBELS))
+    noise_level = ratio(-draw(SIGNAL_TO_NOISE_DECIBELS))
+    noise = np.stack([_noise(take, sample_rate, generator) for _ in range(channels)]) * noise_level
+    sound = (signal + noise) * ratio(draw(GAIN_DECIBELS))
     return (sound * min(1.0, PEAK / np.abs(sound).max())).astype(np.float32)
+
+
+def _take_ends(seconds: float, generator: np.random.Generator) -> np.ndarray:
+    """When each take but the last ends, seconds, ascending."""
+    ends = np.cumsum(generator.uniform(*TAKE_SECONDS, size=1 + int(seconds / TAKE_SECONDS[0])))
+    return ends[ends < seconds]
+
+
+def _per_take(take: np.ndarray, generator: np.random.Generator, bounds: tuple[float, float]) -> np.ndarray:
+    """One uniform draw per take, as a value per sample; `take` is the number of each sample's take."""
+    return generator.uniform(*bounds, size=take[-1] + 1)[take]
 
 
 def _presses(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -97,10 +115,15 @@ def _distractors(time: np.ndarray, generator: np.random.Generator) -> np.ndarray
     return sound
 
 
-def _noise(count: int, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of power 1 whose spectrum falls at random between not at all (white) and by frequency (pink), [samples]."""
+def _noise(take: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
+    """Noise of power 1, [samples]; in each take its spectrum falls at random between white and pink."""
+    return np.concatenate([_coloured(np.count_nonzero(take == i), sample_rate, generator) for i in range(take[-1] + 1)])
+
+
+def _coloured(count: int, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
+    """Noise of one colour, [count]."""
     spectrum = np.fft.rfft(generator.standard_normal(count))
     hertz = np.fft.rfftfreq(count, 1 / sample_rate)
     spectrum *= np.maximum(hertz, 50.0) ** -generator.uniform(0.0, 0.5)
     noise = np.fft.irfft(spectrum, count)
-    return noise / noise.std()
+    return noise / max(noise.std(), 1e-9)  # a take of one sample has no spread

@@ -17,7 +17,7 @@ import numpy as np
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.features.media_errors import MediaError
-from pemt_tf.features.media_file import MediaFile
+from pemt_tf.features.media_file import MediaFile, StreamIndex
 from pemt_tf.features.pictures import PictureReader
 from pemt_tf.features.sampling import frame_moments, uniform_segments
 from pemt_tf.features.sound import SoundReader
@@ -27,7 +27,7 @@ __all__ = ["DecodedClip", "MediaError", "decode_clip"]
 JPEG_QUALITY = 95
 ENOUGH = 0.5  # of a damaged file must be good
 NOTEWORTHY_SECONDS = 0.5
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+LONGEST_HOLE = 60.0  # seconds without a packet that can be meant; more than half of a file of it cannot
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,7 @@ def _extent(
         media.notes.append(f"the file ends at {there:.2f} s; its header declares {_declared(media):.2f} s")
     begin = max(index.start, 0.0, start if start is not None else 0.0)
     finish = index.end if end is None else min(index.end, end)
-    if len(index.times) > 1 and index.end <= index.start:
-        raise MediaError("bad_timestamps", f"all {len(index.times)} pictures claim the same moment")
+    _refuse_bad_timestamps(index, is_whole=start is None and end is None)
     # One frame of slack: the last frame of a segment need not be shown to its end.
     if finish - begin < geometry.segment_seconds - 0.5 / geometry.frame_rate:
         raise MediaError(
@@ -172,7 +171,17 @@ def _extent(
     return begin, finish
 
 
-def _without_timestamps(media: MediaFile, index, has_pictures: bool):
+def _refuse_bad_timestamps(index: StreamIndex, is_whole: bool) -> None:
+    if len(index.times) > 1 and index.end <= index.start:
+        raise MediaError("bad_timestamps", f"all {len(index.times)} packets claim the same moment")
+    times = np.sort(index.times[~np.isnan(index.times)])
+    hole = np.diff(times).max(initial=0.0)
+    if is_whole and hole > LONGEST_HOLE and hole > 0.5 * (index.end - index.start):
+        begin = times[np.diff(times).argmax()]
+        raise MediaError("bad_timestamps", f"the timestamps leap from {begin:.1f} s to {begin + hole:.1f} s")
+
+
+def _without_timestamps(media: MediaFile, index: StreamIndex, has_pictures: bool) -> StreamIndex:
     """Raw streams have no timestamps: pictures then follow each other at the declared rate, from zero."""
     rate = media.video.average_rate if has_pictures else None
     if not rate:

@@ -15,7 +15,7 @@ CAUSES = {
     "zero_frames": "not one picture (or, without pictures, not one sound sample) could be decoded",
     "decode_failed": "less than half of the pictures could be decoded",
     "too_short": "the clip is shorter than one segment",
-    "bad_timestamps": "there are several pictures but their timestamps do not tell when they are shown",
+    "bad_timestamps": "the timestamps do not tell when things are shown: none, all the same, or leaping by most of the length",
     "too_large": "the declared picture size, or the memory that decoding took, is beyond the limit",
     "timeout": "decoding took longer than the limit",
     "decoder_crash": "the decoding process died",

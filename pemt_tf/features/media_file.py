@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -84,6 +85,7 @@ class MediaFile:
         video, audio: the chosen streams, or None.
         video_index, audio_index: their packets; empty until `index` is called.
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
+        dts_only: the container stores no presentation times.
         notes: what is worth telling about the file.
     """
 
@@ -104,14 +106,16 @@ class MediaFile:
         self._container.close()
 
     def _open(self) -> None:
-        self._container = container = _open_container(self._source)
+        self._container, said = _open_container(self._source)
+        container = self._container
         self._base = (container.start_time or 0) / av.time_base
+        self.dts_only = "avi" in container.format.name.split(",")
         self.video = _choose(container.streams.video, container.streams.best("video"))
         self.audio = _choose(container.streams.audio, container.streams.best("audio", related=self.video))
         if self.video is None and self.audio is None:
             raise MediaError("no_streams", f"{len(container.streams)} streams, none with pictures or sound")
-        if self.video is not None:
-            _check_size(self.video.width, self.video.height)
+        if self.video is not None and self.video.codec_context is not None:
+            _check_size(self.video.width, self.video.height, said)
         self.declared_end = self._declared_end()
 
     def _declared_end(self) -> float | None:
@@ -119,7 +123,7 @@ class MediaFile:
         if not EXACT_DURATION & formats or not self._container.duration:
             return None
         declared = self._container.duration / av.time_base
-        if "avi" in formats and self.video is not None and self.video.average_rate:
+        if self.dts_only and self.video is not None and self.video.average_rate:
             # FFmpeg shortens the duration of a cut AVI file to what is there; the count of frames is the header's.
             declared = max(declared, self.video.frames / float(self.video.average_rate))
         return declared
@@ -134,18 +138,18 @@ class MediaFile:
         self._seek_to = start - SEEK_MARGIN if start is not None and start > 2 * SEEK_MARGIN else None
         self._list_packets()
         first_key = self.video_index.times[self.video_index.keyframes][:1]
-        if self._seek_to is not None and len(first_key) and not first_key[0] <= start:
-            # The format's seek missed the keyframe before the start: read from the beginning instead.
+        missed = self.video is not None and not (len(first_key) and first_key[0] <= start)
+        if self._seek_to is not None and missed:
+            # The format cannot seek, or missed the keyframe before the start: read from the beginning instead.
             self._seek_to = None
             self._reopen()
             self._list_packets()
+        if self._kept is None:
+            self._reopen()  # now: decoders belong to the container that is open
 
     def packets(self) -> Iterator[av.Packet]:
-        """All packets of the two streams in file order, the same at every call."""
-        if self._kept is not None:
-            return iter(self._kept)
-        self._reopen()
-        return self._read()
+        """All listed packets of the two streams in file order; to be called once."""
+        return self._read() if self._kept is None else iter(self._kept)
 
     def _list_packets(self) -> None:
         lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
@@ -153,7 +157,7 @@ class MediaFile:
         self._kept, size = [], 0
         for packet in self._read():
             number = packet.stream_index
-            time = packet.dts if packet.pts is None else packet.pts
+            time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
             seconds = np.nan if time is None else time * units[number] - self._base
             lists[number].add(packet, seconds, units[number])
             size += packet.size
@@ -166,11 +170,11 @@ class MediaFile:
 
     def _read(self) -> Iterator[av.Packet]:
         streams = [stream for stream in (self.video, self.audio) if stream is not None]
-        if self._seek_to is not None:
-            self._container.seek(round((self._seek_to + self._base) * av.time_base))
         running = {stream.index: float(stream.time_base) for stream in streams}
         units = dict(running)
         try:
+            if self._seek_to is not None:
+                self._container.seek(round((self._seek_to + self._base) * av.time_base))
             for packet in self._container.demux(streams):
                 if packet.size == 0 and packet.pts is None and packet.dts is None:
                     continue  # PyAV's marks of the end; the decoders are drained by name
@@ -182,7 +186,9 @@ class MediaFile:
                     if not running:
                         return
         except av.FFmpegError as error:
-            self.notes.append(f"reading stopped early: {_message(error)}")
+            note = f"reading stopped early: {_message(error)}"
+            if note not in self.notes:  # large files are read twice
+                self.notes.append(note)
 
     def _reopen(self) -> None:
         self._container.close()
@@ -191,7 +197,8 @@ class MediaFile:
         self._open()
 
 
-def _open_container(source: str | BinaryIO) -> av.container.InputContainer:
+def _open_container(source: str | BinaryIO) -> tuple[av.container.InputContainer, str]:
+    """The container, and what FFmpeg complained about while it opened it."""
     if isinstance(source, str):
         if not os.path.isfile(source):  # noqa: PTH113 - paths of other machines need not be valid Path text
             raise MediaError("not_found", f"no file at {source}")
@@ -201,7 +208,8 @@ def _open_container(source: str | BinaryIO) -> av.container.InputContainer:
     try:
         with av.logging.Capture() as messages:
             try:
-                return av.open(source, metadata_errors="ignore")
+                container = av.open(source, metadata_errors="ignore")
+                return container, " ".join(text for _, _, text in messages)
             except PermissionError:
                 raise MediaError("not_found", f"no permission to read {source}") from None
             except MemoryError:
@@ -223,7 +231,11 @@ def _choose(streams: tuple, best: av.stream.Stream | None) -> av.stream.Stream |
     return best if best in real else next(iter(real), None)
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, said: str) -> None:
+    # FFmpeg itself refuses the largest sizes: it reports 0 x 0 then and tells the size in a message only.
+    refused = re.search(r"Picture size (\d+)x(\d+) is invalid", said)
+    if not width and refused:
+        width, height = int(refused[1]), int(refused[2])
     if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
         raise MediaError(
             "too_large",

@@ -103,6 +103,10 @@ def crop_frames(frames: tf.Tensor, plan: CropPlan) -> tf.Tensor:
 def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
     """Decodes only the window of each JPEG that a plan reads.
 
+    The window is one column wider on either side than the plan needs: colour is stored at half resolution and
+    interpolated from both neighbours, which the outermost columns of a window lack. With it the result is exactly
+    that of decoding the whole picture.
+
     Args:
         jpegs: [frames] string, all of one size.
         plan: of that size.
@@ -110,8 +114,10 @@ def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
     Returns:
         [frames, crop, crop, 3] uint8.
     """
-    top, left = plan.rows[0], plan.columns[0]
-    window = tf.stack([top, left, plan.rows[-1] - top + 1, plan.columns[-1] - left + 1])
+    width = tf.image.extract_jpeg_shape(jpegs[0])[1]
+    top, left = plan.rows[0], tf.maximum(plan.columns[0] - 1, 0)
+    right = tf.minimum(plan.columns[-1] + 1, width - 1)
+    window = tf.stack([top, left, plan.rows[-1] - top + 1, right - left + 1])
 
     def decode(jpeg):
         pixels = tf.image.decode_and_crop_jpeg(jpeg, window, channels=3)

@@ -41,6 +41,7 @@ class SharedTransformer(keras.layers.Layer):
         self.rank, self.modalities, self.share_layers = rank, tuple(modalities), share_layers
         self.rotation, self.rotation_storage = rotation, rotation_storage
         self.attention_dropout, self.hidden_dropout = attention_dropout, hidden_dropout
+        self.supports_masking = True  # masks are an argument; without this Keras warns about them
         self.blocks = [
             TransformerLayer(
                 hidden,
@@ -101,6 +102,9 @@ class SharedTransformer(keras.layers.Layer):
             physical = index % len(self.blocks)
             x = self.blocks[physical](x, modality=modality, mask=mask, rotations=per_block[physical], training=training)
         return x
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None  # nothing is attached to the outputs: later layers get their masks by hand
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
         return input_shape

@@ -19,6 +19,7 @@ class SummaryToken(keras.layers.Layer):
     def __init__(self, hidden: int, mean_pooled: bool = False, **kwargs):
         super().__init__(**kwargs)
         self.hidden, self.mean_pooled = hidden, mean_pooled
+        self.supports_masking = True  # masks are an argument; without this Keras warns about them
         if mean_pooled:
             self.norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="norm")
 
@@ -47,6 +48,9 @@ class SummaryToken(keras.layers.Layer):
             mean = ops.sum(coded * weights, axis=1, keepdims=True)
             summary = self.norm(summary + mean / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0))
         return ops.concatenate([summary, tokens], axis=1)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None  # nothing is attached to the outputs: later layers get their masks by hand
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
         length = None if input_shape[1] is None else input_shape[1] + 1

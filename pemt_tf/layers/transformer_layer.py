@@ -48,6 +48,7 @@ class TransformerLayer(keras.layers.Layer):
         self.modalities, self.rotation, self.rotation_storage = tuple(modalities), rotation, rotation_storage
         self.attention_dropout, self.output_dropout = attention_dropout, output_dropout
         self.feed_forward_dropout = feed_forward_dropout
+        self.supports_masking = True  # masks are an argument; without this Keras warns about them
         self.maps = {name: self._make_map(name) for name in MAPS}
         self.attention_norm = keras.layers.LayerNormalization(
             epsilon=1e-12, dtype=self.dtype_policy, name="attention_norm"
@@ -141,6 +142,9 @@ class TransformerLayer(keras.layers.Layer):
     def _split_heads(self, x):
         split = ops.reshape(x, (-1, ops.shape(x)[1], self.heads, self.hidden // self.heads))
         return ops.swapaxes(split, 1, 2)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return None  # nothing is attached to the outputs: later layers get their masks by hand
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
         return input_shape

@@ -61,7 +61,8 @@ def _quantile(ordered, q: float, last: int):
     below = int(np.floor(position))
     above = min(below + 1, last)
     share = position - below
-    return ordered[:, below : below + 1] * (1.0 - share) + ordered[:, above : above + 1] * share
+    start = ordered[:, below : below + 1]
+    return start + (ordered[:, above : above + 1] - start) * share  # exact where both are equal
 
 
 def draw_negatives(log_weights, count: int, seed):

@@ -8,7 +8,7 @@ from keras import ops
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.residual_block import ResidualBlock
-from pemt_tf.models.visual_resnet3d import BLOCKS
+from pemt_tf.models.visual_resnet3d import BLOCKS, stages_of
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -32,17 +32,15 @@ class AudioResNet(keras.layers.Layer):
             BatchNormalization(dtype=policy, name="stem_frequency_norm"),
             BatchNormalization(dtype=policy, name="stem_time_norm"),
         ]
-        self.stages = [
-            [
-                ResidualBlock(
-                    self._branch(stage, 2 if index == 0 else 1),
-                    (2, 2) if index == 0 else None,
-                    dtype=policy,
-                    name=f"stage{stage + 2}_block{index}",
-                )
-                for index in range(count)
-            ]
+        self.blocks = [  # one flat list: Keras 3.12 does not save layers in nested lists
+            ResidualBlock(
+                self._branch(stage, 2 if index == 0 else 1),
+                (2, 2) if index == 0 else None,
+                dtype=policy,
+                name=f"stage{stage + 2}_block{index}",
+            )
             for stage, count in enumerate(BLOCKS[depth])
+            for index in range(count)
         ]
         self.feature_size = width * 8 * (4 if depth >= 50 else 1)
 
@@ -68,7 +66,7 @@ class AudioResNet(keras.layers.Layer):
             convolution.build((None, None, None, channels))
             channels = self.width
             norm.build((None, None, None, channels))
-        for block in (block for blocks in self.stages for block in blocks):
+        for block in self.blocks:
             block.build((None, None, None, channels))
             channels = block.steps[-1][1]
         self.built = True
@@ -79,7 +77,7 @@ class AudioResNet(keras.layers.Layer):
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
             x = ops.relu(norm(convolution(x), training=training))
         maps = [x]
-        for blocks in self.stages:
+        for blocks in stages_of(self.blocks, self.depth):
             for block in blocks:
                 x = block(x, training=training)
             maps.append(x)

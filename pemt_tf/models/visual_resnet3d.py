@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 from keras import ops
 
@@ -12,6 +14,12 @@ from pemt_tf.layers.residual_block import ResidualBlock
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 _TEMPORAL_KERNELS = (1, 1, 3, 3)
 _SPATIAL_STRIDES = (1, 2, 2, 2)
+
+
+def stages_of(blocks: list, depth: int) -> list[list]:
+    """Divides the blocks of a ResNet into its four stages."""
+    ends = list(itertools.accumulate(BLOCKS[depth]))
+    return [blocks[end - count : end] for count, end in zip(BLOCKS[depth], ends, strict=True)]
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -29,15 +37,14 @@ class VisualResNet3D(keras.layers.Layer):
         policy = self.dtype_policy
         self.stem = FoldedConv(width, (5, 7, 7), (2, 2, 2), dtype=policy, name="stem")
         self.stem_norm = BatchNormalization(dtype=policy, name="stem_norm")
-        self.stages = []
+        self.blocks = []  # one flat list: Keras 3.12 does not save layers in nested lists
         channels = width
         for stage, count in enumerate(BLOCKS[depth]):
-            blocks = []
             for index in range(count):
                 stride = _SPATIAL_STRIDES[stage] if index == 0 else 1
                 steps = self._branch(stage, stride)
                 projected = stride != 1 or channels != steps[-1][1]
-                blocks.append(
+                self.blocks.append(
                     ResidualBlock(
                         steps,
                         (1, stride, stride) if projected else None,
@@ -46,7 +53,6 @@ class VisualResNet3D(keras.layers.Layer):
                     )
                 )
                 channels = steps[-1][1]
-            self.stages.append(blocks)
         self.feature_size = channels
 
     def _branch(self, stage: int, stride: int):
@@ -63,7 +69,7 @@ class VisualResNet3D(keras.layers.Layer):
         self.stem.build((None, None, None, None, 3))
         self.stem_norm.build((None, None, None, None, self.width))
         channels = self.width
-        for block in (block for blocks in self.stages for block in blocks):
+        for block in self.blocks:
             block.build((None, None, None, None, channels))
             channels = block.steps[-1][1]
         self.built = True
@@ -74,7 +80,7 @@ class VisualResNet3D(keras.layers.Layer):
         # After ReLU a border of zeros is as good as the reference's border of minus infinity.
         x = ops.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
         maps = [ops.max_pool(x, (1, 3, 3), (1, 2, 2), padding="valid", data_format="channels_last")]
-        for blocks in self.stages:
+        for blocks in stages_of(self.blocks, self.depth):
             x = maps[-1]
             for block in blocks:
                 x = block(x, training=training)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from keras import ops
 from pemt_tf.errors import PemtError
 
 _NAME = re.compile(r"step-(\d{9})\.npz")
+_NOTES = "notes"
 
 
 class Checkpoints:
@@ -19,6 +22,7 @@ class Checkpoints:
 
     The archive holds the variables in their order, because Keras numbers the names of unnamed ones anew in every
     process; shapes are checked on restoring. Weights, optimizer slots, step count and random state are all variables.
+    Beside them it holds notes: a few named numbers of the training loop.
 
     Args:
         directory: made if missing.
@@ -35,8 +39,13 @@ class Checkpoints:
         found = (_NAME.fullmatch(path.name) for path in self.directory.iterdir())
         return sorted(int(match.group(1)) for match in found if match)
 
-    def save(self, step: int, variables: list) -> Path:
+    def save(self, step: int, variables: list, notes: dict[str, float] | None = None) -> Path:
         """Writes a checkpoint; older ones go only when it is safely on disk.
+
+        Args:
+            step: after which it is taken.
+            variables: always the same ones in the same order.
+            notes: handed back by `restore`.
 
         Raises:
             PemtError: it cannot be written; the last good one is still there.
@@ -46,7 +55,8 @@ class Checkpoints:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                np.savez(file, **{f"{index:05d}": ops.convert_to_numpy(v) for index, v in enumerate(variables)})
+                arrays = {f"{index:05d}": ops.convert_to_numpy(v) for index, v in enumerate(variables)}
+                np.savez(file, **arrays, **{_NOTES: np.array(json.dumps(notes or {}))})
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -60,18 +70,28 @@ class Checkpoints:
             self._path(old).unlink(missing_ok=True)
         return path
 
-    def restore(self, variables: list) -> int:
-        """Loads the newest checkpoint into the variables; returns its step, or 0 if there is none.
+    def restore(self, variables: list) -> tuple[int, dict[str, float]]:
+        """Loads the newest checkpoint into the variables.
+
+        Returns:
+            Its step and its notes; 0 and nothing if there is no checkpoint.
 
         Raises:
-            PemtError: it does not fit the variables.
+            PemtError: it is damaged, or does not fit the variables.
         """
         steps = self.steps()
         if not steps:
-            return 0
+            return 0, {}
         path = self._path(steps[-1])
-        with np.load(path) as archive:
-            arrays = [archive[name] for name in sorted(archive.files)]
+        try:
+            with np.load(path) as archive:
+                notes = json.loads(str(archive[_NOTES]))
+                arrays = [archive[name] for name in sorted(archive.files) if name != _NOTES]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise PemtError(
+                f"checkpoint {path} is damaged ({error}); delete it and run the same command to go on from the one "
+                "before"
+            ) from None
         shapes, expected = [a.shape for a in arrays], [tuple(v.shape) for v in variables]
         if shapes != expected:
             raise PemtError(
@@ -80,7 +100,7 @@ class Checkpoints:
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-        return steps[-1]
+        return steps[-1], notes
 
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:09d}.npz"

@@ -45,7 +45,7 @@ def finetune(
     source.require_known_labels()
     settings = config.finetune
     strategy = make_strategy()
-    require_divisible(settings.batch_size, strategy)
+    require_divisible("finetune.batch_size", settings.batch_size, strategy)
     run = RunDirectory(Path(output))
     description = {
         "kind": "finetune",

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
 from pemt_tf.training.run_directory import RunDirectory
+
+_COUNT = "count"
 
 
 @dataclass(frozen=True)
@@ -51,42 +54,46 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
     """Trains to the last step, from the newest checkpoint on if there is one.
 
     Raises:
-        PemtError: the loss is no longer a number; the last good checkpoint is kept.
+        PemtError: the loss or the gradient is no longer a number, and the last good checkpoint is kept; the clips
+            cannot be read; the folder cannot be written.
         KeyboardInterrupt: after saving a checkpoint.
     """
     checkpoints = Checkpoints(run.checkpoints, task.keep)
-    step = checkpoints.restore(task.state)
+    step, sums = checkpoints.restore(task.state)
     run.forget_metrics_after(step)
-    batches = iter(strategy.experimental_distribute_dataset(task.clips(step))) if step < task.steps else iter(())
+    window = _Window(sums)
+    batches = read_batches(strategy.experimental_distribute_dataset(task.clips(step)) if step < task.steps else ())
     train_step = make_train_step(task, strategy)
     writer = tf.summary.create_file_writer(str(run.tensorboard))
     progress = Progress(task.name, task.steps, "steps", done=step)
-    window = _Window()
     try:
         while step < task.steps:
-            waiting = time.monotonic()
-            batch = next(batches)
-            window.waited += time.monotonic() - waiting
+            batch = window.timed(next, batches)
+            rate = float(task.optimizer.learning_rate)
             metrics = {name: float(value) for name, value in train_step(batch).items()}
             step += 1
-            _require_finite(metrics["loss"], step, batch, strategy, checkpoints)
+            _require_finite(metrics, step, batch, strategy, checkpoints)
             window.add(metrics)
             if step % task.log_every == 0 or step == task.steps:
-                row = {"step": step, **window.means(), "learning_rate": float(task.optimizer.learning_rate)}
-                _log(row, run, writer)
+                _log({"step": step, **window.means(), "learning_rate": rate}, run, writer)
                 window = _Window()
             progress.update(step, ", ".join(f"{name} {metrics[name]:.3f}" for name in task.shown if name in metrics))
             if step % task.checkpoint_every == 0 or step == task.steps:
-                checkpoints.save(step, task.state)
+                checkpoints.save(step, task.state, window.sums)
     except KeyboardInterrupt:
-        checkpoints.save(step, task.state)
+        step = int(task.optimizer.iterations)  # the interrupt may have come just after an update
+        checkpoints.save(step, task.state, window.sums)
         progress.close(f"stopped; the checkpoint of step {step} is saved, run the same command to go on")
         raise
     progress.close()
 
 
 def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Callable[[dict], dict]:
-    """Compiles one optimizer step on one global batch; it returns the metrics, means over replicas."""
+    """Compiles one optimizer step on one global batch.
+
+    Returns:
+        A function of a distributed batch; it returns the task's metrics and `gradient_norm`, means over replicas.
+    """
     replicas = strategy.num_replicas_in_sync
 
     def replica_step(batch: dict) -> dict:
@@ -96,8 +103,9 @@ def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Cal
         variables = task.model.trainable_variables
         pairs = zip(tape.gradient(loss, [v.value for v in variables]), variables, strict=True)
         used = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
-        task.optimizer.apply(*map(list, zip(*used, strict=True)))
-        return metrics
+        gradients, variables = map(list, zip(*used, strict=True))
+        task.optimizer.apply(gradients, variables)
+        return {**metrics, "gradient_norm": tf.linalg.global_norm(gradients) * replicas}
 
     @tf.function
     def train_step(batch: dict) -> dict:
@@ -108,23 +116,30 @@ def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Cal
 
 
 class _Window:
-    """Sums of metrics since the last log line."""
+    """Sums of metrics since the last log line; a checkpoint keeps them, so that a resumed run logs the same means."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
+    def __init__(self, sums: dict[str, float] | None = None) -> None:
+        self.sums: dict[str, float] = dict(sums or {})
+        self.steps_here = 0
         self.waited = 0.0
         self.started = time.monotonic()
 
+    def timed(self, function: Callable, *arguments):
+        """Calls a function and counts its time as waiting."""
+        start = time.monotonic()
+        result = function(*arguments)
+        self.waited += time.monotonic() - start
+        return result
+
     def add(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
+        for name, value in {**metrics, _COUNT: 1.0}.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+        self.steps_here += 1
 
     def means(self) -> dict[str, float]:
         elapsed = max(time.monotonic() - self.started, 1e-9)
-        means = {name: value / self.count for name, value in self.sums.items()}
-        return {**means, "steps_per_second": self.count / elapsed, "input_wait_share": self.waited / elapsed}
+        means = {name: value / self.sums[_COUNT] for name, value in self.sums.items() if name != _COUNT}
+        return {**means, "steps_per_second": self.steps_here / elapsed, "input_wait_share": self.waited / elapsed}
 
 
 def _log(row: dict[str, float], run: RunDirectory, writer) -> None:
@@ -136,12 +151,13 @@ def _log(row: dict[str, float], run: RunDirectory, writer) -> None:
     writer.flush()
 
 
-def _require_finite(loss: float, step: int, batch: dict, strategy, checkpoints: Checkpoints) -> None:
-    if math.isfinite(loss):
+def _require_finite(metrics: dict[str, float], step: int, batch: dict, strategy, checkpoints: Checkpoints) -> None:
+    bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(metrics[name])]
+    if not bad:
         return
     ids = [i.decode() for part in strategy.experimental_local_results(batch["id"]) for i in part.numpy()]
     last = checkpoints.steps()[-1:] or ["none"]
     raise PemtError(
-        f"the loss of step {step} is {loss}; last good checkpoint: {last[0]}; clips of the batch: {', '.join(ids)}. "
-        "Look at these clips, or lower the learning rate"
+        f"the {bad[0].replace('_', ' ')} of step {step} is {metrics[bad[0]]}; last good checkpoint: {last[0]}; "
+        f"clips of the batch: {', '.join(ids)}. Look at these clips, or lower the learning rate"
     )

@@ -19,7 +19,7 @@ from pemt_tf.training.strategy import make_strategy, require_divisible
 
 
 def pretrain(config: Config, source: ClipSource, output: str | Path, split: str = "train") -> RunDirectory:
-    """Pretrains on all clips of a split that have both streams; labels are not looked at.
+    """Pretrains on all clips of a split that have the model's streams; labels are not looked at.
 
     Going on where an interrupted run stopped is the same call again.
 
@@ -38,7 +38,7 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     source.require_geometry(config.geometry)
     settings = config.pretrain
     strategy = make_strategy()
-    require_divisible(settings.batch_size, strategy, smallest=2)
+    require_divisible("pretrain.batch_size", settings.batch_size, strategy, smallest=2)
     run = RunDirectory(Path(output))
     run.start(config, {"kind": "pretrain", "data": source.name, "data_hash": source.content_hash, "split": split})
     if run.finished:
@@ -55,9 +55,7 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
         return model(model_inputs(batch, modalities, masks=False), training=True)
 
     def clips(start_step: int) -> tf.data.Dataset:
-        return training_clips(
-            source, split, settings.batch_size, settings.seed, start_step, both_streams=len(modalities) == 2
-        )
+        return training_clips(source, split, settings.batch_size, settings.seed, start_step, streams=modalities)
 
     task = TrainingTask(
         "pretrain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,12 +56,10 @@ class RunDirectory:
         if (self.path / RUN).is_file():
             self._require_same(config, description)
             return
-        try:
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             save_config(config, self.path / CONFIG)
-            (self.path / RUN).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise PemtError(f"cannot write to {self.path}: {error.strerror}; choose another --output") from None
+            _write_whole(self.path / RUN, json.dumps(description, indent=2) + "\n")
 
     def _require_same(self, config: Config, description: dict[str, Any]) -> None:
         old = {**_flat(load_config(self.path / CONFIG).to_dict()), **_flat(self.description())}
@@ -69,6 +68,16 @@ class RunDirectory:
         if names:
             shown = "; ".join(f"{name}: {old.get(name)} there, {new.get(name)} asked" for name in names[:5])
             raise PemtError(f"{self.path} holds another run ({shown}); choose another --output or delete it")
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """Turns a full disk or a read-only folder into a message for people."""
+        try:
+            yield
+        except OSError as error:
+            raise PemtError(
+                f"cannot write to {self.path}: {error.strerror or error}; free some space, or choose another --output"
+            ) from None
 
     def description(self) -> dict[str, Any]:
         """What `start` was given.
@@ -81,7 +90,10 @@ class RunDirectory:
             raise PemtError(
                 f"{self.path} is not a training run: it has no {RUN}; give the --output of a training command"
             )
-        return json.loads(path.read_text(encoding="utf-8"))
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PemtError(f"{path} is damaged ({error}); train again into another --output") from None
 
     def config(self) -> Config:
         """The configuration of the run."""
@@ -90,25 +102,32 @@ class RunDirectory:
 
     def append_metrics(self, row: dict[str, float]) -> None:
         """Adds one JSON line."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+        with self._writing(), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """All lines so far."""
+        """All lines so far; one that was cut short when the run was killed is left out."""
         path = self.path / METRICS
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops lines of steps that a resumed run will do again."""
         rows = [row for row in self.metrics() if row["step"] <= step]
-        (self.path / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with self._writing():
+            _write_whole(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes the final weights: the classifier's, if it is one, and last the backbone's."""
+        """Writes the final weights: the classifier's, if it is one, and last the backbone's.
+
+        Raises:
+            PemtError: they cannot be written; the run stays unfinished and can go on.
+        """
         backbone = model if isinstance(model, AVTransformer) else model.backbone
-        if isinstance(model, AVClassifier):
-            _save_weights(model, self.path / CLASSIFIER)
-        _save_weights(backbone, self.path / BACKBONE)
+        with self._writing():
+            if isinstance(model, AVClassifier):
+                _save_weights(model, self.path / CLASSIFIER)
+            _save_weights(backbone, self.path / BACKBONE)
 
     def require_finished(self) -> None:
         """Raises PemtError unless the run has its final weights."""
@@ -159,7 +178,16 @@ class RunDirectory:
 
 def _save_weights(model: keras.Model, path: Path) -> None:
     partial = path.with_name(f"partial.{path.name}")  # Keras insists on the suffix
-    model.save_weights(partial)
+    try:
+        model.save_weights(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f"partial.{path.name}")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -20,6 +20,18 @@ def split_cpu(devices: int) -> None:
         raise PemtError("the CPU can be split only before TensorFlow starts; call split_cpu first") from None
 
 
+def use_cpu_devices(devices: int) -> None:
+    """`split_cpu` for a command-line option: 1 changes nothing.
+
+    Raises:
+        PemtError: fewer than 1.
+    """
+    if devices < 1:
+        raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
+    if devices > 1:
+        split_cpu(devices)
+
+
 def make_strategy() -> tf.distribute.Strategy:
     """MirroredStrategy whenever more than one GPU, or without GPUs more than one logical CPU, is visible."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -28,8 +40,14 @@ def make_strategy() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
-def require_divisible(batch_size: int, strategy: tf.distribute.Strategy, smallest: int = 1) -> None:
+def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strategy, smallest: int = 1) -> None:
     """Refuses a global batch that does not split evenly into parts of at least `smallest` clips.
+
+    Args:
+        field: configuration field that holds the batch size.
+        batch_size: clips, all devices together.
+        strategy: whose devices share it.
+        smallest: clips that a device needs at least.
 
     Raises:
         PemtError: with the numbers.
@@ -38,5 +56,5 @@ def require_divisible(batch_size: int, strategy: tf.distribute.Strategy, smalles
     if batch_size % replicas or batch_size // replicas < smallest:
         raise PemtError(
             f"a batch of {batch_size} clips does not split over {replicas} devices into equal parts of at least "
-            f"{smallest}; choose a multiple of {replicas * smallest} (--set pretrain.batch_size=...)"
+            f"{smallest}; choose a multiple of {replicas * smallest} (--set {field}=...)"
         )

@@ -1,0 +1,96 @@
+"""One line of progress while the job runs: done/total, rate, good and bad, time left."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TextIO
+
+from beam_jobs.outcomes import WRITTEN
+
+TERMINAL_SECONDS = 0.5
+PLAIN_SECONDS = 10.0
+
+
+def progress_line(counts: Counter, total: int, seconds: float) -> str:
+    """For example `37/120 clips  4.1/s  36 ok, 1 bad  20 s left`."""
+    done = sum(counts.values())
+    good = counts[WRITTEN]
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f"{_duration((total - done) / rate)} left" if rate else "time left unknown"
+    return f"{done}/{total} clips  {rate:.1f}/s  {good} ok, {done - good} bad  {left}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class OutcomeWatcher:
+    """Counts the outcomes that local workers, in whatever process, have noted so far."""
+
+    def __init__(self, folder: str) -> None:
+        """Args: folder: where the outcome files are."""
+        self._folder = Path(folder)
+        self._seen: dict[str, tuple[int, Counter]] = {}
+
+    def counts(self) -> Counter:
+        """Outcomes by kind."""
+        for path in self._folder.glob("*.jsonl*"):
+            shard = path.name.partition(".")[0]
+            try:
+                size = path.stat().st_size
+                if self._seen.get(shard, (-1,))[0] != size:
+                    lines = path.read_bytes().splitlines()
+                    # `kind` is the first field of an outcome: no need to parse the rest.
+                    kinds = Counter(line.split(b'"', 4)[3].decode() for line in lines if line.endswith(b"}"))
+                    self._seen[shard] = (size, kinds)
+            except FileNotFoundError:  # renamed a moment ago: seen under its final name the next time
+                continue
+        return sum((kinds for _, kinds in self._seen.values()), Counter())
+
+
+class Progress:
+    """Shows progress from a thread while the context is open."""
+
+    def __init__(self, folder: str | None, total: int, stream: TextIO | None = None) -> None:
+        """Shows nothing where there is no local folder to watch.
+
+        Args:
+            folder: of the outcome files, or None.
+            total: clips.
+            stream: where to write; standard error by default.
+        """
+        self._watcher = OutcomeWatcher(folder) if folder else None
+        self._total = total
+        self._stream = stream or sys.stderr
+        self._on_terminal = self._stream.isatty()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self._begin = time.monotonic()
+        if self._watcher is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._watcher is not None:
+            self._thread.join()
+            self._show()
+            if self._on_terminal:
+                self._stream.write("\n")
+
+    def _run(self) -> None:
+        while not self._stop.wait(TERMINAL_SECONDS if self._on_terminal else PLAIN_SECONDS):
+            self._show()
+
+    def _show(self) -> None:
+        line = progress_line(self._watcher.counts(), self._total, time.monotonic() - self._begin)
+        self._stream.write(f"\r\033[K{line}" if self._on_terminal else f"{line}\n")
+        self._stream.flush()

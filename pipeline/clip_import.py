@@ -1,0 +1,44 @@
+"""ImportExampleGen for clip records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx import v1 as tfx
+from tfx.components.example_gen.import_example_gen import executor
+from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+
+from pemt_tf.data import records
+
+
+class ClipImportExecutor(executor.Executor):
+    """Imports the splits as they are, but of the splits that judge a model only what can judge: labelled clips.
+
+    `train` keeps its unlabelled clips: pretraining needs them.
+    """
+
+    def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]):  # noqa: N802 (TFX)
+        """The records of each split, by split name."""
+        splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
+        return {
+            name: examples if name == "train" else examples | f"LabelledOnly[{name}]" >> beam.FlatMap(with_one_label)
+            for name, examples in splits.items()
+        }
+
+
+class ClipExampleGen(tfx.components.ImportExampleGen):
+    """ImportExampleGen with that executor."""
+
+    EXECUTOR_SPEC = BeamExecutorSpec(ClipImportExecutor)
+
+
+def with_one_label(example: tf.train.Example) -> list[tf.train.Example]:
+    """An example with its first label alone, the one that training learns; nothing if it has none."""
+    feature = example.features.feature
+    if not feature[records.LABEL_INDEX].int64_list.value:
+        return []
+    del feature[records.LABEL_INDEX].int64_list.value[1:]
+    del feature[records.LABEL_STRING].bytes_list.value[1:]
+    return [example]

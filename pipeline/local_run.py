@@ -1,0 +1,101 @@
+"""`tfx pipeline run` on the local engine: create or update, run, wait, report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+import click
+from tfx.orchestration.pipeline import Pipeline
+from tfx.tools.cli import labels
+from tfx.tools.cli.handler.local_dag_runner_patcher import LocalDagRunnerPatcher
+from tfx.tools.cli.handler.local_handler import LocalHandler
+
+from pemt_tf.errors import PemtError
+from pipeline.run_report import RunHistory, RunReport
+
+
+class _Patcher(LocalDagRunnerPatcher):
+    """Catches the pipeline that a file hands to the local runner, instead of running it."""
+
+    pipeline: Pipeline
+
+    def _before_run(self, runner: object, pipeline: Pipeline, context: MutableMapping[str, Any]) -> None:
+        self.pipeline = pipeline
+
+
+class _Handler(LocalHandler):
+    """Adds to TFX's handler: create or update in one, and the path of a created pipeline."""
+
+    def create_or_update(self) -> Pipeline:
+        """Stores the pipeline under its name, new or not, and returns it."""
+        patcher = _Patcher()
+        context = self.execute_dsl(patcher)
+        self._save_pipeline({key: context[key] for key in (patcher.PIPELINE_NAME, patcher.PIPELINE_ROOT)})
+        return patcher.pipeline
+
+    def stored_path(self, name: str) -> str:
+        """The file that a pipeline was created from."""
+        self._check_pipeline_existence(name)
+        stored = json.loads(Path(self._get_pipeline_args_path(name)).read_text(encoding="utf-8"))
+        return stored[labels.PIPELINE_DSL_PATH]
+
+
+def run_pipeline(path: str | None, name: str | None) -> int:
+    """Runs a pipeline and says what became of it.
+
+    Args:
+        path: of the pipeline's file; or
+        name: of a created pipeline.
+
+    Returns:
+        The exit code: 0 only if every node is complete or cached.
+
+    Raises:
+        PemtError: the file is not there, or the run's process was killed.
+    """
+    flags = {labels.ENGINE_FLAG: "local"}
+    path = path or _Handler(flags).stored_path(name)
+    if not Path(path).is_file():
+        raise PemtError(f"no pipeline file at {path}; give the path of a file like pipeline/local_runner.py")
+    pipeline = _Handler({**flags, labels.PIPELINE_DSL_PATH: path}).create_or_update()
+    history = RunHistory(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_name)
+    before = history.run_ids()
+    code = _run_and_wait(path)
+    report = history.report(before, [node.id for node in pipeline.components])
+    click.echo("\n".join([*report.lines(), *reasons(report)]))
+    if code < 0:
+        raise PemtError(f"the run was killed by signal {-code}; if memory was short, use a smaller batch")
+    return code or int(not report.succeeded)
+
+
+def _run_and_wait(path: str) -> int:
+    """Starts the file as `tfx run create` does; an interrupt reaches it as well, so that here is only to wait."""
+    with subprocess.Popen([sys.executable, path]) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def reasons(report: RunReport) -> list[str]:
+    """Why a model was not blessed: a line for each threshold that it did not meet."""
+    if report.blessed is not False or not report.evaluation:
+        return []
+    import tensorflow_model_analysis as tfma
+
+    lines = []
+    for checked in tfma.load_validation_result(report.evaluation).metric_validations_per_slice:
+        for failure in checked.failures:
+            threshold, value = failure.metric_threshold, failure.metric_value.double_value.value
+            if threshold.HasField("change_threshold"):
+                needed = f"a change against the last blessed model of {threshold.change_threshold.absolute.value:+g}"
+            else:
+                needed = f"{threshold.value_threshold.lower_bound.value:g}"
+            lines.append(f"  {failure.metric_key.name} is {value:.4g}, at least {needed} is needed")
+    return lines

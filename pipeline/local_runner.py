@@ -1,0 +1,100 @@
+"""Runs the pipeline on this machine; `tfx` commands take the path of this file.
+
+    tfx pipeline run --pipeline-path pipeline/local_runner.py
+    python pipeline/local_runner.py
+
+It takes no arguments: pipeline/config.yaml and PEMT_PIPELINE_* variables say what to do (docs/pipeline.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from pathlib import Path
+
+_FOLDER = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Builds and runs the pipeline; returns the exit code."""
+    _make_importable()
+    from pemt_tf.errors import PemtError
+    from pipeline.quiet import silence_libraries
+
+    silence_libraries()
+    try:
+        run()
+    except PemtError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the next run goes on after the last finished node\n")
+        return 130
+    return 0
+
+
+def run() -> None:
+    """Builds the pipeline and hands it to TFX's local engine.
+
+    Raises:
+        PemtError: the data or the configuration do not allow it, or a node failed.
+    """
+    from pemt_tf.data.dataset_card import DatasetCard
+    from pemt_tf.errors import PemtError
+    from pipeline.configs import PipelineConfig
+
+    config = PipelineConfig.load()
+    DatasetCard.read(config.data_folder)  # TFX takes half a minute to load; a missing folder is told before
+    log = config.root / "logs" / time.strftime("%Y%m%d-%H%M%S.log")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PemtError(f"cannot write to the pipeline's root {config.root}: {error.strerror}") from None
+    try:
+        from tfx import v1 as tfx
+
+        from pipeline import trainer_module
+        from pipeline.pipeline import create_pipeline
+
+        trainer_module.use_cpu_devices(config.trainer.cpu_devices)  # before other nodes start TensorFlow
+        pipeline = create_pipeline(config)
+        log_to(log)
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+    except Exception as error:
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        raise PemtError(f"{cause(error)} (details: {log})") from None
+
+
+def cause(error: BaseException) -> str:
+    """One line that says why: our own message if there is one in the chain of exceptions, else the last one's."""
+    from pemt_tf.errors import PemtError
+
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, PemtError):
+            return str(link)
+        link = link.__cause__ or link.__context__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:400]
+
+
+def log_to(path: Path) -> None:
+    """Writes all log lines to a file, which the first of them creates."""
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("absl").setLevel(logging.INFO)
+
+
+def _make_importable() -> None:
+    """Started as a file, Python looks beside it first, where pipeline.py would hide the package of the same name."""
+    root = str(_FOLDER.parent)
+    sys.path[:] = [root if Path(entry or ".").resolve() == _FOLDER else entry for entry in sys.path]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""Keeps the chatter of TFX and its libraries from the terminal; what is an error stays."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+
+def silence_libraries() -> None:
+    """Call it before TFX is imported; programs started later are silent as well."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    warnings.simplefilter("ignore")
+    if not logging.getLogger().handlers:
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.ERROR)
+        logging.getLogger().addHandler(handler)

@@ -1,0 +1,37 @@
+"""The console script `tfx`: TFX's own commands, and `tfx pipeline run`.
+
+    tfx pipeline run --pipeline-path pipeline/local_runner.py
+
+Where another `tfx` script comes first on the path, `python -m pipeline.tfx_command` is the same.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from pemt_tf.errors import PemtError
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    if importlib.util.find_spec("tfx") is None:
+        sys.stderr.write("error: TFX is not installed; install the extra with `pip install 'pemt-tf[tfx]'`\n")
+        return 2
+    from pipeline.command_group import commands
+    from pipeline.quiet import silence_libraries
+
+    silence_libraries()
+    # TFX starts `pip` by its bare name, which is not on the path when the environment is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    try:
+        return commands.main(prog_name="tfx", standalone_mode=True) or 0
+    except PemtError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

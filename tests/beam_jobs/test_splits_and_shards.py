@@ -1,0 +1,119 @@
+"""Splits and shards: the same for the same list, nothing lost, no label that cannot be learned."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_jobs.inputs import InputClip
+from beam_jobs.sharding import default_shard_count, plan_shards, read_plan, write_plan
+from beam_jobs.splits import assign_splits, hash_fraction, hashed_split, parse_fractions
+from pemt_tf.errors import PemtError
+
+FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def clip(name, label=None, split=None, identity=None):
+    return InputClip(identity or name, f"/videos/{name}", name, label, split=split)
+
+
+def test_hash_is_sha256_of_the_name():
+    # sha256("a.mp4") begins 8df1..., computed with sha256sum.
+    import subprocess
+
+    digest = subprocess.run(["sha256sum"], input=b"a.mp4", capture_output=True, check=True).stdout
+    assert hash_fraction("a.mp4") == int(digest[:12], 16) / 2**48
+
+
+def test_draws_follow_the_fractions():
+    drawn = [hashed_split(f"video{number}.mp4", FRACTIONS) for number in range(4000)]
+    for split, share in FRACTIONS.items():
+        assert drawn.count(split) / 4000 == pytest.approx(share, abs=0.03)  # five standard deviations
+
+
+def test_one_split_takes_all():
+    only_test = {"train": 0.0, "validation": 0.0, "test": 1.0}
+    assert {hashed_split(str(number), only_test) for number in range(100)} == {"test"}
+
+
+@pytest.mark.parametrize("text", ["train=0.5", "train=a", "train", "dev=1", "train=1.5,test=-0.5", ""])
+def test_bad_fractions(text):
+    with pytest.raises(PemtError, match="--split_fractions"):
+        parse_fractions(text)
+
+
+def test_fractions():
+    assert parse_fractions("train=0.75, test=0.25") == {"train": 0.75, "validation": 0.0, "test": 0.25}
+
+
+names = st.lists(
+    st.tuples(st.text("abcdef/", min_size=1), st.sampled_from([None, "x", "y", "z"])), unique_by=lambda n: n[0]
+)
+
+
+@given(names)
+def test_every_label_can_be_learned(pairs):
+    clips = [clip(name, label) for name, label in pairs]
+    assigned = assign_splits(clips, FRACTIONS)
+    assert [dataclasses.replace(one, split=None) for one in assigned] == clips
+    trained = {one.label for one in assigned if one.split == "train"}
+    assert {one.label for one in assigned if one.label is not None} <= trained
+    # What is moved is one file a label at most, the one of lowest hash.
+    for label in ("x", "y", "z"):
+        mine = [one for one in assigned if one.label == label]
+        moved = [one for one in mine if one.split != hashed_split(one.name, FRACTIONS)]
+        assert len(moved) <= 1
+        assert all(one.name == min(mine, key=lambda other: hash_fraction(other.name)).name for one in moved)
+
+
+def test_clips_of_one_file_stay_together():
+    clips = [clip("a.mp4", identity=f"a.mp4#{n}-{n + 1}") for n in range(50)]
+    assert len({one.split for one in assign_splits(clips, FRACTIONS)}) == 1
+
+
+def test_given_splits_stay():
+    clips = [clip("a.mp4", "x", "test"), clip("b.mp4", "x", "train")]
+    assert assign_splits(clips, FRACTIONS) == clips
+
+
+def test_label_only_in_test_is_refused():
+    clips = [clip("a.mp4", "dog", "train"), clip("b.mp4", "cat", "test")]
+    with pytest.raises(PemtError, match="label 'cat' is in the test split but not in the train split"):
+        assign_splits(clips, FRACTIONS)
+    assert assign_splits(clips, FRACTIONS, vocabulary=["cat", "dog"]) == clips
+
+
+@pytest.mark.parametrize(
+    ("clips", "shards"), [(1, 1), (8, 1), (9, 2), (20, 3), (128, 16), (1000, 16), (1025, 17), (64_000, 1000)]
+)
+def test_default_shard_count(clips, shards):
+    assert default_shard_count(clips) == shards
+
+
+@given(st.integers(0, 60), st.one_of(st.none(), st.integers(1, 9)))
+def test_every_clip_is_in_one_shard(count, per_split):
+    clips = [clip(f"v{number}.mp4", split=("train", "test")[number % 3 == 0]) for number in range(count)]
+    plan = plan_shards(clips, per_split)
+    assert sorted(one.clip_id for _, part in plan for one in part) == sorted(one.clip_id for one in clips)
+    for shard, part in plan:
+        assert len(part) == shard.clips > 0
+        assert {one.split for one in part} == {shard.split}
+        assert [one.clip_id for one in part] == sorted(one.clip_id for one in part)
+        sizes = [other.clips for other, _ in plan if other.split == shard.split]
+        assert len(sizes) == shard.count and max(sizes) - min(sizes) <= 1
+    assert plan == plan_shards(clips[::-1], per_split), "the order of the list must not matter"
+
+
+def test_plan_file_gives_each_shard_its_clips(tmp_path):
+    odd = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
+    clips = [clip(f"ä{number}.mp4", "ü", "train") for number in range(9)] + [clip(odd, split="test")]
+    plan = plan_shards(clips, 2)
+    placed = write_plan(str(tmp_path), plan)
+    assert [shard.name for shard in placed] == [
+        "train/clips-00000-of-00002.tfrecord",
+        "train/clips-00001-of-00002.tfrecord",
+        "test/clips-00000-of-00001.tfrecord",
+    ]
+    for shard, (_, part) in zip(placed, plan, strict=True):
+        assert read_plan(str(tmp_path), shard) == part

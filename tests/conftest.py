@@ -1,0 +1,99 @@
+"""Fixtures that several folders of tests share: a small configuration, its data set, and short runs on it."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports TensorFlow; child processes inherit it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from pemt_tf.config import Config
+
+SMALL = {
+    "name": "small",
+    "geometry": {
+        "segments": 3,
+        "frames_per_segment": 2,
+        "frame_rate": 4,
+        "stored_short_side": 24,
+        "train_crop": 16,
+        "train_scale": [16, 24],
+        "test_crop": 20,
+        "sample_rate": 4000,
+        "samples_per_segment": 2000,
+        "mel_bins": 16,
+        "mel_frames": 16,
+    },
+    "model": {
+        "hidden": 16,
+        "heads": 2,
+        "intermediate": 32,
+        "layers": 2,
+        "rank": 6,
+        "rotation_storage": "strict_triangle",
+        "max_positions": 8,
+        "visual_depth": 18,
+        "visual_width": 4,
+        "audio_depth": 18,
+        "audio_width": 4,
+    },
+    "pretrain": {
+        "steps": 4,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "negative_count": 4,
+        "projection": 8,
+        "log_every": 2,
+        "checkpoint_every": 2,
+    },
+    "finetune": {
+        "steps": 4,
+        "batch_size": 4,
+        "base_learning_rate": 3e-3,
+        "finetune_learning_rate": 1e-3,
+        "log_every": 2,
+        "checkpoint_every": 2,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def small_config() -> Config:
+    """A model and a clip geometry far below preset `tiny`: tracing takes the time, not arithmetic."""
+    return Config.from_dict(SMALL)
+
+
+@pytest.fixture(scope="session")
+def dataset_directory(tmp_path_factory, small_config):
+    """Records of 12 training and 9 test clips, some without picture, sound or label (`tests.fake_dataset`)."""
+    from tests.fake_dataset import fake_clips, write_dataset
+
+    geometry = small_config.geometry
+    splits = {"train": fake_clips(geometry, 12), "test": fake_clips(geometry, 9, first_seed=1000)}
+    return write_dataset(tmp_path_factory.mktemp("dataset"), geometry, splits)
+
+
+@pytest.fixture(scope="session")
+def clip_source(dataset_directory):
+    """`dataset_directory`, opened."""
+    from pemt_tf.data.clip_source import ClipSource
+
+    return ClipSource.open(dataset_directory)
+
+
+@pytest.fixture(scope="session")
+def pretraining_run(tmp_path_factory, small_config, clip_source):
+    """A finished pretraining run of four steps."""
+    from pemt_tf.training.pretrain import pretrain
+
+    return pretrain(small_config, clip_source, tmp_path_factory.mktemp("runs") / "pretrain")
+
+
+@pytest.fixture(scope="session")
+def finetuning_run(tmp_path_factory, small_config, clip_source, pretraining_run):
+    """A finished fine-tuning run of four steps that began from `pretraining_run`."""
+    from pemt_tf.training.finetune import finetune
+
+    return finetune(small_config, clip_source, tmp_path_factory.mktemp("runs") / "finetune", initial=pretraining_run)

@@ -1,0 +1,192 @@
+"""Batches: repeatable, resumable, of the clips asked for, and with the pictures that a full decode gives."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pemt_tf.data import records
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import (
+    decode_for_evaluation,
+    evaluation_clips,
+    model_inputs,
+    read_batches,
+    training_clips,
+)
+from pemt_tf.errors import PemtError
+from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips, write_dataset
+
+
+def take(clips, count):
+    return [{name: value.numpy() for name, value in batch.items()} for batch in clips.take(count)]
+
+
+def assert_same_batches(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def numbers(batches):
+    """Clip numbers in the order of the stream; ids are fake-000000 and so on."""
+    return [int(i.decode().removeprefix("fake-")) for batch in batches for i in batch["id"]]
+
+
+def test_shapes_and_types(clip_source):
+    batch = take(training_clips(clip_source, "train", 4, seed=1), 1)[0]
+    expected = {
+        "frames": ((4, 3, 2, 16, 16, 3), np.uint8),
+        "log_mel": ((4, 3, 16, 16, 1), np.float32),
+        "visual_mask": ((4, 3), np.float32),
+        "audio_mask": ((4, 3), np.float32),
+        "label": ((4,), np.int64),
+        "start": ((4,), np.float32),
+        "end": ((4,), np.float32),
+    }
+    assert {name: (batch[name].shape, batch[name].dtype.type) for name in expected} == expected
+    assert set(batch) == {*expected, "id", "path"}
+
+
+def test_equal_seeds_give_equal_batches_and_other_seeds_others(clip_source):
+    first, again, other = (take(training_clips(clip_source, "train", 4, seed), 5) for seed in (7, 7, 8))
+    assert_same_batches(first, again)
+    assert numbers(first) != numbers(other)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4, 7])
+def test_starting_at_a_step_gives_what_an_uninterrupted_stream_gives_there(clip_source, step):
+    """12 clips in batches of 5: epochs end inside batches."""
+    whole = take(training_clips(clip_source, "train", 5, seed=3), 9)
+    assert_same_batches(whole[step:], take(training_clips(clip_source, "train", 5, seed=3, start_step=step), 9 - step))
+
+
+def test_every_epoch_has_every_clip_once_in_another_order(clip_source):
+    order = numbers(take(training_clips(clip_source, "train", 4, seed=2), 9))
+    epochs = [order[:12], order[12:24], order[24:]]
+    assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_a_clip_looks_different_every_time(clip_source):
+    batches = take(training_clips(clip_source, "train", 4, seed=2), 6)
+    views = [b["frames"][row] for b in batches for row in range(4) if b["id"][row] == b"fake-000001"]
+    assert len(views) == 2 and (views[0] != views[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left_out"),
+    [
+        ({}, set()),
+        ({"labelled": True}, {WITHOUT_LABEL}),
+        ({"streams": ("visual",)}, {WITHOUT_VIDEO, WITHOUT_BOTH}),
+        ({"streams": ("audio",)}, {WITHOUT_AUDIO, WITHOUT_BOTH}),
+        ({"streams": ("visual", "audio")}, {WITHOUT_VIDEO, WITHOUT_AUDIO, WITHOUT_BOTH}),
+        (
+            {"labelled": True, "streams": ("visual", "audio")},
+            {WITHOUT_VIDEO, WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL},
+        ),
+    ],
+)
+def test_filters(clip_source, wanted, left_out):
+    batches = take(training_clips(clip_source, "train", 4, seed=2, **wanted), 9)
+    assert set(numbers(batches)) == set(range(12)) - left_out
+    for batch in batches:
+        for row, number in enumerate(numbers([batch])):
+            assert batch["label"][row] == (-1 if number == WITHOUT_LABEL else number % 3)
+            for name, missing in (("visual", WITHOUT_VIDEO), ("audio", WITHOUT_AUDIO)):
+                assert (batch[f"{name}_mask"][row] == float(number not in (missing, WITHOUT_BOTH))).all()
+            if number in (WITHOUT_VIDEO, WITHOUT_BOTH):
+                assert not batch["frames"][row].any()
+            if number in (WITHOUT_AUDIO, WITHOUT_BOTH):
+                assert not batch["log_mel"][row].any()
+
+
+def test_no_clip_of_the_asked_kind(tmp_path, small_config):
+    clips = [records.get_fake_clip(small_config.geometry, seed=1, audio=False)]
+    source = ClipSource.open(write_dataset(tmp_path / "data", small_config.geometry, {"train": clips}))
+    with pytest.raises(PemtError, match=r"split 'train' holds no clip with video and audio$"):
+        training_clips(source, "train", 2, seed=0, streams=("visual", "audio"))
+    with pytest.raises(PemtError, match=r"holds no clip with a label$"):
+        training_clips(source, "train", 2, seed=0, labelled=True)
+    with pytest.raises(PemtError, match="has no split 'test'"):
+        training_clips(source, "test", 2, seed=0)
+
+
+def test_evaluation_sees_every_clip_once_in_file_order(clip_source):
+    batches = take(evaluation_clips(clip_source, "test", 4), 100)
+    assert [len(batch["id"]) for batch in batches] == [4, 4, 1]
+    # Two shards, written alternately: first the even clips, then the odd ones.
+    assert numbers(batches) == [1000, 1002, 1004, 1006, 1008, 1001, 1003, 1005, 1007]
+    labelled = take(evaluation_clips(clip_source, "test", 4, labelled=True), 100)
+    assert numbers(labelled) == [1000, 1002, 1004, 1006, 1001, 1003, 1005, 1007]
+    assert batches[0]["frames"].shape == (4, 3, 2, 20, 20, 3)
+    np.testing.assert_allclose([batches[0]["start"][0], batches[0]["end"][0]], [0.0, 10.0])
+
+
+def test_evaluation_picture_is_the_centre_of_the_scaled_frame(small_config):
+    """24 x 31 stored, short side to 20: 20 x floor(31 / 24 * 20) = 20 x 25, columns from ceil(5 / 2) = 3."""
+    geometry = small_config.geometry
+    clip = records.get_fake_clip(geometry, seed=9, width=31)
+    parsed = records.parse(records.serialize(clip, geometry), geometry)
+    frames = decode_for_evaluation(parsed, geometry)["frames"].numpy()
+    whole = np.stack([tf.io.decode_jpeg(jpeg).numpy() for jpeg in clip.jpegs]).reshape(3, 2, 24, 31, 3)
+    rows = [min(int(np.float32(i) * np.float32(24 / 20)), 23) for i in range(20)]
+    columns = [min(int(np.float32(i) * np.float32(31 / 25)), 30) for i in range(3, 23)]
+    np.testing.assert_array_equal(frames, whole[:, :, rows][:, :, :, columns])
+
+
+def test_two_streams_of_one_data_set_do_not_share_state(clip_source):
+    """Reading ahead in one must not move the other on, as a shared random generator would."""
+    expected = take(training_clips(clip_source, "train", 4, seed=5), 4)
+    first, second = (iter(training_clips(clip_source, "train", 4, seed=5)) for _ in range(2))
+    for _ in range(3):
+        next(first)
+    assert_same_batches(expected[:1], [{k: v.numpy() for k, v in next(second).items()}])
+
+
+def test_shards_of_another_name_but_gzip_compressed(tmp_path, small_config, clip_source):
+    """Intermediate files of pipelines are *.gz."""
+    files = []
+    for file in clip_source.files["test"]:
+        files.append(str(tmp_path / f"{len(files)}.gz"))
+        with tf.io.TFRecordWriter(files[-1], "GZIP") as writer:
+            for raw in tf.data.TFRecordDataset(file):
+                writer.write(raw.numpy())
+    source = dataclasses.replace(clip_source, files={"test": tuple(files)})
+    assert_same_batches(take(evaluation_clips(clip_source, "test", 9), 1), take(evaluation_clips(source, "test", 9), 1))
+
+
+def damaged_source(tmp_path, geometry, **change):
+    clips = fake_clips(geometry, 4)
+    clips[2] = dataclasses.replace(clips[2], **change)
+    return ClipSource.open(write_dataset(tmp_path / "data", geometry, {"train": clips}, shards=1))
+
+
+def test_a_damaged_picture_is_one_sentence(tmp_path, small_config):
+    source = damaged_source(tmp_path, small_config.geometry, jpegs=[b"not a JPEG"] * 6)
+    for clips in (evaluation_clips(source, "train", 2), training_clips(source, "train", 2, seed=0)):
+        with pytest.raises(PemtError, match=r"^the clips cannot be read \(.*\); preprocess the videos again$"):
+            list(zip(range(4), read_batches(clips), strict=False))
+
+
+def test_a_cut_off_shard_is_one_sentence(tmp_path, small_config):
+    source = damaged_source(tmp_path, small_config.geometry)
+    with open(source.files["train"][0], "r+b") as file:
+        file.truncate(file.seek(0, 2) - 100)
+    with pytest.raises(PemtError, match=r"the clips cannot be read \(.*truncated record"):
+        list(read_batches(evaluation_clips(source, "train", 2)))
+
+
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("modalities", [("visual", "audio"), ("visual",), ("audio",)])
+def test_model_inputs(clip_source, modalities, masks):
+    batch = next(iter(evaluation_clips(clip_source, "test", 3)))
+    inputs = model_inputs(batch, modalities, masks=masks)
+    names = {"visual": "frames", "audio": "log_mel"}
+    assert set(inputs) == {names[m] for m in modalities} | ({f"{m}_mask" for m in modalities} if masks else set())
+    if "visual" in modalities:
+        np.testing.assert_allclose(inputs["frames"], (batch["frames"].numpy() / 255.0 - 0.45) / 0.225, atol=1e-5)

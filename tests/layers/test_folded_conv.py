@@ -1,0 +1,61 @@
+"""Convolutions with the reference's padding, against a plain sum over the kernel in NumPy."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pemt_tf.layers.folded_conv import FoldedConv
+from tests.layer_contract import assert_layer_contract
+
+# Every kernel and stride of both ResNets: stems, temporal, spatial and full kernels, strided and not.
+VIDEO = [
+    ((5, 7, 7), (2, 2, 2)),
+    ((1, 1, 1), (1, 1, 1)),
+    ((1, 1, 1), (1, 2, 2)),
+    ((3, 1, 1), (1, 1, 1)),
+    ((1, 3, 3), (1, 1, 1)),
+    ((1, 3, 3), (1, 2, 2)),
+    ((3, 3, 3), (1, 2, 2)),
+]
+IMAGE = [((9, 1), (1, 1)), ((1, 9), (1, 1)), ((1, 1), (2, 2)), ((3, 1), (2, 1)), ((1, 3), (1, 2)), ((3, 3), (2, 2))]
+
+
+def convolve(x: np.ndarray, kernel: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
+    """Zero padding of kernel // 2 on every side, then the sum over kernel positions."""
+    sides = kernel.shape[:-2]
+    padded = np.pad(x.astype(np.float64), ((0, 0), *((k // 2, k // 2) for k in sides), (0, 0)))
+    sizes = [(n + 2 * (k // 2) - k) // s + 1 for n, k, s in zip(x.shape[1:-1], sides, strides, strict=True)]
+    total = 0.0
+    for position in itertools.product(*(range(k) for k in sides)):
+        window = tuple(slice(p, p + (n - 1) * s + 1, s) for p, n, s in zip(position, sizes, strides, strict=True))
+        total = total + padded[(slice(None), *window)] @ kernel[position].astype(np.float64)
+    return total
+
+
+@pytest.mark.parametrize("kernel, strides", VIDEO + IMAGE)
+@pytest.mark.parametrize("size", [7, 8])
+def test_equals_a_plain_sum(kernel, strides, size):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, *(size + axis for axis in range(len(kernel))), 3)).astype(np.float32)
+    layer = FoldedConv(4, kernel, strides)
+    layer.build(x.shape)
+    y = np.asarray(layer(x))
+    expected = convolve(x, layer.kernel.numpy(), strides)
+    assert y.shape == expected.shape == tuple(layer.compute_output_shape(x.shape))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+
+
+def test_initial_deviation_is_he_normal_over_the_fan_out():
+    layer = FoldedConv(64, (1, 3, 3))
+    layer.build((None, None, None, None, 64))
+    assert layer.kernel.numpy().std() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("kernel, strides", [((1, 3, 3), (1, 2, 2)), ((3, 1, 1), (1, 1, 1)), ((3, 3), (2, 2))])
+def test_contract(tmp_path, kernel, strides):
+    def make(**arguments):
+        return FoldedConv(3, kernel, strides, **arguments)
+
+    x = np.random.default_rng(0).normal(size=(2, *(5,) * len(kernel), 2)).astype(np.float32)
+    assert_layer_contract(make, x, tmp_path, build_shape=(*(None,) * (len(kernel) + 1), 2))

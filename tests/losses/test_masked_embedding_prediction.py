@@ -1,0 +1,71 @@
+"""The masking and the InfoNCE loss against NumPy restatements of PRETRAINING.md section 2."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from pemt_tf.losses.masked_embedding_prediction import CompatibilityNetwork, draw_mask, info_nce
+
+
+@pytest.mark.parametrize(("segments", "rate"), [(1, 0.15), (4, 0.15), (10, 0.15), (10, 0.6), (3, 1.0)])
+def test_mask_rate_and_at_least_one_per_row(segments, rate):
+    rows = 4000
+    mask = np.asarray(draw_mask(rows, segments, rate, seed=5))
+    assert mask.shape == (rows, segments) and mask.dtype == np.float32 and set(np.unique(mask)) <= {0.0, 1.0}
+    chosen = mask.sum(1)
+    assert chosen.min() >= 1
+    # A row has Binomial(segments, rate) masks, or one where that is none.
+    mean = segments * rate + (1 - rate) ** segments
+    second = segments * rate * (1 - rate) + (segments * rate) ** 2 + (1 - rate) ** segments
+    assert abs(chosen.mean() - mean) <= 4 * math.sqrt(max(second - mean**2, 1e-12) / rows)
+    # No position is preferred.
+    share = mean / segments
+    assert np.abs(mask.mean(0) - share).max() <= 5 * math.sqrt(share * (1 - share) / rows) + 1e-9
+
+
+def test_info_nce_equals_the_formula():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 6)).astype(np.float32) * 3
+    negatives = np.array([[1, 2], [0, 5], [4, 0], [5, 4], [0, 1], [2, 3]], np.int32)
+    valid = np.array([[1, 1], [1, 0], [1, 1], [0, 0], [1, 1], [1, 1]], bool)
+    weights = np.array([1, 1, 0, 1, 0, 1], np.float32)
+    terms, hits = [], []
+    for t in np.flatnonzero(weights):
+        positive = math.exp(logits[t, t])
+        drawn = [math.exp(logits[t, j]) for j, ok in zip(negatives[t], valid[t], strict=True) if ok]
+        terms.append(-math.log(positive / (positive + sum(drawn))))
+        hits.append(positive > max(drawn, default=0.0))
+    loss, accuracy = info_nce(ops.convert_to_tensor(logits), negatives, valid, weights)
+    assert float(loss) == pytest.approx(np.mean(terms), abs=1e-5)
+    assert float(accuracy) == pytest.approx(np.mean(hits))
+
+
+def test_info_nce_of_equal_logits_is_the_log_of_their_number():
+    negatives = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]], np.int32)
+    loss, accuracy = info_nce(ops.full((4, 4), 2.5), negatives, np.ones((4, 3), bool), np.ones(4, np.float32))
+    assert float(loss) == pytest.approx(math.log(4), abs=1e-6)
+    assert float(accuracy) == 0.0
+
+
+def test_info_nce_stays_finite_for_huge_logits():
+    logits = ops.convert_to_tensor(np.array([[5e4, -5e4], [5e4, -5e4]], np.float32))
+    loss, _ = info_nce(logits, np.array([[1], [0]], np.int32), np.ones((2, 1), bool), np.ones(2, np.float32))
+    assert float(loss) == pytest.approx(5e4)
+
+
+def test_compatibility_network_equals_the_formula():
+    """log I(x, o) = (W2 gelu(W1 o + b1) + b2) . (W x), gelu by the error function."""
+    network = CompatibilityNetwork(hidden=6, projection=4)
+    network.build()
+    rng = np.random.default_rng(1)
+    network.set_weights([rng.normal(size=w.shape) for w in network.weights])
+    outputs, targets = rng.normal(size=(5, 6)).astype(np.float32), rng.normal(size=(7, 6)).astype(np.float32)
+    w1, b1 = (np.asarray(v) for v in (network.inner.kernel, network.inner.bias))
+    w2, b2 = (np.asarray(v) for v in (network.outer.kernel, network.outer.bias))
+    inner = outputs @ w1 + b1
+    inner = inner / 2 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
+    expected = (inner @ w2 + b2) @ (targets @ np.asarray(network.target.kernel)).T
+    assert network.target.bias is None
+    np.testing.assert_allclose(np.asarray(network(outputs, targets)), expected, rtol=1e-4, atol=1e-4)
