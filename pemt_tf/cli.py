@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from pemt_tf import __version__
-from pemt_tf.config import Config, preset_names
+from pemt_tf.config import Config, load_config, preset_names
 from pemt_tf.errors import PemtError
 
 
@@ -71,8 +71,9 @@ def _command(commands, name: str, run, summary: str, example: str) -> argparse.A
 
 
 def _add_config(command: argparse.ArgumentParser, default: str | None) -> None:
+    meaning = f"default: {default}" if default else "default: that of the data"
     command.add_argument(
-        "--preset", default=default, help=f"preset ({', '.join(preset_names())}) or path of a .yaml file"
+        "--preset", default=default, help=f"preset ({', '.join(preset_names())}) or path of a .yaml file; {meaning}"
     )
     command.add_argument(
         "--set",
@@ -117,7 +118,7 @@ def _add_pretrain(commands) -> None:
         "pemt pretrain --data out/records --preset tiny --output out/pretrained",
     )
     _add_training(command)
-    _add_config(command, "avbert_base")
+    _add_config(command, None)
 
 
 def _pretrain(options) -> None:
@@ -126,7 +127,8 @@ def _pretrain(options) -> None:
     from pemt_tf.training.strategy import use_cpu_devices
 
     use_cpu_devices(options.cpu_devices)
-    run = pretrain(_config(options), ClipSource.open(options.data), options.output)
+    source = ClipSource.open(options.data)
+    run = pretrain(_config(options), source, options.output)
     say(f"pretrained model: {run.path}")
 
 
@@ -150,12 +152,13 @@ def _finetune(options) -> None:
     from pemt_tf.training.strategy import use_cpu_devices
 
     use_cpu_devices(options.cpu_devices)
+    source = ClipSource.open(options.data)
     initial = RunDirectory(Path(options.init)) if options.init else None
     if initial is not None and options.preset is None:
         config = initial.config().with_overrides(options.set)
     else:
         config = _config(options)
-    run = finetune(config, ClipSource.open(options.data), options.output, initial=initial)
+    run = finetune(config, source, options.output, initial=initial)
     say(f"fine-tuned model: {run.path}")
 
 
@@ -292,7 +295,9 @@ def _demo(options) -> None:
 
 
 def _config(options) -> Config:
-    return Config.from_preset(options.preset or "avbert_base").with_overrides(options.set)
+    """The configuration of --preset, or else the one that the data were made with."""
+    config = Config.from_preset(options.preset) if options.preset else load_config(Path(options.data) / "config.json")
+    return config.with_overrides(options.set)
 
 
 if __name__ == "__main__":

@@ -362,8 +362,15 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def load_config(path: Path) -> Config:
-    """Reads what `save_config` wrote."""
-    return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    """Reads what `save_config` wrote.
+
+    Raises:
+        PemtError: it is not there or damaged.
+    """
+    try:
+        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise PemtError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def warmup_steps(steps: int, fraction: float) -> int:

@@ -1,10 +1,16 @@
-"""TFX's command groups, with `pipeline run` added."""
+"""TFX's command groups, with `pipeline run` added.
+
+TFX takes half a minute to load, so that it is loaded when one of its own commands is called, and not before.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
+
+from pemt_tf.errors import PemtError
 
 _GROUPS = {
     "pipeline": "create, compile, run, update, list and delete pipelines",
@@ -13,16 +19,18 @@ _GROUPS = {
 }
 
 
-class LazyGroups(click.Group):
-    """TFX's groups, loaded when one is called: that takes half a minute, and `tfx --help` is to be quick."""
+class TfxCommands(click.Group):
+    """The top: TFX's groups by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The groups' names."""
         return list(_GROUPS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Loads a group."""
-        return load_groups()[cmd_name] if cmd_name in _GROUPS else None
+        """A group; `pipeline` loads TFX later."""
+        if cmd_name == "pipeline":
+            return PipelineCommands(name="pipeline", help=_GROUPS["pipeline"].capitalize() + ".")
+        return tfx_group(cmd_name) if cmd_name in _GROUPS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of groups for --help, without loading them."""
@@ -30,25 +38,28 @@ class LazyGroups(click.Group):
             formatter.write_dl(list(_GROUPS.items()))
 
 
-@click.command(cls=LazyGroups)
-def commands() -> None:
-    """The TensorFlow Extended command line.
+class PipelineCommands(click.Group):
+    """TFX's `pipeline` commands and `run`."""
 
-    Example: tfx pipeline run --pipeline-path pipeline/local_runner.py
-    """
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return sorted([*tfx_group("pipeline").commands, run.name])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Our command, or TFX's."""
+        return run if cmd_name == run.name else tfx_group("pipeline").commands.get(cmd_name)
 
 
-def load_groups() -> dict[str, click.Group]:
-    """TFX's groups by name, `pipeline` with `run`."""
+def tfx_group(name: str) -> click.Group:
+    """Loads one of TFX's own groups."""
     from tfx.tools.cli.cli_main import cli_group
 
-    pipeline_group = cli_group.commands["pipeline"]
-    pipeline_group.add_command(run)
-    for command in pipeline_group.commands.values():
+    group = cli_group.commands[name]
+    for command in group.commands.values():
         for parameter in command.params:
             if parameter.name == "pipeline_path":
                 parameter.callback = absolute_path
-    return cli_group.commands
+    return group
 
 
 def absolute_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -56,9 +67,17 @@ def absolute_path(ctx: click.Context, parameter: click.Parameter, value: str | N
     return os.path.abspath(value) if value and "://" not in value else value  # noqa: PTH100 (keeps links)
 
 
+@click.group(cls=TfxCommands)
+def commands() -> None:
+    """The TensorFlow Extended command line.
+
+    Example: tfx pipeline run --pipeline-path pipeline/local_runner.py
+    """
+
+
 @click.command("run")
-@click.option("--engine", default="local", show_default=True, help="Orchestrator; only local runs here.")
-@click.option("--pipeline_path", "--pipeline-path", help="Path of the pipeline's Python file.")
+@click.option("--engine", default="local", show_default=True, help="Orchestrator; `run` waits for the local one only.")
+@click.option("--pipeline_path", "--pipeline-path", callback=absolute_path, help="Path of the pipeline's Python file.")
 @click.option("--pipeline_name", "--pipeline-name", help="Name of a created pipeline, instead of a path.")
 def run(engine: str, pipeline_path: str | None, pipeline_name: str | None) -> None:
     """Create or update a pipeline, run it, wait, and show what became of each node.
@@ -71,6 +90,8 @@ def run(engine: str, pipeline_path: str | None, pipeline_name: str | None) -> No
         raise click.UsageError(
             f"`pipeline run` waits for the local engine only; with {engine} use `pipeline create` and `run create`"
         )
+    if pipeline_path and not Path(pipeline_path).is_file():
+        raise PemtError(f"no pipeline file at {pipeline_path}; give the path of a file like pipeline/local_runner.py")
     from pipeline.local_run import run_pipeline
 
     raise SystemExit(run_pipeline(pipeline_path, pipeline_name))

@@ -214,6 +214,7 @@ def _convert(value: Any, hint: Any, where: str, from_text: bool) -> Any:
     options = [option for option in typing.get_args(hint) if option is not type(None)]
     wanted = hint if typing.get_origin(hint) is tuple or not options else options[0]
     kind = "tuple" if typing.get_origin(wanted) is tuple else wanted.__name__
+    given = value
     try:
         if from_text and kind == "tuple":
             return tuple(shlex.split(value))
@@ -231,4 +232,4 @@ def _convert(value: Any, hint: Any, where: str, from_text: bool) -> Any:
             return value
     except (ValueError, TypeError, yaml.YAMLError):
         pass
-    raise PemtError(f"{where} is {value!r}; {_EXPECTED[kind]} is needed")
+    raise PemtError(f"{where} is {given!r}; {_EXPECTED[kind]} is needed")

@@ -8,10 +8,12 @@ It takes no arguments: pipeline/config.yaml and PEMT_PIPELINE_* variables say wh
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = Path(__file__).resolve().parent
@@ -60,8 +62,8 @@ def run() -> None:
 
         trainer_module.use_cpu_devices(config.trainer.cpu_devices)  # before other nodes start TensorFlow
         pipeline = create_pipeline(config)
-        log_to(log)
-        tfx.orchestration.LocalDagRunner().run(pipeline)
+        with logged_to(log):
+            tfx.orchestration.LocalDagRunner().run(pipeline)
     except Exception as error:
         with log.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
@@ -81,13 +83,22 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:400]
 
 
-def log_to(path: Path) -> None:
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
     """Writes all log lines to a file, which the first of them creates."""
     handler = logging.FileHandler(path, delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.INFO)
+    loggers = [logging.getLogger(), logging.getLogger("absl")]
+    levels = [logger.level for logger in loggers]
+    loggers[0].addHandler(handler)
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        loggers[0].removeHandler(handler)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _make_importable() -> None:

@@ -36,7 +36,7 @@ def training_clips(
         source: the records.
         split: usually `train`.
         batch_size: clips per batch (all replicas together).
-        seed: of order and augmentation.
+        seed: of order and augmentation; TensorFlow mixes its global seed into the order.
         start_step: batches to pass over, cheaply: they are not decoded.
         labelled: leave out clips without a label.
         streams: leave out clips that lack one of these; modalities by name.

@@ -78,7 +78,7 @@ def run_demo(output: Path, videos: Path | None, seed: int, say: Callable[[str], 
     commands = _Commands(say)
     _prepare(folder, videos, seed, commands)
     card = DatasetCard.read(folder.records)
-    result = DemoResult(folder=folder, own_videos=videos is not None, card=card)
+    result = DemoResult(folder=folder, videos=videos, card=card)
     held_out = next((s for s in ("test", "validation") if s in card.splits and card.splits[s].labels), None)
     _train(folder, card, seed, commands, held_out)
     if held_out:

@@ -105,7 +105,7 @@ class DemoResult:
     """What is known at the end; filled step by step."""
 
     folder: DemoFolder
-    own_videos: bool
+    videos: Path | None
     card: DatasetCard
     split: str = ""
     finetuned: dict = field(default_factory=dict)
@@ -131,24 +131,20 @@ class DemoResult:
         source = ClipSource.open(self.folder.records)
         asked = self.split or next(iter(reversed(self.card.splits)))
         searched = embed_split(predictor, source, "train" if "train" in self.card.splits else asked)
-        queries = read_clip_views(source.files[asked], source.geometry, source.labels, count)
-        paths = dict(zip(searched.ids, searched.paths, strict=True))
-        if asked not in ("train", ""):
-            other = embed_split(predictor, source, asked)
-            paths |= dict(zip(other.ids, other.paths, strict=True))
-        for view in queries:
+        for view in read_clip_views(source.files[asked], source.geometry, source.labels, count):
+            path = str((self.videos or self.folder.corpus) / view.clip_id)
             try:
-                answer = predictor.answer([predictor.record_of(paths[view.clip_id])])
+                answer = predictor.answer([predictor.record_of(path)])
             except PemtError as error:
                 say(f"passed over: {error}")
                 continue
-            say(f"{paths[view.clip_id]}" + (f" (truth: {view.label})" if view.label else ""))
+            say(path + (f" (truth: {view.label})" if view.label else ""))
             if predictor.labels:
                 best = best_labels(answer["probabilities"][0], predictor.labels)
                 say("  top-3: " + ", ".join(f"{label} {probability:.1%}" for label, probability in best))
-                self.predictions.append(contents.Prediction(view, tuple(best), paths[view.clip_id]))
+                self.predictions.append(contents.Prediction(view, tuple(best), path))
             hits = search(searched, answer["embedding"][0], _NEIGHBOURS, exclude=view.clip_id)
-            say("  nearest: " + ", ".join(f"{Path(h.path).name} {h.label or '-'} ({h.similarity:.2f})" for h in hits))
+            say("  nearest: " + ", ".join(f"{h.path} ({h.similarity:.2f})" for h in hits))
             self._remember_neighbours(view, hits, source)
 
     def _remember_neighbours(self, view: contents.ClipView, hits: list, source: ClipSource) -> None:
@@ -182,7 +178,7 @@ def build_report(result: DemoResult) -> Path:
     shown_split = result.split or next(iter(card.splits))
     parameters = parameter_report(config.model)
     report = contents.Report(
-        title="Your videos, seen and heard" if result.own_videos else "Ten digits, seen and heard",
+        title="Your videos, seen and heard" if result.videos else "Ten digits, seen and heard",
         subtitle=_subtitle(result),
         key_figures=_key_figures(result, parameters.total, parameters.summary),
         comparison=_comparison(result),
@@ -240,7 +236,7 @@ def _comparison(result: DemoResult) -> contents.Comparison | None:
 
 def _notes(result: DemoResult) -> tuple[str, ...]:
     how = ", after fine-tuning on the labels" if result.card.labels else ""
-    return (*(_ABOUT_VIDEOS if result.own_videos else _ABOUT_CORPUS), _ABOUT_NEIGHBOURS.format(how=how))
+    return (*(_ABOUT_VIDEOS if result.videos else _ABOUT_CORPUS), _ABOUT_NEIGHBOURS.format(how=how))
 
 
 def _preprocessing(result: DemoResult) -> contents.Preprocessing:

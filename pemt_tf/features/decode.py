@@ -153,7 +153,7 @@ def _extent(
     there = max(index.end, media.audio_index.end if not np.isnan(media.audio_index.end) else 0.0)
     declared = _declared(media) if end is None else min(_declared(media), end)
     whole = declared - (start or 0.0)
-    if there - (start or 0.0) < ENOUGH * whole:
+    if whole > 0 and there - (start or 0.0) < ENOUGH * whole:
         raise MediaError("truncated", f"{max(there, 0.0):.2f} s of {_declared(media):.2f} s declared are there")
     if whole - (there - (start or 0.0)) > max(NOTEWORTHY_SECONDS, 0.05 * whole):
         media.notes.append(f"the file ends at {there:.2f} s; its header declares {_declared(media):.2f} s")

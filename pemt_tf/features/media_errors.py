@@ -15,7 +15,7 @@ CAUSES = {
     "zero_frames": "not one picture (or, without pictures, not one sound sample) could be decoded",
     "decode_failed": "less than half of the pictures could be decoded",
     "too_short": "the clip is shorter than one segment",
-    "bad_timestamps": "the timestamps do not tell when things are shown: none, all the same, or leaping by most of the length",
+    "bad_timestamps": "the timestamps do not tell what is when: there are none, all are the same, or they leap",
     "too_large": "the declared picture size, or the memory that decoding took, is beyond the limit",
     "timeout": "decoding took longer than the limit",
     "decoder_crash": "the decoding process died",

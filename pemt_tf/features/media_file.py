@@ -137,15 +137,17 @@ class MediaFile:
         self._until = end
         self._seek_to = start - SEEK_MARGIN if start is not None and start > 2 * SEEK_MARGIN else None
         self._list_packets()
-        first_key = self.video_index.times[self.video_index.keyframes][:1]
-        missed = self.video is not None and not (len(first_key) and first_key[0] <= start)
-        if self._seek_to is not None and missed:
+        if self._seek_to is not None and self._missed(start):
             # The format cannot seek, or missed the keyframe before the start: read from the beginning instead.
             self._seek_to = None
             self._reopen()
             self._list_packets()
         if self._kept is None:
             self._reopen()  # now: decoders belong to the container that is open
+
+    def _missed(self, start: float) -> bool:
+        first_key = self.video_index.times[self.video_index.keyframes][:1]
+        return self.video is not None and not (len(first_key) and first_key[0] <= start)
 
     def packets(self) -> Iterator[av.Packet]:
         """All listed packets of the two streams in file order; to be called once."""

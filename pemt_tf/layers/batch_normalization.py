@@ -35,9 +35,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         The variance is that of centred values. `ops.moments` subtracts two large numbers instead, which costs two to
         three digits of the gradients of a 50-layer network.
         """
-        axes = list(range(len(inputs.shape) - 1))
-        mean = ops.mean(inputs, axis=axes)
-        variance = ops.mean(ops.square(inputs - mean), axis=axes)
+        mean = _channel_mean(inputs)
+        variance = _channel_mean(ops.square(inputs - mean))
         mean, variance, replicas = _over_replicas(mean, variance)
         count = ops.cast(ops.size(inputs) // inputs.shape[-1] * replicas, "float32")
         self._keep(self.moving_mean, mean)
@@ -46,6 +45,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _keep(self, running, value):
         running.assign(running * self.momentum + value * (1.0 - self.momentum))
+
+
+def _channel_mean(x):
+    """Mean over all axes but the last, one after the other: a single long float32 sum would lose a digit and more."""
+    while len(x.shape) > 1:
+        x = ops.mean(x, axis=-2)
+    return x
 
 
 def _over_replicas(mean, variance):

@@ -34,8 +34,10 @@ class CompatibilityNetwork(keras.layers.Layer):
         self.hidden, self.projection = hidden, projection
 
         def dense(units, name, **more):
-            # Glorot, not the model's N(0, 0.01): logits of 0 would stall the start (ours).
-            return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **more)
+            # The model's own N(0, 0.01) keeps the first logits near 0. Large random logits are worse than a uniform
+            # guess, and the quickest way to fewer of them is to make all embeddings alike: training collapses.
+            normal = keras.initializers.RandomNormal(stddev=0.01)
+            return keras.layers.Dense(units, kernel_initializer=normal, dtype=self.dtype_policy, name=name, **more)
 
         self.inner = dense(hidden, "inner")
         self.outer = dense(projection, "outer")

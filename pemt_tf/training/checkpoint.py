@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -55,13 +56,13 @@ class Checkpoints:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
-                arrays = {f"{index:05d}": ops.convert_to_numpy(v) for index, v in enumerate(variables)}
-                np.savez(file, **arrays, **{_NOTES: np.array(json.dumps(notes or {}))})
+                _write_archive(file, variables, notes or {})
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise PemtError(
                 f"cannot write checkpoint {path}: {error.strerror}; earlier checkpoints are intact, free some space "
                 "and run the same command to go on"
@@ -104,3 +105,12 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.directory / f"step-{step:09d}.npz"
+
+
+def _write_archive(file, variables: list, notes: dict[str, float]) -> None:
+    """What numpy.savez does, one variable in memory at a time; savez leaves its archive open when a write fails."""
+    arrays = {f"{index:05d}": variable for index, variable in enumerate(variables)}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, value in {**arrays, _NOTES: np.array(json.dumps(notes))}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, ops.convert_to_numpy(value), allow_pickle=False)

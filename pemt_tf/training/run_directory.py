@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ RUN = "run.json"
 METRICS = "metrics.jsonl"
 BACKBONE = "backbone.weights.h5"
 CLASSIFIER = "classifier.weights.h5"
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,18 @@ class RunDirectory:
 def _save_weights(model: keras.Model, path: Path) -> None:
     partial = path.with_name(f"partial.{path.name}")  # Keras insists on the suffix
     try:
+        _reserve(partial, sum(math.prod(v.shape) * 4 + 8192 for v in model.variables))
         model.save_weights(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Fills a file with zeros: on a full disk this fails cleanly, whereas HDF5 crashes when the program ends."""
+    with path.open("wb") as file:
+        for start in range(0, size, _BLOCK):
+            file.write(bytes(min(_BLOCK, size - start)))
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Batches: repeatable, resumable, of the clips asked for, and with the pictures that a full decode gives."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,7 +176,7 @@ def test_a_damaged_picture_is_one_sentence(tmp_path, small_config):
 
 def test_a_cut_off_shard_is_one_sentence(tmp_path, small_config):
     source = damaged_source(tmp_path, small_config.geometry)
-    with open(source.files["train"][0], "r+b") as file:
+    with Path(source.files["train"][0]).open("r+b") as file:
         file.truncate(file.seek(0, 2) - 100)
     with pytest.raises(PemtError, match=r"the clips cannot be read \(.*truncated record"):
         list(read_batches(evaluation_clips(source, "train", 2)))

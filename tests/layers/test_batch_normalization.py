@@ -1,5 +1,8 @@
 """Batch norm: normalization by the biased variance, running statistics with the unbiased one."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -60,6 +63,57 @@ def test_large_offsets_keep_their_digits_in_half_precision():
     layer(x, training=True)
     # 0.1 x the mean of bfloat16 inputs; statistics summed in bfloat16 would be off by whole units.
     assert layer.moving_mean.numpy() == pytest.approx(10.0, abs=0.1)
+
+
+def test_statistics_keep_their_digits():
+    # Offsets of 300 deviations, and 200,000 values per channel: E[x^2] - E[x]^2 in float32 would have no digit left.
+    x = (300.0 + np.random.default_rng(0).normal(size=(8, 160, 160, 1))).astype(np.float32)
+    layer = BatchNormalization(momentum=0.0)
+    layer.build(x.shape)
+    layer(x, training=True)
+    exact = x.astype(np.float64)
+    assert layer.moving_mean.numpy()[0] == pytest.approx(exact.mean(), rel=1e-6)
+    assert layer.moving_variance.numpy()[0] == pytest.approx(exact.var(ddof=1), rel=1e-4)
+
+
+TWO_REPLICAS = """
+import numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from pemt_tf.layers.batch_normalization import BatchNormalization
+
+x = np.random.default_rng(0).normal(size=(6, 4, 5, 2)).astype("float32")
+x[3:] = 3.0 * x[3:] + 2.0
+cotangent = np.cos(np.arange(x.size)).reshape(x.shape).astype("float32")
+
+def train(strategy, shares):
+    with strategy.scope():
+        layer = BatchNormalization()
+        layer.build(x.shape)
+    size = len(x) // shares
+    def take(array):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(array[context.replica_id_in_sync_group * size:][:size]))
+    def step(inputs, weights):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = layer(inputs, training=True)
+            loss = tf.reduce_sum(y * weights)
+        return y, tape.gradient(loss, inputs)
+    results = tf.function(lambda a, b: strategy.run(step, args=(a, b)))(take(x), take(cotangent))
+    y, gradient = (np.concatenate([np.asarray(v) for v in strategy.experimental_local_results(r)]) for r in results)
+    return y, gradient, layer.moving_mean.numpy(), layer.moving_variance.numpy()
+
+one = train(tf.distribute.OneDeviceStrategy("CPU:0"), 1)
+two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), 2)
+for name, a, b in zip(("y", "gradient", "mean", "variance"), one, two):
+    np.testing.assert_allclose(b, a, rtol=0, atol=1e-5, err_msg=name)
+"""
+
+
+def test_two_replicas_normalize_by_the_whole_batch():
+    run = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
 
 
 def test_contract(tmp_path):

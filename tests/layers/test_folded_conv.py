@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pemt_tf.layers.folded_conv import FoldedConv
 from tests.layer_contract import assert_layer_contract
@@ -44,6 +45,27 @@ def test_equals_a_plain_sum(kernel, strides, size):
     expected = convolve(x, layer.kernel.numpy(), strides)
     assert y.shape == expected.shape == tuple(layer.compute_output_shape(x.shape))
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel, strides", VIDEO + IMAGE)
+def test_kernel_gradient_equals_a_plain_sum(kernel, strides):
+    # Few channels and an even size: here TensorFlow's own strided 1 x 1 convolution writes outside its buffers.
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, *(20,) * len(kernel), 2)).astype(np.float32)
+    layer = FoldedConv(2, kernel, strides)
+    layer.build(x.shape)
+    with tf.GradientTape() as tape:
+        y = layer(x)
+        cotangent = random.normal(size=y.shape).astype(np.float32)
+        loss = tf.reduce_sum(y * cotangent)
+    gradient = tape.gradient(loss, layer.kernel).numpy()
+    # The derivative by one kernel entry is the output of the kernel that has a 1 there and 0 elsewhere.
+    for _ in range(5):
+        entry = tuple(random.integers(side) for side in layer.kernel.shape)
+        unit = np.zeros(layer.kernel.shape, np.float32)
+        unit[entry] = 1.0
+        expected = (convolve(x, unit, strides) * cotangent).sum()
+        assert gradient[entry] == pytest.approx(expected, abs=1e-4 * np.abs(gradient).max())
 
 
 def test_initial_deviation_is_he_normal_over_the_fan_out():

@@ -1,0 +1,86 @@
+"""The `pemt` command: what it prints, its exit codes, and one line for every kind of bad input."""
+
+from __future__ import annotations
+
+import pytest
+
+from pemt_tf import cli
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def assert_one_line_error(code: int, err: str, *parts: str) -> None:
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in err
+
+
+def test_params_ends_with_the_papers_count(capsys):
+    code, out, _ = run(capsys, "params", "--preset", "avbert_base")
+    assert code == 0
+    assert out.splitlines()[-1] == "Transformer: 3,843,840 of 127,581,696 (-96.99 %)"
+
+
+def test_params_of_another_sharing(capsys):
+    code, out, _ = run(capsys, "params", "--preset", "avbert_base", "--set", "model.sharing=layers_and_modalities")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("Transformer: 7,087,872 of 127,581,696")
+
+
+def test_unknown_preset_names_the_known_ones(capsys):
+    code, _, err = run(capsys, "params", "--preset", "huge")
+    assert_one_line_error(code, err, "'huge'", "avbert_base", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "part"),
+    [
+        ("model.rank", "section.field=value"),
+        ("model.size=3", "'size'"),
+        ("model.hidden=10", "multiple of heads"),
+        ("model.hidden=many", "wrong type"),
+    ],
+)
+def test_bad_override_is_one_line(capsys, assignment, part):
+    code, _, err = run(capsys, "params", "--set", assignment)
+    assert_one_line_error(code, err, part)
+
+
+def test_no_data_set(capsys, tmp_path):
+    code, _, err = run(capsys, "pretrain", "--data", str(tmp_path), "--output", str(tmp_path / "run"))
+    assert_one_line_error(code, err, str(tmp_path), "not a finished data set", "beam_jobs.preprocess")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_that_is_none(capsys, tmp_path):
+    code, _, err = run(capsys, "export", "--model", str(tmp_path), "--output", str(tmp_path / "servable"))
+    assert_one_line_error(code, err, "not a training run")
+    assert not (tmp_path / "servable").exists()
+
+
+def test_model_that_is_none(capsys, tmp_path):
+    code, _, err = run(capsys, "predict", "clip.mp4", "--model", str(tmp_path / "nothing"))
+    assert_one_line_error(code, err, "no SavedModel", "pemt export")
+
+
+def test_cpu_devices_must_be_positive(capsys, tmp_path):
+    code, _, err = run(
+        capsys, "pretrain", "--data", str(tmp_path), "--output", str(tmp_path / "r"), "--cpu-devices", "0"
+    )
+    assert_one_line_error(code, err, "--cpu-devices")
+
+
+def test_interrupt_gives_130(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_params", interrupted)
+    code, _, err = run(capsys, "params")
+    assert (code, err) == (130, "stopped\n")

@@ -1,0 +1,56 @@
+"""The README keeps its promises: its Python runs, its commands and files exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pemt_tf import cli
+from pemt_tf.config import preset_names
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_of_the_readme_runs_and_shows_what_it_says():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    values: dict = {}
+    exec(code, values)
+    assert values["shared"] == ((128, 768), (768,))
+    assert values["own"] == dict.fromkeys(("visual", "audio", "joint"), (768, 128))
+    assert values["seen"].shape == values["heard"].shape == (2, 10, 768)
+
+
+@pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
+def test_links_lead_to_files(document):
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), f"{document} links to {target}"
+
+
+def test_commands_of_the_readme_exist(capsys):
+    named = set(re.findall(r"^pemt (\w+)", README, re.M))
+    assert {"pretrain", "finetune", "evaluate", "export", "predict", "search"} <= named
+    for command in named:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([command, "--help"])
+        assert stop.value.code == 0
+        assert "example:" in capsys.readouterr().out
+
+
+def test_presets_of_the_readme_are_those_that_ship():
+    assert set(re.findall(r"^\| `(\w+)` \| \d+ segments", README, re.M)) == set(preset_names())
+
+
+def test_layout_of_build_md_names_every_folder_and_only_real_ones():
+    tree = re.search(r"```\n(.*?)```", (ROOT / "BUILD.md").read_text(encoding="utf-8"), re.S).group(1)
+    named = {match.strip() for match in re.findall(r"^ {0,2}(\w[\w.]*)/ ", tree, re.M)}
+    packages = {p.parent.relative_to(ROOT) for p in ROOT.glob("pemt_tf/**/__init__.py")}
+    packages |= {p.parent.relative_to(ROOT) for p in ROOT.glob("*/__init__.py")}
+    for package in packages:
+        assert package.name in named, f"BUILD.md does not name {package}"
+    for name in named:
+        assert (ROOT / name).is_dir() or (ROOT / "pemt_tf" / name).is_dir(), f"BUILD.md names {name}"
+    for file in re.findall(r"\b(\w+\.py)\b", tree):
+        assert list(ROOT.glob(f"*/{file}")) or list(ROOT.glob(f"pemt_tf/*/{file}")), f"BUILD.md names {file}"

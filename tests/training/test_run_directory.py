@@ -1,0 +1,145 @@
+"""The folder of a run: refuses what is not the same run, and says when it is not finished or damaged."""
+
+import dataclasses
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from pemt_tf.errors import PemtError
+from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.training.run_directory import RunDirectory
+from tests.training.test_checkpoint import largest_file
+
+
+def started(path, config):
+    run = RunDirectory(path / "run")
+    run.start(config, {"kind": "pretrain", "data": "there", "data_hash": "ab"})
+    return run
+
+
+def test_the_same_question_goes_on(tmp_path, small_config):
+    run = started(tmp_path, small_config)
+    started(tmp_path, small_config)
+    assert run.config() == small_config
+    assert run.description() == {"kind": "pretrain", "data": "there", "data_hash": "ab"}
+    assert not run.finished
+
+
+@pytest.mark.parametrize(
+    ("assignment", "named"),
+    [
+        ("model.rank=4", "model.rank: 6 there, 4 asked"),
+        ("pretrain.seed=9", "pretrain.seed: 0 there, 9 asked"),
+        ("geometry.train_scale=[20, 24]", "geometry.train_scale: [16, 24] there, [20, 24] asked"),
+    ],
+)
+def test_another_configuration_is_refused_by_name(tmp_path, small_config, assignment, named):
+    started(tmp_path, small_config)
+    with pytest.raises(PemtError, match=re.escape(f"holds another run ({named}); choose another --output or delete")):
+        started(tmp_path, small_config.with_overrides([assignment]))
+
+
+def test_other_data_is_refused_by_name(tmp_path, small_config):
+    run = started(tmp_path, small_config)
+    with pytest.raises(PemtError, match=r"\(data_hash: ab there, cd asked\)"):
+        run.start(small_config, {"kind": "pretrain", "data": "there", "data_hash": "cd"})
+    with pytest.raises(PemtError, match=r"\(kind: pretrain there, finetune asked; labels: None there, \['x'\] asked\)"):
+        run.start(small_config, {"kind": "finetune", "labels": ["x"], "data": "there", "data_hash": "ab"})
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    for call in (
+        RunDirectory(tmp_path).description,
+        RunDirectory(tmp_path).config,
+        RunDirectory(tmp_path).load_backbone,
+    ):
+        with pytest.raises(PemtError, match=r"is not a training run: it has no run\.json; give the --output of"):
+            call()
+
+
+def test_a_run_that_has_not_finished(tmp_path, small_config):
+    run = started(tmp_path, small_config)
+    for call in (run.require_finished, run.load_backbone, run.load_classifier):
+        with pytest.raises(PemtError, match=r"is not finished: it has no backbone\.weights\.h5; run its training"):
+            call()
+
+
+@pytest.mark.parametrize(("name", "message"), [("run.json", "is damaged"), ("config.json", "cannot read the conf")])
+def test_damaged_files_are_named(tmp_path, small_config, name, message):
+    run = started(tmp_path, small_config)
+    (run.path / name).write_text('{"kind": ')
+    with pytest.raises(PemtError, match=message) as error:
+        run.config()
+    assert str(run.path / name) in str(error.value)
+
+
+def test_an_output_that_cannot_be_a_folder(tmp_path, small_config):
+    (tmp_path / "run").write_text("in the way")
+    with pytest.raises(PemtError, match=r"cannot write to .*run: File exists; free some space, or choose another"):
+        started(tmp_path, small_config)
+
+
+def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, small_config):
+    with largest_file(50), pytest.raises(PemtError, match="cannot write to .*: File too large"):
+        started(tmp_path, small_config)
+    assert not (tmp_path / "run/run.json").exists()
+    started(tmp_path, small_config)
+
+
+def test_a_full_disk_at_the_end_leaves_the_run_unfinished(tmp_path, small_config):
+    run = started(tmp_path, small_config)
+    backbone = AVTransformer(small_config.model)
+    backbone.build()
+    with largest_file(20_000), pytest.raises(PemtError, match="cannot write to "):
+        run.save_model(backbone)
+    assert not run.finished
+    assert not list(run.path.glob("*.h5"))
+    run.save_model(backbone)
+    loaded = run.load_backbone()
+    for mine, theirs in zip(loaded.get_weights(), backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_metrics(tmp_path):
+    run = RunDirectory(tmp_path)
+    assert run.metrics() == []
+    for step in (1, 2, 3):
+        run.append_metrics({"step": step, "loss": 1 / step})
+    run.forget_metrics_after(2)
+    assert run.metrics() == [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert [row["step"] for row in run.metrics()] == [1, 2]
+    run.forget_metrics_after(9)
+    run.append_metrics({"step": 3, "loss": 0.0})
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+
+
+def test_finished_runs(pretraining_run, finetuning_run, small_config):
+    assert pretraining_run.finished and finetuning_run.finished
+    model, labels = finetuning_run.load_classifier()
+    assert labels == ("label0", "label1", "label2") and model.classes == 3
+    for mine, theirs in zip(model.backbone.get_weights(), finetuning_run.load_backbone().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    with pytest.raises(PemtError, match="holds no classifier; give the --output of `pemt finetune`"):
+        pretraining_run.load_classifier()
+    leftovers = [p.name for run in (pretraining_run, finetuning_run) for p in run.path.iterdir() if "partial" in p.name]
+    assert not leftovers
+
+
+def test_a_backbone_of_another_model_is_refused(pretraining_run, small_config):
+    other = AVTransformer(dataclasses.replace(small_config.model, rank=4, attention_dropout=0.5))
+    other.build()
+    with pytest.raises(PemtError, match=re.escape("was trained with another model (rank: 6 there, 4 here)")):
+        pretraining_run.load_backbone_into(other)
+
+
+def test_a_run_can_be_moved(pretraining_run, tmp_path):
+    copy = RunDirectory(shutil.copytree(pretraining_run.path, tmp_path / "moved"))
+    for mine, theirs in zip(
+        copy.load_backbone().get_weights(), pretraining_run.load_backbone().get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
