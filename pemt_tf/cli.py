@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (_add_params, _add_pretrain, _add_finetune, _add_evaluate, _add_export, _add_predict, _add_search):
         add(commands)
+    _add_convert(commands)
     _add_demo(commands)
     return parser
 
@@ -273,6 +274,37 @@ def _search(options) -> None:
     clips = embed_split(predictor, ClipSource.open(options.data), options.split)
     for hit in search(clips, query, options.k):
         say(f"{hit.similarity:.3f}  {hit.label or '-'}  {hit.path}")
+
+
+def _add_convert(commands) -> None:
+    command = _command(
+        commands,
+        "convert",
+        _convert,
+        "turn the authors' PyTorch checkpoint into a run, without torch and without running its pickle code",
+        "pemt convert checkpoint.pyth out/converted",
+    )
+    command.add_argument("checkpoint", help="the authors' file, zip or legacy format")
+    command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
+    command.add_argument("--allow-missing", action="store_true", help="go on although names are missing or left over")
+    command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="what no shape tells, such as model.heads=4, for other sizes than the released ones",
+    )
+
+
+def _convert(options) -> None:
+    from pemt_tf.export.checkpoint_converter import convert_checkpoint
+
+    report = convert_checkpoint(options.checkpoint, options.output, options.allow_missing, options.set, options.labels)
+    for kind, names in (("missing", report.missing), ("left over", report.left_over)):
+        for name in names:
+            say(f"{kind}: {name}")
+    say(f"{len(report.assigned)} weights converted: {options.output}")
 
 
 def _add_demo(commands) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import numbers
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ SUMMARIES = ("token", "mean_pooled")
 NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
 SCHEDULES = ("cosine", "linear", "constant")
 RESNET_DEPTHS = (18, 34, 50)
+_SCALARS = {
+    "int": (numbers.Integral, "a whole number"),
+    "float": (numbers.Real, "a number"),
+    "bool": (bool, "true or false"),
+}
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -48,6 +54,15 @@ def _require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...] | dict[str, Any]) -> None:
     _require(value in allowed, name, value, ", ".join(allowed))
+
+
+def _check_scalars(owner: object) -> None:
+    """Refuses text for numbers, fractions for counts and the like, which would fail much later."""
+    for each in dataclasses.fields(owner):
+        kind, allowed = _SCALARS.get(each.type, (object, ""))
+        value = getattr(owner, each.name)
+        fits = isinstance(value, kind) and (each.type == "bool" or not isinstance(value, bool))
+        _require(fits or not allowed, f"{type(owner).__name__}.{each.name}", value, allowed)
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -87,6 +102,7 @@ class ClipGeometry:
     mel_frames: int = 128
 
     def __post_init__(self) -> None:
+        _check_scalars(self)
         object.__setattr__(self, "train_scale", tuple(self.train_scale))
         _positive(self, "segments", "frames_per_segment", "frame_rate", "stored_short_side", "train_crop", "test_crop")
         _positive(self, "sample_rate", "samples_per_segment", "mel_bins", "mel_frames")
@@ -128,6 +144,8 @@ class ModelConfig:
         hidden, heads, intermediate, layers: Transformer sizes; `rank` is the width of the low-rank factor.
         rotation: how the orthogonal matrix is made from its parameter.
         rotation_storage: `square` as the released model, or `strict_triangle`: only the degrees of freedom.
+        initializer_std: standard deviation of the Transformer's weights at the start; the reference has 0.01, with
+            which its layers begin close to the identity.
         summary: `token`, a learned summary token; `mean_pooled`, that plus the mean of all tokens.
         max_positions: rows of the position table; segments + 1 may not exceed it.
         attention_dropout, hidden_dropout: probabilities.
@@ -144,6 +162,7 @@ class ModelConfig:
     rank: int = 128
     rotation: str = "exponential"
     rotation_storage: str = "square"
+    initializer_std: float = 0.01
     summary: str = "token"
     max_positions: int = 22
     attention_dropout: float = 0.1
@@ -154,6 +173,7 @@ class ModelConfig:
     audio_width: int = 32
 
     def __post_init__(self) -> None:
+        _check_scalars(self)
         object.__setattr__(self, "modalities", tuple(self.modalities))
         _require(
             bool(self.modalities) and set(self.modalities) <= set(MODALITIES),
@@ -167,7 +187,7 @@ class ModelConfig:
         _one_of("ModelConfig.rotation_storage", self.rotation_storage, ROTATION_STORAGE)
         _one_of("ModelConfig.summary", self.summary, SUMMARIES)
         _positive(self, "hidden", "heads", "intermediate", "layers", "rank", "max_positions")
-        _positive(self, "visual_width", "audio_width")
+        _positive(self, "visual_width", "audio_width", "initializer_std")
         _require(
             self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})"
         )
@@ -218,6 +238,7 @@ class PretrainConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        _check_scalars(self)
         _positive(self, "steps", "batch_size", "learning_rate", "negative_count", "projection")
         _positive(self, "log_every", "checkpoint_every", "keep")
         _one_of("PretrainConfig.negatives", self.negatives, NEGATIVES)
@@ -259,6 +280,7 @@ class FinetuneConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        _check_scalars(self)
         _positive(self, "steps", "batch_size", "base_learning_rate", "log_every", "checkpoint_every", "keep")
         _one_of("FinetuneConfig.schedule", self.schedule, SCHEDULES)
         _require(
@@ -304,7 +326,9 @@ class Config:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise PemtError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-        return cls.from_dict({"name": path.stem, **(values or {})})
+        values = {} if values is None else values
+        _refuse_unknown(str(path), values, [f.name for f in dataclasses.fields(cls)])
+        return cls.from_dict({"name": path.stem, **values})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
@@ -337,16 +361,27 @@ class Config:
             section, dot, name = key.partition(".")
             if not (equals and dot and isinstance(values.get(section), dict)):
                 raise PemtError(f"cannot read --set {assignment!r}; write section.field=value, as in model.rank=64")
-            value = yaml.safe_load(text)
-            if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-                with contextlib.suppress(ValueError):
-                    value = float(value)
-            values[section][name] = value
+            values[section][name] = _read_value(text, assignment)
         return Config.from_dict(values)
 
 
+def _read_value(text: str, assignment: str) -> Any:
+    """A YAML value; YAML 1.1 reads 1e-4 as text, which is surely not meant."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise PemtError(f"cannot read --set {assignment!r}: {text!r} is no YAML value") from None
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+            value = int(value) if value.is_integer() else value
+    return value
+
+
 def _refuse_unknown(where: str, given: dict[str, Any], known: list[str]) -> None:
-    unknown = sorted(set(given) - set(known))
+    if not isinstance(given, dict):
+        raise PemtError(f"{where} is {given!r}; it must give fields their values, as in `rank: 64`")
+    unknown = sorted(map(str, set(given) - set(known)))
     if unknown:
         raise PemtError(f"{where} has no field {unknown[0]!r}; known: {', '.join(known)}")
 

@@ -97,3 +97,19 @@ def finetuning_run(tmp_path_factory, small_config, clip_source, pretraining_run)
     from pemt_tf.training.finetune import finetune
 
     return finetune(small_config, clip_source, tmp_path_factory.mktemp("runs") / "finetune", initial=pretraining_run)
+
+
+@pytest.fixture(scope="session")
+def classifier_servable(tmp_path_factory, finetuning_run):
+    """The SavedModel of `finetuning_run`."""
+    from pemt_tf.export.saved_model import export_version
+
+    return export_version(finetuning_run, tmp_path_factory.mktemp("servables") / "classifier")
+
+
+@pytest.fixture(scope="session")
+def backbone_servable(tmp_path_factory, pretraining_run):
+    """The SavedModel of `pretraining_run`, without classifier."""
+    from pemt_tf.export.saved_model import export_version
+
+    return export_version(pretraining_run, tmp_path_factory.mktemp("servables") / "backbone")

@@ -64,11 +64,11 @@ def convert_checkpoint(
     weights = state_dict_of(read_torch_checkpoint(path))
     prefix = _BACKBONE if any(name.startswith(_BACKBONE) for name in weights) else ""
     config = _infer_config(weights, prefix, overrides)
-    classes = _class_count(weights)
-    if prefix and classes:
+    classes = _class_count(weights) if prefix else 0
+    if labels and len(labels) != classes:
+        raise PemtError(f"{len(labels)} labels were given, but {path} has {classes} classes")
+    if classes:
         labels = list(labels or (f"class {index}" for index in range(classes)))
-        if len(labels) != classes:
-            raise PemtError(f"{len(labels)} labels were given for the {classes} classes of {path}")
         model = AVClassifier(config.model, classes, config.finetune.head_dropout, name="classifier")
         model.build()
         report = assign_reference_weights(model, weights, allow_missing=allow_missing)

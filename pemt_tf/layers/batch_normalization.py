@@ -14,9 +14,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
-        kwargs.pop("synchronized", None)
+        kwargs.pop("synchronized", None)  # always, and by our own hand
         kwargs.pop("axis", None)
-        super().__init__(momentum=momentum, epsilon=epsilon, synchronized=True, **kwargs)
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, x, training=None, mask=None):
         inputs = ops.cast(x, "float32")

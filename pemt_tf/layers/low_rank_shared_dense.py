@@ -30,6 +30,7 @@ class LowRankSharedDense(keras.layers.Layer):
         rotation: `exponential` or `cayley`.
         rotation_storage: `strict_triangle`, only the rank (rank - 1) / 2 degrees of freedom; or `square`, all rank^2
             entries as in the released checkpoint. The function is the same.
+        initializer_std: standard deviation of U and V at the start (REFERENCE.md section 10).
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class LowRankSharedDense(keras.layers.Layer):
         modalities: tuple[str, ...] = ("visual", "audio", "joint"),
         rotation: str = "exponential",
         rotation_storage: str = "strict_triangle",
+        initializer_std: float = 0.01,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -47,6 +49,7 @@ class LowRankSharedDense(keras.layers.Layer):
         self.modalities = tuple(modalities)
         self.rotation = rotation
         self.rotation_storage = rotation_storage
+        self.initializer_std = initializer_std
 
     def build(self, input_shape):
         square = self.rotation_storage == "square"
@@ -57,7 +60,7 @@ class LowRankSharedDense(keras.layers.Layer):
             self.projections[modality] = self.add_weight(
                 name=f"{modality}_projection",
                 shape=(input_shape[-1], self.rank),
-                initializer=keras.initializers.RandomNormal(stddev=0.01),
+                initializer=keras.initializers.RandomNormal(stddev=self.initializer_std),
             )
             self.raw_rotations[modality] = self.add_weight(
                 name=f"{modality}_rotation",
@@ -68,7 +71,7 @@ class LowRankSharedDense(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="shared_kernel",
             shape=(self.rank, self.units),
-            initializer=keras.initializers.RandomNormal(stddev=0.01),
+            initializer=keras.initializers.RandomNormal(stddev=self.initializer_std),
         )
         self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros")
         self.built = True
@@ -120,4 +123,5 @@ class LowRankSharedDense(keras.layers.Layer):
             "modalities": self.modalities,
             "rotation": self.rotation,
             "rotation_storage": self.rotation_storage,
+            "initializer_std": self.initializer_std,
         }

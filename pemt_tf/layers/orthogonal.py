@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import keras
 import numpy as np
@@ -117,7 +118,10 @@ class RotationInitializer(keras.initializers.Initializer):
         self.seed = seed
 
     def __call__(self, shape, dtype=None):
-        angles = keras.random.uniform((self.rank // 2,), 0.0, math.pi / 2, dtype="float32", seed=self.seed)
+        # Keras' global generator would go on from run to run and belong to the first distribution strategy;
+        # `random` is what keras.utils.set_random_seed seeds and what Keras' own initializers draw from.
+        seed = random.randrange(2**31) if self.seed is None else self.seed
+        angles = keras.random.uniform((self.rank // 2,), 0.0, math.pi / 2, dtype="float32", seed=seed)
         values = -ops.tan(angles / 2.0)
         first = np.arange(self.rank // 2) * 2
         if len(shape) == 2:

@@ -15,7 +15,8 @@ class SharedTransformer(keras.layers.Layer):
 
     Args:
         layers: number of applications.
-        hidden, heads, intermediate, rank, modalities, rotation, rotation_storage: see `TransformerLayer`.
+        hidden, heads, intermediate, rank, modalities, rotation, rotation_storage, initializer_std: as in
+            `TransformerLayer`.
         share_layers: one physical layer for all applications.
         attention_dropout, hidden_dropout: probabilities. As in the reference, shared layers use the attention
             probability after the attention too and none after the feed-forward network.
@@ -32,6 +33,7 @@ class SharedTransformer(keras.layers.Layer):
         share_layers: bool = True,
         rotation: str = "exponential",
         rotation_storage: str = "strict_triangle",
+        initializer_std: float = 0.01,
         attention_dropout: float = 0.0,
         hidden_dropout: float = 0.0,
         **kwargs,
@@ -40,6 +42,7 @@ class SharedTransformer(keras.layers.Layer):
         self.layers, self.hidden, self.heads, self.intermediate = layers, hidden, heads, intermediate
         self.rank, self.modalities, self.share_layers = rank, tuple(modalities), share_layers
         self.rotation, self.rotation_storage = rotation, rotation_storage
+        self.initializer_std = initializer_std
         self.attention_dropout, self.hidden_dropout = attention_dropout, hidden_dropout
         self.supports_masking = True  # masks are an argument; without this Keras warns about them
         self.blocks = [
@@ -51,6 +54,7 @@ class SharedTransformer(keras.layers.Layer):
                 self.modalities,
                 rotation=rotation,
                 rotation_storage=rotation_storage,
+                initializer_std=initializer_std,
                 attention_dropout=attention_dropout,
                 output_dropout=attention_dropout if share_layers else hidden_dropout,
                 feed_forward_dropout=0.0 if share_layers else hidden_dropout,
@@ -121,6 +125,7 @@ class SharedTransformer(keras.layers.Layer):
             "share_layers": self.share_layers,
             "rotation": self.rotation,
             "rotation_storage": self.rotation_storage,
+            "initializer_std": self.initializer_std,
             "attention_dropout": self.attention_dropout,
             "hidden_dropout": self.hidden_dropout,
         }

@@ -23,7 +23,7 @@ class TransformerLayer(keras.layers.Layer):
         intermediate: width of the feed-forward network.
         rank: width of the low-rank code, or None for ordinary dense maps.
         modalities: modalities with own factors; used with `rank`.
-        rotation, rotation_storage: see `LowRankSharedDense`.
+        rotation, rotation_storage, initializer_std: see `LowRankSharedDense`.
         attention_dropout: on the attention probabilities.
         output_dropout: after the attention's output map.
         feed_forward_dropout: after the feed-forward network. The reference has 0 here when layers are shared.
@@ -38,6 +38,7 @@ class TransformerLayer(keras.layers.Layer):
         modalities: tuple[str, ...] = (),
         rotation: str = "exponential",
         rotation_storage: str = "strict_triangle",
+        initializer_std: float = 0.01,
         attention_dropout: float = 0.0,
         output_dropout: float = 0.0,
         feed_forward_dropout: float = 0.0,
@@ -46,6 +47,7 @@ class TransformerLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden, self.heads, self.intermediate, self.rank = hidden, heads, intermediate, rank
         self.modalities, self.rotation, self.rotation_storage = tuple(modalities), rotation, rotation_storage
+        self.initializer_std = initializer_std
         self.attention_dropout, self.output_dropout = attention_dropout, output_dropout
         self.feed_forward_dropout = feed_forward_dropout
         self.supports_masking = True  # masks are an argument; without this Keras warns about them
@@ -65,7 +67,7 @@ class TransformerLayer(keras.layers.Layer):
         if self.rank is None:
             return keras.layers.Dense(
                 units,
-                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                kernel_initializer=keras.initializers.RandomNormal(stddev=self.initializer_std),
                 dtype=self.dtype_policy,
                 name=name,
             )
@@ -75,6 +77,7 @@ class TransformerLayer(keras.layers.Layer):
             self.modalities,
             rotation=self.rotation,
             rotation_storage=self.rotation_storage,
+            initializer_std=self.initializer_std,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -159,6 +162,7 @@ class TransformerLayer(keras.layers.Layer):
             "modalities": self.modalities,
             "rotation": self.rotation,
             "rotation_storage": self.rotation_storage,
+            "initializer_std": self.initializer_std,
             "attention_dropout": self.attention_dropout,
             "output_dropout": self.output_dropout,
             "feed_forward_dropout": self.feed_forward_dropout,

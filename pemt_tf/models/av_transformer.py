@@ -110,6 +110,7 @@ class AVTransformer(keras.Model):
                 share_layers=share_layers,
                 rotation=config.rotation,
                 rotation_storage=config.rotation_storage,
+                initializer_std=config.initializer_std,
                 attention_dropout=config.attention_dropout,
                 hidden_dropout=config.hidden_dropout,
                 dtype=policy,

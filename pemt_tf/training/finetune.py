@@ -46,6 +46,13 @@ def finetune(
     settings = config.finetune
     strategy = make_strategy()
     require_divisible("finetune.batch_size", settings.batch_size, strategy)
+    if initial is not None:
+        initial.require_model(config.model)
+
+    def clips(start_step: int) -> tf.data.Dataset:
+        return training_clips(source, split, settings.batch_size, settings.seed, start_step, labelled=True)
+
+    clips(0)  # refuses data without a usable clip, before anything is written
     run = RunDirectory(Path(output))
     description = {
         "kind": "finetune",
@@ -70,9 +77,6 @@ def finetune(
 
     def losses(batch: dict) -> dict:
         return classification_losses(model(model_inputs(batch, modalities), training=True), batch["label"])
-
-    def clips(start_step: int) -> tf.data.Dataset:
-        return training_clips(source, split, settings.batch_size, settings.seed, start_step, labelled=True)
 
     task = TrainingTask(
         "finetune",

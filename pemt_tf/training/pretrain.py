@@ -39,6 +39,12 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     settings = config.pretrain
     strategy = make_strategy()
     require_divisible("pretrain.batch_size", settings.batch_size, strategy, smallest=2)
+    modalities = config.model.modalities
+
+    def clips(start_step: int) -> tf.data.Dataset:
+        return training_clips(source, split, settings.batch_size, settings.seed, start_step, streams=modalities)
+
+    clips(0)  # refuses data without a usable clip, before anything is written
     run = RunDirectory(Path(output))
     run.start(config, {"kind": "pretrain", "data": source.name, "data_hash": source.content_hash, "split": split})
     if run.finished:
@@ -49,13 +55,9 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
         model.build()
         optimizer = make_optimizer(settings)
         optimizer.build(model.trainable_variables)
-    modalities = config.model.modalities
 
     def losses(batch: dict) -> dict:
         return model(model_inputs(batch, modalities, masks=False), training=True)
-
-    def clips(start_step: int) -> tf.data.Dataset:
-        return training_clips(source, split, settings.batch_size, settings.seed, start_step, streams=modalities)
 
     task = TrainingTask(
         "pretrain",

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from pemt_tf.config import Config, load_config, save_config
+from pemt_tf.config import Config, ModelConfig, load_config, save_config
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
@@ -145,13 +145,21 @@ class RunDirectory:
         Raises:
             PemtError: the run is not finished or has another model.
         """
+        self.require_model(backbone.config)
+        backbone.load_weights(self.path / BACKBONE)
+
+    def require_model(self, config: ModelConfig) -> None:
+        """Refuses a backbone that cannot take this run's weights; dropout may differ.
+
+        Raises:
+            PemtError: the run is not finished or has another model.
+        """
         self.require_finished()
-        mine, theirs = asdict(backbone.config), asdict(self.config().model)
+        mine, theirs = asdict(config), asdict(self.config().model)
         names = [name for name in mine if "dropout" not in name and mine[name] != theirs[name]]
         if names:
             shown = "; ".join(f"{name}: {theirs[name]} there, {mine[name]} here" for name in names)
             raise PemtError(f"{self.path} was trained with another model ({shown})")
-        backbone.load_weights(self.path / BACKBONE)
 
     def load_classifier(self) -> tuple[AVClassifier, tuple[str, ...]]:
         """The trained classifier and its labels.

@@ -175,9 +175,9 @@ def remark():
         (os.system, ("touch {}",), r"(posix|nt)\.system"),
         (eval, ("open({!r}, 'w')",), r"(builtins|__builtin__)\.eval"),
         (getattr, ("text", "upper"), r"(builtins|__builtin__)\.getattr"),
-        (subprocess.run, (["touch", "{}"],), r"subprocess\.run"),
-        (np.core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), r"numpy.*_reconstruct"),
-        (remark, (), r"test_torch_checkpoint\.remark"),
+        (subprocess.run, (["touch", "{}"],), r"(subprocess|commands)\.run"),
+        (np.zeros(1).__reduce__()[0], (np.ndarray, (0,), b"b"), r"numpy.*_reconstruct"),
+        (remark, (), r"(.*\.)?test_torch_checkpoint\.remark"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -65,7 +65,7 @@ def test_kernel_gradient_equals_a_plain_sum(kernel, strides):
         unit = np.zeros(layer.kernel.shape, np.float32)
         unit[entry] = 1.0
         expected = (convolve(x, unit, strides) * cotangent).sum()
-        assert gradient[entry] == pytest.approx(expected, abs=1e-4 * np.abs(gradient).max())
+        assert float(gradient[entry]) == pytest.approx(expected, abs=1e-4 * float(np.abs(gradient).max()))
 
 
 def test_initial_deviation_is_he_normal_over_the_fan_out():

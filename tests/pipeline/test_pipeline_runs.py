@@ -54,12 +54,23 @@ QUERY = """
     JOIN Type AS node_type ON node_type.id = node.type_id AND node_type.name = 'node'
     ORDER BY run.id, execution.id
 """
-# Several commands of TFX's own in one process: each process takes half a minute to load TFX.
-TFX_COMMANDS = """
-import sys
+# Several commands in one process: each process takes half a minute to load TFX. NAME=value sets a variable.
+COMMANDS = """
+import os, sys
 from pipeline.command_group import commands
-for arguments in sys.argv[1:]:
-    commands.main(arguments.split(), prog_name="tfx", standalone_mode=False)
+from pipeline.quiet import silence_libraries
+silence_libraries()
+for argument in sys.argv[1:]:
+    name, equals, value = argument.partition("=")
+    if equals:
+        os.environ[name] = value
+        continue
+    for stream in (sys.stdout, sys.stderr):
+        print(f"$ tfx {argument}", file=stream, flush=True)
+    try:
+        commands.main(argument.split(), prog_name="tfx", standalone_mode=False)
+    except SystemExit as done:
+        print("exit code", done.code, flush=True)
 """
 
 
@@ -69,47 +80,43 @@ class Workplace:
 
     Attributes:
         folder: of everything.
-        runs: what each command printed, by name.
-        versions: pushed versions after each command.
+        first: what the first command left.
+        out, err: what each later command printed.
+        pushed: versions after the first command.
     """
 
     folder: Path
-    runs: dict[str, subprocess.CompletedProcess] = field(default_factory=dict)
-    versions: dict[str, list[str]] = field(default_factory=dict)
+    first: subprocess.CompletedProcess | None = None
+    out: dict[str, str] = field(default_factory=dict)
+    err: dict[str, str] = field(default_factory=dict)
+    pushed: list[str] = field(default_factory=list)
 
     @property
     def root(self) -> Path:
         return self.folder / "root"
 
-    def call(self, name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-        """Runs Python in the repository and keeps what came of it."""
+    def call(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Runs Python in a folder of its own, so that relative paths and stray files show."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PEMT_PIPELINE_")}
         settings = {
-            "LOCAL_HOME": str(self.folder / f"home_{name}"),
+            "PYTHONPATH": str(REPOSITORY),
+            "LOCAL_HOME": str(self.folder / "home"),
             "PEMT_PIPELINE_NAME": "small",
-            "PEMT_PIPELINE_DATA": str(self.folder / "data"),
-            "PEMT_PIPELINE_ROOT": str(self.root),
+            "PEMT_PIPELINE_DATA": "../data",
+            "PEMT_PIPELINE_ROOT": "../root",
             "PEMT_PIPELINE_OVERRIDES": " ".join(OVERRIDES),
             "PEMT_PIPELINE_TRAINER_PRETRAIN_STEPS": "1",
             "PEMT_PIPELINE_TRAINER_FINETUNE_STEPS": "16",
             "PEMT_PIPELINE_EVALUATOR_ACCURACY_AT_LEAST": "0.8",
         }
-        self.runs[name] = subprocess.run(
-            [sys.executable, *arguments],
-            env={**clean, **settings, **variables},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        serving = self.root / "serving"
-        self.versions[name] = sorted(path.name for path in serving.iterdir()) if serving.is_dir() else []
-        return self.runs[name]
+        here = self.folder / "here"
+        here.mkdir(exist_ok=True)
+        command, environment = [sys.executable, *arguments], {**clean, **settings}
+        return subprocess.run(command, env=environment, cwd=here, capture_output=True, text=True, timeout=1500)
 
-    def pipeline_run(self, name: str, **variables: str) -> subprocess.CompletedProcess:
-        """`tfx pipeline run`, with a relative path."""
-        command = ["-m", "pipeline.tfx_command", "pipeline", "run", "--pipeline-path", "pipeline/local_runner.py"]
-        return self.call(name, *command, **variables)
+    def versions(self) -> list[str]:
+        """Pushed versions."""
+        return sorted(path.name for path in (self.root / "serving").glob("*"))
 
     def executions(self) -> list[dict[str, str]]:
         """Node to state of each run, oldest first, counted in the metadata database without our own code."""
@@ -129,93 +136,110 @@ class Workplace:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Workplace:
-    """The four runs, in order."""
+    """All runs, in order."""
     place = Workplace(tmp_path_factory.mktemp("pipeline"))
     train = [fake_clip(seed, label) for seed, label in enumerate([0, 1, None] * 6)]
     test = [fake_clip(100 + seed, label) for seed, label in enumerate([0, 1, None, 1, 0, None, 0])]
     misleading = fake_clip(200, 0, looks_like=1)
     two_labels = dataclasses.replace(fake_clip(201, 1), labels=("loud", "quiet"), label_indices=(1, 0))
     write_dataset(place.folder / "data", {"train": train, "test": [*test, misleading, two_labels]})
-    status = git_status()
-    place.pipeline_run("first")
-    path = "pipeline/local_runner.py"
-    place.call(
-        "second",
-        "-c",
-        TFX_COMMANDS,
-        f"pipeline create --engine local --pipeline-path {path}",
+
+    runner = os.path.relpath(REPOSITORY / "pipeline" / "local_runner.py", place.folder / "here")
+    place.first = place.call("-m", "pipeline.tfx_command", "pipeline", "run", "--pipeline-path", runner)
+    place.pushed = place.versions()
+    commands = [
+        "pipeline delete --engine local --pipeline-name small",
+        f"pipeline create --engine local --pipeline-path {runner}",
         "pipeline list --engine local",
-        f"pipeline compile --engine local --pipeline_path {path}",
+        f"pipeline compile --engine local --pipeline_path {runner}",
         "run create --engine local --pipeline-name small",
-    )
-    place.pipeline_run("strict", PEMT_PIPELINE_EVALUATOR_ACCURACY_AT_LEAST="0.99")
-    place.pipeline_run("failing", PEMT_PIPELINE_TRAINER_CPU_DEVICES="3")
-    assert git_status() == status, "a run wrote into the repository"
+        "PEMT_PIPELINE_EVALUATOR_ACCURACY_AT_LEAST=0.99",
+        "pipeline run --pipeline_name small",
+        "PEMT_PIPELINE_TRAINER_CPU_DEVICES=3",
+        f"pipeline run --engine local --pipeline_path {runner}",
+    ]
+    done = place.call("-c", COMMANDS, *commands)
+    assert done.returncode == 0, done.stderr
+    for printed, by_command in ((done.stdout, place.out), (done.stderr, place.err)):
+        for part in printed.split("$ tfx ")[1:]:
+            command, _, text = part.partition("\n")
+            by_command[command.replace(runner, "RUNNER")] = text
     return place
 
 
-def git_status() -> set[str]:
-    """Files of this part of the repository that are not under version control."""
-    command = ["git", "status", "--short", "--untracked-files=all", "--", "pipeline", "out"]
-    return set(subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.splitlines())
+CREATE = "pipeline create --engine local --pipeline-path RUNNER"
+LIST = "pipeline list --engine local"
+COMPILE = "pipeline compile --engine local --pipeline_path RUNNER"
+SECOND = "run create --engine local --pipeline-name small"
+STRICT = "pipeline run --pipeline_name small"
+FAILING = "pipeline run --engine local --pipeline_path RUNNER"
 
 
-def printed_states(done: subprocess.CompletedProcess) -> dict[str, str]:
+def printed_states(text: str) -> dict[str, str]:
     """Node to state in what `tfx pipeline run` printed."""
-    words = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    words = [line.split(maxsplit=1) for line in text.splitlines()]
     return {first: rest[0] for first, *rest in words if first in NODES}
 
 
 def test_the_first_run_completes_every_node_and_pushes(workplace):
-    done = workplace.runs["first"]
+    done = workplace.first
 
     assert done.returncode == 0, done.stderr
     assert workplace.executions()[0] == dict.fromkeys(NODES, "COMPLETE")
-    assert printed_states(done) == dict.fromkeys(NODES, "COMPLETE")
-    assert list(printed_states(done)) == NODES
-    (version,) = workplace.versions["first"]
+    assert list(printed_states(done.stdout).items()) == [(node, "COMPLETE") for node in NODES]
+    (version,) = workplace.pushed
     assert "model blessed: yes" in done.stdout
     assert f"model pushed: version {version} in {workplace.root / 'serving'}" in done.stdout
 
 
 def test_the_second_run_is_cached_up_to_the_evaluator(workplace):
-    done = workplace.runs["second"]
-
-    assert done.returncode == 0, done.stderr
     again = {"latest_blessed_model", "Evaluator", "Pusher"}  # there is a blessed model to compare with now
+
     assert workplace.executions()[1] == {node: "COMPLETE" if node in again else "CACHED" for node in NODES}
+    assert "exit code" not in workplace.out[SECOND]
 
 
 def test_the_commands_of_tfx_work_as_it_documents_them(workplace):
-    out = workplace.runs["second"].stdout
-
-    assert 'Pipeline "small" created successfully.' in out
-    assert "\nsmall\n" in out
-    assert "Pipeline compiled successfully." in out
+    assert 'Pipeline "small" created successfully.' in workplace.out[CREATE]
+    assert "small" in workplace.out[LIST].splitlines()
+    assert "Pipeline compiled successfully." in workplace.out[COMPILE]
 
 
 def test_a_model_below_the_threshold_is_not_blessed_and_not_pushed(workplace):
-    done = workplace.runs["strict"]
+    out = workplace.out[STRICT]
 
-    assert done.returncode == 0, done.stderr
-    assert printed_states(done) == workplace.executions()[2]
-    assert printed_states(done)["Trainer"] == "CACHED" and printed_states(done)["Evaluator"] == "COMPLETE"
-    assert "model blessed: no" in done.stdout and "model pushed" not in done.stdout
+    assert "exit code 0" in out
+    assert printed_states(out) == workplace.executions()[2]
+    assert printed_states(out)["Trainer"] == "CACHED" and printed_states(out)["Evaluator"] == "COMPLETE"
+    assert "model blessed: no" in out and "model pushed" not in out
     # Of seven labelled test clips one looks like the other label.
-    assert "sparse_categorical_accuracy is 0.8571, at least 0.99 is needed" in done.stdout
-    assert workplace.versions["strict"] == workplace.versions["second"]
+    assert "sparse_categorical_accuracy is 0.8571, at least 0.99 is needed" in out
+    assert len(workplace.versions()) == 2  # of the first and the second run
 
 
 def test_a_failed_node_gives_its_cause_in_one_line_and_an_exit_code(workplace):
-    done = workplace.runs["failing"]
+    out, err = workplace.out[FAILING], workplace.err[FAILING]
 
-    assert done.returncode == 2
-    (cause,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert out.endswith("exit code 2\n")
+    (cause,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert "a batch of 4 clips does not split over 3 devices" in cause
-    assert "Traceback" not in done.stderr
-    assert printed_states(done)["Trainer"] == "FAILED"
-    assert done.stdout.splitlines()[-2:] == ["Evaluator             NOT RUN", "Pusher                NOT RUN"]
-    assert workplace.versions["failing"] == workplace.versions["second"]
+    assert "Traceback" not in err
+    assert printed_states(out) == {
+        **workplace.executions()[1],
+        "Trainer": "FAILED",
+        "Evaluator": "NOT",  # NOT RUN
+        "Pusher": "NOT",
+    }
+
+
+def test_nothing_is_written_outside_of_root_and_home(workplace):
+    assert sorted(path.name for path in workplace.folder.iterdir()) == ["data", "here", "home", "root"]
+    assert not list((workplace.folder / "here").iterdir())
+    assert sorted(path.name for path in workplace.root.iterdir()) == [
+        "artifacts", "logs", "metadata.sqlite", "serving",
+    ]  # fmt: skip
+    ours = {path.name for path in (REPOSITORY / "pipeline").iterdir() if path.suffix not in (".py", ".yaml")}
+    assert ours <= {"schema", "__pycache__"}
 
 
 def test_the_splits_that_judge_hold_labelled_clips_only(workplace):
@@ -257,7 +281,7 @@ def test_the_pushed_model_answers_exactly_as_the_trainers(workplace):
     source = ClipSource.open(workplace.folder / "data")
     raw = tf.constant([x.numpy() for x in tf.data.TFRecordDataset(list(source.files["test"]))])
     trainers = workplace.only("Trainer/model/*/Format-Serving")
-    pushed = workplace.root / "serving" / workplace.versions["first"][0]
+    pushed = workplace.root / "serving" / workplace.pushed[0]
 
     ours, theirs = (tf.saved_model.load(str(path)).signatures["serving_default"](raw) for path in (pushed, trainers))
 

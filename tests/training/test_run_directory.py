@@ -83,7 +83,7 @@ def test_an_output_that_cannot_be_a_folder(tmp_path, small_config):
 
 
 def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, small_config):
-    with largest_file(50), pytest.raises(PemtError, match="cannot write to .*: File too large"):
+    with largest_file(50), pytest.raises(PemtError, match=r"cannot write to .*: File too large"):
         started(tmp_path, small_config)
     assert not (tmp_path / "run/run.json").exists()
     started(tmp_path, small_config)

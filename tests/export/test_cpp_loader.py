@@ -1,0 +1,93 @@
+"""Every signature of the exported models, run by the C++ loader that TF Serving uses, against Python's answers."""
+
+import importlib.util
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+SOURCE = Path(__file__).with_name("load_saved_model.cc")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed, so the C++ loader cannot be built"),
+]
+
+
+@pytest.fixture(scope="session")
+def loader(tmp_path_factory):
+    """The program, compiled against the installed TensorFlow."""
+    tensorflow = Path(importlib.util.find_spec("tensorflow").origin).parent
+    program = tmp_path_factory.mktemp("cpp") / "load_saved_model"
+    command = ["g++", "-O1", "-std=c++17", "-D_GLIBCXX_USE_CXX11_ABI=1", "-DEIGEN_MAX_ALIGN_BYTES=64", "-w"]
+    command += [f"-I{tensorflow / 'include'}", str(SOURCE), "-o", str(program), f"-L{tensorflow}"]
+    # Newer releases keep the sessions in a library that nothing refers to: it must be linked nevertheless.
+    command += ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+    command += [f"-Wl,-rpath,{tensorflow}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return program
+
+
+def write_request(path, array):
+    """As load_saved_model.cc says: the dimensions, then the elements."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if array.dtype == object:
+        data = b"".join(struct.pack("<Q", len(item)) + item for item in array.ravel())
+    else:
+        data = array.tobytes()
+    path.write_bytes(" ".join(map(str, array.shape)).encode() + b"\n" + data)
+
+
+def run(loader, model, requests):
+    """Signature and output name to array."""
+    done = subprocess.run([loader, model, requests], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = {}
+    for line in done.stdout.splitlines():
+        signature, output, rank, *numbers = line.split()
+        shape = [int(size) for size in numbers[: int(rank)]]
+        answers[signature, output] = np.array(numbers[int(rank) :], np.float32).reshape(shape)
+    return answers
+
+
+def media(rng, segments):
+    frames = rng.integers(0, 256, (2, segments, 2, 27, 31, 3), np.uint8)
+    return frames, rng.normal(0, 0.3, (2, segments, 2000)).astype(np.float32)
+
+
+@pytest.mark.parametrize("servable", ["classifier_servable", "backbone_servable"])
+def test_every_signature_answers_as_in_python(request, tmp_path, loader, clip_source, servable):
+    model = request.getfixturevalue(servable)
+    signatures = tf.saved_model.load(str(model)).signatures
+    rng = np.random.default_rng(1)
+    examples = np.array([raw.numpy() for raw in tf.data.TFRecordDataset(list(clip_source.files["test"]))], object)
+    expected = {}
+    for number, (name, signature) in enumerate(signatures.items()):
+        frames, waveform = media(rng, segments=1 + number)
+        values = {"frames": frames, "waveform": waveform, "examples": examples}
+        inputs = {key: values[key] for key in signature.structured_input_signature[1]}
+        for key, value in inputs.items():
+            write_request(tmp_path / name / key, value)
+        answer = signature(**{key: tf.constant(value) for key, value in inputs.items()})
+        expected |= {(name, output): tensor.numpy() for output, tensor in answer.items()}
+    answers = run(loader, model, tmp_path)
+    assert answers.keys() == expected.keys()
+    for key, value in answers.items():
+        np.testing.assert_allclose(value, expected[key], atol=1e-5, err_msg=str(key))
+
+
+def test_a_request_that_is_no_record_is_an_error_not_a_crash(tmp_path, loader, classifier_servable):
+    write_request(tmp_path / "serving_default" / "examples", np.array([b"nonsense"], object))
+    done = subprocess.run([loader, classifier_servable, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "running serving_default: INVALID_ARGUMENT" in done.stderr
+
+
+def test_no_model_is_an_error(tmp_path, loader):
+    done = subprocess.run([loader, tmp_path, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "error: loading" in done.stderr

@@ -1,0 +1,194 @@
+"""Configurations: validated on construction, presets that load, and one sentence for every mistake."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from pemt_tf.config import (
+    NEGATIVES,
+    SHARING,
+    ClipGeometry,
+    Config,
+    FinetuneConfig,
+    ModelConfig,
+    PretrainConfig,
+    load_config,
+    preset_names,
+    save_config,
+    warmup_steps,
+)
+from pemt_tf.errors import PemtError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_load_under_their_names(name):
+    config = Config.from_preset(name)
+    assert config.name == name
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_the_released_configuration():
+    """REFERENCE.md sections 7, 8, 11, 12 and 15, PRETRAINING.md section 5."""
+    config = Config.from_preset("avbert_base")
+    geometry, model, pretrain = config.geometry, config.model, config.pretrain
+    assert (geometry.segments, geometry.frames_per_segment, geometry.frame_rate) == (10, 32, 15.0)
+    assert (geometry.sample_rate, geometry.samples_per_segment) == (44_100, 94_080)
+    assert (geometry.mel_bins, geometry.mel_frames, geometry.train_crop, geometry.test_crop) == (80, 128, 112, 128)
+    assert (model.hidden, model.heads, model.intermediate, model.layers, model.rank) == (768, 12, 3072, 6, 128)
+    assert (model.sharing, model.fusion, model.rotation, model.rotation_storage) == (
+        "low_rank",
+        "mid",
+        "exponential",
+        "square",
+    )
+    assert (model.visual_depth, model.visual_width, model.audio_depth, model.audio_width) == (50, 64, 50, 32)
+    assert (pretrain.batch_size, pretrain.steps, pretrain.beta_2, pretrain.weight_decay) == (256, 220_000, 0.98, 1e-4)
+
+
+def test_segment_seconds():
+    assert ClipGeometry().segment_seconds == pytest.approx(32 / 15)
+
+
+def test_geometries_differ_by_name():
+    mine = ClipGeometry()
+    assert mine.differences(mine) == []
+    theirs = dataclasses.replace(mine, segments=8, train_scale=(120, 160))
+    assert mine.differences(theirs) == [
+        "segments: 10 here, 8 there",
+        "train_scale: (128, 160) here, (120, 160) there",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (ClipGeometry, {"segments": 0}, "ClipGeometry.segments is 0; allowed: a number above 0"),
+        (ClipGeometry, {"mel_bins": -1}, "ClipGeometry.mel_bins is -1"),
+        (
+            ClipGeometry,
+            {"train_scale": (100, 160)},
+            "ClipGeometry.train_scale is (100, 160); allowed: two sizes, smallest",
+        ),
+        (ClipGeometry, {"train_scale": (160, 128)}, "ClipGeometry.train_scale is (160, 128)"),
+        (
+            ClipGeometry,
+            {"samples_per_segment": 90_000},
+            "samples of 2.1333 s (frames_per_segment / frame_rate) at 44100 Hz: 94080",
+        ),
+        (ModelConfig, {"sharing": "some"}, "ModelConfig.sharing is 'some'; allowed: " + ", ".join(SHARING)),
+        (ModelConfig, {"fusion": "middle"}, "ModelConfig.fusion is 'middle'; allowed: early, mid, late"),
+        (
+            ModelConfig,
+            {"modalities": ()},
+            "ModelConfig.modalities is (); allowed: [visual], [audio] or [visual, audio]",
+        ),
+        (ModelConfig, {"modalities": ("text",)}, "ModelConfig.modalities is ('text',)"),
+        (ModelConfig, {"hidden": 100}, "ModelConfig.hidden is 100; allowed: a multiple of heads (12)"),
+        (ModelConfig, {"visual_depth": 101}, "ModelConfig.visual_depth is 101; allowed: 18, 34, 50"),
+        (ModelConfig, {"hidden_dropout": 1.0}, "ModelConfig.hidden_dropout is 1.0; allowed: a probability"),
+        (PretrainConfig, {"negatives": "hard"}, "PretrainConfig.negatives is 'hard'; allowed: " + ", ".join(NEGATIVES)),
+        (PretrainConfig, {"batch_size": 1}, "PretrainConfig.batch_size is 1; allowed: 2 or more"),
+        (PretrainConfig, {"mask_rate": 0}, "PretrainConfig.mask_rate is 0; allowed: a share above 0, at most 1"),
+        (PretrainConfig, {"learning_rate": float("nan")}, "PretrainConfig.learning_rate is nan"),
+        (FinetuneConfig, {"schedule": "step"}, "FinetuneConfig.schedule is 'step'; allowed: cosine, linear, constant"),
+        (FinetuneConfig, {"finetune_learning_rate": -1}, "allowed: 0 (frozen backbone) or more"),
+        (FinetuneConfig, {"head_dropout": 1}, "FinetuneConfig.head_dropout is 1"),
+    ],
+)
+def test_values_out_of_range_are_named_with_what_is_allowed(kind, values, message):
+    with pytest.raises(PemtError, match=re.escape(message)):
+        kind(**values)
+
+
+def test_more_segments_than_positions():
+    with pytest.raises(PemtError, match=r"ModelConfig\.max_positions is 22; allowed: at least segments \+ 1 = 31"):
+        Config(geometry=ClipGeometry(segments=30))
+
+
+def test_round_trip_through_a_file(tmp_path, small_config):
+    save_config(small_config, tmp_path / "config.json")
+    assert load_config(tmp_path / "config.json") == small_config
+    assert json.loads((tmp_path / "config.json").read_text())["geometry"]["train_scale"] == [16, 24]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"model": {"rank": "big"}}', '{"unheard_of": {}}'])
+def test_a_damaged_file_is_one_sentence(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(PemtError):
+        load_config(tmp_path / "config.json")
+
+
+def test_overrides():
+    config = Config.from_preset("tiny").with_overrides(
+        [
+            "pretrain.learning_rate=1e-4",
+            "model.modalities=[audio]",
+            "pretrain.stop_target_gradient=true",
+            "model.rank=8",
+        ]
+    )
+    assert config.pretrain.learning_rate == 1e-4 and config.pretrain.stop_target_gradient is True
+    assert config.model.modalities == ("audio",) and config.model.rank == 8
+    assert Config.from_preset("tiny").model.rank == 16
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("rank=8", "cannot read --set 'rank=8'; write section.field=value, as in model.rank=64"),
+        ("model.rank", "cannot read --set 'model.rank'"),
+        ("mode.rank=8", "cannot read --set 'mode.rank=8'"),
+        ("name.x=8", "cannot read --set 'name.x=8'"),
+        ("model.rang=8", "configuration section model has no field 'rang'; known: modalities, "),
+        ("model.rank=big", "ModelConfig.rank is 'big'; allowed: a whole number"),
+        ("model.rank=[1", "cannot read --set 'model.rank=[1'"),
+        ("model.rank=", "ModelConfig.rank is None; allowed: a whole number"),
+        ("model.attention_dropout=high", "ModelConfig.attention_dropout is 'high'; allowed: a number"),
+        ("model.modalities=3", "configuration section model has a value of the wrong type"),
+        ("pretrain.steps=1.5", "PretrainConfig.steps is 1.5; allowed: a whole number"),
+        ("pretrain.steps=true", "PretrainConfig.steps is True; allowed: a whole number"),
+        ("geometry.segments=2.5", "ClipGeometry.segments is 2.5; allowed: a whole number"),
+        (
+            "pretrain.stop_target_gradient=maybe",
+            "PretrainConfig.stop_target_gradient is 'maybe'; allowed: true or false",
+        ),
+    ],
+)
+def test_overrides_that_mean_nothing(assignment, message):
+    with pytest.raises(PemtError, match=re.escape(message)):
+        Config.from_preset("tiny").with_overrides([assignment])
+
+
+def test_a_whole_number_may_be_written_as_a_power_of_ten():
+    assert Config.from_preset("tiny").with_overrides(["pretrain.steps=1e3"]).pretrain.steps == 1000
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(PemtError, match=r"no preset 'huge'; known presets: .*tiny.*, or the path of a \.yaml file"):
+        Config.from_preset("huge")
+
+
+def test_a_preset_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("model:\n  rank: 64\n")
+    config = Config.from_preset(str(path))
+    assert config.name == "mine" and config.model.rank == 64 and config.geometry == ClipGeometry()
+    path.write_text("")
+    assert Config.from_preset(str(path)).model == ModelConfig()
+
+
+@pytest.mark.parametrize(
+    "content", [b"model: [", b"- a\n- b\n", b"just text", b"\xff\xfe\x00", b"model: 3", b"mode:\n  rank: 3"]
+)
+def test_a_preset_that_is_none(tmp_path, content):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(PemtError):
+        Config.from_preset(str(path))
+
+
+@pytest.mark.parametrize(("steps", "fraction", "expected"), [(220_000, 0.06, 13_200), (10, 0.0, 0), (10, 0.19, 1)])
+def test_warmup_steps(steps, fraction, expected):
+    assert warmup_steps(steps, fraction) == expected

@@ -1,0 +1,111 @@
+"""Fine-tuning runs: what they start from, what they train on, and their loss."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.errors import PemtError
+from pemt_tf.training import finetune as finetuning
+from pemt_tf.training.finetune import classification_losses, finetune, make_optimizer
+from pemt_tf.training.run_directory import RunDirectory
+from tests.fake_dataset import fake_clips, replace_card, write_dataset
+
+
+@pytest.fixture
+def captured(monkeypatch):
+    """Fine-tuning up to the first step: what would be trained."""
+    tasks = []
+    monkeypatch.setattr(finetuning, "train", lambda task, run, strategy: tasks.append(task))
+    return tasks
+
+
+def test_classification_losses_equal_the_formula():
+    rng = np.random.default_rng(0)
+    logits = {name: rng.normal(size=(4, 3, 5)).astype(np.float32) for name in ("clip", "sequence")}
+    probabilities = rng.dirichlet(np.ones(5), 4).astype(np.float32)
+    labels = np.array([1, 0, 4, probabilities[3].argmax()])
+    terms = classification_losses({"logits": logits, "probabilities": probabilities}, labels)
+    expected = {}
+    for name, values in logits.items():
+        log_softmax = values - np.log(np.exp(values.astype(np.float64)).sum(-1, keepdims=True))
+        expected[name] = -np.mean([log_softmax[b, s, labels[b]] for b in range(4) for s in range(3)])
+        assert float(terms[f"{name}_loss"]) == pytest.approx(expected[name], abs=1e-5)
+    assert float(terms["loss"]) == pytest.approx(sum(expected.values()), abs=1e-5)
+    assert float(terms["accuracy"]) == np.mean(probabilities.argmax(-1) == labels)
+
+
+def test_starts_from_the_pretrained_backbone(captured, small_config, clip_source, pretraining_run, tmp_path):
+    finetune(small_config, clip_source, tmp_path / "run", initial=pretraining_run)
+    weights = captured[0].model.backbone.get_weights()
+    for mine, theirs in zip(weights, pretraining_run.load_backbone().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert json.loads((tmp_path / "run/run.json").read_text())["initial"] == str(pretraining_run.path)
+
+
+def test_without_one_it_starts_from_random_weights_that_follow_the_seed(captured, small_config, clip_source, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        finetune(small_config.with_overrides([f"finetune.seed={seed}"]), clip_source, tmp_path / name)
+    first, again, other = (task.model.get_weights() for task in captured)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_trains_on_labelled_clips_only_streams_may_be_missing(captured, small_config, clip_source, tmp_path):
+    finetune(small_config, clip_source, tmp_path / "run")
+    batches = list(captured[0].clips(0).take(11))
+    assert {i for batch in batches for i in batch["id"].numpy()} == {b"fake-%06d" % i for i in range(12) if i != 8}
+    assert all((batch["label"].numpy() >= 0).all() for batch in batches)
+
+
+def test_heads_and_backbone_have_their_own_rates(captured, small_config, clip_source, tmp_path):
+    """Heads at the base rate 3e-3, the backbone at 1e-3: a third of it; batch norms are not decayed."""
+    finetune(small_config, clip_source, tmp_path / "run")
+    report = captured[0].optimizer.group_report()
+    assert len(report) == len(captured[0].model.trainable_variables)
+    for path, (scale, decay) in report.items():
+        assert scale == pytest.approx(1.0 if "head/" in path else 1 / 3), path
+        norm = "_cnn/" in path and path.endswith(("/gamma", "/beta"))
+        assert decay == (0.0 if norm else 5e-6), path
+
+
+def test_optimizer_is_the_references(small_config):
+    optimizer = make_optimizer(small_config.finetune)
+    assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, 0.999, 1e-6)
+    assert not optimizer.decoupled and not optimizer.amsgrad
+
+
+def test_finished_run(finetuning_run):
+    names = {path.name for path in finetuning_run.path.iterdir()}
+    assert {"classifier.weights.h5", "backbone.weights.h5"} <= names
+    rows = finetuning_run.metrics()
+    assert [row["step"] for row in rows] == [2, 4]
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["clip_loss"] + row["sequence_loss"], rel=1e-6)
+
+
+def test_the_weights_did_move(finetuning_run, pretraining_run):
+    """By at most what four steps of Adam can move them: each less than about three times its rate."""
+    before = pretraining_run.load_backbone().trainable_variables
+    after = finetuning_run.load_backbone().trainable_variables
+    moves = [np.abs(a.numpy() - b.numpy()).max() for a, b in zip(after, before, strict=True)]
+    assert np.mean([move > 0 for move in moves]) > 0.9
+    assert max(moves) < 4 * 3 * 1e-3
+
+
+def test_a_label_without_training_clip_is_refused(small_config, tmp_path):
+    directory = write_dataset(tmp_path / "data", small_config.geometry, {"train": fake_clips(small_config.geometry, 4)})
+    replace_card(directory, labels=["label0", "label1", "label2", "zebra"])
+    with pytest.raises(PemtError, match="label 'zebra' has no clip in the training split"):
+        finetune(small_config, ClipSource.open(directory), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_or_other_pretraining_run_is_refused(small_config, clip_source, pretraining_run, tmp_path):
+    other = small_config.with_overrides(["model.layers=3"])
+    with pytest.raises(PemtError, match=r"was trained with another model \(layers: 2 there, 3 here\)"):
+        finetune(other, clip_source, tmp_path / "run", initial=pretraining_run)
+    with pytest.raises(PemtError, match=r"is not a training run"):
+        finetune(small_config, clip_source, tmp_path / "run", initial=RunDirectory(tmp_path / "nowhere"))
+    assert not (tmp_path / "run").exists()

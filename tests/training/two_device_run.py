@@ -1,0 +1,101 @@
+"""Run as a program by test_two_devices: trains on two logical CPUs, and the same step on one, and reports as JSON.
+
+Splitting the CPU must come before TensorFlow starts, so it cannot be done in the process of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pemt_tf.config import Config
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.errors import PemtError
+from pemt_tf.training import finetune as finetuning
+from pemt_tf.training import pretrain as pretraining
+from pemt_tf.training.strategy import make_strategy, split_cpu
+from tests.conftest import SMALL
+
+QUIET = ["model.attention_dropout=0", "model.hidden_dropout=0", "finetune.head_dropout=0", "model.layers=1"]
+
+
+def replica_differences(task) -> float:
+    """The largest difference between the two copies of any variable of a run."""
+    largest = 0.0
+    for variable in task.state:
+        copies = [np.asarray(copy, np.float64) for copy in variable.value.values]
+        assert len(copies) == 2, variable.path
+        largest = max(largest, float(np.abs(copies[0] - copies[1]).max(initial=0.0)))
+    return largest
+
+
+def run_and_compare(module, function, *arguments, **more) -> float:
+    """Calls `pretrain` or `finetune` and looks at what it trained when it is done."""
+    seen, train = [], module.train
+
+    def watching(task, run, strategy):
+        train(task, run, strategy)
+        assert strategy.num_replicas_in_sync == 2
+        seen.append(replica_differences(task))
+
+    module.train = watching
+    try:
+        function(*arguments, **more)
+    finally:
+        module.train = train
+    return seen[0]
+
+
+def refusal(function, *arguments) -> str:
+    try:
+        function(*arguments)
+    except PemtError as error:
+        return str(error)
+    return ""
+
+
+def step_differences(one: Path, two: Path) -> dict[str, float]:
+    """Largest differences of every variable and optimizer slot after a step, relative to the larger of 1 and them."""
+    with np.load(one) as a, np.load(two) as b:
+        names = [name for name in a.files if name != "notes"]
+        assert names == [name for name in b.files if name != "notes"]
+        largest = max(float(np.abs(a[n].astype(float) - b[n]).max(initial=0.0)) for n in names)
+        changed = sum(bool((a[n] != 0).any()) for n in names)
+    return {"largest": largest, "arrays": len(names), "not_zero": changed}
+
+
+def main(data: str, out: str) -> None:
+    split_cpu(2)
+    config = Config.from_dict(SMALL).with_overrides(QUIET)
+    source, folder = ClipSource.open(data), Path(out)
+    report = {"devices": make_strategy().num_replicas_in_sync}
+
+    short = config.with_overrides(["pretrain.steps=2", "finetune.steps=1", "finetune.checkpoint_every=1"])
+    report["pretrain_replicas_differ"] = run_and_compare(
+        pretraining, pretraining.pretrain, short, source, folder / "pretrain"
+    )
+    report["finetune_replicas_differ"] = run_and_compare(finetuning, finetuning.finetune, short, source, folder / "two")
+    report["pretrain_uneven"] = refusal(
+        pretraining.pretrain, config.with_overrides(["pretrain.batch_size=2"]), source, folder / "uneven"
+    )
+    report["finetune_uneven"] = refusal(
+        finetuning.finetune, config.with_overrides(["finetune.batch_size=3"]), source, folder / "uneven"
+    )
+    report["refused_runs_left_nothing"] = not (folder / "uneven").exists()
+
+    finetuning.make_strategy = tf.distribute.get_strategy  # one device
+    finetuning.finetune(short, source, folder / "one")
+    checkpoint = "checkpoints/step-000000001.npz"
+    report["step"] = step_differences(folder / "one" / checkpoint, folder / "two" / checkpoint)
+    for name in ("one", "two", "pretrain"):
+        lines = (folder / name / "metrics.jsonl").read_text().splitlines()
+        report[f"{name}_metrics"] = json.loads(lines[-1])
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
