@@ -80,7 +80,9 @@ def cause(error: BaseException) -> str:
             return str(link)
         link = link.__cause__ or link.__context__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:400]
+    # TensorFlow begins with headings and the stack that built the graph.
+    telling = [line for line in lines if not line.endswith(":") and not line.startswith('File "')] or lines
+    return f"{type(error).__name__}: {telling[0] if telling else 'no message'}"[:400]
 
 
 @contextlib.contextmanager

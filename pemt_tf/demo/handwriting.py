@@ -14,11 +14,11 @@ import numpy as np
 SHOT_SECONDS = (0.35, 0.70)  # length of a shot
 
 # How hard it is to see the digit. Less contrast, more texture and noise: harder.
-DIGIT_SIZE = (0.55, 0.80)  # side of the 8 x 8 image, as a share of the frame's short side
-CONTRAST = (100.0, 160.0)  # between the digit and the mean of the background, grey levels
-TEXTURE = (4.0, 14.0)  # standard deviation of the background, grey levels
-TINT = 20.0  # largest colour cast of digit and background, grey levels
-PIXEL_NOISE = (0.0, 4.0)  # standard deviation of the noise of each frame, grey levels
+DIGIT_SIZE = (0.60, 0.80)  # side of the 8 x 8 image, as a share of the frame's short side
+CONTRAST = (130.0, 170.0)  # between the digit and the mean of the background, grey levels
+TEXTURE = (2.0, 6.0)  # standard deviation of the background, grey levels
+TINT = 10.0  # largest colour cast of digit and background, grey levels
+PIXEL_NOISE = (0.0, 2.0)  # standard deviation of the noise of each frame, grey levels
 TEXTURE_GRAIN = (3.0, 14.0)  # size of the blobs of the background, pixels
 BACKGROUND_DRIFT = 12.0  # fastest drift of the background, pixels per second
 OVERHANG = 0.0  # how far the digit's image may leave the central square, as a share of the short side
@@ -56,7 +56,10 @@ def moving_digit(
     time = np.arange(frames) / frame_rate
     cuts = np.cumsum(generator.uniform(*SHOT_SECONDS, size=1 + int(time[-1] / SHOT_SECONDS[0])))
     shots = np.split(time, np.searchsorted(time, cuts[cuts < time[-1]]))
-    return np.concatenate([_shot(ink, shot, width, height, generator) for shot in shots if len(shot)])
+    # Each shot draws from a generator of its own, so that its path does not depend on the number of frames before it.
+    own = generator.spawn(len(shots))
+    pairs = zip(shots, own, strict=True)
+    return np.concatenate([_shot(ink, shot, width, height, draws) for shot, draws in pairs if len(shot)])
 
 
 def _shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:

@@ -21,15 +21,15 @@ TONE_PAIRS = tuple(
 TAKE_SECONDS = (0.30, 0.60)  # length of a take
 
 # How hard it is to hear the digit. Lower SNR, more and louder distractors: harder.
-SIGNAL_TO_NOISE_DECIBELS = (0.0, 14.0)  # of the pressed key against the noise
-TWIST_DECIBELS = (-3.0, 3.0)  # high tone against low tone
-GAIN_DECIBELS = (-26.0, -12.0)  # of the key, against full scale
-DISTRACTORS = (0, 2)  # short foreign tones per clip, from first to last inclusive
+SIGNAL_TO_NOISE_DECIBELS = (8.0, 20.0)  # of the pressed key against the noise
+TWIST_DECIBELS = (-2.0, 2.0)  # high tone against low tone
+GAIN_DECIBELS = (-20.0, -12.0)  # of the key, against full scale
+DISTRACTORS = (0, 1)  # short foreign tones per clip, from first to last inclusive
 DISTRACTOR_HERTZ = (300.0, 3400.0)
 DISTRACTOR_DECIBELS = (-14.0, -4.0)  # against the key
 PRESS_SECONDS = (0.12, 0.40)
 PAUSE_SECONDS = (0.04, 0.20)
-CONTINUOUS_SHARE = 0.3  # of the clips hold the key down, with a changing loudness, instead of pressing it repeatedly
+CONTINUOUS_SHARE = 1.0  # of the clips hold the key down, with a changing loudness, instead of pressing it repeatedly
 RAMP_SECONDS = 0.005  # fade of every press, against clicks
 PEAK = 0.97  # of full scale: louder clips are turned down, never clipped
 

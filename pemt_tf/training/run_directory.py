@@ -156,7 +156,7 @@ class RunDirectory:
         """
         self.require_finished()
         mine, theirs = asdict(config), asdict(self.config().model)
-        names = [name for name in mine if "dropout" not in name and mine[name] != theirs[name]]
+        names = [name for name in mine if not name.endswith(("dropout", "_std")) and mine[name] != theirs[name]]
         if names:
             shown = "; ".join(f"{name}: {theirs[name]} there, {mine[name]} here" for name in names)
             raise PemtError(f"{self.path} was trained with another model ({shown})")

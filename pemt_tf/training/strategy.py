@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 from pemt_tf.errors import PemtError
@@ -36,8 +38,14 @@ def make_strategy() -> tf.distribute.Strategy:
     """MirroredStrategy whenever more than one GPU, or without GPUs more than one logical CPU, is visible."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirror(tuple(device.name for device in devices))
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirror(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One strategy per process: a second one numbers its collective operations like the first, and they collide."""
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strategy, smallest: int = 1) -> None:

@@ -83,8 +83,8 @@ def test_sound_has_its_length_and_never_clips(sample_rate, channels):
 
 def test_loudness_tells_nothing_about_the_digit():
     levels = np.array(
-        [[key_sound(d, 2.0, 16_000, 1, np.random.default_rng([s, d])).std() for s in range(12)] for d in range(10)]
+        [[key_sound(d, 2.0, 16_000, 1, np.random.default_rng([s, d])).std() for s in range(80)] for d in range(10)]
     )
     decibels = 20 * np.log10(levels)
-    assert decibels.std() > 3
-    assert np.ptp(decibels.mean(1)) < 4 * decibels.std() / np.sqrt(12)
+    assert decibels.std() > 0.8  # it varies from clip to clip, although the takes of a clip even out
+    assert np.ptp(decibels.mean(1)) < 5 * decibels.std() / np.sqrt(80)

@@ -118,6 +118,17 @@ def test_decoding_a_window_equals_the_window_of_the_whole_picture(chroma_downsam
         np.testing.assert_array_equal(video.crop_frames(tf.constant(whole), plan).numpy(), expected)
 
 
+@pytest.mark.parametrize("left", [0, 1, 15, 16, 17, 31, 32, 40])
+def test_windows_that_start_and_end_at_blocks_of_the_jpeg(left):
+    """Blocks are 16 wide: there the decoder has no neighbouring colour at all unless the window is wider."""
+    pixels = np.random.default_rng(left).integers(0, 256, (48, 64, 3), np.uint8)
+    jpeg = tf.io.encode_jpeg(pixels, quality=90).numpy()
+    plan = video.plan_crop(48, 64, 48, 24, top=9, left=left)
+    assert (plan.rows[0], plan.columns[0], plan.columns[-1]) == (9, left, left + 23)
+    expected = tf.io.decode_jpeg(jpeg).numpy()[9:33, left : left + 24]
+    np.testing.assert_array_equal(video.decode_crop(tf.constant([jpeg]), plan)[0], expected)
+
+
 def test_crop_frames_keeps_leading_axes():
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 50, 41, 3), np.uint8)
     cropped = video.crop_frames(tf.constant(frames), video.plan_test_crop(50, 41, GEOMETRY))

@@ -227,8 +227,8 @@ def test_a_failed_node_gives_its_cause_in_one_line_and_an_exit_code(workplace):
     assert printed_states(out) == {
         **workplace.executions()[1],
         "Trainer": "FAILED",
-        "Evaluator": "NOT",  # NOT RUN
-        "Pusher": "NOT",
+        "Evaluator": "NOT RUN",
+        "Pusher": "NOT RUN",
     }
 
 
