@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.demo.summary import DemoFolder, DemoResult, build_report
 from pemt_tf.errors import PemtError
@@ -137,6 +138,7 @@ def _train(folder: DemoFolder, card: DatasetCard, seed: int, commands: _Commands
     final = folder.pretrained
     if card.labels:
         final = folder.finetuned
+        rate = Config.from_preset(PRESET).finetune.base_learning_rate
         finetune = ("finetune", *data, "--preset", PRESET, "--set", f"finetune.seed={seed}")
         commands.run(
             "Fine-tuning on the few labels",
@@ -147,7 +149,8 @@ def _train(folder: DemoFolder, card: DatasetCard, seed: int, commands: _Commands
         commands.run(
             "The same network without pretraining, for comparison",
             "pemt_tf.cli",
-            *(*finetune, "--output", str(folder.scratch)),
+            # Nothing is there to be kept, so the whole network learns at the rate of the heads.
+            *(*finetune, "--set", f"finetune.finetune_learning_rate={rate}", "--output", str(folder.scratch)),
             done=folder.finished(folder.scratch),
         )
     for run in (folder.finetuned, folder.scratch) if held_out else ():
