@@ -76,13 +76,11 @@ def _add_config(command: argparse.ArgumentParser, default: str | None) -> None:
     command.add_argument(
         "--preset", default=default, help=f"preset ({', '.join(preset_names())}) or path of a .yaml file; {meaning}"
     )
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.FIELD=VALUE",
-        help="override one field of the configuration; may be repeated",
-    )
+    _add_overrides(command, "override one field of the configuration; may be repeated")
+
+
+def _add_overrides(command: argparse.ArgumentParser, meaning: str) -> None:
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=meaning)
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
@@ -288,13 +286,7 @@ def _add_convert(commands) -> None:
     command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
     command.add_argument("--allow-missing", action="store_true", help="go on although names are missing or left over")
     command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.FIELD=VALUE",
-        help="what no shape tells, such as model.heads=4, for other sizes than the released ones",
-    )
+    _add_overrides(command, "what no shape tells, such as model.heads=4, for other sizes than the released ones")
 
 
 def _convert(options) -> None:
@@ -318,12 +310,14 @@ def _add_demo(commands) -> None:
     command.add_argument("--output", required=True, help="a new folder, or that of an interrupted demo")
     command.add_argument("--videos", help="your own videos; sub-folder names are labels (default: a made corpus)")
     command.add_argument("--seed", type=int, default=0, help="of the made corpus and the training")
+    _add_overrides(command, "override one field of the training, such as pretrain.steps=5000; may be repeated")
 
 
 def _demo(options) -> None:
     from pemt_tf.demo.run import run_demo
 
-    run_demo(Path(options.output), Path(options.videos) if options.videos else None, options.seed, say)
+    videos = Path(options.videos) if options.videos else None
+    run_demo(Path(options.output), videos, options.seed, options.set, say)
 
 
 def _config(options) -> Config:

@@ -60,7 +60,7 @@ def run() -> None:
         from pipeline import trainer_module
         from pipeline.pipeline import create_pipeline
 
-        trainer_module.use_cpu_devices(config.trainer.cpu_devices)  # before other nodes start TensorFlow
+        trainer_module.ensure_cpu_devices(config.trainer.cpu_devices)  # before other nodes start TensorFlow
         pipeline = create_pipeline(config)
         with logged_to(log):
             tfx.orchestration.LocalDagRunner().run(pipeline)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
@@ -10,21 +9,14 @@ import tensorflow_model_analysis as tfma
 from absl import flags
 from tfx import v1 as tfx  # before any use of tfma.EvalConfig: TFX adds it in recent releases
 
-import pemt_tf
-from pemt_tf.config import Config
 from pemt_tf.data import records
-from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.errors import PemtError
 from pipeline import trainer_module
 from pipeline.clip_import import ClipExampleGen
 from pipeline.configs import EvaluatorConfig, PipelineConfig
+from pipeline.training_order import judging_split, make_order
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "schema.pbtxt"
-# Parts of pemt_tf that decide what a model becomes; a change in them makes the Trainer run again.
-TRAINING_CODE = (
-    "config.py", "data", "export/saved_model.py", "features", "layers", "losses", "models", "training",
-)  # fmt: skip
 
 
 def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
@@ -34,9 +26,8 @@ def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
         PemtError: the data set or the configuration does not allow it.
     """
     batch_by_size()
-    training = config.training_config()
     card = DatasetCard.read(config.data_folder)
-    order = training_order(config, training)
+    order = make_order(config)
     judge = judging_split(card, config.data_folder)
 
     examples = import_clips(config.data_folder, [name for name, split in card.splits.items() if split.clips])
@@ -132,58 +123,8 @@ def evaluation(thresholds: EvaluatorConfig) -> tfma.EvalConfig:
     )
 
 
-def training_order(config: PipelineConfig, training: Config) -> trainer_module.TrainingOrder:
-    """What the Trainer is told.
-
-    Raises:
-        PemtError: the data set has another geometry than the preset, or labels that training cannot learn.
-    """
-    source = ClipSource.open(config.data_folder)
-    source.require_geometry(training.geometry)
-    source.require_split("train")
-    source.require_known_labels()
-    return trainer_module.TrainingOrder(
-        config=training.to_dict(),
-        pretrains=config.pretrains,
-        labels=list(source.labels),
-        train_labels=list(source.train_labels or ()),
-        data=source.name,
-        content_hash=source.content_hash,
-        cpu_devices=config.trainer.cpu_devices,
-        code=code_fingerprint(),
-    )
-
-
 def batch_by_size() -> None:
     """Makes nodes that read records batch them to about 20 MiB; by default TFX goes up to 1000, and clips are large."""
     flag = "tfxio_use_byte_size_batching"
     if flag in flags.FLAGS:
         flags.FLAGS.set_default(flag, True)
-
-
-def judging_split(card: DatasetCard, folder: Path) -> str:
-    """The split that the Evaluator uses: `test`, or in a small data set `validation`.
-
-    Raises:
-        PemtError: neither has a labelled clip.
-    """
-    for name in ("test", "validation"):
-        if name in card.splits and any(card.splits[name].labels.values()):
-            return name
-    raise PemtError(
-        f"{folder} has no labelled clip in a test or validation split, so no model can be judged; preprocess more "
-        "labelled videos, or name their split in a manifest"
-    )
-
-
-def code_fingerprint() -> str:
-    """SHA-256 of the code that trains, part of what the Trainer's cache goes by."""
-    package = Path(pemt_tf.__file__).parent
-    files = [Path(trainer_module.__file__)]
-    for part in TRAINING_CODE:
-        path = package / part
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\n".encode() + file.read_bytes())
-    return digest.hexdigest()

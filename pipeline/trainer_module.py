@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -15,38 +13,10 @@ from pemt_tf.export.saved_model import export_saved_model
 from pemt_tf.training.finetune import finetune
 from pemt_tf.training.pretrain import pretrain
 from pemt_tf.training.strategy import split_cpu
+from pipeline.training_order import TrainingOrder
 
 PRETRAIN_FOLDER = "pretrain"
 FINETUNE_FOLDER = "finetune"
-
-
-@dataclass(frozen=True)
-class TrainingOrder:
-    """What the pipeline tells the Trainer, beside where the records are. TFX caches by it: equal orders, equal models.
-
-    Attributes:
-        config: of model and training, nested plain values.
-        pretrains: pretrain first, or start from random weights.
-        labels: the vocabulary.
-        train_labels: labels that the training split has.
-        data: what messages call the data set.
-        content_hash: of the data set.
-        cpu_devices: into how many devices the CPU is split.
-        code: fingerprint of the code that trains.
-    """
-
-    config: dict[str, Any]
-    pretrains: bool
-    labels: list[str]
-    train_labels: list[str]
-    data: str
-    content_hash: str
-    cpu_devices: int
-    code: str
-
-    def to_custom_config(self) -> dict[str, Any]:
-        """Plain values, for the Trainer's `custom_config`."""
-        return asdict(self)
 
 
 def run_fn(fn_args) -> None:
@@ -59,7 +29,7 @@ def run_fn(fn_args) -> None:
         PemtError: the records or the settings do not allow it.
     """
     order = TrainingOrder(**fn_args.custom_config)
-    use_cpu_devices(order.cpu_devices)
+    ensure_cpu_devices(order.cpu_devices)
     config = Config.from_dict(order.config)
     source = ClipSource(
         files={"train": tuple(sorted(tf.io.gfile.glob(fn_args.train_files)))},
@@ -75,7 +45,7 @@ def run_fn(fn_args) -> None:
     export_saved_model(classifier, Path(fn_args.serving_model_dir))
 
 
-def use_cpu_devices(devices: int) -> None:
+def ensure_cpu_devices(devices: int) -> None:
     """Splits the CPU, unless it is split so already: TensorFlow allows it only before its first operation.
 
     Raises:

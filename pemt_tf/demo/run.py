@@ -56,13 +56,14 @@ class _Commands:
         self.runs.append(CommandRun(shown, time.monotonic() - started))
 
 
-def run_demo(output: Path, videos: Path | None, seed: int, say: Callable[[str], None]) -> Path:
+def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str], say: Callable[[str], None]) -> Path:
     """Runs the demo.
 
     Args:
         output: its folder; an interrupted demo goes on where it stopped.
         videos: a folder of the user's own; None makes a corpus.
         seed: of the made corpus and of training.
+        overrides: `section.field=value` assignments for the training commands.
         say: writes one line.
 
     Returns:
@@ -81,7 +82,7 @@ def run_demo(output: Path, videos: Path | None, seed: int, say: Callable[[str], 
     card = DatasetCard.read(folder.records)
     result = DemoResult(folder=folder, videos=videos, card=card)
     held_out = next((s for s in ("test", "validation") if s in card.splits and card.splits[s].labels), None)
-    _train(folder, card, seed, commands, held_out)
+    _train(folder, card, [f"pretrain.seed={seed}", f"finetune.seed={seed}", *overrides], commands, held_out)
     if held_out:
         result.read_evaluations(held_out)
     say("\n== Answers of the SavedModel")
@@ -126,20 +127,23 @@ def _prepare(folder: DemoFolder, videos: Path | None, seed: int, commands: _Comm
     )
 
 
-def _train(folder: DemoFolder, card: DatasetCard, seed: int, commands: _Commands, held_out: str | None) -> None:
+def _train(
+    folder: DemoFolder, card: DatasetCard, overrides: list[str], commands: _Commands, held_out: str | None
+) -> None:
     """Pretrains, fine-tunes with and without that, evaluates both, and exports."""
     data = ("--data", str(folder.records))
+    settings = ("--preset", PRESET, *(part for override in overrides for part in ("--set", override)))
     commands.run(
         "Pretraining without labels",
         "pemt_tf.cli",
-        *("pretrain", *data, "--preset", PRESET, "--set", f"pretrain.seed={seed}", "--output", str(folder.pretrained)),
+        *("pretrain", *data, *settings, "--output", str(folder.pretrained)),
         done=folder.finished(folder.pretrained),
     )
     final = folder.pretrained
     if card.labels:
         final = folder.finetuned
         rate = Config.from_preset(PRESET).finetune.base_learning_rate
-        finetune = ("finetune", *data, "--preset", PRESET, "--set", f"finetune.seed={seed}")
+        finetune = ("finetune", *data, *settings)
         commands.run(
             "Fine-tuning on the few labels",
             "pemt_tf.cli",

@@ -45,7 +45,7 @@ class LocalPredictor:
         return self.metadata.labels
 
     def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
-        """`embedding` [clips, hidden] of serialized records and, with a classifier, `probabilities` [clips, classes]."""
+        """`embedding` [clips, hidden] of serialized records; with a classifier `probabilities` [clips, classes] too."""
         return {name: value.numpy() for name, value in self._answer(examples=tf.constant(serialized)).items()}
 
     def answer_all(self, files: Iterable[str]) -> Iterator[tuple[list[bytes], dict[str, np.ndarray]]]:
