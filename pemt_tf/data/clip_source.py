@@ -97,6 +97,8 @@ class ClipSource:
             raise PemtError(
                 f"{self.name} has no labels; put labelled videos in sub-folders, or name them in a manifest"
             )
+        if len(self.labels) == 1:
+            raise PemtError(f"{self.name} has one label only, {self.labels[0]!r}; there must be two to tell apart")
         unseen = [] if self.train_labels is None else [x for x in self.labels if x not in self.train_labels]
         if unseen:
             raise PemtError(

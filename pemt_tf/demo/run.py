@@ -81,8 +81,12 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     _prepare(folder, videos, seed, commands)
     card = DatasetCard.read(folder.records)
     result = DemoResult(folder=folder, videos=videos, card=card)
-    held_out = next((s for s in ("test", "validation") if s in card.splits and card.splits[s].labels), None)
-    _train(folder, card, [f"pretrain.seed={seed}", f"finetune.seed={seed}", *overrides], commands, held_out)
+    held_out = None
+    if result.classifies:
+        held_out = next((s for s in ("test", "validation") if s in card.splits and card.splits[s].labels), None)
+    _train(
+        folder, result.classifies, [f"pretrain.seed={seed}", f"finetune.seed={seed}", *overrides], commands, held_out
+    )
     if held_out:
         result.read_evaluations(held_out)
     say("\n== Answers of the SavedModel")
@@ -128,7 +132,7 @@ def _prepare(folder: DemoFolder, videos: Path | None, seed: int, commands: _Comm
 
 
 def _train(
-    folder: DemoFolder, card: DatasetCard, overrides: list[str], commands: _Commands, held_out: str | None
+    folder: DemoFolder, classifies: bool, overrides: list[str], commands: _Commands, held_out: str | None
 ) -> None:
     """Pretrains, fine-tunes with and without that, evaluates both, and exports."""
     data = ("--data", str(folder.records))
@@ -140,7 +144,7 @@ def _train(
         done=folder.finished(folder.pretrained),
     )
     final = folder.pretrained
-    if card.labels:
+    if classifies:
         final = folder.finetuned
         rate = Config.from_preset(PRESET).finetune.base_learning_rate
         finetune = ("finetune", *data, *settings)

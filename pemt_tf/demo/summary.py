@@ -115,6 +115,11 @@ class DemoResult:
     commands: list[contents.CommandRun] = field(default_factory=list)
     seconds: float = 0.0
 
+    @property
+    def classifies(self) -> bool:
+        """Whether there is something to tell apart."""
+        return len(self.card.labels) > 1
+
     def read_evaluations(self, split: str) -> None:
         """Reads what `pemt evaluate` wrote for both runs."""
         self.split = split
@@ -166,7 +171,7 @@ class DemoResult:
                     f"{found['clips']} held-out clips, chance {found['chance']:.1%})"
                 )
         if not self.finetuned:
-            why = "no labels" if not card.labels else "no labelled clip is held out"
+            why = "no labelled clip is held out" if self.classifies else ("one label" if card.labels else "no labels")
             lines.append(f"no accuracy: {why}; put videos in one sub-folder per label, several in each")
         return lines
 
@@ -204,7 +209,7 @@ def _subtitle(result: DemoResult) -> str:
     train = result.card.splits.get("train")
     clips, unlabelled = (train.clips, train.unlabelled) if train else (0, 0)
     text = f"A small audio-visual Transformer, pretrained without labels on {clips} clips"
-    return f"{text} and fine-tuned on {clips - unlabelled}." if result.card.labels else f"{text}."
+    return f"{text} and fine-tuned on {clips - unlabelled}." if result.classifies else f"{text}."
 
 
 def _key_figures(result: DemoResult, total: int, summary: str) -> tuple[contents.KeyFigure, ...]:
@@ -235,7 +240,7 @@ def _comparison(result: DemoResult) -> contents.Comparison | None:
 
 
 def _notes(result: DemoResult) -> tuple[str, ...]:
-    how = ", after fine-tuning on the labels" if result.card.labels else ""
+    how = ", after fine-tuning on the labels" if result.classifies else ""
     return (*(_ABOUT_VIDEOS if result.videos else _ABOUT_CORPUS), _ABOUT_NEIGHBOURS.format(how=how))
 
 

@@ -58,11 +58,17 @@ def test_no_labels_at_all(copy):
         ClipSource.open(copy).require_known_labels()
 
 
+def test_one_label_alone(copy):
+    replace_card(copy, labels=["label0"])
+    with pytest.raises(PemtError, match="one label only, 'label0'"):
+        ClipSource.open(copy).require_known_labels()
+
+
 def test_a_label_that_only_the_test_split_has(copy, clip_source):
     replace_card(copy, labels=["label0", "label1", "label2", "zebra", "yak"])
     with pytest.raises(PemtError, match=r"label 'zebra', 'yak' has no clip in the training split"):
         ClipSource.open(copy).require_known_labels()
-    dataclasses.replace(clip_source, labels=("zebra",), train_labels=None).require_known_labels()  # not known: allowed
+    dataclasses.replace(clip_source, labels=("zebra", "yak"), train_labels=None).require_known_labels()  # not known: allowed
 
 
 @pytest.mark.parametrize("content", [b"this is a text file\n" * 20, b"\x00" * 100, None])
