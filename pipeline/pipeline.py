@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
@@ -11,6 +12,7 @@ from tfx import v1 as tfx  # before any use of tfma.EvalConfig: TFX adds it in r
 
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.errors import PemtError
 from pipeline import trainer_module
 from pipeline.clip_import import ClipExampleGen
 from pipeline.configs import EvaluatorConfig, PipelineConfig
@@ -31,7 +33,7 @@ def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
     judge = judging_split(card, config.data_folder)
 
     examples = import_clips(config.data_folder, [name for name, split in card.splits.items() if split.clips])
-    schema = tfx.components.ImportSchemaGen(schema_file=str(SCHEMA_FILE))
+    schema = tfx.components.ImportSchemaGen(schema_file=str(stored_schema(config.root)))
     statistics = describe_scalars(examples, schema)
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
@@ -44,19 +46,7 @@ def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
         custom_config=order.to_custom_config(),
     )
     trainer.add_upstream_node(validator)  # looked at first, so that it can stop a training
-    blessed = tfx.dsl.Resolver(
-        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-    ).with_id("latest_blessed_model")
-    evaluator = tfx.components.Evaluator(
-        examples=examples.outputs["examples"],
-        example_splits=[judge],
-        model=trainer.outputs["model"],
-        baseline_model=blessed.outputs["model"],
-        schema=schema.outputs["schema"],
-        eval_config=evaluation(config.evaluator),
-    )
+    blessed, evaluator = judge_model(config, examples, schema, trainer, judge)
     pusher = tfx.components.Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
@@ -74,6 +64,18 @@ def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
         ),
         beam_pipeline_args=list(config.beam_arguments),
     )
+
+
+def stored_schema(root: Path) -> Path:
+    """Copies the schema to a name that follows from its content: TFX caches by the name and would miss a change."""
+    content = SCHEMA_FILE.read_bytes()
+    path = root / "schema" / f"{hashlib.sha256(content).hexdigest()[:16]}.pbtxt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise PemtError(f"cannot write to the pipeline's root {root}: {error.strerror}") from None
+    return path
 
 
 def import_clips(folder: Path, splits: list[str]) -> ClipExampleGen:
@@ -95,6 +97,30 @@ def describe_scalars(
         schema=schema.outputs["schema"],
         stats_options=tfdv.StatsOptions(experimental_filter_read_paths=True),
     )
+
+
+def judge_model(
+    config: PipelineConfig,
+    examples: tfx.components.ImportExampleGen,
+    schema: tfx.components.ImportSchemaGen,
+    trainer: tfx.components.Trainer,
+    split: str,
+) -> tuple[tfx.dsl.Resolver, tfx.components.Evaluator]:
+    """Finds the last blessed model and measures the new one against it and against the thresholds."""
+    blessed = tfx.dsl.Resolver(
+        strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    ).with_id("latest_blessed_model")
+    evaluator = tfx.components.Evaluator(
+        examples=examples.outputs["examples"],
+        example_splits=[split],
+        model=trainer.outputs["model"],
+        baseline_model=blessed.outputs["model"],
+        schema=schema.outputs["schema"],
+        eval_config=evaluation(config.evaluator),
+    )
+    return blessed, evaluator
 
 
 def evaluation(thresholds: EvaluatorConfig) -> tfma.EvalConfig:

@@ -19,6 +19,9 @@ def make_model(config, model=None, **pretrain):
         dataclasses.replace(config.model, **(model or {})), dataclasses.replace(config.pretrain, **pretrain)
     )
     pretraining.build()
+    rng = np.random.default_rng(6)  # weights as after some training: the first ones make all logits almost 0
+    for layer in (*pretraining.compatibility.values(), *pretraining.pair_classifiers.values()):
+        layer.set_weights([rng.normal(0, 0.4, w.shape) for w in layer.get_weights()])
     return pretraining
 
 

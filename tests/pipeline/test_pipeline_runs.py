@@ -236,7 +236,7 @@ def test_nothing_is_written_outside_of_root_and_home(workplace):
     assert sorted(path.name for path in workplace.folder.iterdir()) == ["data", "here", "home", "root"]
     assert not list((workplace.folder / "here").iterdir())
     assert sorted(path.name for path in workplace.root.iterdir()) == [
-        "artifacts", "logs", "metadata.sqlite", "serving",
+        "artifacts", "logs", "metadata.sqlite", "schema", "serving",
     ]  # fmt: skip
     ours = {path.name for path in (REPOSITORY / "pipeline").iterdir() if path.suffix not in (".py", ".yaml")}
     assert ours <= {"schema", "__pycache__"}
