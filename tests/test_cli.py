@@ -45,7 +45,7 @@ def test_unknown_preset_names_the_known_ones(capsys):
         ("model.rank", "section.field=value"),
         ("model.size=3", "'size'"),
         ("model.hidden=10", "multiple of heads"),
-        ("model.hidden=many", "wrong type"),
+        ("model.hidden=many", "a whole number"),
     ],
 )
 def test_bad_override_is_one_line(capsys, assignment, part):
