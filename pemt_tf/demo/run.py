@@ -22,7 +22,7 @@ from pemt_tf.progress import Progress, duration
 from pemt_tf.report.contents import CommandRun
 
 PRESET = "tiny"
-UNLABELLED = 300
+UNLABELLED = 400
 TEST_PER_CLASS = 12
 QUERIES = 3
 
