@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from tfx.tools.cli import labels
 from tfx.tools.cli.handler.local_dag_runner_patcher import LocalDagRunnerPatcher
 from tfx.tools.cli.handler.local_handler import LocalHandler
 
+from pemt_tf.child_process import run_and_wait
 from pemt_tf.errors import PemtError
 from pipeline.run_report import RunHistory, RunReport
 
@@ -65,22 +65,12 @@ def run_pipeline(path: str | None, name: str | None) -> int:
     pipeline = _Handler({**flags, labels.PIPELINE_DSL_PATH: path}).create_or_update()
     history = RunHistory(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_name)
     before = history.run_ids()
-    code = _run_and_wait(path)
+    code = run_and_wait([sys.executable, path])
     report = history.report(before, [node.id for node in pipeline.components])
     click.echo("\n".join([*report.lines(), *reasons(report)]))
     if code < 0:
         raise PemtError(f"the run was killed by signal {-code}; if memory was short, use a smaller batch")
     return code or int(not report.succeeded)
-
-
-def _run_and_wait(path: str) -> int:
-    """Starts the file as `tfx run create` does; an interrupt reaches it as well, so that here is only to wait."""
-    with subprocess.Popen([sys.executable, path]) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
 
 
 def reasons(report: RunReport) -> list[str]:

@@ -7,13 +7,13 @@ when the demo is started again on the same folder.
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pemt_tf.child_process import run_and_wait
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.demo.summary import DemoFolder, DemoResult, build_report
@@ -48,7 +48,7 @@ class _Commands:
             self.runs.append(CommandRun(shown))
             return
         started = time.monotonic()
-        code = subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+        code = run_and_wait([sys.executable, "-m", module, *arguments])
         if code == 130:
             raise KeyboardInterrupt
         if code:
@@ -76,7 +76,7 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     folder = DemoFolder(output)
     if videos is not None and not videos.is_dir():
         raise PemtError(f"VIDEOS: {videos} is not a folder")
-    folder.claim(videos)
+    folder.claim(videos, seed, overrides)
     commands = _Commands(say)
     _prepare(folder, videos, seed, commands)
     card = DatasetCard.read(folder.records)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pemt_tf import __version__
-from pemt_tf.config import Config
+from pemt_tf.config import load_config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
@@ -19,7 +19,7 @@ from pemt_tf.progress import duration
 from pemt_tf.report import contents
 from pemt_tf.report.page import write_report
 from pemt_tf.report.sources import read_clip_views, read_metrics
-from pemt_tf.training.run_directory import BACKBONE, METRICS
+from pemt_tf.training.run_directory import BACKBONE, CONFIG, METRICS
 
 _CLAIM = "demo.json"
 _SHOWN_CLIPS = 8
@@ -74,17 +74,21 @@ class DemoFolder:
         """Versions of the SavedModel."""
         return self.path / "servable"
 
-    def claim(self, videos: Path | None) -> None:
-        """Makes the folder ours, for these videos.
+    def claim(self, videos: Path | None, seed: int, overrides: list[str]) -> None:
+        """Makes the folder ours, for these videos and settings.
 
         Raises:
-            PemtError: it holds something else, or the demo of other videos, or cannot be written.
+            PemtError: it holds something else, or another demo, or cannot be written.
         """
-        path, wanted = self.path / _CLAIM, {"videos": str(videos.resolve()) if videos else None}
+        path = self.path / _CLAIM
+        wanted = {"videos": str(videos.resolve()) if videos else None, "seed": seed, "set": overrides}
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             if found != wanted:
-                raise PemtError(f"{self.path} holds the demo of {found['videos'] or 'the made corpus'}; choose another")
+                held = (
+                    f"{found['videos'] or 'the made corpus'}, seed {found['seed']}, --set {found['set'] or 'nothing'}"
+                )
+                raise PemtError(f"{self.path} holds the demo of {held}; choose another folder")
             return
         try:
             if self.path.is_dir() and any(self.path.iterdir()):
@@ -178,7 +182,7 @@ class DemoResult:
 
 def build_report(result: DemoResult) -> Path:
     """Writes `report.html`; returns its path."""
-    folder, card, config = result.folder, result.card, Config.from_preset("tiny")
+    folder, card, config = result.folder, result.card, load_config(result.folder.pretrained / CONFIG)
     source = ClipSource.open(folder.records)
     shown_split = result.split or next(iter(card.splits))
     parameters = parameter_report(config.model)

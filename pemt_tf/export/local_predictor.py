@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.errors import PemtError
@@ -55,23 +54,19 @@ class LocalPredictor:
             yield serialized, self.answer(serialized)
 
     def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:
-        """Decodes a media file into exactly the record that training would see; see `record_of_file`."""
-        return record_of_file(path, self.metadata.config.geometry, start, end)
+        """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
 
-
-def record_of_file(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
-    """Decodes a media file, or a stretch of it in seconds, into a serialized record.
-
-    Raises:
-        PemtError: the file cannot be used; says why.
-    """
-    if not Path(path).is_file():
-        raise PemtError(f"{path}: there is no such file")
-    try:
-        decoded = decode_clip(path, geometry, start, end)
-    except MediaError as error:
-        raise PemtError(f"{path}: {error.cause}: {error.detail}") from None
-    return records.serialize(build_clip(decoded, geometry, Path(path).stem, path), geometry)
+        Raises:
+            PemtError: the file cannot be used; says why.
+        """
+        if not Path(path).is_file():
+            raise PemtError(f"{path}: there is no such file")
+        geometry = self.metadata.config.geometry
+        try:
+            decoded = decode_clip(path, geometry, start, end)
+        except MediaError as error:
+            raise PemtError(f"{path}: {error.cause}: {error.detail}") from None
+        return records.serialize(build_clip(decoded, geometry, Path(path).stem, path), geometry)
 
 
 def latest_version(directory: Path) -> Path:

@@ -1,0 +1,36 @@
+"""An interrupt lets the child finish what it does on an interrupt."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from pemt_tf.child_process import run_and_wait
+
+CHILD = """
+import time
+print("started", flush=True)
+try:
+    time.sleep(30)
+except KeyboardInterrupt:
+    time.sleep(1)  # saving takes longer than subprocess.run would wait
+    raise SystemExit(7)
+"""
+PARENT = f"""
+import sys
+from pemt_tf.child_process import run_and_wait
+sys.exit(run_and_wait([sys.executable, "-c", {CHILD!r}]))
+"""
+
+
+def test_exit_code_of_the_child():
+    assert run_and_wait([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+
+
+def test_interrupt_from_the_keyboard_waits_for_the_child():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True) as parent:
+        assert parent.stdout.readline() == b"started\n"
+        os.killpg(parent.pid, signal.SIGINT)  # a terminal sends it to the whole group
+        assert parent.wait(timeout=20) == 7
