@@ -35,7 +35,7 @@ SHARING = {
 }
 FUSION = ("early", "mid", "late")
 ROTATIONS = ("exponential", "cayley")
-ROTATION_STORAGE = ("square", "strict_triangle")
+ROTATION_STORAGE = ("strict_triangle", "square", "folded")
 SUMMARIES = ("token", "mean_pooled")
 NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
 SCHEDULES = ("cosine", "linear", "constant")
@@ -143,13 +143,16 @@ class ModelConfig:
         fusion: `early` (one joint Transformer), `mid` (one per modality, then a joint one) or `late` (no joint one).
         hidden, heads, intermediate, layers: Transformer sizes; `rank` is the width of the low-rank factor.
         rotation: how the orthogonal matrix is made from its parameter.
-        rotation_storage: `square` as the released model, or `strict_triangle`: only the degrees of freedom.
+        rotation_storage: `strict_triangle`, only the degrees of freedom; `square`, as the released model; `folded`, for
+            inference: merged with what follows it (`AVTransformer.fold`).
         initializer_std: standard deviation of the Transformer's weights at the start; the reference has 0.01, with
             which its layers begin close to the identity.
         summary: `token`, a learned summary token; `mean_pooled`, that plus the mean of all tokens.
         max_positions: rows of the position table; segments + 1 may not exceed it.
         attention_dropout, hidden_dropout: probabilities.
         visual_depth, visual_width: 3-D ResNet depth and stem channels; `audio_*` likewise.
+        remat: keep less of the CNNs' forward pass for the backward one and compute it again: half the memory of a
+            training step for about a third more time. The numbers are the same.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -161,7 +164,7 @@ class ModelConfig:
     layers: int = 6
     rank: int = 128
     rotation: str = "exponential"
-    rotation_storage: str = "square"
+    rotation_storage: str = "strict_triangle"
     initializer_std: float = 0.01
     summary: str = "token"
     max_positions: int = 22
@@ -171,6 +174,7 @@ class ModelConfig:
     visual_width: int = 64
     audio_depth: int = 50
     audio_width: int = 32
+    remat: bool = False
 
     def __post_init__(self) -> None:
         _check_scalars(self)
@@ -197,6 +201,11 @@ class ModelConfig:
         for name in ("attention_dropout", "hidden_dropout"):
             value = getattr(self, name)
             _require(0 <= value < 1, f"ModelConfig.{name}", value, "a probability from 0 to below 1")
+
+    def folded(self) -> ModelConfig:
+        """The configuration of this model's folded form."""
+        low_rank = SHARING[self.sharing][2]
+        return dataclasses.replace(self, rotation_storage="folded") if low_rank else self
 
 
 @dataclass(frozen=True)
@@ -309,6 +318,12 @@ class Config:
             "ModelConfig.max_positions",
             rows,
             f"at least segments + 1 = {needed} (ClipGeometry.segments is {self.geometry.segments})",
+        )
+        _require(
+            self.model.rotation_storage != "folded",
+            "ModelConfig.rotation_storage",
+            "folded",
+            "strict_triangle or square for a model that is trained; AVTransformer.fold() makes folded ones",
         )
 
     @classmethod

@@ -151,6 +151,7 @@ def _transformer_fields(arrays: Mapping[str, np.ndarray], hidden: int) -> dict[s
             break
     if low_rank:
         fields["rank"] = low_rank[0].shape[1]
+        fields["rotation_storage"] = "square"  # as it is there; --set model.rotation_storage=strict_triangle shrinks it
     if hidden == _RELEASED["hidden"]:
         fields |= {"heads": _RELEASED["heads"], "layers": _RELEASED["layers"]}
     return {**fields, "layers": max(indices) + 1} if indices else fields

@@ -139,8 +139,8 @@ def _rotation(naming: _Naming, name: str, variable, rank: int) -> WeightSlot:
 
     def square(values: np.ndarray) -> np.ndarray:
         raw = np.zeros((rank, rank), values.dtype)
-        raw[upper] = values
-        return raw - raw.T
+        raw[upper] = values  # the rest is never read, and has no gradient
+        return raw
 
     return WeightSlot(naming.full(name), variable, lambda raw: raw[upper], square)
 
@@ -191,6 +191,8 @@ def _(layer: FoldedConv, naming):
 
 @_slots.register
 def _(layer: LowRankSharedDense, naming):
+    if layer.rotation_storage == "folded":
+        raise PemtError(f"{layer.name} is folded: its rotation and U cannot be told apart; map the model before fold()")
     slots = []
     for modality in layer.modalities:
         if modality not in naming.groups:

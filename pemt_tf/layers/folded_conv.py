@@ -1,4 +1,4 @@
-"""Convolutions with the reference's symmetric padding; 3-D ones are folded into 2-D ones where a kernel side is 1."""
+"""Convolutions with the reference's symmetric padding, made of the products that run fastest on CPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from keras import ops
 class FoldedConv(keras.layers.Layer):
     """Bias-free convolution, channels last, padded by kernel // 2 on both sides of every axis.
 
-    "same" padding would pad asymmetrically at stride 2. On images [batch, height, width, channels] it is a plain 2-D
-    convolution. On video [batch, time, height, width, channels] a kernel of 1 x k x k is applied to all frames as a
-    batch of images, and one of k x 1 x 1 to [batch, time, height * width, channels]: the 2-D convolutions of the
-    backends are several times faster on CPU than their 3-D ones.
+    "same" padding would pad asymmetrically at stride 2. What is computed how (benchmarks/convolution.py has the times):
+
+    - a kernel of 1 x 1 x 1 is a matrix product of all positions. Strides only skip positions, so those go first (and
+      the filter gradient of such a strided convolution corrupts memory in oneDNN at few channels);
+    - a kernel of k x 1 x 1 on video is one product with all k taps side by side, whose parts are shifted and added:
+      the filter gradient of the convolution takes three times as long;
+    - a kernel of 1 x k x k on video is a 2-D convolution of all frames;
+    - others are what they seem.
 
     Args:
         filters: output channels.
@@ -40,37 +44,41 @@ class FoldedConv(keras.layers.Layer):
         self.built = True
 
     def call(self, x):
-        if len(self.kernel_size) == 2:
-            return self._convolve(x, self.kernel, self.strides)
-        time, height, width = self.kernel_size
-        if time == 1 and self.strides[0] == 1:
-            return self._per_frame(x)
-        if height == width == 1 and self.strides[1:] == (1, 1):
+        sides = self.kernel_size
+        if max(sides) == 1:
+            return self._pointwise(x)
+        if len(sides) == 3 and sides[1:] == (1, 1) and max(self.strides) == 1:
             return self._over_time(x)
+        if len(sides) == 3 and sides[0] == self.strides[0] == 1:
+            shape = ops.shape(x)
+            images = self._convolve(ops.reshape(x, (-1, *shape[2:])), self.kernel[0], self.strides[1:])
+            return ops.reshape(images, (-1, shape[1], *ops.shape(images)[1:]))
         return self._convolve(x, self.kernel, self.strides)
 
-    def _per_frame(self, x):
+    def _pointwise(self, x):
+        if max(self.strides) > 1:
+            x = _skip(x, self.strides)
         shape = ops.shape(x)
-        images = ops.reshape(x, (-1, *shape[2:]))
-        images = self._convolve(images, self.kernel[0], self.strides[1:])
-        return ops.reshape(images, (-1, shape[1], *ops.shape(images)[1:]))
+        rows = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), ops.reshape(self.kernel, (x.shape[-1], self.filters)))
+        return ops.reshape(rows, (*shape[:-1], self.filters))
 
     def _over_time(self, x):
+        taps, channels = self.kernel_size[0], x.shape[-1]
+        kernel = ops.reshape(ops.moveaxis(self.kernel[:, 0, 0], 0, 1), (channels, taps * self.filters))
         shape = ops.shape(x)
-        rows = ops.reshape(x, (-1, shape[1], shape[2] * shape[3], shape[4]))
-        rows = self._convolve(rows, self.kernel[:, 0], (self.strides[0], 1))
-        return ops.reshape(rows, (-1, ops.shape(rows)[1], shape[2], shape[3], self.filters))
+        products = ops.reshape(ops.matmul(ops.reshape(x, (-1, channels)), kernel), (*shape[:-1], taps * self.filters))
+        # Every part moves by its tap. Padded first and cut once at the end, because the gradient of a cut is slow.
+        border = taps // 2
+        shifts = [((0, 0), (taps - 1 - tap, tap), *((0, 0),) * 3) for tap in range(taps)]
+        parts = zip(ops.split(products, taps, axis=-1), shifts, strict=True)
+        total = sum(ops.pad(part, shift) for part, shift in parts)
+        return ops.slice(total, (0, border, 0, 0, 0), (*shape[:-1], self.filters))
 
     def _convolve(self, x, kernel, strides):
+        if max(strides) == 1:
+            return ops.conv(x, kernel, strides=strides, padding="same", data_format="channels_last")
         sides = kernel.shape[:-2]
-        # A stride over a kernel side of 1 only skips positions, so skip them first: the filter gradient of the strided
-        # convolution corrupts memory in oneDNN at few channels (TensorFlow 2.16 and 2.21 on CPU).
-        skips = [stride if side == 1 else 1 for side, stride in zip(sides, strides, strict=True)]
-        if any(skip > 1 for skip in skips):
-            x = x[(slice(None), *(slice(None, None, skip) for skip in skips))]
-            strides = tuple(stride // skip for stride, skip in zip(strides, skips, strict=True))
-        if any(side > 1 for side in sides):
-            x = ops.pad(x, ((0, 0), *((side // 2, side // 2) for side in sides), (0, 0)))
+        x = ops.pad(x, ((0, 0), *((side // 2, side // 2) for side in sides), (0, 0)))
         return ops.conv(x, kernel, strides=strides, padding="valid", data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
@@ -85,3 +93,12 @@ class FoldedConv(keras.layers.Layer):
             "kernel": self.kernel_size,
             "strides": self.strides,
         }
+
+
+def _skip(x, strides):
+    """Every stride-th position of each axis: pooling over windows of one is a sixth of the time of slicing."""
+    shape = ops.shape(x)
+    images = ops.reshape(x, (-1, *shape[-3:])) if strides[0] == 1 and len(strides) == 3 else x
+    strides = strides[1:] if images is not x else strides
+    images = ops.average_pool(images, 1, strides, padding="valid", data_format="channels_last")
+    return images if len(images.shape) == len(shape) else ops.reshape(images, (*shape[:2], *ops.shape(images)[1:]))

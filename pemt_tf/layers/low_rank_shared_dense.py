@@ -28,8 +28,9 @@ class LowRankSharedDense(keras.layers.Layer):
         rank: width of the low-rank code.
         modalities: names of the modalities that have a V and a Q of their own.
         rotation: `exponential` or `cayley`.
-        rotation_storage: `strict_triangle`, only the rank (rank - 1) / 2 degrees of freedom; or `square`, all rank^2
-            entries as in the released checkpoint. The function is the same.
+        rotation_storage: `strict_triangle`, only the rank (rank - 1) / 2 degrees of freedom; `square`, all rank^2
+            entries as in the released checkpoint; or `folded`, for inference: no rotation and no U, but their product
+            per modality. The function is the same.
         initializer_std: standard deviation of U and V at the start (REFERENCE.md section 10).
     """
 
@@ -52,29 +53,49 @@ class LowRankSharedDense(keras.layers.Layer):
         self.initializer_std = initializer_std
 
     def build(self, input_shape):
-        square = self.rotation_storage == "square"
-        raw_shape = (self.rank, self.rank) if square else (self.rank * (self.rank - 1) // 2,)
-        self.projections = {}
-        self.raw_rotations = {}
-        for modality in self.modalities:
-            self.projections[modality] = self.add_weight(
+        self.projections = {
+            modality: self.add_weight(
                 name=f"{modality}_projection",
                 shape=(input_shape[-1], self.rank),
                 initializer=keras.initializers.RandomNormal(stddev=self.initializer_std),
             )
-            self.raw_rotations[modality] = self.add_weight(
+            for modality in self.modalities
+        }
+        self._build_folded() if self.rotation_storage == "folded" else self._build_factors()
+        self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros")
+        self.built = True
+
+    def _build_factors(self):
+        square = self.rotation_storage == "square"
+        raw_shape = (self.rank, self.rank) if square else (self.rank * (self.rank - 1) // 2,)
+        self.raw_rotations = {
+            modality: self.add_weight(
                 name=f"{modality}_rotation",
                 shape=raw_shape,
                 initializer=orthogonal.RotationInitializer(self.rank),
                 autocast=False,  # the exponential is computed in float32 under every dtype policy
             )
+            for modality in self.modalities
+        }
         self.kernel = self.add_weight(
             name="shared_kernel",
             shape=(self.rank, self.units),
             initializer=keras.initializers.RandomNormal(stddev=self.initializer_std),
+            autocast=False,  # so is its product with the rotation
         )
-        self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros")
-        self.built = True
+
+    def _build_folded(self):
+        self.expansions = {
+            modality: self.add_weight(name=f"{modality}_expansion", shape=(self.rank, self.units), trainable=False)
+            for modality in self.modalities
+        }
+
+    def fold_from(self, source: LowRankSharedDense) -> None:
+        """Takes the function of a layer of the same shape that is not folded; this one must be."""
+        for modality in self.modalities:
+            self.projections[modality].assign(source.projections[modality])
+            self.expansions[modality].assign(source.expansion(modality))
+        self.bias.assign(source.bias)
 
     def skew(self, modality: str):
         """The skew-symmetric parameter of a modality, [rank, rank] float32."""
@@ -87,30 +108,35 @@ class LowRankSharedDense(keras.layers.Layer):
         """Q_m, [rank, rank] float32, orthogonal."""
         return orthogonal.rotation_from_skew(self.skew(modality), self.rotation)
 
-    def call(self, x, modality: str, rotation=None):
+    def call(self, x, modality: str, expansion=None):
         """Applies the map of one modality.
 
         Args:
             x: [..., input width].
             modality: one of `modalities`.
-            rotation: Q_m if already computed ([rank, rank]); else it is computed here.
+            expansion: what `expansion(modality)` returned in this step; computed here if not given.
 
         Returns:
             [..., units] in the compute dtype.
         """
-        return self.expand(self.normalize(ops.matmul(x, self.projections[modality])), modality, rotation)
+        expansion = self.expansion(modality) if expansion is None else expansion
+        return self.expand(normalize(ops.matmul(x, self.projections[modality])), expansion)
 
-    def normalize(self, code):
-        """code / max(||code||, 1e-12) over the last axis, computed in float32; the gradient is finite at 0."""
-        code = ops.cast(code, "float32")
-        squared = ops.sum(ops.square(code), axis=-1, keepdims=True)
-        return ops.cast(code * ops.rsqrt(ops.maximum(squared, _SMALLEST_NORM**2)), self.compute_dtype)
+    def expansion(self, modality: str, rotation=None):
+        """Q_m and U in one matrix, [rank, units] in the compute dtype: multiplied once, not once per token.
 
-    def expand(self, code, modality: str, rotation=None):
-        """U Q_m code + b for a normalized code [..., rank]."""
+        Args:
+            modality: one of `modalities`.
+            rotation: Q_m [rank, rank] float32, if already computed.
+        """
+        if self.rotation_storage == "folded":
+            return ops.cast(self.expansions[modality], self.compute_dtype)
         rotation = self.rotation_matrix(modality) if rotation is None else rotation
-        rotated = ops.matmul(code, ops.cast(rotation, self.compute_dtype))
-        return ops.matmul(rotated, self.kernel) + self.bias
+        return ops.cast(ops.matmul(rotation, self.kernel), self.compute_dtype)
+
+    def expand(self, code, expansion):
+        """U Q_m code + b for a normalized code [..., rank]."""
+        return ops.matmul(code, expansion) + self.bias
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
         return (*input_shape[:-1], self.units)
@@ -125,3 +151,10 @@ class LowRankSharedDense(keras.layers.Layer):
             "rotation_storage": self.rotation_storage,
             "initializer_std": self.initializer_std,
         }
+
+
+def normalize(code):
+    """code / max(||code||, 1e-12) over the last axis, computed in float32; the gradient is finite at 0."""
+    exact = ops.cast(code, "float32")
+    squared = ops.sum(ops.square(exact), axis=-1, keepdims=True)
+    return ops.cast(exact * ops.rsqrt(ops.maximum(squared, _SMALLEST_NORM**2)), code.dtype)

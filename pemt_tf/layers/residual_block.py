@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import ops
 
@@ -16,10 +18,12 @@ class ResidualBlock(keras.layers.Layer):
     Args:
         steps: the branch, a tuple of (name, filters, kernel, strides); names are those of the reference.
         shortcut_strides: strides of the 1 x 1 projection on the shortcut, or None for the identity.
+        remat: in training keep only the block's input and compute the rest again in the backward pass.
     """
 
-    def __init__(self, steps, shortcut_strides=None, **kwargs):
+    def __init__(self, steps, shortcut_strides=None, remat: bool = False, **kwargs):
         super().__init__(**kwargs)
+        self.remat = remat
         self.steps = tuple((name, filters, tuple(kernel), tuple(strides)) for name, filters, kernel, strides in steps)
         self.shortcut_strides = None if shortcut_strides is None else tuple(shortcut_strides)
         policy = self.dtype_policy
@@ -51,14 +55,32 @@ class ResidualBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, x, training=False):
-        branch = x
+        forward = functools.partial(self._forward, training=training)
+        # Running statistics are no business of `forward`, which may run twice.
+        outputs, statistics = keras.remat(forward)(x) if self.remat and training else forward(x)
+        for norm, values in zip(self._all_norms(), statistics, strict=True):
+            norm.keep(values)
+        return outputs
+
+    def _forward(self, x, training):
+        branch, all_statistics = x, []
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            branch = norm(convolution(branch), training=training)
+            branch, statistics = norm.normalize(convolution(branch), training)
+            all_statistics.append(statistics)
             if index + 1 < len(self.steps):
                 branch = ops.relu(branch)
         if self.shortcut is not None:
-            x = self.shortcut_norm(self.shortcut(x), training=training)
-        return ops.relu(x + branch)
+            x, statistics = self.shortcut_norm.normalize(self.shortcut(x), training)
+            all_statistics.append(statistics)
+        return ops.relu(x + branch), all_statistics
+
+    def _all_norms(self) -> list:
+        return self.norms if self.shortcut is None else [*self.norms, self.shortcut_norm]
 
     def get_config(self):
-        return {**super().get_config(), "steps": self.steps, "shortcut_strides": self.shortcut_strides}
+        return {
+            **super().get_config(),
+            "steps": self.steps,
+            "shortcut_strides": self.shortcut_strides,
+            "remat": self.remat,
+        }

@@ -69,43 +69,54 @@ class SharedTransformer(keras.layers.Layer):
             block.build()
         self.built = True
 
-    def rotations(self) -> dict[str, list[dict]]:
-        """Every rotation of every layer, in one batched computation.
+    def matrices(self) -> dict[str | None, list[dict]]:
+        """The matrices that all layers multiply by, each computed once: all rotations in one batched call.
 
-        Called once per step and handed to each `call`: computing them there would repeat the work per layer.
+        Called once per step and handed to each `call`: computing them there would repeat the work per stream.
 
         Returns:
-            By modality, one dict per physical layer from map name to Q [rank, rank] float32; empty for dense maps.
+            By modality (None for dense maps, which have no modalities), for every physical layer what
+            `TransformerLayer.matrices` returns.
         """
         if self.rank is None:
-            return {}
+            return {None: [block.matrices() for block in self.blocks]}
+        if self.rotation_storage == "folded":
+            return {m: [block.matrices(m) for block in self.blocks] for m in self.modalities}
         places = [(m, b, name) for m in self.modalities for b in range(len(self.blocks)) for name in MAPS]
         skews = ops.stack([self.blocks[block].maps[name].skew(modality) for modality, block, name in places])
-        matrices = ops.unstack(orthogonal.rotation_from_skew(skews, self.rotation), len(places))
-        result = {modality: [{} for _ in self.blocks] for modality in self.modalities}
-        for (modality, block, name), matrix in zip(places, matrices, strict=True):
-            result[modality][block][name] = matrix
-        return result
+        rotations = ops.unstack(orthogonal.rotation_from_skew(skews, self.rotation), len(places))
+        by_block = {(modality, block): {} for modality, block, _ in places}
+        for (modality, block, name), rotation in zip(places, rotations, strict=True):
+            by_block[modality, block][name] = rotation
+        return {
+            modality: [block.matrices(modality, by_block[modality, index]) for index, block in enumerate(self.blocks)]
+            for modality in self.modalities
+        }
 
-    def call(self, x, modality=None, mask=None, rotations=None, training=False):
+    def call(self, x, modality=None, mask=None, matrices=None, training=False):
         """Contextualizes tokens.
 
         Args:
             x: [batch, length, hidden].
             modality: whose factors to use.
             mask: [batch, length], 1 keeps a token, 0 hides it from all others; None keeps all.
-            rotations: what `rotations()` returned in this step; computed here if not given.
+            matrices: what `matrices()` returned in this step; computed here if not given.
             training: whether dropout is active.
 
         Returns:
             [batch, length, hidden].
         """
-        rotations = self.rotations() if rotations is None else rotations
-        per_block = rotations.get(modality) or [None] * len(self.blocks)
+        matrices = self.matrices() if matrices is None else matrices
+        per_block = matrices[None if self.rank is None else modality]
         for index in range(self.layers):
             physical = index % len(self.blocks)
-            x = self.blocks[physical](x, modality=modality, mask=mask, rotations=per_block[physical], training=training)
+            x = self.blocks[physical](x, modality=modality, mask=mask, matrices=per_block[physical], training=training)
         return x
+
+    def fold_from(self, source: SharedTransformer) -> None:
+        """Takes the function of a low-rank Transformer that is not folded."""
+        for block, other in zip(self.blocks, source.blocks, strict=True):
+            block.fold_from(other)
 
     def compute_mask(self, inputs, previous_mask=None):
         return None  # nothing is attached to the outputs: later layers get their masks by hand

@@ -7,7 +7,7 @@ import math
 import keras
 from keras import ops
 
-from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense
+from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense, normalize
 
 MAPS = ("query", "key", "value", "attention_output", "intermediate", "output")
 _MASKED_SCORE = -10_000.0  # finite: a row whose keys are all masked stays a number
@@ -89,36 +89,61 @@ class TransformerLayer(keras.layers.Layer):
             norm.build((None, None, self.hidden))
         self.built = True
 
-    def call(self, x, modality=None, mask=None, rotations=None, training=False, return_attention=False):
+    def matrices(self, modality=None, rotations=None) -> dict:
+        """What one application multiplies by. Layers that are applied again and again compute it once per step.
+
+        Args:
+            modality: whose factors; ignored by dense maps.
+            rotations: map name to Q [rank, rank] float32, if already computed.
+
+        Returns:
+            By map name the matrix [width, units] behind the normalized code, or the whole kernel of a dense map; and
+            `attention_input`, side by side what query, key and value multiply their common input by.
+        """
+        inputs = [self.maps[name] for name in MAPS[:3]]
+        if self.rank is None:
+            kernels = {name: layer.kernel for name, layer in self.maps.items()}
+            joint = [layer.kernel for layer in inputs]
+        else:
+            rotations = rotations or {}
+            kernels = {name: layer.expansion(modality, rotations.get(name)) for name, layer in self.maps.items()}
+            joint = [layer.projections[modality] for layer in inputs]
+        return {**kernels, "attention_input": ops.cast(ops.concatenate(joint, axis=-1), self.compute_dtype)}
+
+    def call(self, x, modality=None, mask=None, matrices=None, training=False, return_attention=False):
         """Runs the layer.
 
         Args:
             x: [batch, length, hidden].
             modality: whose factors to use; ignored by dense maps.
             mask: [batch, length], 1 for tokens to attend to, 0 for the others; None attends to all.
-            rotations: map name to Q [rank, rank], if already computed.
+            matrices: what `matrices(modality)` returned in this step; computed here if not given.
             training: whether dropout is active.
             return_attention: also return the probabilities [batch, heads, length, length] float32.
 
         Returns:
             [batch, length, hidden], or a pair of it and the probabilities.
         """
-        rotations = rotations or {}
-        attended, probabilities = self._attend(x, modality, mask, rotations, training)
-        attended = self._map("attention_output", attended, modality, rotations)
+        matrices = self.matrices(modality) if matrices is None else matrices
+        length = ops.shape(x)[1]
+        # All tokens of the batch as rows of one matrix: a batched product would make one kernel gradient per clip.
+        x = ops.reshape(x, (-1, self.hidden))
+        attended, probabilities = self._attend(x, length, modality, mask, matrices, training)
+        attended = self._map("attention_output", attended, modality, matrices)
         x = self.attention_norm(x + self.drop_output(attended, training=training))
-        inner = ops.gelu(self._map("intermediate", x, modality, rotations), approximate=False)
-        outer = self._map("output", inner, modality, rotations)
+        inner = _gelu(self._map("intermediate", x, modality, matrices))
+        outer = self._map("output", inner, modality, matrices)
         x = self.output_norm(self.drop_feed_forward(outer, training=training) + x)
+        x = ops.reshape(x, (-1, length, self.hidden))
         return (x, probabilities) if return_attention else x
 
-    def _map(self, name, x, modality, rotations):
-        if self.rank is None:
-            return self.maps[name](x)
-        return self.maps[name](x, modality=modality, rotation=rotations.get(name))
+    def _map(self, name, x, modality, matrices):
+        layer = self.maps[name]
+        return layer(x) if self.rank is None else layer(x, modality=modality, expansion=matrices[name])
 
-    def _attend(self, x, modality, mask, rotations, training):
-        query, key, value = (self._split_heads(t) for t in self._project(x, modality, rotations))
+    def _attend(self, x, length, modality, mask, matrices, training):
+        """[batch * length, hidden] tokens to as many attended values, and the attention probabilities."""
+        query, key, value = (self._split_heads(t, length) for t in self._attention_inputs(x, matrices))
         scores = ops.matmul(query, ops.swapaxes(key, -1, -2)) / math.sqrt(self.hidden // self.heads)
         scores = ops.cast(scores, "float32")
         if mask is not None:
@@ -126,25 +151,27 @@ class TransformerLayer(keras.layers.Layer):
         probabilities = ops.softmax(scores, axis=-1)
         dropped = self.drop_attention(ops.cast(probabilities, self.compute_dtype), training=training)
         context = ops.swapaxes(ops.matmul(dropped, value), 1, 2)
-        return ops.reshape(context, (-1, ops.shape(x)[1], self.hidden)), probabilities
+        return ops.reshape(context, (-1, self.hidden)), probabilities
 
-    def _project(self, x, modality, rotations):
-        """Query, key and value of x: the three maps read the same input, so their projections are one product."""
-        maps = [self.maps[name] for name in MAPS[:3]]
+    def _attention_inputs(self, x, matrices):
+        """Query, key and value: three maps of the same input, so their first product is one."""
+        maps = {name: self.maps[name] for name in MAPS[:3]}
+        parts = ops.split(ops.matmul(x, matrices["attention_input"]), 3, axis=-1)
         if self.rank is None:
-            joint = ops.matmul(x, ops.concatenate([m.kernel for m in maps], axis=-1))
-            joint = joint + ops.concatenate([m.bias for m in maps], axis=-1)
-            return ops.split(joint, 3, axis=-1)
-        joint = ops.matmul(x, ops.concatenate([m.projections[modality] for m in maps], axis=-1))
-        codes = ops.split(joint, 3, axis=-1)
-        return [
-            m.expand(m.normalize(code), modality, rotations.get(name))
-            for m, code, name in zip(maps, codes, MAPS[:3], strict=True)
-        ]
+            return [part + layer.bias for part, layer in zip(parts, maps.values(), strict=True)]
+        codes = zip(parts, maps.items(), strict=True)
+        return [layer.expand(normalize(code), matrices[name]) for code, (name, layer) in codes]
 
-    def _split_heads(self, x):
-        split = ops.reshape(x, (-1, ops.shape(x)[1], self.heads, self.hidden // self.heads))
+    def _split_heads(self, x, length):
+        split = ops.reshape(x, (-1, length, self.heads, self.hidden // self.heads))
         return ops.swapaxes(split, 1, 2)
+
+    def fold_from(self, source: TransformerLayer) -> None:
+        """Takes the function of a low-rank layer that is not folded; see `LowRankSharedDense.fold_from`."""
+        for name, layer in self.maps.items():
+            layer.fold_from(source.maps[name])
+        self.attention_norm.set_weights(source.attention_norm.get_weights())
+        self.output_norm.set_weights(source.output_norm.get_weights())
 
     def compute_mask(self, inputs, previous_mask=None):
         return None  # nothing is attached to the outputs: later layers get their masks by hand
@@ -167,3 +194,8 @@ class TransformerLayer(keras.layers.Layer):
             "output_dropout": self.output_dropout,
             "feed_forward_dropout": self.feed_forward_dropout,
         }
+
+
+def _gelu(x):
+    """x times the normal distribution function of x; `ops.gelu` goes through the slower erfc in current TensorFlow."""
+    return x * (0.5 + 0.5 * ops.erf(x * math.sqrt(0.5)))

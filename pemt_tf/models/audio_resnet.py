@@ -18,11 +18,12 @@ class AudioResNet(keras.layers.Layer):
     Args:
         depth: 18 or 34 (basic blocks) or 50 (bottlenecks).
         width: channels of the stem; the features have 32 x width channels at depth 50, 8 x width below.
+        remat: see `ResidualBlock`.
     """
 
-    def __init__(self, depth: int = 50, width: int = 32, **kwargs):
+    def __init__(self, depth: int = 50, width: int = 32, remat: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.depth, self.width = depth, width
+        self.depth, self.width, self.remat = depth, width, remat
         policy = self.dtype_policy
         self.stem = [
             FoldedConv(width, (9, 1), dtype=policy, name="stem_frequency"),
@@ -36,6 +37,7 @@ class AudioResNet(keras.layers.Layer):
             ResidualBlock(
                 self._branch(stage, 2 if index == 0 else 1),
                 (2, 2) if index == 0 else None,
+                remat,
                 dtype=policy,
                 name=f"stage{stage + 2}_block{index}",
             )
@@ -99,4 +101,4 @@ class AudioResNet(keras.layers.Layer):
         return (input_shape[0], self.feature_size)
 
     def get_config(self):
-        return {**super().get_config(), "depth": self.depth, "width": self.width}
+        return {**super().get_config(), "depth": self.depth, "width": self.width, "remat": self.remat}

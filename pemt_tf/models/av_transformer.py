@@ -49,10 +49,12 @@ class AVTransformer(keras.Model):
         self.cnns = {}
         if "visual" in config.modalities:
             self.cnns["visual"] = VisualResNet3D(
-                config.visual_depth, config.visual_width, dtype=policy, name="visual_cnn"
+                config.visual_depth, config.visual_width, config.remat, dtype=policy, name="visual_cnn"
             )
         if "audio" in config.modalities:
-            self.cnns["audio"] = AudioResNet(config.audio_depth, config.audio_width, dtype=policy, name="audio_cnn")
+            self.cnns["audio"] = AudioResNet(
+                config.audio_depth, config.audio_width, config.remat, dtype=policy, name="audio_cnn"
+            )
         self.projections, self.token_norms, self.summaries, self.embeddings = {}, {}, {}, {}
         for modality in config.modalities:
             self._add_stream(modality, policy)
@@ -171,19 +173,19 @@ class AVTransformer(keras.Model):
             The outputs of the model but for the features.
         """
         masks = masks or {}
-        rotations = self.rotations()
-        contexts = {m: self.encode_stream(m, t, masks.get(m), rotations, training=training) for m, t in tokens.items()}
+        matrices = self.matrices()
+        contexts = {m: self.encode_stream(m, t, masks.get(m), matrices, training=training) for m, t in tokens.items()}
         outputs = {f"{m}_tokens": t for m, t in tokens.items()}
         outputs |= {f"{m}_context": c for m, c in contexts.items()}
         if self.fuses and len(tokens) == 2:
-            outputs["joint"] = self.fuse(contexts, masks, rotations, training=training)
+            outputs["joint"] = self.fuse(contexts, masks, matrices, training=training)
         return {**outputs, "embedding": self._embedding(outputs, list(tokens), masks)}
 
-    def rotations(self) -> dict:
-        """Transformer name to its rotations, each computed once."""
-        return {transformer.name: transformer.rotations() for transformer in self.transformers.values()}
+    def matrices(self) -> dict:
+        """Transformer name to the matrices of its layers, each computed once."""
+        return {transformer.name: transformer.matrices() for transformer in self.transformers.values()}
 
-    def encode_stream(self, modality: str, tokens, mask, rotations: dict, training=False):
+    def encode_stream(self, modality: str, tokens, mask, matrices: dict, training=False):
         """Summary token, embeddings and the modality's Transformer; [batch, 1 + segments, hidden]."""
         sequence = self.summaries[modality](tokens, mask=mask)
         if self.config.fusion == "early":
@@ -194,11 +196,11 @@ class AVTransformer(keras.Model):
             embedded,
             modality=modality,
             mask=None if mask is None else _with_summary(mask),
-            rotations=rotations[transformer.name],
+            matrices=matrices[transformer.name],
             training=training,
         )
 
-    def fuse(self, contexts: dict, masks: dict, rotations: dict, training=False):
+    def fuse(self, contexts: dict, masks: dict, matrices: dict, training=False):
         """Joint Transformer over both streams; [batch, 2 (1 + segments), hidden]."""
         transformer = self.transformers["joint"]
         embedded = [
@@ -214,7 +216,7 @@ class AVTransformer(keras.Model):
             ops.concatenate(embedded, axis=1),
             modality="joint",
             mask=mask,
-            rotations=rotations[transformer.name],
+            matrices=matrices[transformer.name],
             training=training,
         )
 
@@ -230,6 +232,32 @@ class AVTransformer(keras.Model):
         total = sum(summaries[m] * ops.cast(weights[m], summaries[m].dtype) for m in modalities)
         count = sum(ops.cast(weights[m], total.dtype) for m in modalities)
         return total / ops.maximum(count, 1.0)
+
+    def fold(self) -> AVTransformer:
+        """A copy for inference: rotation and U of every map and modality merged into one matrix.
+
+        Same inputs, outputs (within 1e-5 of their scale) and saving; its low-rank weights are no longer shared and
+        cannot be trained or converted back. Without low-rank sharing there is nothing to merge: a plain copy.
+        """
+        folded = AVTransformer(self.config.folded(), dtype=self.dtype_policy, name=self.name)
+        folded.build()
+        folded.fold_from(self)
+        return folded
+
+    def fold_from(self, source: AVTransformer) -> None:
+        """Takes the function of a model that is not folded."""
+        for mine, other in zip(self._parts(), source._parts(), strict=True):
+            mine.set_weights(other.get_weights())
+        for stream, transformer in self.transformers.items():
+            if transformer.rank is None:
+                transformer.set_weights(source.transformers[stream].get_weights())
+            else:
+                transformer.fold_from(source.transformers[stream])
+
+    def _parts(self) -> list:
+        """All layers but the Transformers."""
+        groups = (self.cnns, self.projections, self.token_norms, self.summaries, self.embeddings)
+        return [layer for group in groups for layer in group.values()]
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}

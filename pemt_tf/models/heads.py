@@ -147,6 +147,17 @@ class AVClassifier(keras.Model):
             parts.append(features if mask is None else features * ops.cast(mask, features.dtype)[..., None])
         return ops.concatenate(parts, axis=-1)
 
+    def fold(self) -> AVClassifier:
+        """A copy for inference, see `AVTransformer.fold`."""
+        config = self.backbone.config.folded()
+        folded = AVClassifier(config, self.classes, self.dropout, dtype=self.dtype_policy, name=self.name)
+        folded.build()
+        folded.backbone.fold_from(self.backbone)
+        folded.clip_head.set_weights(self.clip_head.get_weights())
+        if self.sequence_head is not None:
+            folded.sequence_head.set_weights(self.sequence_head.get_weights())
+        return folded
+
     def get_config(self):
         return {
             **super().get_config(),

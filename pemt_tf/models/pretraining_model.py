@@ -70,10 +70,10 @@ class PretrainingModel(keras.Model):
         tokens = self.backbone.tokenize(self.backbone.local_features(inputs, training=training))
         masks = {m: mep.draw_mask(*t.shape[:2], self.pretrain.mask_rate, self.seeds) for m, t in tokens.items()}
         masked = {m: self._replace(m, t, masks[m]) for m, t in tokens.items()}
-        rotations = self.backbone.rotations()
-        contexts = {m: self.backbone.encode_stream(m, t, None, rotations, training=training) for m, t in masked.items()}
+        matrices = self.backbone.matrices()
+        contexts = {m: self.backbone.encode_stream(m, t, None, matrices, training=training) for m, t in masked.items()}
         shuffled = self._mismatch(contexts) if self.pair_classifiers else None
-        joint, mismatched_joint = self._fuse(contexts, shuffled, rotations, training)
+        joint, mismatched_joint = self._fuse(contexts, shuffled, matrices, training)
         metrics = self._mep_losses(tokens, masks, contexts, joint)
         metrics |= self._cpp_losses(contexts, shuffled, joint, mismatched_joint)
         terms = [value for name, value in metrics.items() if name.startswith("mep_") and "accuracy" not in name]
@@ -92,12 +92,12 @@ class PretrainingModel(keras.Model):
         order = cpp.draw_derangement(contexts["audio"].shape[0], self.seeds)
         return {"visual": contexts["visual"], "audio": ops.take(contexts["audio"], order, axis=0)}
 
-    def _fuse(self, contexts, shuffled, rotations, training):
+    def _fuse(self, contexts, shuffled, matrices, training):
         """Joint outputs of the true and of the mismatched pairs, per modality, in one call of the joint Transformer."""
         if not self.backbone.fuses:
             return None, None
         both = {m: ops.concatenate([c, shuffled[m]], axis=0) for m, c in contexts.items()}
-        true, mismatched = ops.split(self.backbone.fuse(both, {}, rotations, training=training), 2, axis=0)
+        true, mismatched = ops.split(self.backbone.fuse(both, {}, matrices, training=training), 2, axis=0)
         return tuple(
             dict(zip(("visual", "audio"), ops.split(outputs, 2, axis=1), strict=True)) for outputs in (true, mismatched)
         )

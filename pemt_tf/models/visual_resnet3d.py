@@ -29,11 +29,12 @@ class VisualResNet3D(keras.layers.Layer):
     Args:
         depth: 18 or 34 (basic blocks) or 50 (bottlenecks).
         width: channels of the stem; the features have 32 x width channels at depth 50, 8 x width below.
+        remat: see `ResidualBlock`.
     """
 
-    def __init__(self, depth: int = 50, width: int = 64, **kwargs):
+    def __init__(self, depth: int = 50, width: int = 64, remat: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.depth, self.width = depth, width
+        self.depth, self.width, self.remat = depth, width, remat
         policy = self.dtype_policy
         self.stem = FoldedConv(width, (5, 7, 7), (2, 2, 2), dtype=policy, name="stem")
         self.stem_norm = BatchNormalization(dtype=policy, name="stem_norm")
@@ -48,6 +49,7 @@ class VisualResNet3D(keras.layers.Layer):
                     ResidualBlock(
                         steps,
                         (1, stride, stride) if projected else None,
+                        remat,
                         dtype=policy,
                         name=f"stage{stage + 2}_block{index}",
                     )
@@ -104,4 +106,4 @@ class VisualResNet3D(keras.layers.Layer):
         return (input_shape[0], self.feature_size)
 
     def get_config(self):
-        return {**super().get_config(), "depth": self.depth, "width": self.width}
+        return {**super().get_config(), "depth": self.depth, "width": self.width, "remat": self.remat}

@@ -78,13 +78,36 @@ def test_a_zero_input_gives_the_bias_and_a_finite_gradient():
     assert np.isfinite(tape.gradient(loss, x)).all()
 
 
-def test_a_given_rotation_is_used():
+def test_a_given_expansion_is_used():
     golden, layer = golden_layer("factor_linear_small_expm", "square")
-    given = layer.rotation_matrix("visual")
     expected = np.asarray(layer(golden["in/x"], modality="visual"))
-    np.testing.assert_array_equal(layer(golden["in/x"], modality="visual", rotation=given), expected)
-    identity = layer(golden["in/x"], modality="visual", rotation=tf.eye(8))
-    assert np.abs(identity - expected).max() > 1e-3
+    expansion = layer.expansion("visual")
+    np.testing.assert_allclose(
+        expansion, np.asarray(layer.rotation_matrix("visual")) @ layer.kernel.numpy(), rtol=0, atol=1e-6
+    )
+    np.testing.assert_array_equal(layer(golden["in/x"], modality="visual", expansion=expansion), expected)
+    unrotated = layer(golden["in/x"], modality="visual", expansion=layer.expansion("visual", rotation=tf.eye(8)))
+    assert np.abs(unrotated - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("index, modality", enumerate(MODALITIES))
+@pytest.mark.parametrize("name", FILES)
+def test_folded_layer_equals_the_reference(name, index, modality):
+    golden, layer = golden_layer(name, "square")
+    folded = LowRankSharedDense(layer.units, layer.rank, MODALITIES, rotation_storage="folded")
+    folded.build(golden["in/x"].shape)
+    folded.fold_from(layer)
+    assert_close(folded(golden["in/x"], modality=modality), golden[f"out64/y{index}"])
+
+
+def test_folding_merges_kernel_and_rotations():
+    _, layer = golden_layer("factor_linear_small_expm", "square")
+    folded = LowRankSharedDense(layer.units, layer.rank, MODALITIES, rotation_storage="folded")
+    folded.build((None, None, 32))
+    assert folded.count_params() == 3 * (32 * 8 + 8 * 64) + 64
+    assert {weight.name for weight in folded.trainable_weights} == {f"{m}_projection" for m in MODALITIES} | {
+        "shared_bias"
+    }
 
 
 def test_two_calls_before_two_gradients():

@@ -38,23 +38,41 @@ def test_is_the_layers_one_after_the_other(x, share):
     np.testing.assert_allclose(transformer(x, modality="joint"), expected, rtol=0, atol=1e-5)
 
 
-def test_all_rotations_of_a_step_come_from_one_call(x):
+def test_all_matrices_of_a_step_come_from_one_call(x):
     transformer = stack(rank=4, modalities=("visual", "audio"), share_layers=False)
-    rotations = transformer.rotations()
-    assert set(rotations) == {"visual", "audio"}
-    for modality, per_block in rotations.items():
+    matrices = transformer.matrices()
+    assert set(matrices) == {"visual", "audio"}
+    for modality, per_block in matrices.items():
         assert len(per_block) == 3
         for block, by_map in zip(transformer.blocks, per_block, strict=True):
-            assert set(by_map) == set(MAPS)
-            for name, rotation in by_map.items():
-                skew = np.asarray(block.maps[name].skew(modality), np.float64)
-                np.testing.assert_allclose(rotation, scipy.linalg.expm(skew), rtol=0, atol=2e-6)
-    given = transformer(x, modality="audio", rotations=rotations)
+            for name in MAPS:
+                layer = block.maps[name]
+                rotation = scipy.linalg.expm(np.asarray(layer.skew(modality), np.float64))
+                np.testing.assert_allclose(by_map[name], rotation @ layer.kernel.numpy(), rtol=0, atol=1e-6)
+            inputs = [block.maps[name].projections[modality] for name in ("query", "key", "value")]
+            np.testing.assert_array_equal(by_map["attention_input"], np.concatenate(inputs, axis=-1))
+    given = transformer(x, modality="audio", matrices=matrices)
     np.testing.assert_allclose(given, transformer(x, modality="audio"), rtol=0, atol=1e-6)
+    swapped = {"visual": matrices["audio"], "audio": matrices["visual"]}
+    assert np.abs(transformer(x, modality="audio", matrices=swapped) - given).max() > 1e-4
 
 
-def test_dense_maps_have_no_rotations():
-    assert stack().rotations() == {}
+def test_dense_maps_have_one_set_of_matrices():
+    transformer = stack()
+    (matrices,) = transformer.matrices()[None]
+    np.testing.assert_array_equal(matrices["output"], transformer.blocks[0].maps["output"].kernel)
+    assert matrices["attention_input"].shape == (12, 3 * 12)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_folded_stack_is_the_same_function(x, share):
+    arguments = {"rank": 4, "modalities": ("visual", "joint"), "share_layers": share, "initializer_std": 0.3}
+    transformer = stack(**arguments)
+    folded = stack(**arguments, rotation_storage="folded")
+    folded.fold_from(transformer)
+    for modality in ("visual", "joint"):
+        expected = np.asarray(transformer(x, modality=modality))
+        np.testing.assert_allclose(folded(x, modality=modality), expected, rtol=0, atol=1e-5)
 
 
 def test_modalities_differ_only_by_their_factors(x):

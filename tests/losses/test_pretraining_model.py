@@ -79,11 +79,11 @@ def test_loss_of_two_clips_of_one_segment_equals_the_specification(small_config)
     backbone = model.backbone
     tokens = backbone.tokenize(backbone.local_features(inputs))
     vectors = {m: tf.broadcast_to(tf.convert_to_tensor(model.mask_vectors[m]), (2, 1, 16)) for m in tokens}
-    rotations = backbone.rotations()
-    context = {m: backbone.encode_stream(m, vectors[m], None, rotations) for m in tokens}
+    matrices = backbone.matrices()
+    context = {m: backbone.encode_stream(m, vectors[m], None, matrices) for m in tokens}
     wrong = {"visual": context["visual"], "audio": context["audio"][::-1]}
-    joint = backbone.fuse(context, {}, rotations).numpy()
-    wrong_joint = backbone.fuse(wrong, {}, rotations).numpy()
+    joint = backbone.fuse(context, {}, matrices).numpy()
+    wrong_joint = backbone.fuse(wrong, {}, matrices).numpy()
     outputs = {
         "visual_context": context["visual"].numpy(),
         "audio_context": context["audio"].numpy(),
@@ -134,12 +134,12 @@ def test_every_stream_teaches_the_shared_factor_but_only_its_own_projection_and_
     rng = np.random.default_rng(0)
     tokens = {m: tf.constant(rng.normal(size=(2, SEGMENTS, 16)).astype(np.float32)) for m in ("visual", "audio")}
     with tf.GradientTape() as tape:
-        rotations = backbone.rotations()
+        matrices = backbone.matrices()
         if stream == "joint":
             contexts = {m: tf.pad(t, [[0, 0], [1, 0], [0, 0]]) for m, t in tokens.items()}
-            output = backbone.fuse(contexts, {}, rotations)
+            output = backbone.fuse(contexts, {}, matrices)
         else:
-            output = backbone.encode_stream(stream, tokens[stream], None, rotations)
+            output = backbone.encode_stream(stream, tokens[stream], None, matrices)
         loss = tf.reduce_sum(output * rng.normal(size=output.shape).astype(np.float32))
     largest = largest_gradients(tape, loss, variables)
     own = {path: g for path, g in largest.items() if path.endswith(("_projection", "_rotation"))}
