@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 LOCK := requirements/stack-a.lock
 LOCK_B := requirements/stack-b.lock
 
-.PHONY: help setup setup-core setup-b demo test test-fast test-b lint lock clean
+.PHONY: help setup setup-core setup-b setup-bench bench demo test test-fast test-b lint lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -40,6 +40,17 @@ $(VENV_B)/.core: $(LOCK_B) setup.py | $(UV)
 	$(UV) venv --quiet --clear --seed --python 3.11 $(VENV_B)
 	$(UV) pip install --quiet --python $(VENV_B)/bin/python --constraint $(LOCK_B) --editable '.[dev]'
 	@touch $@
+
+setup-bench: .venv-bench/.ready  ## PyTorch, the other side of the benchmarks (3 GB)
+
+.venv-bench/.ready: requirements/bench.lock | $(UV)
+	$(UV) venv --quiet --clear --python 3.11 .venv-bench
+	$(UV) pip install --quiet --python .venv-bench/bin/python --requirement requirements/bench.lock
+	@touch $@
+
+bench: $(VENV)/.core setup-bench  ## the figures of the README, ours against PyTorch
+	$(BIN)/python benchmarks/transformer_step.py
+	$(BIN)/python benchmarks/full_model_step.py
 
 demo: $(VENV)/.core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")

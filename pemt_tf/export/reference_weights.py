@@ -79,7 +79,7 @@ def export_reference_weights(
 ) -> dict[str, np.ndarray]:
     """The inverse of `assign_reference_weights`: our weights under canonical names, float32, in the authors' layout.
 
-    Rotations stored as a strict triangle become full squares (their lower triangle is the negative of the upper).
+    Rotations stored as a strict triangle become full squares; their lower triangle, never read, is 0.
     """
     weights: dict[str, np.ndarray] = {}
     for slot in reference_slots(target, prefix, groups):

@@ -102,6 +102,7 @@ def export_saved_model(run: RunDirectory, directory: Path) -> None:
         model, labels = run.load_classifier()
     else:
         model, labels = run.load_backbone(), ()
+    model = model.fold()
     archive = keras.export.ExportArchive()
     archive.track(model)
     for name, function, specs in _endpoints(model, config):

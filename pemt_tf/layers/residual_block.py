@@ -9,6 +9,7 @@ from keras import ops
 
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
+from pemt_tf.layers.rematerialization import remat
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -57,7 +58,7 @@ class ResidualBlock(keras.layers.Layer):
     def call(self, x, training=False):
         forward = functools.partial(self._forward, training=training)
         # Running statistics are no business of `forward`, which may run twice.
-        outputs, statistics = keras.remat(forward)(x) if self.remat and training else forward(x)
+        outputs, statistics = remat(forward)(x) if self.remat and training else forward(x)
         for norm, values in zip(self._all_norms(), statistics, strict=True):
             norm.keep(values)
         return outputs

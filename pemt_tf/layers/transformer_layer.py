@@ -156,11 +156,11 @@ class TransformerLayer(keras.layers.Layer):
     def _attention_inputs(self, x, matrices):
         """Query, key and value: three maps of the same input, so their first product is one."""
         maps = {name: self.maps[name] for name in MAPS[:3]}
-        parts = ops.split(ops.matmul(x, matrices["attention_input"]), 3, axis=-1)
+        parts = ops.matmul(x, matrices["attention_input"])
         if self.rank is None:
-            return [part + layer.bias for part, layer in zip(parts, maps.values(), strict=True)]
-        codes = zip(parts, maps.items(), strict=True)
-        return [layer.expand(normalize(code), matrices[name]) for code, (name, layer) in codes]
+            return [part + m.bias for part, m in zip(ops.split(parts, 3, axis=-1), maps.values(), strict=True)]
+        codes = ops.unstack(normalize(ops.reshape(parts, (-1, 3, self.rank))), 3, axis=1)
+        return [m.expand(code, matrices[name]) for code, (name, m) in zip(codes, maps.items(), strict=True)]
 
     def _split_heads(self, x, length):
         split = ops.reshape(x, (-1, length, self.heads, self.hidden // self.heads))

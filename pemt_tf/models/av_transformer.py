@@ -183,7 +183,8 @@ class AVTransformer(keras.Model):
 
     def matrices(self) -> dict:
         """Transformer name to the matrices of its layers, each computed once."""
-        return {transformer.name: transformer.matrices() for transformer in self.transformers.values()}
+        distinct = {transformer.name: transformer for transformer in self.transformers.values()}
+        return {name: transformer.matrices() for name, transformer in distinct.items()}
 
     def encode_stream(self, modality: str, tokens, mask, matrices: dict, training=False):
         """Summary token, embeddings and the modality's Transformer; [batch, 1 + segments, hidden]."""

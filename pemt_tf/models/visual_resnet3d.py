@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import keras
@@ -9,6 +10,7 @@ from keras import ops
 
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
+from pemt_tf.layers.rematerialization import remat
 from pemt_tf.layers.residual_block import ResidualBlock
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -29,7 +31,7 @@ class VisualResNet3D(keras.layers.Layer):
     Args:
         depth: 18 or 34 (basic blocks) or 50 (bottlenecks).
         width: channels of the stem; the features have 32 x width channels at depth 50, 8 x width below.
-        remat: see `ResidualBlock`.
+        remat: keep less for the backward pass, see `ResidualBlock`.
     """
 
     def __init__(self, depth: int = 50, width: int = 64, remat: bool = False, **kwargs):
@@ -78,16 +80,23 @@ class VisualResNet3D(keras.layers.Layer):
 
     def feature_maps(self, frames, training=False) -> list:
         """Outputs of the stem (after pooling) and of the four stages, [batch, time, height, width, channels] each."""
-        x = ops.relu(self.stem_norm(self.stem(frames), training=training))
-        # After ReLU a border of zeros is as good as the reference's border of minus infinity.
-        x = ops.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
-        maps = [ops.max_pool(x, (1, 3, 3), (1, 2, 2), padding="valid", data_format="channels_last")]
+        start = functools.partial(self._start, training=training)
+        x, statistics = remat(start)(frames) if self.remat and training else start(frames)
+        self.stem_norm.keep(statistics)
+        maps = [x]
         for blocks in stages_of(self.blocks, self.depth):
             x = maps[-1]
             for block in blocks:
                 x = block(x, training=training)
             maps.append(x)
         return maps
+
+    def _start(self, frames, training):
+        """Stem, norm, ReLU and pooling, and the statistics of the norm."""
+        x, statistics = self.stem_norm.normalize(self.stem(frames), training)
+        # After ReLU a border of zeros is as good as the reference's border of minus infinity.
+        x = ops.pad(ops.relu(x), ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+        return ops.max_pool(x, (1, 3, 3), (1, 2, 2), padding="valid", data_format="channels_last"), statistics
 
     def call(self, frames, training=False):
         """Computes features.

@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.config import ModelConfig
-from pemt_tf.export.checkpoint_converter import assign_reference_weights
+from pemt_tf.errors import PemtError
+from pemt_tf.export.checkpoint_converter import assign_reference_weights, reference_slots
+from pemt_tf.layers import orthogonal
 from pemt_tf.models.av_transformer import AVTransformer
 from tests.golden import Golden, assert_close
 from tests.layer_contract import assert_layer_contract
@@ -110,6 +112,34 @@ def test_outputs_equal_the_reference(name, storage):
     golden, model = golden_model(name, rotation_storage=storage)
     outputs = model.contextualize(model.tokenize(golden_features(golden, model)))
     assert_equals_reference(golden, outputs)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_folded_models_equal_the_reference(name):
+    golden, model = golden_model(name)
+    before = [weight.numpy() for weight in model.weights]
+    folded = model.fold()
+    outputs = folded.contextualize(folded.tokenize(golden_features(golden, folded)))
+    assert_equals_reference(golden, outputs)
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, new)  # the model itself stays as it was
+    names = {weight.name for weight in folded.weights}
+    assert not any(name.endswith("_rotation") for name in names) and "shared_kernel" not in names
+
+
+def test_a_folded_model_has_no_reference_names():
+    _, model = golden_model("avbert_mid_shared_decomp")
+    with pytest.raises(PemtError, match="folded"):
+        reference_slots(model.fold())
+
+
+def test_the_matrices_of_a_step_are_computed_once(monkeypatch):
+    _, model = golden_model("avbert_mid_shared_decomp")
+    calls = []
+    exponential = orthogonal.matrix_exponential
+    monkeypatch.setattr(orthogonal, "matrix_exponential", lambda skew: calls.append(skew.shape) or exponential(skew))
+    model.contextualize({m: np.zeros((1, 2, 32), np.float32) for m in ("visual", "audio")})
+    assert calls == [(18, 8, 8)]  # 6 maps of 3 modalities
 
 
 @pytest.mark.parametrize("name", FILES)

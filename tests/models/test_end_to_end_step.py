@@ -28,9 +28,9 @@ def inputs(golden):
     }
 
 
-def make_model(golden: Golden) -> AVClassifier:
+def make_model(golden: Golden, remat: bool = False) -> AVClassifier:
     fields = infer_model_fields(golden.weights, "avbert.")
-    config = ModelConfig(**fields, heads=4, layers=2, attention_dropout=0.0, hidden_dropout=0.0)
+    config = ModelConfig(**fields, heads=4, layers=2, attention_dropout=0.0, hidden_dropout=0.0, remat=remat)
     model = AVClassifier(config, golden.config["classes"], dropout=0.0)
     model.build()
     report = assign_reference_weights(model, golden.weights)
@@ -58,8 +58,9 @@ def test_evaluation_equals_the_reference(golden, inputs):
     assert_close(clip + sequence, golden["out64/eval_sum"])
 
 
-def test_two_training_steps_equal_the_reference(golden, inputs):
-    model = make_model(golden)
+@pytest.mark.parametrize("remat", [False, True])
+def test_two_training_steps_equal_the_reference(golden, inputs, remat):
+    model = make_model(golden, remat)
     schedule = CosineSchedule(RATE, 10)
     optimizer = TorchAdam(schedule, epsilon=1e-6, weight_decay=5e-6, groups=finetune_groups(RATE, RATE))
     optimizer.build(model.trainable_variables)

@@ -102,6 +102,16 @@ def test_probabilities_are_the_mean_vote_of_segments_and_heads(inputs):
     np.testing.assert_allclose(np.sum(outputs["probabilities"], -1), 1.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("changes", [{}, {"sharing": "none"}, {"modalities": ("audio",)}], ids=str)
+def test_a_folded_classifier_answers_the_same(inputs, changes):
+    model = classifier(**changes)
+    expected, folded = model(inputs), model.fold()(inputs)
+    for name in ("probabilities", "embedding"):
+        assert_close(folded[name], expected[name])
+    for name, logits in expected["logits"].items():
+        assert_close(folded["logits"][name], logits)
+
+
 @pytest.mark.parametrize("given", ["frames", "log_mel"])
 def test_one_modality_alone_is_classified_by_its_features(inputs, given):
     outputs = classifier()({given: inputs[given]})
