@@ -5,6 +5,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.losses.masked_statistics import masked_mean
+
+_LARGEST_DRAW = 2**31 - 1
+
 
 def draw_derangement(batch: int, seed):
     """A random permutation without fixed point: a uniformly drawn cycle through the whole batch (ours).
@@ -19,6 +23,41 @@ def draw_derangement(batch: int, seed):
     order = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=seed))
     successor = ops.roll(order, -1)
     return ops.cast(ops.take(successor, ops.argsort(order)), "int32")
+
+
+def draw_positions(batch: int, segments: int, seed, present=None):
+    """One random segment per clip, all present ones equally likely.
+
+    Args:
+        batch, segments: how many clips, and segments per clip.
+        seed: `keras.random.SeedGenerator` or int.
+        present: [batch, segments], 1 for segments that are there; None if all are.
+
+    Returns:
+        [batch] int32; 0 for a clip without any segment.
+    """
+    if present is None:
+        return keras.random.randint((batch,), 0, segments, seed=seed)
+    # A draw from a range so wide that its remainder by any number of segments is as good as uniform. The range is a
+    # multiple of `segments`, which leaves TensorFlow's remainder of a full clip at what the short range gives.
+    draws = keras.random.randint((batch,), 0, _LARGEST_DRAW // segments * segments, seed=seed)
+    present = ops.cast(present, "int32")
+    rank = draws % ops.maximum(ops.sum(present, axis=1), 1)
+    chosen = ops.logical_and(ops.cumsum(present, axis=1) - 1 == rank[:, None], present > 0)
+    return ops.cast(ops.argmax(ops.cast(chosen, "int32"), axis=1), "int32")
+
+
+def complete_pairs(masks: dict):
+    """Which pairs have at least one segment on every side.
+
+    Args:
+        masks: at least one modality to [batch, segments], 1 for segments that are there; a missing one has all.
+
+    Returns:
+        [batch] float32, 1 for pairs that count.
+    """
+    sides = [ops.max(ops.cast(mask, "float32"), axis=1) for mask in masks.values()]
+    return sides[0] if len(sides) == 1 else sides[0] * sides[1]
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -65,8 +104,17 @@ def summary_and_position(context, positions):
     return ops.concatenate([context[:, :1], chosen], axis=1)
 
 
-def pair_loss(logits, targets):
-    """Binary cross-entropy and accuracy, means over all pairs; logits and targets [...] float32."""
+def pair_loss(logits, targets, counted=None):
+    """Binary cross-entropy and accuracy, means over the pairs that count, 0 if none does.
+
+    Args:
+        logits: [pairs, ...] float32.
+        targets: [pairs, ...] float32, 1 for correct pairs, 0 for the others.
+        counted: [pairs] float32, 1 for pairs that count, 0 for the others; None counts all.
+
+    Returns:
+        Loss and accuracy, both scalar float32.
+    """
     losses = ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
     correct = ops.cast(ops.equal(logits > 0.0, targets > 0.5), "float32")
-    return ops.mean(losses), ops.mean(correct)
+    return masked_mean(losses, counted), masked_mean(correct, counted)

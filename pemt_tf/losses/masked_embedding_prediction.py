@@ -6,14 +6,25 @@ import keras
 from keras import ops
 
 
-def draw_mask(batch: int, segments: int, rate: float, seed):
-    """Chooses masked positions: each with probability `rate`, and at least one per row.
+def draw_mask(batch: int, segments: int, rate: float, seed, present=None):
+    """Chooses masked positions: each present one with probability `rate`, and at least one per row that has any.
+
+    Args:
+        batch, segments: shape of the mask.
+        rate: probability, above 0 and at most 1.
+        seed: `keras.random.SeedGenerator` or int.
+        present: [batch, segments], 1 for segments that are there; None if all are.
 
     Returns:
         [batch, segments] float32, 1 at masked positions.
     """
     draws = keras.random.uniform((batch, segments), dtype="float32", seed=seed)
+    if present is not None:
+        present = ops.cast(present, "bool")
+        draws = ops.where(present, draws, 2.0)  # above every draw and every rate
     chosen = ops.logical_or(draws < rate, draws == ops.min(draws, axis=-1, keepdims=True))
+    if present is not None:
+        chosen = ops.logical_and(chosen, present)  # a row without any has its smallest draw at an absent segment
     return ops.cast(chosen, "float32")
 
 

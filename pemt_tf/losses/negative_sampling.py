@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 _EXCLUDED = -1e30
+_FAR = np.finfo(np.float32).max  # stands behind every distance in sorted rows; finite, so differences of it are numbers
 
 
 def pairwise_distances(embeddings):
@@ -17,7 +18,7 @@ def pairwise_distances(embeddings):
     return ops.sqrt(ops.maximum(squared[:, None] + squared[None, :] - 2.0 * products, 0.0))
 
 
-def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95):
+def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95, present=None):
     """Unnormalized log-probability with which every instance is drawn as a negative of every other.
 
     For the content-aware methods, over the candidates of each anchor: distances are scaled to [0, 1] (min-max), those
@@ -30,23 +31,30 @@ def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95):
         groups: [instances] integers, the clip of each instance.
         method: one of `pemt_tf.config.NEGATIVES`.
         band: central share of the distances that is kept.
+        present: [instances], 1 for segments that are there; the others are no candidates. None if all are.
 
     Returns:
         [anchors, candidates] float32, `-1e30` where a candidate must not be drawn (the anchor itself among them).
     """
-    count = embeddings.shape[0]
-    candidates = ~np.eye(count, dtype=bool)
-    if method in ("mini_batch", "current_sequence"):
-        allowed = ops.convert_to_tensor(candidates)
-        if method == "current_sequence":
-            allowed = ops.logical_and(allowed, ops.equal(groups[:, None], groups[None, :]))
-        return ops.where(allowed, 0.0, _EXCLUDED)
+    candidates = ops.convert_to_tensor(~np.eye(embeddings.shape[0], dtype=bool))
+    if present is not None:
+        candidates = ops.logical_and(candidates, ops.cast(present, "bool")[None, :])
+    if method == "mini_batch":
+        return ops.where(candidates, 0.0, _EXCLUDED)
+    if method == "current_sequence":
+        same = ops.equal(groups[:, None], groups[None, :])
+        return ops.where(ops.logical_and(candidates, same), 0.0, _EXCLUDED)
+    counts = None if present is None else ops.sum(ops.cast(candidates, "int32"), axis=-1, keepdims=True)
+    return _content_aware(embeddings, candidates, counts, method, band)
+
+
+def _content_aware(embeddings, candidates, counts, method: str, band: float):
+    """Log-weights by distance; candidates [instances, instances] bool, counts as for `_quantile`."""
     distances = ops.stop_gradient(pairwise_distances(embeddings))
-    ordered = ops.sort(ops.where(candidates, distances, np.float32(np.inf)), axis=-1)
-    last = count - 2  # index of the largest distance; the anchor itself stands behind it
-    low, high = (_quantile(ordered, q, last) for q in ((1.0 - band) / 2.0, (1.0 + band) / 2.0))
+    ordered = ops.sort(ops.where(candidates, distances, _FAR), axis=-1)
+    shares = (0.0, (1.0 - band) / 2.0, (1.0 + band) / 2.0, 1.0)
+    smallest, low, high, largest = (_quantile(ordered, q, counts) for q in shares)
     inside = ops.logical_and(distances >= low, distances <= high)
-    smallest, largest = ordered[:, :1], ordered[:, last : last + 1]
     spread = largest - smallest
     scaled = (distances - smallest) / ops.maximum(spread, 1e-30)
     weight = 1.0 - scaled if method == "cans_similar" else scaled
@@ -55,14 +63,39 @@ def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95):
     return ops.where(allowed, ops.log(ops.maximum(weight, 1e-30)), _EXCLUDED)
 
 
-def _quantile(ordered, q: float, last: int):
-    """Quantile of the entries 0 to `last` of sorted rows, interpolated linearly; [rows, 1]."""
+def _quantile(ordered, q: float, counts=None):
+    """Quantile of the first entries of sorted rows, interpolated linearly.
+
+    Args:
+        ordered: [rows, length] float32, ascending.
+        q: 0 to 1.
+        counts: [rows, 1] int32, 0 to length - 1, how many entries of each row to look at; None looks at all but the
+            last one (the anchor itself).
+
+    Returns:
+        [rows, 1] float32; the first entry of rows with count 0.
+    """
+    # Positions for every count there can be, in float64: a product in float32 could land beside a whole number.
+    last = np.maximum(np.arange(ordered.shape[-1]) - 1, 0)
     position = q * last
-    below = int(np.floor(position))
-    above = min(below + 1, last)
-    share = position - below
-    start = ordered[:, below : below + 1]
-    return start + (ordered[:, above : above + 1] - start) * share  # exact where both are equal
+    below = np.floor(position).astype(np.int32)
+    above = np.minimum(below + 1, last).astype(np.int32)
+    share = (position - below).astype(np.float32)
+    if counts is None:
+        below, above, share = below[-1], above[-1], share[-1]
+    else:
+        below, above, share = (ops.take(table, counts, axis=0) for table in (below, above, share))
+    start = _entry(ordered, below)
+    if q in (0.0, 1.0):
+        return start
+    return start + (_entry(ordered, above) - start) * share  # exact where both are equal
+
+
+def _entry(ordered, index):
+    """One entry of every row, [rows, 1]; index is an integer, the same for all rows, or [rows, 1] int32."""
+    if isinstance(index, np.integer):
+        return ordered[:, index : index + 1]
+    return ops.take_along_axis(ordered, index, axis=-1)
 
 
 def draw_negatives(log_weights, count: int, seed):

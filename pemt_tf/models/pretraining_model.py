@@ -9,11 +9,12 @@ from pemt_tf.config import ModelConfig, PretrainConfig
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import negative_sampling
+from pemt_tf.losses.masked_statistics import masked_std
 from pemt_tf.models.av_transformer import AVTransformer
 
 
 class PretrainingModel(keras.Model):
-    """Computes the pretraining losses of a batch of clips that have both streams (or the model's only one).
+    """Computes the pretraining losses of a batch of clips; segments without a stream take no part in its terms.
 
     Args:
         model: of the backbone.
@@ -59,51 +60,73 @@ class PretrainingModel(keras.Model):
         """Computes losses and what to watch.
 
         Args:
-            inputs: as `AVTransformer` takes them; masks are not used, so every clip must have the model's streams.
-                The batch must be static: negatives are drawn from it.
+            inputs: as `AVTransformer` takes them, with all of the model's streams; `visual_mask` and `audio_mask`
+                [batch, segments] say which segments have theirs, all if absent. The contents of the other segments
+                enter the batch statistics of the CNNs (in training) and nothing else. The batch must be static:
+                negatives are drawn from it.
             training: dropout and batch statistics.
 
         Returns:
             Scalars float32: `loss`, every `mep_*` term, `mep_accuracy`, `cpp`, `cpp_accuracy` and per modality the
-            `*_spread`, the standard deviation of the tokens over the batch (a collapse alarm).
+            `*_spread`, the standard deviation of the present tokens over the batch (a collapse alarm). A term that
+            nothing in the batch counts for is 0.
         """
         tokens = self.backbone.tokenize(self.backbone.local_features(inputs, training=training))
-        masks = {m: mep.draw_mask(*t.shape[:2], self.pretrain.mask_rate, self.seeds) for m, t in tokens.items()}
-        masked = {m: self._replace(m, t, masks[m]) for m, t in tokens.items()}
-        matrices = self.backbone.matrices()
-        contexts = {m: self.backbone.encode_stream(m, t, None, matrices, training=training) for m, t in masked.items()}
-        shuffled = self._mismatch(contexts) if self.pair_classifiers else None
-        joint, mismatched_joint = self._fuse(contexts, shuffled, matrices, training)
-        metrics = self._mep_losses(tokens, masks, contexts, joint)
-        metrics |= self._cpp_losses(contexts, shuffled, joint, mismatched_joint)
+        present = {m: ops.cast(inputs[f"{m}_mask"], "float32") for m in tokens if inputs.get(f"{m}_mask") is not None}
+        rate = self.pretrain.mask_rate
+        masks = {m: mep.draw_mask(*t.shape[:2], rate, self.seeds, present.get(m)) for m, t in tokens.items()}
+        true, mismatched = self._pairs(tokens, masks, present, training)
+        metrics = self._mep_losses(tokens, masks, true)
+        metrics |= self._cpp_losses(true, mismatched)
         terms = [value for name, value in metrics.items() if name.startswith("mep_") and "accuracy" not in name]
         metrics["loss"] = sum(terms) + self.pretrain.pair_weight * metrics.get("cpp", 0.0)
         for modality, t in tokens.items():
             flat = ops.reshape(ops.cast(t, "float32"), (-1, t.shape[-1]))
-            metrics[f"{modality}_spread"] = ops.mean(ops.std(flat, axis=0))
+            metrics[f"{modality}_spread"] = ops.mean(masked_std(flat, _flatten(present.get(modality))))
         return metrics
 
     def _replace(self, modality, tokens, mask):
         mask = ops.cast(mask, tokens.dtype)[..., None]
         return tokens * (1.0 - mask) + ops.cast(self.mask_vectors[modality], tokens.dtype) * mask
 
-    def _mismatch(self, contexts):
-        """The same pictures with the sounds of other clips."""
-        order = cpp.draw_derangement(contexts["audio"].shape[0], self.seeds)
-        return {"visual": contexts["visual"], "audio": ops.take(contexts["audio"], order, axis=0)}
+    def _pairs(self, tokens, masks, present, training):
+        """What the Transformers make of true and of mismatched pairs.
 
-    def _fuse(self, contexts, shuffled, matrices, training):
+        Returns:
+            Two dicts: `context` and, with a joint Transformer, `joint`, modality to [batch, 1 + segments, hidden];
+            `present`, modality to [batch, segments]. The second is None for a single modality.
+        """
+        matrices = self.backbone.matrices()
+        contexts = {}
+        for modality, t in tokens.items():
+            masked = self._replace(modality, t, masks[modality])
+            contexts[modality] = self.backbone.encode_stream(
+                modality, masked, present.get(modality), matrices, training=training
+            )
+        true = {"context": contexts, "present": present}
+        mismatched = self._mismatch(true) if self.pair_classifiers else None
+        if self.backbone.fuses:
+            true["joint"], mismatched["joint"] = self._fuse(true, mismatched, matrices, training)
+        return true, mismatched
+
+    def _mismatch(self, pairs):
+        """The same pictures with the sounds, and the masks of the sounds, of other clips."""
+        order = cpp.draw_derangement(pairs["context"]["audio"].shape[0], self.seeds)
+        return {
+            name: {m: ops.take(x, order, axis=0) if m == "audio" else x for m, x in streams.items()}
+            for name, streams in pairs.items()
+        }
+
+    def _fuse(self, true, mismatched, matrices, training):
         """Joint outputs of the true and of the mismatched pairs, per modality, in one call of the joint Transformer."""
-        if not self.backbone.fuses:
-            return None, None
-        both = {m: ops.concatenate([c, shuffled[m]], axis=0) for m, c in contexts.items()}
-        true, mismatched = ops.split(self.backbone.fuse(both, {}, matrices, training=training), 2, axis=0)
-        return tuple(
-            dict(zip(("visual", "audio"), ops.split(outputs, 2, axis=1), strict=True)) for outputs in (true, mismatched)
+        contexts, masks = (
+            {m: ops.concatenate([x, mismatched[name][m]], axis=0) for m, x in true[name].items()}
+            for name in ("context", "present")
         )
+        joint = ops.split(self.backbone.fuse(contexts, masks, matrices, training=training), 2, axis=0)
+        return tuple(dict(zip(("visual", "audio"), ops.split(x, 2, axis=1), strict=True)) for x in joint)
 
-    def _mep_losses(self, tokens, masks, contexts, joint) -> dict:
-        stages = {"context": contexts, "joint": joint}
+    def _mep_losses(self, tokens, masks, outputs) -> dict:
         losses, accuracies = {}, []
         for modality, targets in tokens.items():
             batch, segments, hidden = targets.shape
@@ -111,39 +134,49 @@ class PretrainingModel(keras.Model):
             targets = ops.stop_gradient(flat) if self.pretrain.stop_target_gradient else flat
             groups = ops.repeat(ops.arange(batch), segments)
             log_weights = negative_sampling.candidate_log_weights(
-                ops.stop_gradient(flat), groups, self.pretrain.negatives, self.pretrain.negative_band
+                ops.stop_gradient(flat),
+                groups,
+                self.pretrain.negatives,
+                self.pretrain.negative_band,
+                _flatten(outputs["present"].get(modality)),
             )
-            weights = ops.reshape(masks[modality], (-1,))
-            for stage, outputs in stages.items():
+            weights = _flatten(masks[modality])
+            for stage in ("context", "joint"):
                 network = self.compatibility.get(f"{modality}_{stage}")
                 if network is None:
                     continue
                 negatives, valid = negative_sampling.draw_negatives(
                     log_weights, self.pretrain.negative_count, self.seeds
                 )
-                logits = network(ops.reshape(outputs[modality][:, 1:], (-1, hidden)), targets)
+                logits = network(ops.reshape(outputs[stage][modality][:, 1:], (-1, hidden)), targets)
                 losses[f"mep_{modality}_{stage}"], accuracy = mep.info_nce(logits, negatives, valid, weights)
                 accuracies.append(accuracy)
         return {**losses, "mep_accuracy": sum(accuracies) / len(accuracies)}
 
-    def _cpp_losses(self, contexts, shuffled, joint, mismatched_joint) -> dict:
+    def _cpp_losses(self, true, mismatched) -> dict:
         """Each classifier sees as many mismatched pairs as true ones, by summary and by one random position."""
         if not self.pair_classifiers:
             return {}
-        stages = {"context": (contexts, shuffled), "joint": (joint, mismatched_joint)}
+        sides = (true, mismatched)
+        counted = ops.concatenate([cpp.complete_pairs(s["present"]) for s in sides]) if true["present"] else None
         losses, accuracies = [], []
         for stage, classifier in self.pair_classifiers.items():
-            logits = [self._pair_logits(classifier, outputs) for outputs in stages[stage]]
+            logits = [self._pair_logits(classifier, side[stage], side["present"]) for side in sides]
             targets = ops.concatenate([ops.ones_like(logits[0]), ops.zeros_like(logits[1])], axis=0)
-            loss, accuracy = cpp.pair_loss(ops.concatenate(logits, axis=0), targets)
+            loss, accuracy = cpp.pair_loss(ops.concatenate(logits, axis=0), targets, counted)
             losses.append(loss)
             accuracies.append(accuracy)
         return {"cpp": sum(losses) / len(losses), "cpp_accuracy": sum(accuracies) / len(accuracies)}
 
-    def _pair_logits(self, classifier, outputs):
+    def _pair_logits(self, classifier, outputs, present):
         picked = []
         for modality in ("visual", "audio"):
             batch, length = outputs[modality].shape[:2]
-            positions = keras.random.randint((batch,), 0, length - 1, seed=self.seeds)
+            positions = cpp.draw_positions(batch, length - 1, self.seeds, present.get(modality))
             picked.append(cpp.summary_and_position(outputs[modality], positions))
         return classifier(*picked)
+
+
+def _flatten(mask):
+    """[batch, segments] to [batch * segments]; None stays None."""
+    return None if mask is None else ops.reshape(mask, (-1,))

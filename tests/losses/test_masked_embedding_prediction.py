@@ -25,6 +25,26 @@ def test_mask_rate_and_at_least_one_per_row(segments, rate):
     assert np.abs(mask.mean(0) - share).max() <= 5 * math.sqrt(share * (1 - share) / rows) + 1e-9
 
 
+@pytest.mark.parametrize("rate", [0.15, 0.6, 1.0])
+def test_mask_is_drawn_among_present_segments(rate):
+    """Rows with 0 to 4 of 4 segments: none of an absent one, at least one of any, and no present one preferred."""
+    patterns = np.array([[0, 0, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 1], [1, 1, 1, 1]], np.float32)
+    rows = 3000
+    mask = np.asarray(draw_mask(5 * rows, 4, rate, seed=5, present=np.repeat(patterns, rows, axis=0)))
+    for pattern, drawn in zip(patterns, mask.reshape(5, rows, 4), strict=True):
+        count = int(pattern.sum())
+        assert (drawn * (1 - pattern) == 0).all()
+        assert count == 0 or drawn.sum(1).min() >= 1
+        share = (count * rate + (1 - rate) ** count) / count if count else 0.0
+        error = 5 * math.sqrt(share * (1 - share) / rows) + 1e-9
+        assert np.abs(drawn.mean(0) - share * pattern).max() <= error
+
+
+def test_mask_of_complete_rows_is_the_one_without_presence():
+    plain, masked = (np.asarray(draw_mask(500, 7, 0.15, 9, p)) for p in (None, np.ones((500, 7), np.float32)))
+    np.testing.assert_array_equal(masked, plain)
+
+
 def test_info_nce_equals_the_formula():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(6, 6)).astype(np.float32) * 3

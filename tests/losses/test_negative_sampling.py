@@ -128,3 +128,52 @@ def test_draws_differ_from_step_to_step_but_not_for_one_seed():
     log_weights = ops.zeros((50, 50))
     a, b, c = (np.asarray(draw_negatives(log_weights, 5, seed)[0]) for seed in (1, 1, 2))
     assert (a == b).all() and (a != c).any()
+
+
+@pytest.mark.parametrize("band", [0.95, 0.5, 1.0])
+@pytest.mark.parametrize("method", NEGATIVES)
+def test_weights_with_absent_instances_equal_the_specification_of_the_present_ones(instances, method, band):
+    """Absent instances hold outliers: the nearest, the farthest and the quantiles must not come from them."""
+    x, groups = instances[0].copy(), instances[1]
+    present = np.ones(24, np.float32)
+    present[[0, 5, 6, 13, 22]] = 0  # no clip loses all or all but one
+    x[present == 0] *= np.array([[0.01], [40.0], [1.0], [-30.0], [5.0]], np.float32)
+    log_weights = np.asarray(candidate_log_weights(x, groups, method, band, present))
+    there = np.flatnonzero(present)
+    expected = np.zeros((len(there), 24))
+    expected[:, there] = probabilities(x[there], groups[there], method, band)
+    np.testing.assert_allclose(normalized(log_weights[there]), expected, atol=1e-5)
+    assert ((log_weights[there] < EXCLUDED) == (expected == 0)).all()
+    assert (log_weights[:, present == 0] < EXCLUDED).all()  # for absent anchors as well
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 24, 41])
+@pytest.mark.parametrize("method", NEGATIVES)
+def test_weights_with_all_instances_present_are_those_without_a_mask(method, count):
+    """41 instances: the quantiles of 40 distances stand exactly at whole positions."""
+    rng = np.random.default_rng(count)
+    x, groups = rng.normal(size=(count, 3)).astype(np.float32), rng.integers(0, 3, count)
+    plain = np.asarray(candidate_log_weights(x, groups, method))
+    masked = np.asarray(candidate_log_weights(x, groups, method, present=np.ones(count, np.float32)))
+    np.testing.assert_array_equal(masked, plain)
+
+
+@settings(deadline=None, max_examples=40)
+@given(count=st.integers(2, 12), seed=st.integers(0, 2**30), method=st.sampled_from(NEGATIVES))
+def test_negatives_are_never_absent_and_as_many_as_are_present(count, seed, method):
+    rng = np.random.default_rng(seed)
+    x, groups = rng.normal(size=(count, 4)).astype(np.float32), rng.integers(0, 3, count)
+    present = (rng.random(count) < rng.choice([0.0, 0.2, 0.7])).astype(np.float32)
+    log_weights = np.asarray(candidate_log_weights(x, groups, method, 1.0, present))
+    indices, valid = (np.asarray(a) for a in draw_negatives(ops.convert_to_tensor(log_weights), count, seed))
+    assert np.isfinite(log_weights).all()
+    for anchor in range(count):
+        drawn = set(indices[anchor][valid[anchor]].tolist())
+        others = set(np.flatnonzero(present)) - {anchor}
+        assert drawn <= others
+        if method == "current_sequence":
+            assert drawn == {j for j in others if groups[j] == groups[anchor]}
+        elif method == "mini_batch":
+            assert drawn == others
+        else:  # the least likely one, if there are others, has weight 0
+            assert len(drawn) == len(others) - (len(others) > 1)
