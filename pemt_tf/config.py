@@ -151,8 +151,8 @@ class ModelConfig:
         max_positions: rows of the position table; segments + 1 may not exceed it.
         attention_dropout, hidden_dropout: probabilities.
         visual_depth, visual_width: 3-D ResNet depth and stem channels; `audio_*` likewise.
-        remat: keep less of the CNNs' forward pass for the backward one and compute it again: half the memory of a
-            training step for about a third more time. The numbers are the same.
+        remat: keep less of the CNNs' forward pass for the backward one and compute it again: about half the memory of a
+            training step for 1.4 times the time. The numbers are the same.
     """
 
     modalities: tuple[str, ...] = MODALITIES
