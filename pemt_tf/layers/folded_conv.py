@@ -12,7 +12,7 @@ from keras import ops
 class FoldedConv(keras.layers.Layer):
     """Bias-free convolution, channels last, padded by kernel // 2 on both sides of every axis.
 
-    "same" padding would pad asymmetrically at stride 2. What is computed how (benchmarks/convolution.py has the times):
+    "same" padding would pad asymmetrically at stride 2. What is computed how (benchmarks/operations.py has the times):
 
     - a kernel of 1 x 1 x 1 is a matrix product of all positions. Strides only skip positions, so those go first (and
       the filter gradient of such a strided convolution corrupts memory in oneDNN at few channels);

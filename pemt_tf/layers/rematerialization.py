@@ -10,9 +10,9 @@ import keras
 def remat(function: Callable) -> Callable:
     """Wraps a function of one tensor whose inner values are not to be kept for the backward pass.
 
-    `keras.remat` does so on other backends. TensorFlow's (`tf.recompute_grad`) ties the second computation to the
-    backward pass by a value that the graph optimizer recognizes as constant: it then runs early and saves nothing.
-    Control dependencies stay.
+    `keras.remat` does so on other backends. TensorFlow's (`tf.recompute_grad`) lets the gradients of weights wait, to
+    the end of the backward pass if the scheduler likes, and they hold what was computed again until then. Here they
+    come first.
 
     Args:
         function: from a tensor to a tensor and a nested structure of others that get no gradient. It may use trainable
