@@ -9,11 +9,10 @@ the sides take turns `--rounds` times, and ratios are those of the rounds.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 
-from measure import Worker, median, pytorch_python, serve, take_turns
+from measure import Worker, median, pytorch_python, read_arguments, serve, take_turns
 
 CLASSES, SEGMENTS, FRAMES, SIZE = 32, 10, 32, 112
 CASES = {
@@ -112,11 +111,9 @@ def run_pytorch(case: str) -> None:
 
 def main() -> None:
     """Runs all sides and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5, help="steps of each side per round")
-    parser.add_argument("--rounds", type=int, default=2, help="how often the sides take turns")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = read_arguments(
+        __doc__, steps=(5, "steps of each side per round"), rounds=(2, "how often the sides take turns")
+    )
     if arguments.worker:
         return (run_pytorch if arguments.worker.startswith("pytorch") else run_ours)(arguments.worker)
     other = pytorch_python()

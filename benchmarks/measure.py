@@ -7,6 +7,7 @@ benchmark, none of them disturbs the other's memory, and the work of importing a
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -49,7 +50,6 @@ class Worker:
             [python, str(HERE / script), "--worker", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if os.environ.get("CI") else None,
             text=True,
             env=environment,
         )
@@ -67,6 +67,23 @@ class Worker:
         """Ends the process."""
         self.process.stdin.close()
         self.process.wait()
+
+
+def read_arguments(description: str, **options: tuple[int, str]) -> argparse.Namespace:
+    """The flags of a benchmark.
+
+    Args:
+        description: for `--help`.
+        options: flag name to its default, a whole number, and its help.
+
+    Returns:
+        The flags; `worker` is the worker's name in a process that `Worker` started, else None.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, (default, text) in options.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=text)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def pytorch_python() -> str | None:

@@ -9,10 +9,9 @@ is CPU time; ratios are taken round by round. `--batch 1` shows what folding doe
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from measure import Worker, median, pytorch_python, ratio, serve, take_turns
+from measure import Worker, median, pytorch_python, ratio, read_arguments, serve, take_turns
 
 SIZES = {"hidden": 768, "heads": 12, "intermediate": 3072}
 STREAMS = ("visual", "audio", "joint")
@@ -88,11 +87,7 @@ def run_pytorch(kind: str, batch: int) -> None:
 
 def main() -> None:
     """Runs both modes and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15, help="runs of each side")
-    parser.add_argument("--batch", type=int, default=32, help="clips per batch")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = read_arguments(__doc__, rounds=(15, "runs of each side"), batch=(32, "clips per batch"))
     if arguments.worker:
         name, batch = arguments.worker.split(":")
         side = run_pytorch if name.startswith("pytorch") else run_ours

@@ -286,7 +286,7 @@ def _(model: AVTransformer, naming):
         slots += _slots(embeddings, naming.below(f"{place}_embeddings."))
     if model.config.fusion == "early":
         naming = replace(naming, groups={"joint": 0})
-    for transformer in {id(t): t for t in model.transformers.values()}.values():
+    for transformer in model.distinct_transformers().values():
         streams = [stream for stream, t in model.transformers.items() if t is transformer]
         names = [_TRANSFORMER_NAMES[stream] for stream in streams]
         slots += _slots(transformer, naming.below(*_shared_names(model, names)))

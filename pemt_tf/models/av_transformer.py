@@ -183,8 +183,11 @@ class AVTransformer(keras.Model):
 
     def matrices(self) -> dict:
         """Transformer name to the matrices of its layers, each computed once."""
-        distinct = {transformer.name: transformer for transformer in self.transformers.values()}
-        return {name: transformer.matrices() for name, transformer in distinct.items()}
+        return {name: transformer.matrices() for name, transformer in self.distinct_transformers().items()}
+
+    def distinct_transformers(self) -> dict[str, SharedTransformer]:
+        """Transformers by name; one that all streams share stands here once."""
+        return {transformer.name: transformer for transformer in self.transformers.values()}
 
     def encode_stream(self, modality: str, tokens, mask, matrices: dict, training=False):
         """Summary token, embeddings and the modality's Transformer; [batch, 1 + segments, hidden]."""
@@ -249,11 +252,12 @@ class AVTransformer(keras.Model):
         """Takes the function of a model that is not folded."""
         for mine, other in zip(self._parts(), source._parts(), strict=True):
             mine.set_weights(other.get_weights())
-        for stream, transformer in self.transformers.items():
+        others = source.distinct_transformers()
+        for name, transformer in self.distinct_transformers().items():
             if transformer.rank is None:
-                transformer.set_weights(source.transformers[stream].get_weights())
+                transformer.set_weights(others[name].get_weights())
             else:
-                transformer.fold_from(source.transformers[stream])
+                transformer.fold_from(others[name])
 
     def _parts(self) -> list:
         """All layers but the Transformers."""

@@ -75,18 +75,14 @@ def _count(weights) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
-def _distinct_transformers(model: AVTransformer) -> dict[str, object]:
-    return {transformer.name: transformer for transformer in model.transformers.values()}
-
-
 def _transformer_weights(model: AVTransformer) -> list:
-    return [w for transformer in _distinct_transformers(model).values() for w in transformer.trainable_weights]
+    return [w for transformer in model.distinct_transformers().values() for w in transformer.trainable_weights]
 
 
 def _transformer_rows(model: AVTransformer) -> list[ParameterRow]:
     """Shared kernels, per-modality projections and rotations, and the rest of every distinct Transformer."""
     rows = []
-    for name, transformer in _distinct_transformers(model).items():
+    for name, transformer in model.distinct_transformers().items():
         streams = [stream for stream, t in model.transformers.items() if t is transformer]
         uses = f"{model.config.layers} layers" if transformer.share_layers else "no other layer"
         everyone = f"{uses}, {' + '.join(streams)}" if len(streams) > 1 else f"{uses} of {streams[0]}"
