@@ -17,7 +17,7 @@ class FoldedConv(keras.layers.Layer):
     - a kernel of 1 x 1 x 1 is a matrix product of all positions. Strides only skip positions, so those go first (and
       the filter gradient of such a strided convolution corrupts memory in oneDNN at few channels);
     - a kernel of k x 1 x 1 on video is one product with all k taps side by side, whose parts are shifted and added:
-      the filter gradient of the convolution takes three times as long;
+      the filter gradient of the convolution takes far longer;
     - a kernel of 1 x k x k on video is a 2-D convolution of all frames;
     - others are what they seem.
 
@@ -96,7 +96,7 @@ class FoldedConv(keras.layers.Layer):
 
 
 def _skip(x, strides):
-    """Every stride-th position of each axis: pooling over windows of one is a sixth of the time of slicing."""
+    """Every stride-th position of each axis: pooling over windows of one, a fraction of the time of slicing."""
     shape = ops.shape(x)
     images = ops.reshape(x, (-1, *shape[-3:])) if strides[0] == 1 and len(strides) == 3 else x
     strides = strides[1:] if images is not x else strides
