@@ -2,154 +2,243 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import struct
+import json
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from beam_jobs import storage
-from beam_jobs.outcomes import (
-    FAILED,
-    FILTERED,
-    WRITTEN,
-    Outcome,
-    count_causes,
-    read_outcomes,
-    write_report,
-)
-from beam_jobs.records import outcome_name
-from beam_jobs.sharding import PLAN_NAME, Shard
+from beam_jobs import dropping, storage
+from beam_jobs.data_schema import SCHEMA_NAME, schema_text
+from beam_jobs.dataset_index import IndexWriter
+from beam_jobs.duplicates import DuplicatePair, Fingerprints, to_drop
+from beam_jobs.job_record import JobRecord
+from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome, read_outcomes
+from beam_jobs.records import ShardSettings
+from beam_jobs.shard_writer import read_statistics
+from beam_jobs.sharding import Shard, read_plan
+from beam_jobs.tally import Tally
 from pemt_tf.config import Config, save_config
-from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard, SplitCard
+from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard
 from pemt_tf.errors import PemtError
 
-READ_BYTES = 2**20
+LABELS_NAME = "labels.txt"
+DUPLICATES_NAME = "duplicates.jsonl"
+LISTED_NAME = "outcomes/listed.jsonl"  # of inputs that no worker saw
 
 
-def collect_outcomes(folder: str, shards: list[Shard], planned: list[str]) -> list[Outcome]:
-    """Reads what became of the planned clips.
+@dataclass(frozen=True)
+class Making:
+    """What the last steps need to know about a job.
 
-    Args:
-        folder: of the data set in the making.
-        shards: all that were to be written.
-        planned: ids of the clips in them.
-
-    Raises:
-        PemtError: a clip has no outcome, or two.
-    """
-    outcomes = []
-    for shard in shards:
-        path = storage.join(folder, outcome_name(shard))
-        if not storage.exists(path):
-            raise PemtError(f"the job ended, but {shard.name} was never finished; run it again")
-        outcomes += read_outcomes(path)
-    found, expected = Counter(one.clip_id for one in outcomes), Counter(planned)
-    if found != expected:
-        lost, extra = sum((expected - found).values()), sum((found - expected).values())
-        raise PemtError(f"{lost} clips were lost and {extra} came twice on the way; run the job again")
-    return outcomes
-
-
-def write_card(
-    folder: str,
-    shards: list[Shard],
-    outcomes: list[Outcome],
-    config: Config,
-    vocabulary: list[str],
-    source: str,
-    command: str,
-) -> DatasetCard:
-    """Writes errors/, config.json and the card, and removes what only the making needed.
-
-    Args:
+    Attributes:
         folder: of the data set in the making.
         shards: all, in the order of the plan.
-        outcomes: of every input.
+        settled: outcomes of the inputs that no worker saw.
+        settings: of the workers.
         config: resolved configuration.
-        vocabulary: label names.
-        source, command: where the data came from.
+        job: its record.
+        source, command: where the data comes from.
+        drop_duplicates: `""`, `across` or `all`.
     """
-    for name, kind, fields in (
-        ("failures", FAILED, ("path", "stage", "cause", "detail")),
-        ("filtered", FILTERED, ("path", "stage", "cause", "detail")),
-        ("notes", WRITTEN, ("path", "notes")),
-    ):
-        chosen = [one for one in outcomes if one.kind == kind and (kind != WRITTEN or one.notes)]
-        with storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")) as file:
-            write_report(file, chosen, fields)
+
+    folder: str
+    shards: list[Shard]
+    settled: list[Outcome]
+    settings: ShardSettings
+    config: Config
+    job: JobRecord
+    source: str
+    command: str
+    drop_duplicates: str = ""
+
+    def outcomes(self, shard: Shard) -> Iterator[Outcome]:
+        """What became of a shard's inputs."""
+        return read_outcomes(storage.join(self.folder, shard.outcome_name))
+
+
+def check_and_count(making: Making) -> Tally:
+    """Checks that every planned input has exactly one outcome, and counts them.
+
+    Raises:
+        PemtError: a shard was never finished, or an input is missing or there twice.
+    """
+    tally = Tally()
+    tally.add_all(making.settled)
+    there = set(storage.list_sizes(making.folder, "stats/*.json"))
+    for shard in making.shards:
+        if storage.join(making.folder, shard.stats_name) not in there:
+            raise PemtError(f"the job ended, but {shard.name} was never finished; run it again")
+        found: Counter = Counter()
+        for outcome in making.outcomes(shard):
+            found[outcome.input.clip_id] += 1
+            tally.add(outcome)
+        if shard.length:
+            expected = Counter(clip.clip_id for clip in read_plan(making.folder, shard))
+            if found != expected:
+                lost, extra = sum((expected - found).values()), sum((found - expected).values())
+                raise PemtError(f"{lost} clips were lost and {extra} came twice on the way; run the job again")
+    return tally
+
+
+def finish(making: Making) -> DatasetCard:
+    """Looks for duplicates and writes everything beside the records; the card comes last."""
+    pairs = _find_duplicates(making)
+    if making.drop_duplicates:
+        dropping.drop(making.folder, making.shards, to_drop(pairs, making.drop_duplicates == "all"))
+    tally = Tally()
+    files, digest = _check_files(making)
+    with _Reports(making.folder) as reports, IndexWriter(making.folder) as index:
+        for outcome in making.settled:
+            tally.add(outcome)
+            reports.add(outcome)
+        for shard in making.shards:
+            for outcome in making.outcomes(shard):
+                tally.add(outcome)
+                reports.add(outcome)
+                for clip in outcome.clips:
+                    index.add(outcome, clip, shard.name)
+    return _write_card(making, tally, files, digest, pairs)
+
+
+def _find_duplicates(making: Making) -> list[DuplicatePair]:
+    fingerprints = Fingerprints()
+    for shard in making.shards:
+        for outcome in making.outcomes(shard):
+            fingerprints.add(outcome)
+    pairs = fingerprints.pairs()
+    lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
+    storage.write_text(storage.join(making.folder, DUPLICATES_NAME), "".join(lines))
+    return pairs
+
+
+def _check_files(making: Making) -> tuple[dict[str, list[str]], str]:
+    """Record files by split, and the hash of all: compared with what the workers said of them."""
+    sizes: dict[str, int] = {}
+    for split in SPLITS:
+        sizes |= storage.list_sizes(making.folder, f"{split}/clips-*.tfrecord")
+    files: dict[str, list[str]] = {split: [] for split in SPLITS}
     digest = hashlib.sha256()
-    splits = _describe_splits(folder, shards, outcomes, digest)
+    for shard in making.shards:
+        statistics = read_statistics(making.folder, shard)
+        clips = sum(len(outcome.clips) for outcome in making.outcomes(shard))
+        size = sizes.get(storage.join(making.folder, shard.name), 0)
+        if (size, clips) != (statistics["bytes"], statistics["clips"]):
+            raise PemtError(
+                f"{shard.name} holds {size} bytes; {statistics['bytes']} with {statistics['clips']} clips were written "
+                f"and {clips} expected: the storage lost or repeated some; run the job again"
+            )
+        if clips:
+            files[shard.split].append(shard.name)
+            digest.update(f"{shard.name} {statistics['sha256']}\n".encode())
+    return files, digest.hexdigest()
+
+
+def _write_card(
+    making: Making, tally: Tally, files: dict[str, list[str]], digest: str, pairs: list[DuplicatePair]
+) -> DatasetCard:
+    settings, folder = making.settings, making.folder
+    across = sum(pair.is_across for pair in pairs)
     card = DatasetCard(
-        geometry=config.geometry,
-        labels=vocabulary,
-        splits=splits,
-        inputs=len(outcomes),
-        written=sum(split.clips for split in splits.values()),
-        filtered=count_causes(outcomes, FILTERED),
-        failed=count_causes(outcomes, FAILED),
-        preset=config.name,
-        source=source,
-        command=command,
-        content_hash=digest.hexdigest(),
+        geometry=making.config.geometry,
+        labels=list(settings.vocabulary),
+        splits=tally.splits(files),
+        inputs=tally.inputs,
+        written=tally.kinds[WRITTEN],
+        filtered=tally.causes(FILTERED),
+        failed=tally.causes(FAILED),
+        left_out=tally.left_out(),
+        plan=settings.plan.to_json(),
+        payload=settings.payload,
+        silent=tally.silent,
+        frozen=tally.frozen,
+        duplicates={"across_splits": across, "within_splits": len(pairs) - across},
+        preset=making.config.name,
+        source=making.source,
+        command=making.command,
+        configuration_hash=making.job.configuration_hash,
+        content_hash=digest,
     )
-    for shard in shards:
-        storage.remove(storage.join(folder, outcome_name(shard)))
-    for name in ("outcomes", PLAN_NAME):
-        storage.remove(storage.join(folder, name))
+    labels = "".join(f"{label}\n" for label in settings.vocabulary)
+    storage.write_text(storage.join(folder, LABELS_NAME), labels)
+    schema = schema_text(making.config.geometry, list(settings.vocabulary), settings.store_waveform)
+    storage.write_text(storage.join(folder, SCHEMA_NAME), schema)
+    with storage.open_write(storage.join(folder, LISTED_NAME)) as file:
+        for outcome in making.settled:
+            file.write(outcome.line())
     with tempfile.TemporaryDirectory() as scratch:
-        save_config(config, Path(scratch, "config.json"))
+        save_config(making.config, Path(scratch, "config.json"))
         card.write(Path(scratch))
         for name in ("config.json", CARD_NAME):
             storage.write_text(storage.join(folder, name), Path(scratch, name).read_text(encoding="utf-8"))
     return card
 
 
-def _describe_splits(folder: str, shards: list[Shard], outcomes: list[Outcome], digest) -> dict[str, SplitCard]:
-    described = {}
-    for split in SPLITS:
-        written = [one for one in outcomes if one.kind == WRITTEN and one.split == split]
-        if not written:
-            continue
-        files, in_files = [], 0
-        for shard in (shard for shard in shards if shard.split == split):
-            path = storage.join(folder, shard.name)
-            if storage.exists(path):
-                files.append(shard.name)
-                in_files += count_and_hash_records(path, digest)
-        if in_files != len(written):
-            raise PemtError(
-                f"{len(written)} clips of the {split} split were written, but its files hold {in_files}; the storage "
-                "lost or repeated some: run the job again"
-            )
-        described[split] = SplitCard(
-            files=files,
-            clips=len(written),
-            labels=dict(sorted(Counter(one.label for one in written if one.label is not None).items())),
-            unlabelled=sum(one.label is None for one in written),
-            with_video=sum(one.has_video for one in written),
-            with_audio=sum(one.has_audio for one in written),
-            seconds=round(sum(one.seconds for one in written), 6),
-        )
-    return described
+class _Reports:
+    """The files under errors/, as JSON lines. Use it as a context manager."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> _Reports:
+        names = ("failures", "filtered", "notes")
+        self._files = {name: storage.open_write(self._path(name)) for name in names}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _path(self, name: str) -> str:
+        return storage.join(self._folder, "errors", f"{name}.jsonl")
+
+    def _write(self, name: str, values: dict) -> None:
+        self._files[name].write(json.dumps(values).encode("ascii") + b"\n")
+
+    def add(self, outcome: Outcome) -> None:
+        """Notes what is to be noted of an outcome."""
+        one = outcome.input
+        about = {"stage": outcome.stage, "cause": outcome.cause, "detail": outcome.detail}
+        if outcome.kind == FAILED:
+            self._write("failures", {"id": one.clip_id, "path": one.name, **about})
+        elif outcome.kind == FILTERED:
+            self._write("filtered", {"id": one.clip_id, "path": one.name, **about})
+        else:
+            for window in outcome.left_out:
+                where = {"id": one.clip_id, "path": one.name, "start": window.start, "end": window.end}
+                name = "failures" if window.kind == FAILED else "filtered"
+                self._write(name, {**where, "stage": "decode", "cause": window.cause, "detail": window.detail})
+        for clip in outcome.clips:
+            if clip.notes:
+                self._write("notes", {"id": clip.clip_id, "path": one.name, "notes": clip.notes})
 
 
-def count_and_hash_records(path: str, digest) -> int:
-    """Counts the records of a TFRecord file and adds its bytes to a digest.
+def is_whole(folder: str, shard: Shard) -> bool:
+    """Whether a shard that has statistics is all there: files may be lost when a machine stops."""
+    outcomes = storage.list_sizes(folder, shard.outcome_name)
+    size = next(iter(storage.list_sizes(folder, shard.name).values()), 0)
+    try:
+        return bool(outcomes) and read_statistics(folder, shard)["bytes"] == size
+    except (ValueError, KeyError):
+        return False
 
-    Raises:
-        PemtError: the file ends within a record.
-    """
-    count = 0
-    with storage.open_read(path) as file:
-        while header := file.read(12):  # length (8 bytes), its checksum (4); then the record and its checksum
-            digest.update(header)
-            left = struct.unpack("<Q", header[:8])[0] + 4 if len(header) == 12 else 1
-            while left:
-                data = file.read(min(left, READ_BYTES))
-                if not data:
-                    raise PemtError(f"{path} ends within a record; run the job again")
-                digest.update(data)
-                left -= len(data)
-            count += 1
-    return count
+
+def outcomes_so_far(folder: str) -> Iterator[Outcome]:
+    """Outcomes in a local working folder, those of unfinished shards too."""
+    for path in sorted(Path(folder, "outcomes").glob("*.jsonl*")):
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield Outcome.from_line(line)
+
+
+def write_failures(folder: str) -> str:
+    """Lists the failures so far, for a job that is given up; returns where."""
+    if storage.is_remote(folder):
+        return storage.join(folder, "outcomes")
+    with _Reports(folder) as reports:
+        for outcome in outcomes_so_far(folder):
+            reports.add(outcome)
+    return storage.join(folder, "errors", "failures.jsonl")

@@ -1,8 +1,10 @@
-"""Decodes clips in an expendable process: what crashes, hangs or devours memory there costs one clip, not the job."""
+"""Makes clips in an expendable process: what crashes, hangs or devours memory there costs one clip, not the job."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import select
@@ -10,24 +12,76 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from beam_jobs.outcomes import WrittenClip
 from pemt_tf.config import ClipGeometry
-from pemt_tf.features.decode import DecodedClip, MediaError
+from pemt_tf.data.record_format import EXAMPLE
+from pemt_tf.features.decode import DecodeSettings, FailedWindow, MediaError
 
 START_UP_SECONDS = 60.0  # the first answer of a process includes its imports, on a machine that may be busy
 READ_BYTES = 2**20
 
 
+@dataclass(frozen=True)
+class ClipRequest:
+    """What is to be made of a file.
+
+    Attributes:
+        path: of a local file.
+        start, end: stretch of it, seconds; None for all.
+        window, stride: seconds, to cut it into windows; None for one clip.
+        clip_id: of the clip; windows get their seconds added.
+        name: what the record says of its source.
+        labels, label_indices: names, and their rows in the vocabulary.
+        extra: what a manifest said besides, (column, value).
+    """
+
+    path: str
+    start: float | None = None
+    end: float | None = None
+    window: float | None = None
+    stride: float | None = None
+    clip_id: str = ""
+    name: str = ""
+    labels: tuple[str, ...] = ()
+    label_indices: tuple[int, ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class MadeClip:
+    """A clip, ready to be written.
+
+    Attributes:
+        record: serialized.
+        about: what is in it.
+        source: about the file: the fields of `pemt_tf.features.decode.SourceInfo`.
+    """
+
+    record: bytes
+    about: WrittenClip
+    source: dict[str, Any]
+
+
 class ExpendableDecoder:
-    """One decoding process; it is started when first needed and again after it died.
+    """One process that makes clips; it is started when first needed and again after it died.
 
     Use it as a context manager, or call `close`.
     """
 
     def __init__(
-        self, geometry: ClipGeometry, timeout: float, memory_mb: int, command: tuple[str, ...] | None = None
+        self,
+        geometry: ClipGeometry,
+        timeout: float,
+        memory_mb: int,
+        decoding: DecodeSettings | None = None,
+        payload: str = EXAMPLE,
+        store_waveform: bool = False,
+        command: tuple[str, ...] | None = None,
     ) -> None:
         """Starts nothing yet.
 
@@ -35,10 +89,20 @@ class ExpendableDecoder:
             geometry: what to sample.
             timeout: seconds that one clip may take.
             memory_mb: address space of the process, MiB.
+            decoding: streams and picture quality; by default the usual ones.
+            payload: form of the records.
+            store_waveform: keep the sound in them.
             command: what to run instead of our own child; tests pass children that misbehave.
         """
         self._timeout = timeout
-        settings = {"geometry": dataclasses.asdict(geometry), "timeout": timeout, "memory_mb": memory_mb}
+        settings = {
+            "geometry": dataclasses.asdict(geometry),
+            "decoding": dataclasses.asdict(decoding or DecodeSettings()),
+            "payload": payload,
+            "store_waveform": store_waveform,
+            "timeout": timeout,
+            "memory_mb": memory_mb,
+        }
         self._command = command or (sys.executable, "-m", "beam_jobs.decoder_child")
         self._settings = json.dumps(settings)
         self._process: subprocess.Popen | None = None
@@ -50,23 +114,59 @@ class ExpendableDecoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def decode(self, path: str, start: float | None = None, end: float | None = None) -> DecodedClip:
-        """Decodes one clip of a local file.
+    def clip(self, request: ClipRequest) -> MadeClip:
+        """Makes one clip.
 
         Raises:
             MediaError: no clip can be made of it, or the process crashed or took too long.
         """
-        deadline = time.monotonic() + self._timeout
+        (made,) = self.clips(request)
+        return made
+
+    def clips(self, request: ClipRequest) -> Iterator[MadeClip | FailedWindow]:
+        """Makes all clips of a request; each has the whole time limit for itself.
+
+        Raises:
+            MediaError: the file is unusable, or the process crashed or took too long; maybe after some clips.
+        """
+        begin = time.monotonic()
         if self._process is None:
             self._start()
-            deadline += START_UP_SECONDS
-        request = json.dumps({"path": path, "start": start, "end": end}).encode() + b"\n"
+            begin += START_UP_SECONDS
+        is_answered = False
         try:
-            self._process.stdin.write(request)
+            self._process.stdin.write(json.dumps(dataclasses.asdict(request)).encode() + b"\n")
             self._process.stdin.flush()
-            return self._answer(deadline)
+            while True:
+                header, record = self._answer(begin + self._timeout)
+                is_answered = "done" in header or "cause" in header
+                if "cause" in header:
+                    raise MediaError(header["cause"], header["detail"])
+                if is_answered:
+                    return
+                yield _made(header, record)
+                begin = time.monotonic()
         except (TimeoutError, EOFError, BrokenPipeError) as error:
+            is_answered = True
             raise self._death(timed_out=isinstance(error, TimeoutError)) from None
+        finally:
+            if not is_answered:  # nobody waits for the rest: the next answer must not be mistaken for it
+                self.close()
+
+    def warm_up(self) -> None:
+        """Starts the process, so that its imports are not counted as the first clip's time."""
+        with contextlib.suppress(MediaError):
+            self.clip(ClipRequest(""))
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the present process has taken; 0 where there is none, or the system does not tell."""
+        if self._process is None:
+            return 0.0
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """Ends the process."""
@@ -87,21 +187,21 @@ class ExpendableDecoder:
             start_new_session=True,  # Ctrl-C is for the job, which then closes its decoders
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # fewer, larger reads; a system may allow less
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, READ_BYTES)
 
-    def _answer(self, deadline: float) -> DecodedClip:
+    def _answer(self, deadline: float) -> tuple[dict[str, Any], bytes]:
         while (line_end := self._buffer.find(b"\n")) < 0:
             self._receive(deadline)
         header = json.loads(self._buffer[:line_end])
-        sizes = header["sizes"]
-        total = line_end + 1 + sum(sizes)
-        while len(self._buffer) < total:
+        begin, end = line_end + 1, line_end + 1 + header["size"]
+        while len(self._buffer) < end:
             self._receive(deadline)
-        ends = line_end + 1 + np.cumsum(sizes, dtype=np.int64)
-        blobs = [bytes(self._buffer[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
-        self._buffer.clear()
-        if "cause" in header:
-            raise MediaError(header["cause"], header["detail"])
-        return _clip(header, blobs)
+        with memoryview(self._buffer) as view:
+            record = bytes(view[begin:end])
+        del self._buffer[:end]
+        return header, record
 
     def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()
@@ -127,17 +227,8 @@ class ExpendableDecoder:
         return MediaError("decoder_crash", f"the decoding process ended {how}")
 
 
-def _clip(header: dict, blobs: list[bytes]) -> DecodedClip:
-    waveform = None
-    if header["waveform"] is not None:
-        waveform = np.frombuffer(blobs.pop(0), np.float32).reshape(header["waveform"])
-    return DecodedClip(
-        start=header["start"],
-        end=header["end"],
-        jpegs=blobs if header["video"] else None,
-        image_times=header["image_times"],
-        height=header["height"],
-        width=header["width"],
-        waveform=waveform,
-        notes=tuple(header["notes"]),
-    )
+def _made(header: dict[str, Any], record: bytes) -> MadeClip | FailedWindow:
+    if "window" in header:
+        return FailedWindow(**header["window"])
+    about = header["clip"]
+    return MadeClip(record, WrittenClip(**{**about, "notes": tuple(about["notes"])}), header["source"])

@@ -1,52 +1,116 @@
-"""The expendable process that decodes: reads requests on standard input, answers on standard output.
+"""The expendable process that makes clips: reads requests on standard input, answers on standard output.
 
-It imports PyAV and NumPy only. What comes back is a line of JSON followed by raw bytes, never pickled objects: a
-decoder that a hostile file has taken over must not be able to run code in the job.
+It imports PyAV, NumPy and SciPy, no TensorFlow and no Beam. It does all that takes time (decoding, JPEGs, spectrograms,
+the bytes of the record), so that the job's own process only passes records on. What comes back is a line of JSON and a
+record, never pickled objects: a decoder that a hostile file has taken over must not be able to run code in the job.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
 import signal
 import sys
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.features.decode import DecodedClip, MediaError, decode_clip
+from pemt_tf.data import record_format
+from pemt_tf.data.clip_builder import build_clip, clip_id
+from pemt_tf.features import content
+from pemt_tf.features.decode import (
+    DecodedClip,
+    DecodeSettings,
+    FailedWindow,
+    MediaError,
+    decode_clip,
+    decode_windows,
+)
+
+WRITE_BYTES = 2**20
+Answer = tuple[dict[str, Any], bytes]  # what is said of a clip, and its record
 
 
-def answer(output: BinaryIO, header: dict, blobs: tuple[bytes, ...] = ()) -> None:
+class ClipMaker:
+    """Turns a request into records."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Args: settings: as `beam_jobs.decode.ExpendableDecoder` sends them."""
+        self._geometry = ClipGeometry(**settings["geometry"])
+        self._decoding = DecodeSettings(**settings["decoding"])
+        self._payload, self._store_waveform = settings["payload"], settings["store_waveform"]
+
+    def answers(self, request: dict[str, Any]) -> Iterator[Answer]:
+        """One answer for each clip.
+
+        Raises:
+            MediaError: there is none, or no more.
+        """
+        for clip in self._clips(request):
+            if isinstance(clip, FailedWindow):
+                yield {"window": dataclasses.asdict(clip)}, b""
+            else:
+                yield self._record(request, clip)
+
+    def _clips(self, request: dict[str, Any]) -> Iterator[DecodedClip | FailedWindow]:
+        path, start, end = request["path"], request["start"], request["end"]
+        geometry, settings = self._geometry, self._decoding
+        if request["window"] is None:
+            yield decode_clip(path, geometry, start, end, settings=settings)
+        else:
+            window, stride = request["window"], request["stride"]
+            yield from decode_windows(path, geometry, window, stride, start, end, settings=settings)
+
+    def _record(self, request: dict[str, Any], clip: DecodedClip) -> Answer:
+        name = request["clip_id"]
+        if request["window"] is not None:
+            name = clip_id(name, clip.start, clip.end)
+        labels, indices = tuple(request["labels"]), tuple(request["label_indices"])
+        extra = tuple((column, value) for column, value in request["extra"])
+        built = build_clip(
+            clip, self._geometry, name, request["name"], labels, indices, extra, self._store_waveform
+        )  # fmt: skip
+        record = record_format.serialize(built, self._geometry, self._payload)
+        seen = clip.content
+        about = {
+            "clip_id": name,
+            "start": clip.start,
+            "end": clip.end,
+            "bytes": len(record),
+            "has_video": clip.jpegs is not None,
+            "has_audio": clip.waveform is not None,
+            "silent": bool(content.is_silent(seen)),
+            "frozen": bool(content.is_frozen(seen)),
+            "loudness_db": seen.loudness_db,
+            "peak_db": seen.peak_db,
+            "motion": seen.motion,
+            "brightness": seen.brightness,
+            "picture_hash": (seen.picture_hash or b"").hex(),
+            "sound_hash": "" if built.log_mel is None else content.sound_hash(built.log_mel).hex(),
+            "notes": clip.notes,
+        }
+        return {"clip": about, "source": dataclasses.asdict(clip.source)}, record
+
+
+def answer(output: BinaryIO, header: dict[str, Any], record: bytes = b"") -> None:
     """Writes one answer."""
-    output.write(json.dumps({**header, "sizes": [len(blob) for blob in blobs]}).encode() + b"\n")
-    output.writelines(blobs)
+    output.write(json.dumps({**header, "size": len(record)}).encode() + b"\n")
+    output.write(record)
     output.flush()
 
 
-def _answer_clip(output: BinaryIO, clip: DecodedClip) -> None:
-    header = {
-        "start": clip.start,
-        "end": clip.end,
-        "image_times": clip.image_times,
-        "height": clip.height,
-        "width": clip.width,
-        "notes": clip.notes,
-        "waveform": None if clip.waveform is None else clip.waveform.shape,
-        "video": clip.jpegs is not None,
-    }
-    sound = () if clip.waveform is None else (clip.waveform.tobytes(),)
-    answer(output, header, (*sound, *(clip.jpegs or ())))
-
-
-def serve(requests: BinaryIO, output: BinaryIO, geometry: ClipGeometry, timeout: float) -> None:
-    """Answers requests until the other side closes."""
+def serve(requests: BinaryIO, output: BinaryIO, maker: ClipMaker, timeout: float) -> None:
+    """Answers requests until the other side closes: an answer for each clip, and one that ends the request."""
     for line in requests:
-        request = json.loads(line)
         # Should the job die while FFmpeg hangs, the system ends this process; the default action needs no Python.
         signal.alarm(int(timeout) + 10)
         try:
-            _answer_clip(output, decode_clip(request["path"], geometry, request["start"], request["end"]))
+            for header, record in maker.answers(json.loads(line)):
+                answer(output, header, record)
+                signal.alarm(int(timeout) + 10)
+            answer(output, {"done": True})
         except MediaError as error:
             answer(output, {"cause": error.cause, "detail": error.detail})
         except MemoryError:
@@ -59,12 +123,12 @@ def serve(requests: BinaryIO, output: BinaryIO, geometry: ClipGeometry, timeout:
 def main() -> None:
     """Arguments: the settings as one JSON object."""
     settings = json.loads(sys.argv[1])
-    output = os.fdopen(os.dup(1), "wb")
+    output = os.fdopen(os.dup(1), "wb", WRITE_BYTES)
     os.dup2(2, 1)  # nothing that a library prints may get between the answers
     limit = settings["memory_mb"] * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    serve(sys.stdin.buffer, output, ClipGeometry(**settings["geometry"]), settings["timeout"])
+    serve(sys.stdin.buffer, output, ClipMaker(settings), settings["timeout"])
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
-"""What to prepare: lists the clips of a folder, a glob, a single file or a CSV manifest.
+"""What to prepare: lists the files of a folder, a glob or a single file (manifests: `beam_jobs.manifest`).
 
-Every file that is found ends up in the listing: as a clip, or as filtered with the rule that left it out.
+Every file that is found ends up in the listing: as an input, or as filtered with the rule that left it out.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import storage
+from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.errors import PemtError
 
@@ -27,29 +30,60 @@ NO_LABEL_FOLDER = "unlabelled"
 
 @dataclass(frozen=True)
 class InputClip:
-    """One clip to be made.
+    """One input: a file, or the stretch of it that a manifest names.
 
     Attributes:
         clip_id: unique within the data set.
         path: where the file is.
         name: the file as the user knows it: relative to the input's root, or as the manifest says.
-        label: None if unlabelled.
+        labels: none, one or several.
         start, end: seconds; None for the file's own.
         split: None until one is assigned.
+        group: inputs of one group go to one split; None for the file's name.
+        size: of the file, bytes; None where it is not known without asking for each file.
+        extra: columns of the manifest that are carried along, (name, value).
     """
 
     clip_id: str
     path: str
     name: str
-    label: str | None = None
+    labels: tuple[str, ...] = ()
     start: float | None = None
     end: float | None = None
     split: str | None = None
+    group: str | None = None
+    size: int | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str | None:
+        """The first label."""
+        return self.labels[0] if self.labels else None
+
+    @property
+    def group_name(self) -> str:
+        """The group, or the file's name."""
+        return self.name if self.group is None else self.group
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> InputClip:
+        """From what `to_json` gave."""
+        extra = tuple((name, value) for name, value in values["extra"])
+        return cls(**{**values, "labels": tuple(values["labels"]), "extra": extra})
 
 
 @dataclass(frozen=True)
 class FilteredFile:
-    """A file that was found and left out; `rule` is `hidden`, `not_media_suffix` or `linked_folder`."""
+    """A file that was found and left out.
+
+    Attributes:
+        path, name: as of an `InputClip`.
+        rule: `hidden`, `not_media_suffix`, `linked_folder` or `outside_root`.
+    """
 
     path: str
     name: str
@@ -58,38 +92,43 @@ class FilteredFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """All that was found."""
+    """All that was found.
+
+    Attributes:
+        clips: to be prepared.
+        filtered: left out.
+        extra_columns: of a manifest, carried along.
+    """
 
     clips: list[InputClip]
     filtered: list[FilteredFile]
+    extra_columns: tuple[str, ...] = ()
 
 
-def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
-    """The identity of a clip: its file's name and, where it is only a part of it, the seconds."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if start is None and end is None:
-        return text
-    return f"{text}#{0 if start is None else start:g}-{'end' if end is None else format(end, 'g')}"
+def list_inputs(source: str, allow_outside: bool = False) -> Listing:
+    """Lists a folder, glob or single file.
 
-
-def list_inputs(source: str) -> Listing:
-    """Lists a folder, glob or single file (manifests: see `beam_jobs.manifest`).
+    Args:
+        source: local, or of any file system of Beam.
+        allow_outside: follow links to folders, and links to files outside the folder.
 
     Raises:
         PemtError: there is nothing of this name, or no media file in it.
     """
     if not storage.is_remote(source) and Path(source).is_file():
         name = Path(source).name
-        return Listing([InputClip(clip_id(name), source, name)], [])
+        return Listing([InputClip(clip_id(name), source, name, size=Path(source).stat().st_size)], [])
     if storage.is_remote(source) or not Path(source).is_dir():
         listing = _list_matches(source)
     else:
-        listing = _list_folder(Path(source))
+        listing = _list_folder(Path(source), allow_outside)
     if not listing.clips:
         seen = (
-            f"{len(listing.filtered)} files were seen, none with a media suffix" if listing.filtered else "it is empty"
+            f"{len(listing.filtered)} files were seen, none of them usable (suffix, hidden, or a link that leads away)"
+            if listing.filtered
+            else "it is empty"
         )
-        raise PemtError(f"no media files in {source}: {seen}; give a folder, a glob or a .csv manifest of videos")
+        raise PemtError(f"no media files in {source}: {seen}; give a folder, a glob or a manifest of videos")
     return listing
 
 
@@ -105,7 +144,14 @@ def split_and_label(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
     return split, label
 
 
-def _sort_out(path: str, name: str, listing: Listing) -> None:
+def is_within(path: str, root: str) -> bool:
+    """Whether a path, links resolved, lies in a folder."""
+    if storage.is_remote(path) or storage.is_remote(root):
+        return ".." not in path.split("/") and path.startswith(root.rstrip("/") + "/")
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def _sort_out(path: str, name: str, size: int | None, listing: Listing) -> None:
     parts = PurePosixPath(name).parts
     if any(part.startswith(".") for part in parts):
         listing.filtered.append(FilteredFile(path, name, "hidden"))
@@ -113,19 +159,29 @@ def _sort_out(path: str, name: str, listing: Listing) -> None:
         listing.filtered.append(FilteredFile(path, name, "not_media_suffix"))
     else:
         split, label = split_and_label(parts[:-1])
-        listing.clips.append(InputClip(clip_id(name), path, name, label, split=split))
+        labels = () if label is None else (label,)
+        listing.clips.append(InputClip(clip_id(name), path, name, labels, split=split, size=size))
 
 
-def _list_folder(root: Path) -> Listing:
+def _list_folder(root: Path, allow_outside: bool) -> Listing:
     listing = Listing([], [])
-    for folder, subfolders, files in os.walk(root, onerror=_refuse_unreadable):
+    seen = {os.path.realpath(root)}
+    for folder, subfolders, files in os.walk(root, onerror=_refuse_unreadable, followlinks=allow_outside):
         for name in sorted(files):
             path = Path(folder, name)
-            _sort_out(str(path), path.relative_to(root).as_posix(), listing)
+            relative = path.relative_to(root).as_posix()
+            if path.is_symlink() and not allow_outside and not is_within(str(path), str(root)):
+                listing.filtered.append(FilteredFile(str(path), relative, "outside_root"))
+            else:
+                size = path.stat().st_size if path.exists() else None  # a broken link is not_found when it is read
+                _sort_out(str(path), relative, size, listing)
         for name in sorted(subfolders):
             path = Path(folder, name)
-            if path.is_symlink():  # os.walk does not follow it: it may lead anywhere, or in circles
+            # A linked folder may lead anywhere; one that was seen already would lead in circles.
+            if path.is_symlink() and (not allow_outside or os.path.realpath(path) in seen):
                 listing.filtered.append(FilteredFile(str(path), path.relative_to(root).as_posix(), "linked_folder"))
+                subfolders.remove(name)
+            seen.add(os.path.realpath(path))
         subfolders.sort()
     return listing
 
@@ -143,9 +199,13 @@ def _list_matches(source: str) -> Listing:
     listing = Listing([], [])
     try:
         matches = FileSystems.match([pattern])[0].metadata_list
+        if not matches and wild is None:
+            matches = FileSystems.match([source])[0].metadata_list  # a single object
+            root = source.rpartition("/")[0]
     except Exception as error:  # every file system of Beam has its own kinds of error
         raise PemtError(f"cannot list {source}: {' '.join(str(error).split())}") from None
     for match in sorted(matches, key=lambda match: match.path):
         if not match.path.endswith("/") and (storage.is_remote(match.path) or Path(match.path).is_file()):
-            _sort_out(match.path, match.path[len(root) :].lstrip("/") if root else match.path, listing)
+            name = match.path[len(root) :].lstrip("/") if root else match.path
+            _sort_out(match.path, name, match.size_in_bytes, listing)
     return listing

@@ -5,39 +5,47 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import apache_beam as beam
 
-from beam_jobs import assemble, inputs, manifest, outcomes, sharding, splits, storage
-from beam_jobs.inputs import InputClip, Listing
-from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome
+from beam_jobs import assemble, outcomes, sharding, storage
+from beam_jobs.assemble import Making
+from beam_jobs.clip_plan import ClipPlan
+from beam_jobs.input_plan import InputPlan, make_plan, read_card
+from beam_jobs.job_record import JobRecord
+from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN
 from beam_jobs.output_folder import OutputFolder
 from beam_jobs.progress import Progress
-from beam_jobs.records import ShardSettings, WriteShard
+from beam_jobs.records import STOP_NAME, ShardSettings, WriteShard
 from beam_jobs.runners import beam_options
+from beam_jobs.sharding import Shard
+from beam_jobs.tally import Tally
 from pemt_tf.config import Config
-from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
+from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
+from pemt_tf.features.decode import DecodeSettings
+
+
+class JobInterrupted(KeyboardInterrupt):
+    """The user stopped the job; the message says what is left of it."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done.
+class Result:
+    """What a job made.
 
     Attributes:
-        clips: to be decoded, all with a split.
-        settled: outcomes that need no decoding: filtered files, unknown labels.
-        vocabulary: label names.
+        card: of the data set.
+        notes: lines for the user, said before the summary.
     """
 
-    clips: list[InputClip]
-    settled: list[Outcome]
-    vocabulary: list[str]
+    card: DatasetCard
+    notes: tuple[str, ...] = ()
 
 
-def build_graph(pipeline: beam.Pipeline, shards: list[sharding.Shard], settings: ShardSettings) -> beam.PCollection:
+def build_graph(pipeline: beam.Pipeline, shards: list[Shard], settings: ShardSettings) -> beam.PCollection:
     """Shards -> decoded and written by the workers -> (kind of outcome, count)."""
     return (
         pipeline
@@ -48,33 +56,7 @@ def build_graph(pipeline: beam.Pipeline, shards: list[sharding.Shard], settings:
     )
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
-    """Lists the inputs and settles splits and labels; decodes nothing.
-
-    Raises:
-        PemtError: there is nothing to do, or what the user says contradicts itself.
-    """
-    listing = _list(options.input)
-    settled = [Outcome(FILTERED, file.name, file.name, "list", file.rule) for file in listing.filtered]
-    clips, vocabulary = listing.clips, None
-    if options.labels_from:
-        vocabulary = DatasetCard.read(Path(options.labels_from)).labels
-        unknown = [clip for clip in clips if clip.label is not None and clip.label not in vocabulary]
-        for clip in unknown:
-            detail = f"label {clip.label!r} is not in the vocabulary of {options.labels_from}"
-            settled.append(Outcome(FAILED, clip.clip_id, clip.name, "plan", "unknown_label", detail))
-        clips = [clip for clip in clips if clip not in unknown]
-    clips = splits.assign_splits(clips, splits.parse_fractions(options.split_fractions), vocabulary)
-    if vocabulary is None:
-        vocabulary = sorted({clip.label for clip in clips if clip.label is not None})
-    return Plan(clips, settled, vocabulary)
-
-
-def _list(source: str) -> Listing:
-    return manifest.read_manifest(source) if source.lower().endswith(".csv") else inputs.list_inputs(source)
-
-
-def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str) -> DatasetCard:
+def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str) -> Result:
     """Runs the whole job.
 
     Args:
@@ -84,49 +66,132 @@ def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str
 
     Raises:
         PemtError: nothing was published; says why.
+        JobInterrupted: the user stopped it.
     """
     config = Config.from_preset(options.preset).with_overrides(options.set)
     pipeline_options = beam_options(options.runner, options.num_workers, beam_arguments)
     plan = make_plan(options)
-    output = OutputFolder(options.output, options.overwrite)
-    output.prepare()
-    try:
-        shards = sharding.write_plan(output.work, sharding.plan_shards(plan.clips, options.shards_per_split))
-        settings = ShardSettings(
-            folder=output.work,
-            geometry=config.geometry,
-            vocabulary=tuple(plan.vocabulary),
-            on_missing={"audio": options.on_missing_audio, "video": options.on_missing_video},
-            decode_timeout=options.decode_timeout,
-            decode_memory_mb=options.decode_memory_mb,
+    output = OutputFolder(options.output)
+    settings = worker_settings(options, config, plan.vocabulary, output.work)
+    settings.plan.check(plan.clips)
+    sharded = sharding.plan_shards(plan.clips, options.shards_per_split)
+    job = JobRecord.of(settings, sharded, options.drop_duplicates)
+    if output.is_finished and not options.overwrite:
+        return _already_finished(options, output, job)
+    output.prepare(job, options.overwrite)
+    notes = _carried_along(plan)
+    shards = guarded(output, lambda: sharding.write_plan(output.work, sharded))
+    making = Making(
+        output.work, shards, plan.settled, settings, config, job, options.input, command, options.drop_duplicates
+    )
+    card = guarded(output, lambda: make(making, output, pipeline_options, options))
+    return Result(card, notes)
+
+
+def worker_settings(options: argparse.Namespace, config: Config, vocabulary: list[str], folder: str) -> ShardSettings:
+    """What the workers need to know, from the flags.
+
+    Raises:
+        PemtError: flags contradict each other.
+    """
+    return ShardSettings(
+        folder=folder,
+        geometry=config.geometry,
+        vocabulary=tuple(vocabulary),
+        plan=ClipPlan.from_flags(options.plan, options.window, options.stride, config.geometry),
+        payload=options.payload,
+        store_waveform=options.store_waveform,
+        on_missing={"audio": options.on_missing_audio, "video": options.on_missing_video},
+        on_flag={"silent": options.on_silent, "frozen": options.on_frozen},
+        decoding=DecodeSettings(options.video_stream, options.audio_stream),
+        decode_timeout=options.decode_timeout,
+        decode_memory_mb=options.decode_memory_mb,
+    )
+
+
+def _already_finished(options: argparse.Namespace, output: OutputFolder, job: JobRecord) -> Result:
+    if not options.resume:
+        raise PemtError(
+            f"{options.output} already holds a finished data set; choose another --output, or replace it with "
+            "--overwrite"
         )
-        _run(pipeline_options, shards, settings, len(plan.clips), None if output.is_remote else output.work)
-        ids = [clip.clip_id for clip in plan.clips]
-        all_outcomes = plan.settled + assemble.collect_outcomes(output.work, shards, ids)
-        _refuse_bad_result(all_outcomes, options)
-        card = assemble.write_card(output.work, shards, all_outcomes, config, plan.vocabulary, options.input, command)
-        output.publish()
+    earlier = JobRecord.read(output.path)
+    if earlier != job:
+        differences = "; ".join(job.differences(earlier)) if earlier else "its job.json is gone"
+        raise PemtError(
+            f"{options.output} holds a finished data set of other settings: {differences}; choose another --output, "
+            "or replace it with --overwrite"
+        )
+    return Result(read_card(output.path), ("nothing to do: the data set is finished",))
+
+
+def _carried_along(plan: InputPlan) -> tuple[str, ...]:
+    if not plan.extra_columns:
+        return ()
+    return (f"columns of the manifest that are carried along: {', '.join(plan.extra_columns)}",)
+
+
+def guarded(output: OutputFolder, step):
+    """Runs a step; if it fails, finished shards stay for the next run and the message says so."""
+    try:
+        return step()
+    except KeyboardInterrupt:
+        left = output.leave()
+        kept = f"{left} finished shards are kept: the same command goes on from there" if left else "nothing is kept"
+        raise JobInterrupted(f"interrupted; nothing was written to {output.path}; {kept}") from None
     except OSError as error:
-        output.discard()
+        output.leave()
         raise PemtError(f"cannot write to the output folder {output.path}: {error.strerror or error}") from None
     except BaseException:
-        output.discard()
+        output.leave()
         raise
+
+
+def make(making: Making, output: OutputFolder, pipeline_options, options: argparse.Namespace) -> DatasetCard:
+    todo = _unfinished(making, output)
+    if todo:
+        _run(pipeline_options, todo, making, output, options.max_bad_fraction)
+    tally = assemble.check_and_count(making)
+    _refuse_bad_result(tally, options.max_bad_fraction, output)
+    card = assemble.finish(making)
+    output.publish()
     return card
 
 
-def _run(
-    pipeline_options, shards: list[sharding.Shard], settings: ShardSettings, total: int, watched: str | None
-) -> None:
+def _unfinished(making: Making, output: OutputFolder) -> list[Shard]:
+    """The shards that are to be made; what another run has finished is passed over."""
+    there = output.finished_shards()
+    if not there:
+        return making.shards
+    todo = [
+        shard
+        for shard in making.shards
+        if storage.join(making.folder, shard.stats_name) not in there or not assemble.is_whole(making.folder, shard)
+    ]
+    sys.stderr.write(f"going on: {len(making.shards) - len(todo)} of {len(making.shards)} shards are finished\n")
+    return todo
+
+
+def _run(pipeline_options, shards: list[Shard], making: Making, output: OutputFolder, max_bad: float) -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told below, in one line
     pipeline = beam.Pipeline(options=pipeline_options)
-    build_graph(pipeline, shards, settings)
+    build_graph(pipeline, shards, making.settings)
+    total = sum(shard.clips for shard in making.shards)
+    settled_bad = sum(one.kind == FAILED for one in making.settled)
+    most_bad = int(max_bad * (total + len(making.settled))) - settled_bad
+    watched = None if output.is_remote else output.work
+    stop = watched and storage.join(watched, STOP_NAME)
     try:
-        with Progress(watched and storage.join(watched, "outcomes"), total):
+        with Progress(watched and storage.join(watched, "outcomes"), total, most_bad=most_bad, stop_file=stop):
             pipeline.run().wait_until_finish()
     except Exception as error:
         if "KeyboardInterrupt" in str(error):  # Beam wraps one that reaches a worker
             raise KeyboardInterrupt from None
+        if stop and storage.exists(stop):
+            tally = Tally()
+            tally.add_all(making.settled)
+            tally.add_all(assemble.outcomes_so_far(output.work))
+            _refuse_bad_result(tally, max_bad, output, early_of=total + len(making.settled))
         raise PemtError(_one_line(error)) from error
 
 
@@ -142,44 +207,18 @@ def _one_line(error: Exception) -> str:
     return f"the Beam job failed: {last.strip()}"
 
 
-def _refuse_bad_result(all_outcomes: list[Outcome], options: argparse.Namespace) -> None:
-    failed = outcomes.count_causes(all_outcomes, FAILED)
-    filtered = outcomes.count_causes(all_outcomes, FILTERED)
-    written = sum(one.kind == WRITTEN for one in all_outcomes)
-    bad = sum(failed.values())
+def _refuse_bad_result(tally: Tally, max_bad: float, output: OutputFolder, early_of: int | None = None) -> None:
+    failed, filtered = tally.causes(FAILED), tally.causes(FILTERED)
+    bad, total = sum(failed.values()), early_of or tally.inputs
     causes = outcomes.describe(failed)
-    example = next((f"; for example {one.path}: {one.detail}" for one in all_outcomes if one.kind == FAILED), "")
-    if not written:
+    example = f"; for example {tally.example.input.name}: {tally.example.detail}" if tally.example else ""
+    if not tally.kinds[WRITTEN] and early_of is None:
         left_out = f" and {sum(filtered.values())} were left out ({outcomes.describe(filtered)})" if filtered else ""
+        output.discard()
         raise PemtError(f"no clip could be made: {bad} inputs failed ({causes}){left_out}{example}")
-    if bad > options.max_bad_fraction * len(all_outcomes):
+    if bad > max_bad * total:
+        stopped = f"stopped after {tally.inputs} of {total} inputs: " if early_of else ""
         raise PemtError(
-            f"{bad} of {len(all_outcomes)} inputs failed ({causes}), more than --max_bad_fraction="
-            f"{options.max_bad_fraction:g} allows{example}"
+            f"{stopped}{bad} of {total} inputs failed ({causes}), more than --max_bad_fraction={max_bad:g} "
+            f"allows{example}; all of them: {assemble.write_failures(output.work)}"
         )
-
-
-def summary(card: DatasetCard, output: str) -> list[str]:
-    """The closing lines."""
-    lines = [
-        f"{name}: {split.clips} clips in {len(split.files)} files, {len(split.labels)} labels, "
-        f"{split.unlabelled} unlabelled, {split.with_video} with video, {split.with_audio} with audio, "
-        f"{split.seconds:.0f} s"
-        for name, split in card.splits.items()
-    ]
-    if card.filtered:
-        lines.append(f"filtered: {outcomes.describe(card.filtered)} (errors/filtered.jsonl)")
-    if card.failed:
-        lines.append(f"failed: {outcomes.describe(card.failed)} (errors/failures.jsonl)")
-    unlearned = sorted(
-        {label for name, split in card.splits.items() if name != "train" for label in split.labels}
-        - set(card.splits["train"].labels if "train" in card.splits else card.labels)
-    )
-    if unlearned:
-        lines.append(f"warning: after failures no training clip is left of: {', '.join(unlearned)}")
-    lines.append(
-        f"{card.inputs} inputs = {card.written} written + {sum(card.filtered.values())} filtered + "
-        f"{sum(card.failed.values())} failed"
-    )
-    lines.append(f"wrote {storage.join(output, CARD_NAME)}")
-    return lines

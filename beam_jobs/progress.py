@@ -9,17 +9,17 @@ from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
-from beam_jobs.outcomes import WRITTEN
+from beam_jobs.outcomes import FAILED, WRITTEN
 
 TERMINAL_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
 
 
-def progress_line(counts: Counter, total: int, seconds: float) -> str:
-    """For example `37/120 clips  4.1/s  36 ok, 1 bad  20 s left`."""
+def progress_line(counts: Counter, total: int, seconds: float, before: int = 0) -> str:
+    """For example `37/120 clips  4.1/s  36 ok, 1 bad  20 s left`; `before` of them an earlier run had done."""
     done = sum(counts.values())
     good = counts[WRITTEN]
-    rate = done / seconds if seconds > 0 else 0.0
+    rate = (done - before) / seconds if seconds > 0 else 0.0
     left = f"{_duration((total - done) / rate)} left" if rate else "time left unknown"
     return f"{done}/{total} clips  {rate:.1f}/s  {good} ok, {done - good} bad  {left}"
 
@@ -36,37 +36,48 @@ class OutcomeWatcher:
     def __init__(self, folder: str) -> None:
         """Args: folder: where the outcome files are."""
         self._folder = Path(folder)
-        self._seen: dict[str, tuple[int, Counter]] = {}
+        self._seen: dict[str, tuple[int, int, Counter]] = {}
 
     def counts(self) -> Counter:
         """Outcomes by kind."""
         for path in self._folder.glob("*.jsonl*"):
             shard = path.name.partition(".")[0]
             try:
-                size = path.stat().st_size
-                if self._seen.get(shard, (-1,))[0] != size:
+                status = path.stat()
+                newest = self._seen.get(shard, (-1, -1))[:2]
+                # Of a shard that is made again there are two files: the later one counts.
+                if status.st_mtime_ns >= newest[0] and newest != (status.st_mtime_ns, status.st_size):
                     lines = path.read_bytes().splitlines()
                     # `kind` is the first field of an outcome: no need to parse the rest.
                     kinds = Counter(line.split(b'"', 4)[3].decode() for line in lines if line.endswith(b"}"))
-                    self._seen[shard] = (size, kinds)
+                    self._seen[shard] = (status.st_mtime_ns, status.st_size, kinds)
             except FileNotFoundError:  # renamed a moment ago: seen under its final name the next time
                 continue
-        return sum((kinds for _, kinds in self._seen.values()), Counter())
+        return sum((kinds for *_, kinds in self._seen.values()), Counter())
 
 
 class Progress:
-    """Shows progress from a thread while the context is open."""
+    """Shows progress from a thread while the context is open, and stops a job that has failed too often."""
 
-    def __init__(self, folder: str | None, total: int, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | None,
+        total: int,
+        stream: TextIO | None = None,
+        most_bad: int | None = None,
+        stop_file: str | None = None,
+    ) -> None:
         """Shows nothing where there is no local folder to watch.
 
         Args:
             folder: of the outcome files, or None.
             total: clips.
             stream: where to write; standard error by default.
+            most_bad: failures that are still allowed.
+            stop_file: written when there are more; workers stop when they see it.
         """
         self._watcher = OutcomeWatcher(folder) if folder else None
-        self._total = total
+        self._total, self._most_bad, self._stop_file = total, most_bad, stop_file
         self._stream = stream or sys.stderr
         self._on_terminal = self._stream.isatty()
         self._stop = threading.Event()
@@ -74,6 +85,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._begin = time.monotonic()
+        self._before = sum(self._watcher.counts().values()) if self._watcher else 0
         if self._watcher is not None:
             self._thread.start()
         return self
@@ -91,6 +103,9 @@ class Progress:
             self._show()
 
     def _show(self) -> None:
-        line = progress_line(self._watcher.counts(), self._total, time.monotonic() - self._begin)
+        counts = self._watcher.counts()
+        if self._stop_file and self._most_bad is not None and counts[FAILED] > self._most_bad:
+            Path(self._stop_file).touch()
+        line = progress_line(counts, self._total, time.monotonic() - self._begin, self._before)
         self._stream.write(f"\r\033[K{line}" if self._on_terminal else f"{line}\n")
         self._stream.flush()

@@ -1,31 +1,30 @@
-"""The worker's part: decodes the clips of one shard and writes its record file as a whole."""
+"""The worker's part: decodes the inputs of one shard and writes them as records."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import apache_beam as beam
-import tensorflow as tf
 from apache_beam.metrics import Metrics
 
 from beam_jobs import storage
-from beam_jobs.decode import ExpendableDecoder
+from beam_jobs.clip_plan import ClipPlan
+from beam_jobs.decode import ClipRequest, ExpendableDecoder
 from beam_jobs.inputs import InputClip
-from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome
+from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, LeftOut, Outcome, WrittenClip
+from beam_jobs.shard_writer import ShardWriter
 from beam_jobs.sharding import Shard, read_plan
 from pemt_tf.config import ClipGeometry
-from pemt_tf.data import records
-from pemt_tf.data.clip_builder import build_clip
+from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
-from pemt_tf.features.decode import DecodedClip, MediaError
+from pemt_tf.features.decode import DecodeSettings, FailedWindow, MediaError
 
-PARTIAL = ".partial"
+NAMESPACE = "preprocess"  # of Beam's metrics, the same names under every runner
+
+STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, the rest need not be tried
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,12 @@ class ShardSettings:
         folder: where the data set is being made.
         geometry: of the clips.
         vocabulary: label names; a label's index is its place.
+        plan: which clips are made of an input.
+        payload: form of the records, a name in `record_format.PAYLOADS`.
+        store_waveform: keep the sound itself beside its spectrogram.
         on_missing: per stream (`audio`, `video`): `mask`, `skip` or `fail`.
+        on_flag: per flag (`silent`, `frozen`): `keep` or `skip`.
+        decoding: streams and picture quality.
         decode_timeout: seconds a clip.
         decode_memory_mb: MiB of the decoding process.
     """
@@ -44,18 +48,18 @@ class ShardSettings:
     folder: str
     geometry: ClipGeometry
     vocabulary: tuple[str, ...]
-    on_missing: dict[str, str]
-    decode_timeout: float
-    decode_memory_mb: int
-
-
-def outcome_name(shard: Shard) -> str:
-    """File name of a shard's outcomes, relative to the folder."""
-    return f"outcomes/{shard.split}-{shard.number:05d}.jsonl"
+    plan: ClipPlan = field(default_factory=ClipPlan)
+    payload: str = EXAMPLE
+    store_waveform: bool = False
+    on_missing: dict[str, str] = field(default_factory=lambda: {"audio": "mask", "video": "mask"})
+    on_flag: dict[str, str] = field(default_factory=lambda: {"silent": "keep", "frozen": "keep"})
+    decoding: DecodeSettings = field(default_factory=DecodeSettings)
+    decode_timeout: float = 120.0
+    decode_memory_mb: int = 4096
 
 
 class WriteShard(beam.DoFn):
-    """Shard -> (kind of outcome, count); writes the record file and the outcomes of its clips."""
+    """Shard -> (kind of outcome, count); writes the record file and the outcomes of its inputs."""
 
     def __init__(self, settings: ShardSettings) -> None:
         self._settings = settings
@@ -63,77 +67,125 @@ class WriteShard(beam.DoFn):
 
     def setup(self) -> None:
         settings = self._settings
-        self._decoder = ExpendableDecoder(settings.geometry, settings.decode_timeout, settings.decode_memory_mb)
+        self._decoder = ExpendableDecoder(
+            settings.geometry,
+            settings.decode_timeout,
+            settings.decode_memory_mb,
+            settings.decoding,
+            settings.payload,
+            settings.store_waveform,
+        )
 
     def teardown(self) -> None:
         if self._decoder is not None:
             self._decoder.close()
 
     def process(self, shard: Shard) -> Iterator[tuple[str, int]]:
-        clips = read_plan(self._settings.folder, shard)
+        settings = self._settings
+        maker = ClipMaker(settings, self._decoder)
         try:
-            counts = self._write(shard, clips)
-        except (OSError, tf.errors.OpError) as error:
-            reason = getattr(error, "strerror", None) or str(getattr(error, "message", error)).rpartition("; ")[2]
+            with ShardWriter(settings.folder, shard) as writer:
+                clips = read_plan(settings.folder, shard)
+                for path, parts in itertools.groupby(clips, key=lambda clip: clip.path):
+                    self._refuse_to_go_on()
+                    for outcome in maker.outcomes(path, parts, writer.write):
+                        writer.note(outcome)
+                counts = writer.finish()
+        except OSError as error:
             raise PemtError(
-                f"cannot write {shard.name} in {self._settings.folder}: {reason}; make room there or choose another "
-                "--output"
+                f"cannot write {shard.name} in {settings.folder}: {error.strerror or error}; make room there or choose "
+                "another --output"
             ) from error
         for kind, count in sorted(counts.items()):
-            Metrics.counter("preprocess", f"clips_{kind}").inc(count)
+            Metrics.counter(NAMESPACE, f"inputs_{kind}").inc(count)
             yield kind, count
 
-    def _write(self, shard: Shard, clips: list[InputClip]) -> Counter:
+    def _refuse_to_go_on(self) -> None:
         folder = self._settings.folder
-        counts: Counter = Counter()
-        with contextlib.ExitStack() as stack:
-            work = folder
-            if storage.is_remote(folder):
-                work = stack.enter_context(tempfile.TemporaryDirectory())
-            record_file, outcome_file = (Path(work, name + PARTIAL) for name in (shard.name, outcome_name(shard)))
-            for path in (record_file, outcome_file):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            with tf.io.TFRecordWriter(str(record_file)) as writer, outcome_file.open("wb", buffering=0) as log:
-                for clip in clips:
-                    outcome = self._convert(clip, writer)
-                    counts[outcome.kind] += 1
-                    log.write(outcome.line())  # unbuffered: the progress line counts these
-            if counts[WRITTEN]:
-                storage.put_in_place(str(record_file), storage.join(folder, shard.name))
-            else:
-                record_file.unlink()
-            storage.put_in_place(str(outcome_file), storage.join(folder, outcome_name(shard)))
-        return counts
+        if not storage.is_remote(folder) and storage.exists(storage.join(folder, STOP_NAME)):
+            raise PemtError("stopped because too many inputs have failed")
 
-    def _convert(self, clip: InputClip, writer: tf.io.TFRecordWriter) -> Outcome:
-        ended = Outcome(FAILED, clip.clip_id, clip.name, "decode", split=clip.split or "", label=clip.label)
+
+class ClipMaker:
+    """Turns inputs into records."""
+
+    def __init__(self, settings: ShardSettings, decoder: ExpendableDecoder) -> None:
+        self._settings, self._decoder = settings, decoder
+        self._index_of = {label: index for index, label in enumerate(settings.vocabulary)}
+
+    def outcomes(self, path: str, inputs: Iterator[InputClip], write: Callable[[bytes], None]) -> Iterator[Outcome]:
+        """Makes the clips of inputs that are parts of one file.
+
+        Args:
+            path: of the file.
+            inputs: parts of it.
+            write: called with each serialized record.
+        """
+        with contextlib.ExitStack() as stack:
+            problem = local = None
+            try:
+                local = stack.enter_context(storage.local_copy(path))
+            except OSError as error:
+                problem = MediaError("not_found", f"cannot read {path}: {error}")
+            for one in inputs:
+                yield self._failed(one, problem) if local is None else self._convert(one, local, write)
+
+    def _failed(self, one: InputClip, error: MediaError) -> Outcome:
+        Metrics.counter(NAMESPACE, f"cause_{error.cause}").inc()
+        return Outcome(FAILED, one, "decode", error.cause, error.detail)
+
+    def _convert(self, one: InputClip, path: str, write: Callable[[bytes], None]) -> Outcome:
+        clips: list[WrittenClip] = []
+        left_out: list[LeftOut] = []
+        source: dict = {}
         try:
-            decoded = self._decode(clip)
+            for part in self._decoder.clips(self._request(one, path)):
+                if isinstance(part, FailedWindow):
+                    left_out.append(LeftOut(part.start, part.end, FAILED, part.cause, part.detail))
+                    continue
+                source = part.source
+                refusal = self._refusal(part.about)
+                if refusal is not None:
+                    left_out.append(refusal)
+                    continue
+                write(part.record)
+                clips.append(part.about)
+                Metrics.counter(NAMESPACE, "clips").inc()
+                Metrics.distribution(NAMESPACE, "record_bytes").update(len(part.record))
         except MediaError as error:
-            return dataclasses.replace(ended, cause=error.cause, detail=error.detail)
-        for stream, data in (("audio", decoded.waveform), ("video", decoded.jpegs)):
-            policy = self._settings.on_missing[stream]
-            if data is None and policy != "mask":
-                detail = "; ".join([f"--on_missing_{stream}={policy}", *decoded.notes])
-                kind = FILTERED if policy == "skip" else FAILED
-                return dataclasses.replace(ended, kind=kind, cause=f"no_{stream}", detail=detail)
-        labels = () if clip.label is None else (clip.label,)
-        indices = tuple(self._settings.vocabulary.index(label) for label in labels)
-        record = build_clip(decoded, self._settings.geometry, clip.clip_id, clip.name, labels, indices)
-        writer.write(records.serialize(record, self._settings.geometry))
-        return dataclasses.replace(
-            ended,
-            kind=WRITTEN,
-            seconds=decoded.end - decoded.start,
-            has_video=decoded.jpegs is not None,
-            has_audio=decoded.waveform is not None,
-            notes=decoded.notes,
+            if not clips:
+                return self._failed(one, error)
+            # Of a file that was cut into windows: what came before the crash is good.
+            left_out.append(LeftOut(clips[-1].end, one.end or clips[-1].end, FAILED, error.cause, error.detail))
+        if clips:
+            return Outcome(WRITTEN, one, "decode", clips=tuple(clips), left_out=tuple(left_out), source=source)
+        first = left_out[0]
+        Metrics.counter(NAMESPACE, f"cause_{first.cause}").inc()
+        return Outcome(first.kind, one, "decode", first.cause, first.detail, left_out=tuple(left_out), source=source)
+
+    def _request(self, one: InputClip, path: str) -> ClipRequest:
+        plan = self._settings.plan
+        return ClipRequest(
+            path=path,
+            start=one.start,
+            end=one.end,
+            window=plan.window,
+            stride=plan.stride,
+            clip_id=one.clip_id,
+            name=one.name,
+            labels=one.labels,
+            label_indices=tuple(self._index_of[label] for label in one.labels),
+            extra=one.extra,
         )
 
-    def _decode(self, clip: InputClip) -> DecodedClip:
-        with contextlib.ExitStack() as stack:
-            try:
-                path = stack.enter_context(storage.local_copy(clip.path))
-            except OSError as error:
-                raise MediaError("not_found", f"cannot read {clip.path}: {error}") from None
-            return self._decoder.decode(path, clip.start, clip.end)
+    def _refusal(self, clip: WrittenClip) -> LeftOut | None:
+        """Why a clip that could be made is not to be written."""
+        for stream, is_there in (("audio", clip.has_audio), ("video", clip.has_video)):
+            policy = self._settings.on_missing[stream]
+            if not is_there and policy != "mask":
+                detail = "; ".join([f"--on_missing_{stream}={policy}", *clip.notes])
+                return LeftOut(clip.start, clip.end, FILTERED if policy == "skip" else FAILED, f"no_{stream}", detail)
+        for flag in ("silent", "frozen"):
+            if getattr(clip, flag) and self._settings.on_flag[flag] == "skip":
+                return LeftOut(clip.start, clip.end, FILTERED, flag, f"--on_{flag}=skip")
+        return None

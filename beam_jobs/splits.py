@@ -35,7 +35,7 @@ def hash_fraction(name: str) -> float:
 
 
 def hashed_split(name: str, fractions: dict[str, float]) -> str:
-    """The split of a file that has none, from its name."""
+    """The split of a group that has none, from its name."""
     place, below = hash_fraction(name), 0.0
     for split in SPLITS:
         below += fractions[split]
@@ -47,9 +47,9 @@ def hashed_split(name: str, fractions: dict[str, float]) -> str:
 def assign_splits(
     clips: list[InputClip], fractions: dict[str, float], vocabulary: list[str] | None = None
 ) -> list[InputClip]:
-    """Gives a split to every clip that has none; all clips of one file get the same.
+    """Gives every input its group's split: the one that the user gave to any of it, or one by hash.
 
-    A label that only these draws would keep out of the training split gets its file of lowest hash moved there.
+    A label that only these draws would keep out of the training split gets its group of lowest hash moved there.
 
     Args:
         clips: with or without a split.
@@ -57,23 +57,35 @@ def assign_splits(
         vocabulary: labels of another data set that this one extends; they need not be in the training split here.
 
     Raises:
-        PemtError: a label is nowhere in the training split.
+        PemtError: a group was given two splits, or a label is nowhere in the training split.
     """
-    drawn = {clip.name: hashed_split(clip.name, fractions) for clip in clips if clip.split is None}
-    trained = {clip.label for clip in clips if _split(clip, drawn) == "train"}
-    if vocabulary is not None:
-        trained |= set(vocabulary)
-    for label in sorted({clip.label for clip in clips if clip.label is not None} - trained):
-        movable = {clip.name for clip in clips if clip.label == label and clip.split is None}
+    given = _given_splits(clips)
+    drawn = {clip.group_name: hashed_split(clip.group_name, fractions) for clip in clips}
+    splits = {**drawn, **given}
+    groups_of: dict[str, set[str]] = {}
+    for clip in clips:
+        for label in clip.labels:
+            groups_of.setdefault(label, set()).add(clip.group_name)
+    known = set(vocabulary or ())
+    for label, groups in sorted(groups_of.items()):
+        if label in known or any(splits[group] == "train" for group in groups):
+            continue
+        movable = groups - set(given)
         if not movable:
-            split = next(clip.split for clip in clips if clip.label == label)
             raise PemtError(
-                f"label {label!r} is in the {split} split but not in the train split, so it cannot be learned; add "
-                "training clips of it, or take the vocabulary of a training set with --labels_from"
+                f"label {label!r} is in the {splits[min(groups)]} split but not in the train split, so it cannot be "
+                "learned; add training clips of it, or take the vocabulary of a training set with --labels_from"
             )
-        drawn[min(movable, key=lambda name: (hash_fraction(name), name))] = "train"
-    return [dataclasses.replace(clip, split=_split(clip, drawn)) for clip in clips]
+        splits[min(movable, key=lambda name: (hash_fraction(name), name))] = "train"
+    return [dataclasses.replace(clip, split=splits[clip.group_name]) for clip in clips]
 
 
-def _split(clip: InputClip, drawn: dict[str, str]) -> str:
-    return clip.split or drawn[clip.name]
+def _given_splits(clips: list[InputClip]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for clip in clips:
+        if clip.split is not None and given.setdefault(clip.group_name, clip.split) != clip.split:
+            raise PemtError(
+                f"{clip.group_name} is in the {given[clip.group_name]} split and in the {clip.split} split, so "
+                "training would see what is tested; put it into one, or tell its parts apart with a column 'group'"
+            )
+    return given

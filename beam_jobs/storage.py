@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,3 +83,22 @@ def put_in_place(finished: str, path: str) -> None:
     with Path(finished).open("rb") as source, open_write(path) as target:
         shutil.copyfileobj(source, target, COPY_BYTES)
     Path(finished).unlink()
+
+
+def list_sizes(folder: str, pattern: str) -> dict[str, int]:
+    """Paths and sizes (bytes) of the files under a folder that match; one request for all, not one for each."""
+    if is_remote(folder):
+        matches = FileSystems.match([join(folder, pattern)])[0].metadata_list
+        return {match.path: match.size_in_bytes for match in matches}
+    return {str(path): path.stat().st_size for path in sorted(Path(folder).glob(pattern)) if path.is_file()}
+
+
+def remove_all(paths: Iterable[str]) -> None:
+    """Removes files; on another file system in one request for all."""
+    paths = list(paths)
+    remote = [path for path in paths if is_remote(path)]
+    if remote:
+        FileSystems.delete(remote)
+    for path in paths:
+        if not is_remote(path):
+            remove(path)

@@ -49,11 +49,18 @@ class DatasetCard:
         geometry: of every clip.
         labels: the vocabulary; a record's label index is a row of it.
         splits: by name; only splits that have clips.
-        inputs, written: conservation: inputs == written + sum(filtered) + sum(failed).
+        inputs, written: conservation: inputs == written + sum(filtered) + sum(failed). An input that was cut into
+            windows is one input and several clips.
         filtered: inputs left out on purpose, by rule.
         failed: inputs that could not be turned into a clip, by cause.
+        left_out: windows of written inputs of which no clip was made, by cause.
+        plan: which clips were made of an input.
+        payload: form of the records, a name in `records.PAYLOADS`.
+        silent, frozen: clips whose sound is silence, whose pictures do not change.
+        duplicates: pairs of nearly equal clips, `across_splits` and `within_splits`.
         preset, source, command: where the data came from.
-        content_hash: SHA-256 over the record files' bytes, in the order of `splits` and `files`.
+        configuration_hash: SHA-256 of all settings and of the list of inputs.
+        content_hash: SHA-256 over names and SHA-256 of the record files, in the order of `splits` and `files`.
     """
 
     geometry: ClipGeometry
@@ -63,9 +70,16 @@ class DatasetCard:
     written: int
     filtered: dict[str, int]
     failed: dict[str, int]
+    left_out: dict[str, int] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    payload: str = "example"
+    silent: int = 0
+    frozen: int = 0
+    duplicates: dict[str, int] = field(default_factory=dict)
     preset: str = ""
     source: str = ""
     command: str = ""
+    configuration_hash: str = ""
     content_hash: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -77,6 +91,11 @@ class DatasetCard:
                 f"{sum(self.filtered.values())} filtered, {sum(self.failed.values())} failed); "
                 "clips were lost or duplicated, so the data set must not be used: run the job again"
             )
+
+    @property
+    def clips(self) -> int:
+        """Records in all splits."""
+        return sum(split.clips for split in self.splits.values())
 
     def write(self, directory: Path) -> Path:
         """Writes the card, atomically, as the last act of a job."""

@@ -1,103 +1,73 @@
-"""The record: one clip as a `tf.train.Example`, with MediaSequence names. Its writer, parser and fake data.
+"""Records inside TensorFlow: their parser for tf.data and for exported graphs, and fake data.
 
-A missing stream is a flag (`has_video`, `has_audio`) and an absent feature, never zeros that look like data.
-The parser gives zeros for a missing stream only to keep shapes static, together with its flag.
+What they look like on disk is in `record_format.py`, whose names this module offers as well. The parser gives zeros for
+a missing stream only to keep shapes static, together with its flag.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
+from pemt_tf.data.record_format import (
+    CLIP_ID,
+    DATA_PATH,
+    END,
+    EXAMPLE,
+    EXTRA,
+    HAS_AUDIO,
+    HAS_VIDEO,
+    IMAGE,
+    IMAGE_HEIGHT,
+    IMAGE_TIMESTAMP,
+    IMAGE_WIDTH,
+    LABEL_INDEX,
+    LABEL_STRING,
+    LOG_MEL,
+    PAYLOADS,
+    SEQUENCE_EXAMPLE,
+    SEQUENCE_LOG_MEL,
+    START,
+    WAVEFORM,
+    ClipRecord,
+    microseconds,
+    serialize,
+)
 
-CLIP_ID = "clip/id"
-DATA_PATH = "clip/data_path"
-START = "clip/start/timestamp"
-END = "clip/end/timestamp"
-LABEL_INDEX = "clip/label/index"
-LABEL_STRING = "clip/label/string"
-IMAGE = "image/encoded"
-IMAGE_TIMESTAMP = "image/timestamp"
-IMAGE_HEIGHT = "image/height"
-IMAGE_WIDTH = "image/width"
-LOG_MEL = "audio/log_mel"
-HAS_VIDEO = "has_video"
-HAS_AUDIO = "has_audio"
+__all__ = [
+    "CLIP_ID",
+    "DATA_PATH",
+    "END",
+    "EXAMPLE",
+    "EXTRA",
+    "HAS_AUDIO",
+    "HAS_VIDEO",
+    "IMAGE",
+    "IMAGE_HEIGHT",
+    "IMAGE_TIMESTAMP",
+    "IMAGE_WIDTH",
+    "LABEL_INDEX",
+    "LABEL_STRING",
+    "LOG_MEL",
+    "PAYLOADS",
+    "SCALAR_FEATURES",
+    "SEQUENCE_EXAMPLE",
+    "START",
+    "UNLABELLED",
+    "WAVEFORM",
+    "ClipRecord",
+    "feature_spec",
+    "get_fake_clip",
+    "microseconds",
+    "parse",
+    "serialize",
+]
 
 # What TFX statistics and validation may look at: scalars, never images or spectrograms.
 SCALAR_FEATURES = (START, END, LABEL_INDEX, LABEL_STRING, IMAGE_HEIGHT, IMAGE_WIDTH, HAS_VIDEO, HAS_AUDIO)
 
 UNLABELLED = -1
-
-
-@dataclass(frozen=True)
-class ClipRecord:
-    """One clip, ready to be written.
-
-    Attributes:
-        clip_id: unique within the data set.
-        data_path: the source, as given.
-        start, end: stretch of the source, seconds.
-        jpegs: segments x frames JPEGs, row-major, all height x width pixels; None where there is no video.
-        image_times: presentation time of each JPEG, seconds.
-        height, width: pixels; 0 without video.
-        log_mel: [segments, mel_bins, mel_frames] float32, natural-log mel power; None where there is no audio.
-        labels: label names (usually none or one).
-        label_indices: their rows in the data set's vocabulary.
-    """
-
-    clip_id: str
-    data_path: str
-    start: float
-    end: float
-    jpegs: list[bytes] | None
-    image_times: list[float]
-    height: int
-    width: int
-    log_mel: np.ndarray | None
-    labels: tuple[str, ...] = ()
-    label_indices: tuple[int, ...] = ()
-
-
-def microseconds(seconds: float) -> int:
-    """Seconds to the integer microseconds that MediaSequence stores."""
-    return round(seconds * 1e6)
-
-
-def serialize(clip: ClipRecord, geometry: ClipGeometry) -> bytes:
-    """Serializes a clip.
-
-    Raises:
-        ValueError: the clip does not have this geometry; a programming error of the caller.
-    """
-    count = geometry.segments * geometry.frames_per_segment
-    if clip.jpegs is not None and not len(clip.jpegs) == len(clip.image_times) == count:
-        raise ValueError(f"{clip.clip_id}: {len(clip.jpegs)} JPEGs, {len(clip.image_times)} times; expected {count}")
-    mel_shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
-    if clip.log_mel is not None and clip.log_mel.shape != mel_shape:
-        raise ValueError(f"{clip.clip_id}: log-mel has shape {clip.log_mel.shape}; expected {mel_shape}")
-    example = tf.train.Example()
-    feature = example.features.feature
-    feature[CLIP_ID].bytes_list.value.append(clip.clip_id.encode())
-    feature[DATA_PATH].bytes_list.value.append(clip.data_path.encode("utf-8", "surrogateescape"))
-    feature[START].int64_list.value.append(microseconds(clip.start))
-    feature[END].int64_list.value.append(microseconds(clip.end))
-    feature[LABEL_INDEX].int64_list.value.extend(clip.label_indices)
-    feature[LABEL_STRING].bytes_list.value.extend(label.encode() for label in clip.labels)
-    if clip.jpegs is not None:
-        feature[IMAGE].bytes_list.value.extend(clip.jpegs)
-        feature[IMAGE_TIMESTAMP].int64_list.value.extend(microseconds(t) for t in clip.image_times)
-    feature[IMAGE_HEIGHT].int64_list.value.append(clip.height)
-    feature[IMAGE_WIDTH].int64_list.value.append(clip.width)
-    if clip.log_mel is not None:
-        feature[LOG_MEL].float_list.value.extend(clip.log_mel.ravel().tolist())
-    feature[HAS_VIDEO].int64_list.value.append(int(clip.jpegs is not None))
-    feature[HAS_AUDIO].int64_list.value.append(int(clip.log_mel is not None))
-    # Map fields have no fixed order on the wire; equal clips must give equal bytes.
-    return example.SerializeToString(deterministic=True)
 
 
 def feature_spec(geometry: ClipGeometry) -> dict[str, object]:
@@ -119,12 +89,13 @@ def feature_spec(geometry: ClipGeometry) -> dict[str, object]:
     }
 
 
-def parse(serialized: tf.Tensor, geometry: ClipGeometry) -> dict[str, tf.Tensor]:
+def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE) -> dict[str, tf.Tensor]:
     """Parses one serialized record; works in tf.data and inside an exported graph.
 
     Args:
         serialized: scalar string.
         geometry: of the data set.
+        payload: form of the records.
 
     Returns:
         `id`, `path`: scalar string; `start`, `end`: scalar float32, seconds; `label`: scalar int64, -1 if unlabelled;
@@ -132,7 +103,10 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry) -> dict[str, tf.Tensor]
         `log_mel`: [segments, mel_bins, mel_frames] float32, zeros where there is no audio;
         `has_video`, `has_audio`: scalar bool.
     """
-    raw = tf.io.parse_single_example(serialized, feature_spec(geometry))
+    if payload == SEQUENCE_EXAMPLE:
+        raw = _parse_sequence(serialized, geometry)
+    else:
+        raw = tf.io.parse_single_example(serialized, feature_spec(geometry))
     count = geometry.segments * geometry.frames_per_segment
     has_video = raw[HAS_VIDEO] > 0
     jpegs = tf.cond(has_video, lambda: raw[IMAGE], lambda: tf.fill([count], ""))
@@ -149,6 +123,19 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry) -> dict[str, tf.Tensor]
         "has_video": has_video,
         "has_audio": raw[HAS_AUDIO] > 0,
     }
+
+
+def _parse_sequence(serialized: tf.Tensor, geometry: ClipGeometry) -> dict[str, tf.Tensor]:
+    mel = (geometry.mel_bins, geometry.mel_frames)
+    lists = {
+        IMAGE: tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
+        SEQUENCE_LOG_MEL: tf.io.FixedLenSequenceFeature(mel, tf.float32, allow_missing=True),
+    }
+    scalars = {name: kind for name, kind in feature_spec(geometry).items() if name not in (IMAGE, LOG_MEL)}
+    context, sequences = tf.io.parse_single_sequence_example(serialized, scalars, lists)
+    none = tf.zeros((geometry.segments, *mel))
+    log_mel = tf.cond(context[HAS_AUDIO] > 0, lambda: sequences[SEQUENCE_LOG_MEL], lambda: none)
+    return {**context, IMAGE: sequences[IMAGE], LOG_MEL: tf.ensure_shape(log_mel, none.shape)}
 
 
 def get_fake_clip(

@@ -1,4 +1,6 @@
-"""The log-mel front end (REFERENCE.md section 11), in keras.ops: one copy for Beam, tf.data and the exported graph.
+"""The log-mel front end (REFERENCE.md section 11): one copy for Beam, tf.data and the exported graph.
+
+It is written in `keras.ops`; with `ops=numpy_ops` the same code runs on NumPy, in processes that import no Keras.
 
 `keras.layers.MelSpectrogram` differs in the FFT length, the window, the mel scale, the padding and the logarithm.
 """
@@ -7,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
+from types import ModuleType
 
 import numpy as np
-from keras import ops
 
 from pemt_tf.config import ClipGeometry
 
@@ -43,7 +45,7 @@ def _periodic_hann(length: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
-def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: int):
+def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: int, ops: ModuleType | None = None):
     """Natural-log mel power spectrogram of equally long waveforms.
 
     Args:
@@ -52,6 +54,7 @@ def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: i
         sample_rate: Hz.
         mel_bins: mel bands.
         mel_frames: time steps; missing ones at the end are 0.0 AFTER the logarithm, as in the reference.
+        ops: `keras.ops` (default) or `pemt_tf.features.numpy_ops`.
 
     Returns:
         [..., mel_bins, mel_frames] float32 = ln(1e-6 + mel power).
@@ -59,6 +62,8 @@ def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: i
     Raises:
         ValueError: the waveform is too short for reflection.
     """
+    if ops is None:
+        from keras import ops
     waveform = ops.cast(ops.convert_to_tensor(waveform), "float32")
     samples = waveform.shape[-1]
     n_fft, hop = spectrogram_sizes(samples, mel_frames)
@@ -79,14 +84,15 @@ def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: i
     return ops.reshape(log_mel, (*leading, mel_bins, mel_frames))
 
 
-def log_mel(waveform, geometry: ClipGeometry):
+def log_mel(waveform, geometry: ClipGeometry, ops: ModuleType | None = None):
     """`log_mel_spectrogram` with the sizes of a clip geometry.
 
     Args:
         waveform: [..., samples_per_segment] float32.
         geometry: of the clip.
+        ops: as of `log_mel_spectrogram`.
 
     Returns:
         [..., mel_bins, mel_frames] float32, natural-log mel power.
     """
-    return log_mel_spectrogram(waveform, geometry.sample_rate, geometry.mel_bins, geometry.mel_frames)
+    return log_mel_spectrogram(waveform, geometry.sample_rate, geometry.mel_bins, geometry.mel_frames, ops)

@@ -1,14 +1,18 @@
 """The expendable decoder: the same clip as without it, and children that crash, hang or talk nonsense."""
 
+import dataclasses
 import sys
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from beam_jobs.decode import ExpendableDecoder
+from beam_jobs.decode import ClipRequest, ExpendableDecoder
 from pemt_tf.config import Config
+from pemt_tf.data.clip_builder import build_clip
+from pemt_tf.data.record_format import serialize
 from pemt_tf.features.decode import MediaError, decode_clip
 from tests import media
 
@@ -22,7 +26,7 @@ for line in sys.stdin:
     if what == "exit": sys.exit(3)
     if what == "hang": time.sleep(60)
     if what == "half": sys.stdout.write("{"); sys.stdout.flush(); time.sleep(60)
-    print(json.dumps({"cause": "open_failed", "detail": f"{os.getpid()}", "sizes": []}), flush=True)
+    print(json.dumps({"cause": "open_failed", "detail": f"{os.getpid()}", "size": 0}), flush=True)
 """
 
 
@@ -32,32 +36,53 @@ def misbehaving(timeout=30.0):
 
 def failure(decoder, path):
     with pytest.raises(MediaError) as caught:
-        decoder.decode(path)
+        decoder.clip(ClipRequest(path))
     return caught.value
+
+
+def features_of(record):
+    return dict(tf.train.Example.FromString(record).features.feature)
 
 
 def test_same_clip_as_in_process(tmp_path):
     path = str(media.write_video(tmp_path / "a.mp4", audio_seconds=1.0))
     with ExpendableDecoder(GEOMETRY, 60, 4096) as decoder:
         for where in ({}, {"start": 0.5, "end": 1.5}):
-            ours, plain = decoder.decode(path, **where), decode_clip(path, GEOMETRY, **where)
-            assert ours.jpegs == plain.jpegs and ours.image_times == plain.image_times
-            assert (ours.start, ours.end, ours.height, ours.width) == (
-                plain.start,
-                plain.end,
-                plain.height,
-                plain.width,
-            )
-            assert ours.notes == plain.notes
-            np.testing.assert_array_equal(ours.waveform, plain.waveform)
+            labels = {"labels": ("dog", "cat"), "label_indices": (4, 2), "extra": (("who", "ä"),)}
+            made = decoder.clip(ClipRequest(path, clip_id="one", name="a.mp4", **where, **labels))
+            plain = decode_clip(path, GEOMETRY, **where)
+            built = build_clip(plain, GEOMETRY, "one", "a.mp4", *labels.values())
+            ours, theirs = (features_of(record) for record in (made.record, serialize(built, GEOMETRY)))
+            mels = [features.pop("audio/log_mel").float_list.value for features in (ours, theirs)]
+            assert ours == theirs
+            np.testing.assert_allclose(*mels, atol=1e-4)  # threads of a matrix product change its rounding
+            assert made.about.bytes == len(made.record) and made.about.notes == plain.notes
+            assert (made.about.start, made.about.end) == (plain.start, plain.end)
+            assert made.source == dataclasses.asdict(plain.source)
 
 
 def test_missing_streams_come_through(tmp_path):
+    with ExpendableDecoder(GEOMETRY, 60, 4096, store_waveform=True) as decoder:
+        blind = decoder.clip(ClipRequest(str(media.write_video(tmp_path / "a.mp4", video_codec=None))))
+        assert (blind.about.has_video, blind.about.has_audio) == (False, True)
+        features = tf.train.Example.FromString(blind.record).features.feature
+        assert "image/encoded" not in features
+        assert len(features["WAVEFORM/feature/floats"].float_list.value) == 4 * 8000
+        silent = decoder.clip(ClipRequest(str(media.write_video(tmp_path / "b.mp4", audio_codec=None))))
+        assert (silent.about.has_video, silent.about.has_audio) == (True, False)
+        features = tf.train.Example.FromString(silent.record).features.feature
+        assert len(features["image/encoded"].bytes_list.value) == 16 and "audio/log_mel" not in features
+
+
+def test_windows_come_one_by_one(tmp_path):
+    path = str(media.write_video(tmp_path / "a.mp4", seconds=5))
     with ExpendableDecoder(GEOMETRY, 60, 4096) as decoder:
-        blind = decoder.decode(str(media.write_video(tmp_path / "a.mp4", video_codec=None)))
-        assert blind.jpegs is None and blind.waveform.shape == (4, 8000)
-        silent = decoder.decode(str(media.write_video(tmp_path / "b.mp4", audio_codec=None)))
-        assert silent.waveform is None and len(silent.jpegs) == 16
+        request = ClipRequest(path, window=2.0, stride=1.0, clip_id="a.mp4")
+        windows = list(decoder.clips(request))
+        assert [one.about.clip_id for one in windows] == ["a.mp4#0-2", "a.mp4#1-3", "a.mp4#2-4", "a.mp4#3-5"]
+        # Whoever stops early gets a fresh process: the rest of the answer is not taken for the next one.
+        assert next(decoder.clips(request)).about.clip_id == "a.mp4#0-2"
+        assert decoder.clip(ClipRequest(path, clip_id="whole")).about.clip_id == "whole"
 
 
 def test_causes_come_through_and_the_process_lives_on(tmp_path):
@@ -65,7 +90,7 @@ def test_causes_come_through_and_the_process_lives_on(tmp_path):
     with ExpendableDecoder(GEOMETRY, 60, 4096) as decoder:
         assert failure(decoder, str(tmp_path / "gone.mp4")).cause == "not_found"
         assert failure(decoder, str(media.not_media(tmp_path / "b.mp4"))).cause == "open_failed"
-        assert decoder.decode(good).height == 48
+        assert decoder.clip(ClipRequest(good)).about.has_video
 
 
 def test_crash_costs_one_clip():
@@ -112,8 +137,9 @@ def test_mutated_files_end_in_a_clip_or_a_cause(tmp_path):
             path = tmp_path / f"mutated{original.suffix}"
             path.write_bytes(data)
             try:
-                clip = decoder.decode(str(path))
-                assert clip.jpegs is None or len(clip.jpegs) == 16
+                made = decoder.clip(ClipRequest(str(path)))
+                images = tf.train.Example.FromString(made.record).features.feature["image/encoded"].bytes_list.value
+                assert len(images) == (16 if made.about.has_video else 0)
                 causes["written"] += 1
             except MediaError as error:
                 causes[error.cause] += 1

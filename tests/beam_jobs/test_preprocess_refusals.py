@@ -1,12 +1,15 @@
 """Bad input and bad surroundings: one clear line each, and nothing left that looks complete."""
 
 import errno
+import json
 import re
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 
-from beam_jobs import output_folder, records
+from beam_jobs import output_folder, progress, records, shard_writer, storage
 from pemt_tf.data.dataset_card import DatasetCard
 from tests import media
 from tests.beam_jobs.command import contents, refused, run
@@ -33,8 +36,33 @@ def test_manifest_row_that_points_nowhere(tmp_path, capsys):
 
 
 def test_too_many_failures(corpus, tmp_path, capsys):
-    line = refused(capsys, tmp_path / "out", "--input", corpus, "--max_bad_fraction", 0.2)
-    assert "3 of 10 inputs failed (open_failed 1, too_short 1, truncated 1), more than --max_bad_fraction=0.2" in line
+    flags = ("--max_bad_fraction", 0.25)
+    line = refused(capsys, tmp_path / "out", "--input", corpus, *flags, keeps_shards=True)
+    assert "3 of 10 inputs failed (open_failed 1, too_short 1, truncated 1), more than --max_bad_fraction=0.25" in line
+    listed = Path(line.rpartition("all of them: ")[2]).read_text().splitlines()
+    assert {json.loads(row)["id"] for row in listed} == {"dog/broken.mp4", "short.mp4", "cut.mkv"}
+    # What was done is not lost: with a higher limit the job goes on and has nothing left to decode.
+    code, _, err = run(capsys, "--input", corpus, "--output", tmp_path / "out", "--max_bad_fraction", 0.3)
+    assert code == 0 and re.search(r"going on: (\d+) of \1 shards are finished", err)
+
+
+def test_too_many_failures_stop_the_job(tmp_path, capsys, monkeypatch):
+    """Not at its end, which may be days away."""
+    for number in range(40):
+        media.not_media(tmp_path / "in" / f"a{number}.mp4")
+    media.write_video(tmp_path / "in" / "b.mp4", seconds=1)
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
+    real = records.ClipMaker.outcomes
+
+    def slow(*arguments):
+        time.sleep(0.05)
+        yield from real(*arguments)
+
+    monkeypatch.setattr(records.ClipMaker, "outcomes", slow)
+    flags = ("--max_bad_fraction", 0.05, "--shards_per_split", 40)
+    line = refused(capsys, tmp_path / "out", "--input", tmp_path / "in", *flags, keeps_shards=True)
+    done, bad = map(int, re.search(r"stopped after (\d+) of 41 inputs: (\d+) of 41 inputs failed", line).groups())
+    assert 3 <= bad <= done < 40
 
 
 @pytest.mark.parametrize(
@@ -45,6 +73,11 @@ def test_too_many_failures(corpus, tmp_path, capsys):
         (("--split_fractions", "train=2"), "must add up to 1"),
         (("--shard_per_split", "2"), "unknown option --shard_per_split"),
         (("--labels_from", "/nowhere"), "/nowhere is not a finished data set"),
+        (("--window", "5"), "--window and --stride belong to --plan=windows"),
+        (("--plan", "windows", "--window", "0.1"), "--window=0.1 is shorter than one segment of the preset, 0.500 s"),
+        (("--plan", "segments"), "--plan=segments needs a manifest with start and end in every row"),
+        (("--input_root", "/"), "--input_root belongs to a manifest"),
+        (("--retry_failed", "x"), "leave out --input"),
     ],
 )
 def test_bad_flags(corpus, tmp_path, capsys, flags, said):
@@ -89,20 +122,10 @@ def test_output_that_cannot_be_written(corpus, tmp_path, capsys):
 
 
 def test_output_on_a_full_disk(corpus, tmp_path, capsys, monkeypatch):
-    class FullDisk:
-        def __init__(self, path):
-            self.path = path
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(records.tf.io, "TFRecordWriter", FullDisk)
+    monkeypatch.setattr(shard_writer.RecordFile, "write", full)
     line = refused(capsys, tmp_path / "out", "--input", corpus)
     assert re.fullmatch(
         r"error: cannot write \w+/clips-\d+-of-\d+\.tfrecord in .*/\.out\.partial: No space left on device; make room "
@@ -115,7 +138,7 @@ def test_interrupted_job_leaves_nothing(corpus, tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(records.ExpendableDecoder, "decode", interrupt)
+    monkeypatch.setattr(records.ExpendableDecoder, "clips", interrupt)
     code, out, err = run(capsys, "--input", corpus, "--output", tmp_path / "out")
     assert code == 130 and out == "" and "interrupted; nothing was written" in err
     assert list(tmp_path.iterdir()) == []
@@ -144,22 +167,17 @@ def test_mount_point_or_own_folder_in_a_foreign_one(corpus, made, tmp_path, caps
 
 
 def test_lost_record_is_noticed(corpus, tmp_path, capsys, monkeypatch):
-    """A storage that swallows every record."""
-    real = records.tf.io.TFRecordWriter
+    """A storage that swallows every second file."""
+    real = storage.put_in_place
 
-    class Forgetful:
-        def __init__(self, path):
-            self._real = real(path)
+    def forgetful(finished, path):
+        real(finished, path)
+        if path.endswith(".tfrecord"):
+            Path(path).write_bytes(Path(path).read_bytes()[:-100])
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self._real.close()
-
-        def write(self, _):
-            pass
-
-    monkeypatch.setattr(records.tf.io, "TFRecordWriter", Forgetful)
-    line = refused(capsys, tmp_path / "out", "--input", corpus)
-    assert "clips of the" in line and "its files hold 0" in line
+    monkeypatch.setattr(storage, "put_in_place", forgetful)
+    line = refused(capsys, tmp_path / "out", "--input", corpus, keeps_shards=True)
+    assert "the storage lost or repeated some" in line
+    monkeypatch.undo()
+    # What is not whole is made again.
+    assert run(capsys, "--input", corpus, "--output", tmp_path / "out")[0] == 0

@@ -1,6 +1,7 @@
 """Splits and shards: the same for the same list, nothing lost, no label that cannot be learned."""
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,9 @@ from pemt_tf.errors import PemtError
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
-def clip(name, label=None, split=None, identity=None):
-    return InputClip(identity or name, f"/videos/{name}", name, label, split=split)
+def clip(name, label=None, split=None, identity=None, group=None):
+    labels = () if label is None else (label,)
+    return InputClip(identity or name, f"/videos/{name}", name, labels, split=split, group=group)
 
 
 def test_hash_is_sha256_of_the_name():
@@ -72,6 +74,41 @@ def test_clips_of_one_file_stay_together():
     assert len({one.split for one in assign_splits(clips, FRACTIONS)}) == 1
 
 
+@given(st.lists(st.tuples(st.text("abc", min_size=1), st.sampled_from(["g", "h", None])), unique_by=lambda n: n[0]))
+def test_groups_stay_together(pairs):
+    assigned = assign_splits([clip(name, group=group) for name, group in pairs], FRACTIONS)
+    for group in ("g", "h"):
+        assert len({one.split for one in assigned if one.group == group}) <= 1
+    for one in assigned:
+        assert one.split == hashed_split(one.group or one.name, FRACTIONS)
+
+
+def test_a_group_takes_the_split_that_one_of_it_was_given():
+    clips = [clip("a.mp4", group="g"), clip("b.mp4", split="test", group="g"), clip("c.mp4", split="train")]
+    assert [one.split for one in assign_splits(clips, FRACTIONS)] == ["test", "test", "train"]
+
+
+def test_a_group_in_two_splits_is_refused():
+    clips = [clip("a.mp4", split="train", identity="a#0-1"), clip("a.mp4", split="test", identity="a#1-2")]
+    with pytest.raises(PemtError, match=r"a.mp4 is in the train split and in the test split.*column 'group'"):
+        assign_splits(clips, FRACTIONS)
+
+
+def test_several_labels_count_each():
+    first, second = clip("a.mp4", split="train"), clip("b.mp4", split="test")
+    labelled = [dataclasses.replace(first, labels=("x", "y")), dataclasses.replace(second, labels=("y", "z"))]
+    with pytest.raises(PemtError, match="label 'z' is in the test split"):
+        assign_splits(labelled, FRACTIONS)
+
+
+def test_parts_of_one_file_are_neighbours():
+    """So that a worker fetches a file once."""
+    clips = [clip(f"v{file}.mp4", split="train", identity=f"v{file}#{n}") for n in range(5) for file in range(30)]
+    for _, part in plan_shards(clips, 3):
+        names = [one.name for one in part]
+        assert len(set(names)) == 1 + sum(first != second for first, second in itertools.pairwise(names))
+
+
 def test_given_splits_stay():
     clips = [clip("a.mp4", "x", "test"), clip("b.mp4", "x", "train")]
     assert assign_splits(clips, FRACTIONS) == clips
@@ -99,7 +136,7 @@ def test_every_clip_is_in_one_shard(count, per_split):
     for shard, part in plan:
         assert len(part) == shard.clips > 0
         assert {one.split for one in part} == {shard.split}
-        assert [one.clip_id for one in part] == sorted(one.clip_id for one in part)
+        assert [one.name for one in part] == sorted(one.name for one in part)
         sizes = [other.clips for other, _ in plan if other.split == shard.split]
         assert len(sizes) == shard.count and max(sizes) - min(sizes) <= 1
     assert plan == plan_shards(clips[::-1], per_split), "the order of the list must not matter"

@@ -1,0 +1,175 @@
+"""Finds clips that show or sound the same, above all across splits: training on what is tested flatters the result.
+
+Every clip has a perceptual hash of its pictures and one of its sound (`pemt_tf.features.content`). Comparing all pairs
+would take too long for large sets; so random samples of the bits are compared first (locality-sensitive hashing), and
+only clips that agree in one of many samples are compared as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from beam_jobs.outcomes import Outcome
+from pemt_tf.data.dataset_card import SPLITS
+
+SAME_PICTURES = 0.12  # share of differing bits; unrelated clips differ in half
+SAME_SOUND = 0.15
+BANDS = 32  # samples of bits
+BAND_BITS = 20
+LARGEST_BUCKET = 64  # clips that agree in one sample: of more than these only the most similar are compared
+NEIGHBOURS = 8
+MEANING_BITS = 0.1  # share of set bits below which a hash stands for nothing: black pictures, silence
+
+
+@dataclass(frozen=True)
+class DuplicatePair:
+    """Two clips of different groups that are nearly the same.
+
+    Attributes:
+        first, second: clip ids.
+        first_split, second_split: their splits, in the order train, validation, test.
+        what: `video and audio`, `video` or `audio`: in what they agree.
+        is_whole: they agree in all streams that both have.
+        video_distance, audio_distance: share of differing bits; None where not both have the stream.
+    """
+
+    first: str
+    second: str
+    first_split: str
+    second_split: str
+    what: str
+    is_whole: bool
+    video_distance: float | None
+    audio_distance: float | None
+
+    @property
+    def is_across(self) -> bool:
+        """Whether the splits differ."""
+        return self.first_split != self.second_split
+
+
+class Fingerprints:
+    """Collects the hashes of the clips: about 200 bytes a clip."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._splits: list[int] = []
+        self._groups: list[int] = []
+        self._group_numbers: dict[str, int] = {}
+        self._hashes: dict[str, list[bytes]] = {"video": [], "audio": []}
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes the clips of an outcome."""
+        group = self._group_numbers.setdefault(outcome.input.group_name, len(self._group_numbers))
+        for clip in outcome.clips:
+            self._ids.append(clip.clip_id)
+            self._splits.append(SPLITS.index(outcome.input.split))
+            self._groups.append(group)
+            self._hashes["video"].append(b"" if clip.frozen else bytes.fromhex(clip.picture_hash))
+            self._hashes["audio"].append(b"" if clip.silent else bytes.fromhex(clip.sound_hash))
+
+    def pairs(self) -> list[DuplicatePair]:
+        """All pairs, those across splits first, then by id."""
+        tables = {stream: _table(hashes) for stream, hashes in self._hashes.items()}
+        candidates = {pair for table in tables.values() for pair in _candidates(*table)}
+        found = []
+        for one, other in sorted(candidates):
+            if self._groups[one] == self._groups[other]:
+                continue  # windows of one film look alike
+            pair = self._compare(one, other, tables)
+            if pair is not None:
+                found.append(pair)
+        return sorted(found, key=lambda pair: (not pair.is_across, pair.first, pair.second))
+
+    def _compare(self, one: int, other: int, tables: dict) -> DuplicatePair | None:
+        distances: dict[str, float | None] = {}
+        for stream, (bits, is_known) in tables.items():
+            both = is_known[one] and is_known[other]
+            distances[stream] = _distance(bits[one], bits[other]) if both else None
+        limits = {"video": SAME_PICTURES, "audio": SAME_SOUND}
+        known = [stream for stream, distance in distances.items() if distance is not None]
+        same = [stream for stream in known if distances[stream] <= limits[stream]]
+        if not same:
+            return None
+        first, second = sorted((one, other), key=lambda place: (self._splits[place], self._ids[place]))
+        return DuplicatePair(
+            self._ids[first],
+            self._ids[second],
+            SPLITS[self._splits[first]],
+            SPLITS[self._splits[second]],
+            " and ".join(same),
+            len(same) == len(known),
+            distances["video"],
+            distances["audio"],
+        )
+
+
+def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, DuplicatePair]:
+    """Which clips to leave out, each with a pair that says why.
+
+    Of clips that are all the same those in the split farthest from training stay: what is tested stays as it is. If
+    asked for, only the first of them (by id) stays. Clips that agree in one stream only, as dubbed films do, stay.
+
+    Args:
+        pairs: from `Fingerprints.pairs`.
+        also_within: leave out duplicates within a split as well.
+    """
+    pairs = [pair for pair in pairs if pair.is_whole]
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
+        return name
+
+    for pair in pairs:
+        first, second = sorted((root(pair.first), root(pair.second)))
+        parents[second] = first
+    split_of = {pair.first: pair.first_split for pair in pairs} | {pair.second: pair.second_split for pair in pairs}
+    kept: dict[str, tuple[int, str]] = {}  # of each set of equal clips: the farthest split, and its first id
+    for name, split in split_of.items():
+        key = (-SPLITS.index(split), name)
+        kept[root(name)] = min(kept.get(root(name), key), key)
+    why = {name: pair for pair in reversed(pairs) for name in (pair.first, pair.second)}
+    dropped = {}
+    for name, split in sorted(split_of.items()):
+        depth, first = kept[root(name)]
+        if -SPLITS.index(split) != depth or (also_within and name != first):
+            dropped[name] = why[name]
+    return dropped
+
+
+def _table(hashes: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """[clips, bytes] uint8 and [clips] bool: which of them mean something."""
+    width = max((len(one) for one in hashes), default=0)
+    table = np.zeros((len(hashes), width), np.uint8)
+    for row, one in enumerate(hashes):
+        table[row, : len(one)] = np.frombuffer(one, np.uint8)
+    if not width:
+        return table, np.zeros(len(hashes), bool)
+    return table, np.unpackbits(table, axis=1).mean(axis=1) >= MEANING_BITS
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.unpackbits(first ^ second).mean())
+
+
+def _candidates(table: np.ndarray, is_known: np.ndarray) -> Iterator[tuple[int, int]]:
+    places = np.flatnonzero(is_known)
+    if len(places) < 2:
+        return
+    rng = np.random.default_rng(0)
+    bits = np.unpackbits(table[places], axis=1)
+    for _ in range(BANDS):
+        chosen = rng.choice(bits.shape[1], min(BAND_BITS, bits.shape[1]), replace=False)
+        keys = bits[:, chosen].astype(np.int64) @ (1 << np.arange(len(chosen), dtype=np.int64))
+        order = np.argsort(keys, kind="stable")
+        borders = np.flatnonzero(np.diff(keys[order])) + 1
+        for bucket in np.split(order, borders):
+            reach = len(bucket) if len(bucket) <= LARGEST_BUCKET else NEIGHBOURS
+            members = sorted(places[bucket].tolist(), key=lambda place: (table[place].tobytes(), place))
+            for at, one in enumerate(members):
+                yield from (tuple(sorted((one, other))) for other in members[at + 1 : at + 1 + reach])

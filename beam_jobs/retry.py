@@ -1,0 +1,143 @@
+"""`--retry_failed`: tries the failed inputs of a data set again and adds what can be made of them now.
+
+The new data set is made beside the old one, which stays as it is until the new one is complete: record files are linked
+or copied, the failures are taken out of the old outcomes, and what the workers make of them comes in new files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+from apache_beam.io.filesystems import FileSystems
+
+from beam_jobs import sharding, storage
+from beam_jobs.assemble import LISTED_NAME, Making
+from beam_jobs.clip_plan import ClipPlan
+from beam_jobs.input_plan import read_card
+from beam_jobs.job_record import JobRecord
+from beam_jobs.outcomes import FAILED, Outcome, read_outcomes
+from beam_jobs.output_folder import OutputFolder
+from beam_jobs.preparation import Result, guarded, make, worker_settings
+from beam_jobs.runners import beam_options
+from beam_jobs.shard_writer import ShardStatistics, read_statistics, write_statistics
+from beam_jobs.sharding import Shard
+from pemt_tf.config import Config, load_config
+from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
+from pemt_tf.errors import PemtError
+
+
+def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command: str) -> Result:
+    """Runs the job on the failed inputs of a data set.
+
+    Args:
+        options: of the job; geometry, plan and form of the records are the data set's.
+        beam_arguments: flags for Beam.
+        command: as typed, for the card.
+
+    Raises:
+        PemtError: nothing was changed; says why.
+    """
+    base = options.retry_failed.rstrip("/")
+    base = base.rpartition("/")[0] or "." if base.rpartition("/")[2] == "errors" else base
+    card = read_card(base)
+    _refuse_other_settings(options)
+    old_shards = [Shard.of_statistics(path) for path in storage.list_sizes(base, "stats/*.json")]
+    failed = [
+        outcome.input
+        for shard in old_shards
+        for outcome in read_outcomes(storage.join(base, shard.outcome_name))
+        if outcome.kind == FAILED
+    ]
+    if not failed:
+        return Result(card, (f"nothing to do: no input of {base} failed in a way that can be tried again",))
+    output = _output(options, base)
+    config, settings = _settings(options, base, card, output.work)
+    numbers = [int(shard.tag[5:-1]) for shard in old_shards if shard.tag]
+    sharded = sharding.plan_shards(failed, options.shards_per_split, f"retry{max(numbers, default=0) + 1}-")
+    job = JobRecord.of(settings, sharded, options.drop_duplicates)
+    job = dataclasses.replace(job, settings={**job.settings, "retry_of": card.content_hash})
+    pipeline_options = beam_options(options.runner, options.num_workers, beam_arguments)
+    output.prepare(job, options.overwrite)
+    retried = {clip.clip_id for clip in failed}
+
+    def everything() -> DatasetCard:
+        for shard in old_shards:
+            _take_over(base, output.work, shard, retried)
+        shards = sharding.write_plan(output.work, sharded)
+        settled = list(read_outcomes(storage.join(base, LISTED_NAME)))
+        making = Making(
+            output.work, [*old_shards, *shards], settled, settings, config, job, card.source, command,
+            options.drop_duplicates,
+        )  # fmt: skip
+        return make(making, output, pipeline_options, options)
+
+    new = guarded(output, everything)
+    gained = new.clips - card.clips
+    return Result(new, (f"{len(failed)} failed inputs tried again: {gained} clips gained",))
+
+
+def _refuse_other_settings(options: argparse.Namespace) -> None:
+    for name, given in (
+        ("--preset", options.preset != "tiny"),
+        ("--set", options.set),
+        ("--plan", options.plan != "uniform"),
+    ):
+        if given:
+            raise PemtError(f"{name} cannot go with --retry_failed: clips of one data set are all made the same way")
+
+
+def _output(options: argparse.Namespace, base: str) -> OutputFolder:
+    output = OutputFolder(options.output)
+    same = not output.is_remote and Path(output.path).resolve() == Path(base).resolve()
+    if output.is_remote:
+        if storage.exists(storage.join(output.path, CARD_NAME)) or output.path == base:
+            raise PemtError(f"{options.output} is a finished data set, and files there cannot be replaced all at once; "
+                            "give another --output")  # fmt: skip
+    elif output.is_finished and not same and not options.overwrite:
+        raise PemtError(f"{options.output} already holds another finished data set; choose another --output")
+    return output
+
+
+def _settings(options: argparse.Namespace, base: str, card: DatasetCard, work: str) -> tuple[Config, object]:
+    with storage.local_copy(storage.join(base, "config.json")) as path:
+        config = load_config(Path(path))
+    earlier = JobRecord.read(base)
+    settings = worker_settings(options, config, card.labels, work)
+    stores_waveform = bool(earlier and earlier.settings.get("store_waveform"))
+    return config, dataclasses.replace(
+        settings, plan=ClipPlan(**card.plan), payload=card.payload, store_waveform=stores_waveform
+    )
+
+
+def _take_over(base: str, work: str, shard: Shard, retried: set[str]) -> None:
+    statistics = read_statistics(base, shard)
+    kept = [one for one in read_outcomes(storage.join(base, shard.outcome_name)) if _is_kept(one, retried)]
+    counted = ShardStatistics(shard)
+    with storage.open_write(storage.join(work, shard.outcome_name)) as file:
+        for outcome in kept:
+            counted.add(outcome)
+            file.write(outcome.line())
+    if statistics["clips"]:
+        _copy(storage.join(base, shard.name), storage.join(work, shard.name))
+    values = {**counted.to_json(), "bytes": statistics["bytes"], "sha256": statistics["sha256"]}
+    write_statistics(work, shard, values)
+
+
+def _is_kept(outcome: Outcome, retried: set[str]) -> bool:
+    return outcome.kind != FAILED or outcome.input.clip_id not in retried
+
+
+def _copy(source: str, target: str) -> None:
+    if storage.is_remote(source) or storage.is_remote(target):
+        FileSystems.copy([source], [target])
+        return
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
