@@ -14,6 +14,7 @@ from pathlib import Path
 from beam_jobs import dropping, storage
 from beam_jobs.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.dataset_index import IndexWriter
+from beam_jobs.dataset_report import write_report
 from beam_jobs.duplicates import DuplicatePair, Fingerprints, to_drop
 from beam_jobs.job_record import JobRecord
 from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome, read_outcomes
@@ -84,8 +85,13 @@ def check_and_count(making: Making) -> Tally:
     return tally
 
 
-def finish(making: Making) -> DatasetCard:
-    """Looks for duplicates and writes everything beside the records; the card comes last."""
+def finish(making: Making, speed: dict[str, float] | None = None) -> DatasetCard:
+    """Looks for duplicates and writes everything beside the records; the card comes last.
+
+    Args:
+        making: the job.
+        speed: for the report: `seconds`, `core_seconds` and `workers`; None where they are not known.
+    """
     pairs = _find_duplicates(making)
     if making.drop_duplicates:
         dropping.drop(making.folder, making.shards, to_drop(pairs, making.drop_duplicates == "all"))
@@ -101,7 +107,22 @@ def finish(making: Making) -> DatasetCard:
                 reports.add(outcome)
                 for clip in outcome.clips:
                     index.add(outcome, clip, shard.name)
-    return _write_card(making, tally, files, digest, pairs)
+    card = _card(making, tally, files, digest, pairs)
+    _write_descriptions(making)
+    write_report(making.folder, card, speed and _described(speed, card))
+    with tempfile.TemporaryDirectory() as scratch:
+        card.write(Path(scratch))
+        storage.write_text(storage.join(making.folder, CARD_NAME), Path(scratch, CARD_NAME).read_text(encoding="utf-8"))
+    return card
+
+
+def _described(speed: dict[str, float], card: DatasetCard) -> dict[str, float]:
+    return {
+        **speed,
+        "clips_per_second": card.clips / speed["seconds"],
+        "clips_per_core_second": card.clips / speed["core_seconds"],
+        "video_seconds": sum(split.seconds for split in card.splits.values()),
+    }
 
 
 def _find_duplicates(making: Making) -> list[DuplicatePair]:
@@ -137,12 +158,12 @@ def _check_files(making: Making) -> tuple[dict[str, list[str]], str]:
     return files, digest.hexdigest()
 
 
-def _write_card(
+def _card(
     making: Making, tally: Tally, files: dict[str, list[str]], digest: str, pairs: list[DuplicatePair]
 ) -> DatasetCard:
-    settings, folder = making.settings, making.folder
+    settings = making.settings
     across = sum(pair.is_across for pair in pairs)
-    card = DatasetCard(
+    return DatasetCard(
         geometry=making.config.geometry,
         labels=list(settings.vocabulary),
         splits=tally.splits(files),
@@ -162,6 +183,10 @@ def _write_card(
         configuration_hash=making.job.configuration_hash,
         content_hash=digest,
     )
+
+
+def _write_descriptions(making: Making) -> None:
+    settings, folder = making.settings, making.folder
     labels = "".join(f"{label}\n" for label in settings.vocabulary)
     storage.write_text(storage.join(folder, LABELS_NAME), labels)
     schema = schema_text(making.config.geometry, list(settings.vocabulary), settings.store_waveform)
@@ -171,10 +196,8 @@ def _write_card(
             file.write(outcome.line())
     with tempfile.TemporaryDirectory() as scratch:
         save_config(making.config, Path(scratch, "config.json"))
-        card.write(Path(scratch))
-        for name in ("config.json", CARD_NAME):
-            storage.write_text(storage.join(folder, name), Path(scratch, name).read_text(encoding="utf-8"))
-    return card
+        config = Path(scratch, "config.json").read_text(encoding="utf-8")
+        storage.write_text(storage.join(folder, "config.json"), config)
 
 
 class _Reports:

@@ -14,6 +14,7 @@ import numpy as np
 
 from beam_jobs.outcomes import Outcome
 from pemt_tf.data.dataset_card import SPLITS
+from pemt_tf.features.content import HASH_BYTES
 
 SAME_PICTURES = 0.12  # share of differing bits; unrelated clips differ in half
 SAME_SOUND = 0.15
@@ -21,7 +22,8 @@ BANDS = 32  # samples of bits
 BAND_BITS = 20
 LARGEST_BUCKET = 64  # clips that agree in one sample: of more than these only the most similar are compared
 NEIGHBOURS = 8
-MEANING_BITS = 0.1  # share of set bits below which a hash stands for nothing: black pictures, silence
+MEANING_BITS = 6  # of the 64 of a segment; fewer stand for nothing: black pictures, silence
+MEANING_SEGMENTS = 0.5  # share of a clip's segments that must mean something in both clips
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Fingerprints:
 
     def pairs(self) -> list[DuplicatePair]:
         """All pairs, those across splits first, then by id."""
-        tables = {stream: _table(hashes) for stream, hashes in self._hashes.items()}
-        candidates = {pair for table in tables.values() for pair in _candidates(*table)}
+        tables = {stream: _Table(hashes) for stream, hashes in self._hashes.items()}
+        candidates = {pair for table in tables.values() for pair in table.candidates()}
         found = []
         for one, other in sorted(candidates):
             if self._groups[one] == self._groups[other]:
@@ -84,11 +86,8 @@ class Fingerprints:
                 found.append(pair)
         return sorted(found, key=lambda pair: (not pair.is_across, pair.first, pair.second))
 
-    def _compare(self, one: int, other: int, tables: dict) -> DuplicatePair | None:
-        distances: dict[str, float | None] = {}
-        for stream, (bits, is_known) in tables.items():
-            both = is_known[one] and is_known[other]
-            distances[stream] = _distance(bits[one], bits[other]) if both else None
+    def _compare(self, one: int, other: int, tables: dict[str, _Table]) -> DuplicatePair | None:
+        distances = {stream: table.distance(one, other) for stream, table in tables.items()}
         limits = {"video": SAME_PICTURES, "audio": SAME_SOUND}
         known = [stream for stream, distance in distances.items() if distance is not None]
         same = [stream for stream in known if distances[stream] <= limits[stream]]
@@ -142,34 +141,45 @@ def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, Duplicat
     return dropped
 
 
-def _table(hashes: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """[clips, bytes] uint8 and [clips] bool: which of them mean something."""
-    width = max((len(one) for one in hashes), default=0)
-    table = np.zeros((len(hashes), width), np.uint8)
-    for row, one in enumerate(hashes):
-        table[row, : len(one)] = np.frombuffer(one, np.uint8)
-    if not width:
-        return table, np.zeros(len(hashes), bool)
-    return table, np.unpackbits(table, axis=1).mean(axis=1) >= MEANING_BITS
+class _Table:
+    """The hashes of one stream."""
 
+    def __init__(self, hashes: list[bytes]) -> None:
+        width = max((len(one) for one in hashes), default=0)
+        self._bytes = np.zeros((len(hashes), width), np.uint8)
+        for row, one in enumerate(hashes):
+            self._bytes[row, : len(one)] = np.frombuffer(one, np.uint8)
+        bits = np.unpackbits(self._bytes, axis=1).reshape(len(hashes), -1, 8 * HASH_BYTES)
+        self._has_meaning = bits.sum(axis=2) >= MEANING_BITS  # [clips, segments]
 
-def _distance(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.unpackbits(first ^ second).mean())
+    def distance(self, one: int, other: int) -> float | None:
+        """Share of differing bits, of the segments that mean something in both; None where these are too few."""
+        both = self._has_meaning[one] & self._has_meaning[other]
+        if not both.any() or both.mean() < MEANING_SEGMENTS:
+            return None
+        differing = (self._bytes[one] ^ self._bytes[other]).reshape(len(both), HASH_BYTES)[both]
+        return float(np.unpackbits(differing).mean())
 
+    def candidates(self) -> Iterator[tuple[int, int]]:
+        """Pairs that agree in one of many samples of bits."""
+        if not self._has_meaning.size:
+            return
+        places = np.flatnonzero(self._has_meaning.mean(axis=1) >= MEANING_SEGMENTS)
+        if len(places) < 2:
+            return
+        rng = np.random.default_rng(0)
+        bits = np.unpackbits(self._bytes[places], axis=1)
+        for _ in range(BANDS):
+            chosen = rng.choice(bits.shape[1], min(BAND_BITS, bits.shape[1]), replace=False)
+            keys = bits[:, chosen].astype(np.int64) @ (1 << np.arange(len(chosen), dtype=np.int64))
+            order = np.argsort(keys, kind="stable")
+            borders = np.flatnonzero(np.diff(keys[order])) + 1
+            for bucket in np.split(order, borders):
+                if len(bucket) > 1:
+                    yield from self._neighbours(places[bucket].tolist())
 
-def _candidates(table: np.ndarray, is_known: np.ndarray) -> Iterator[tuple[int, int]]:
-    places = np.flatnonzero(is_known)
-    if len(places) < 2:
-        return
-    rng = np.random.default_rng(0)
-    bits = np.unpackbits(table[places], axis=1)
-    for _ in range(BANDS):
-        chosen = rng.choice(bits.shape[1], min(BAND_BITS, bits.shape[1]), replace=False)
-        keys = bits[:, chosen].astype(np.int64) @ (1 << np.arange(len(chosen), dtype=np.int64))
-        order = np.argsort(keys, kind="stable")
-        borders = np.flatnonzero(np.diff(keys[order])) + 1
-        for bucket in np.split(order, borders):
-            reach = len(bucket) if len(bucket) <= LARGEST_BUCKET else NEIGHBOURS
-            members = sorted(places[bucket].tolist(), key=lambda place: (table[place].tobytes(), place))
-            for at, one in enumerate(members):
-                yield from (tuple(sorted((one, other))) for other in members[at + 1 : at + 1 + reach])
+    def _neighbours(self, members: list[int]) -> Iterator[tuple[int, int]]:
+        reach = len(members) if len(members) <= LARGEST_BUCKET else NEIGHBOURS
+        members.sort(key=lambda place: (self._bytes[place].tobytes(), place))
+        for at, one in enumerate(members):
+            yield from (tuple(sorted((one, other))) for other in members[at + 1 : at + 1 + reach])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import resource
 import sys
+import time
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -149,13 +151,27 @@ def guarded(output: OutputFolder, step):
 
 def make(making: Making, output: OutputFolder, pipeline_options, options: argparse.Namespace) -> DatasetCard:
     todo = _unfinished(making, output)
+    begin, spent = time.monotonic(), _core_seconds()
     if todo:
         _run(pipeline_options, todo, making, output, options.max_bad_fraction)
     tally = assemble.check_and_count(making)
     _refuse_bad_result(tally, options.max_bad_fraction, output)
-    card = assemble.finish(making)
+    speed = None
+    if not output.is_remote and len(todo) == len(making.shards):  # else others did the work, or did a part of it
+        speed = {
+            "seconds": time.monotonic() - begin,
+            "core_seconds": _core_seconds() - spent,
+            "workers": options.num_workers or 1,
+        }
+    card = assemble.finish(making, speed)
     output.publish()
     return card
+
+
+def _core_seconds() -> float:
+    """CPU time of this process and of those that it has seen end."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _unfinished(making: Making, output: OutputFolder) -> list[Shard]:

@@ -84,6 +84,7 @@ def write_video(
     key_every: int = 12,
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Writes a media file; the suffix says which container.
 
@@ -101,12 +102,13 @@ def write_video(
         key_every: frames from one keyframe to the next.
         pixel_format: of the pictures.
         options: of the video encoder, beside the quick ones.
+        container_options: of FFmpeg's writer.
     """
     usual_video, usual_audio = USUAL_CODECS[path.suffix]
     video_codec = usual_video if video_codec == "usual" else video_codec
     audio_codec = usual_audio if audio_codec == "usual" else audio_codec
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         packets = []
         if video_codec:
             rate = Fraction(fps).limit_denominator(1001)
@@ -193,3 +195,72 @@ def not_media(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("this is not a video\n" * 50, encoding="utf-8")
     return path
+
+
+def write_parted(path: Path, starts: list[float], seconds: float, fps: int = 25, size: tuple[int, int] = (64, 48)):
+    """Writes pictures in parts of `seconds` that begin at `starts`; their numbers go on from part to part."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.options = {"preset": "ultrafast", "tune": "zerolatency"}
+        for number in range(round(seconds * fps) * len(starts)):
+            part, place = divmod(number, round(seconds * fps))
+            frame = av.VideoFrame.from_ndarray(numbered_picture(number, *size[::-1]), format="rgb24")
+            frame.pts, frame.time_base = round((starts[part] + place / fps) * 90_000), Fraction(1, 90_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_frames(path: Path, frames: list[av.VideoFrame], codec: str, fps: int = 10, **options: str) -> Path:
+    """Encodes ready frames, one after the other; size, format and colour tags are those of the first."""
+    first = frames[0]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height, stream.pix_fmt = first.width, first.height, first.format.name
+        stream.options = {**QUICK_OPTIONS.get(codec, {}), **options}
+        for name in ("color_trc", "color_primaries", "colorspace", "color_range"):
+            setattr(stream.codec_context, name, getattr(first, name))
+        for number, frame in enumerate(frames):
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def write_streams(
+    path: Path, pictures: list[PictureMaker], tones: list[ToneMaker], default: int = 0, seconds: float = 2.0
+) -> Path:
+    """Writes a file with several streams of pictures (25 a second) and of sound; `default` is flagged in each kind."""
+    disposition = av.stream.Disposition
+    with av.open(str(path), "w") as container:
+        sources = []
+        for number, picture in enumerate(pictures):
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            stream.options = QUICK_OPTIONS["libx264"]
+            stream.disposition = disposition.default if number == default else disposition(0)
+            sources.append((stream, _pictures(stream, Fraction(25), round(25 * seconds), picture, 0.0)))
+        for number, tone in enumerate(tones):
+            stream = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
+            stream.disposition = disposition.default if number == default else disposition(0)
+            sources.append((stream, _sounds(16_000, "mono", seconds, tone, 0.0)))
+        _mux_by_time(container, sources)
+    return path
+
+
+def edit(path: Path, start: float, seconds: float) -> Path:
+    """Makes the edit list of an mp4 file's first track show only `seconds` from `start` on."""
+    data = bytearray(path.read_bytes())
+    movie, track = (_timescale(data, name) for name in (b"mvhd", b"mdhd"))
+    place = data.index(b"elst") + 4
+    assert data[place : place + 8] == struct.pack(">2I", 0, 1), "expected one entry of version 0"
+    data[place + 8 : place + 16] = struct.pack(">2I", round(seconds * movie), round(start * track))
+    path.write_bytes(data)
+    return path
+
+
+def _timescale(data: bytes, box: bytes) -> int:
+    place = data.index(box) + 4
+    assert data[place] == 0, "expected version 0"
+    return struct.unpack(">I", data[place + 12 : place + 16])[0]

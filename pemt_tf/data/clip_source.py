@@ -25,6 +25,7 @@ class ClipSource:
         name: what messages call it.
         content_hash: of the data set, if it has a card.
         train_labels: labels that the training split has, or None if that is not known.
+        payload: form of the records, a name in `records.PAYLOADS`.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -33,6 +34,7 @@ class ClipSource:
     name: str
     content_hash: str = ""
     train_labels: tuple[str, ...] | None = None
+    payload: str = records.EXAMPLE
 
     @property
     def compression(self) -> str:
@@ -60,6 +62,7 @@ class ClipSource:
             name=str(directory),
             content_hash=card.content_hash,
             train_labels=tuple(train.labels) if train else (),
+            payload=card.payload,
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:
@@ -121,11 +124,9 @@ class ClipSource:
             if raw is None:
                 continue  # Beam may write shards without a record
             try:
-                feature = tf.train.Example.FromString(raw.numpy()).features.feature
+                images, values = records.count_values(raw.numpy(), self.payload)
             except DecodeError:
                 raise PemtError(f"{file} holds something else than clips; preprocess the videos again") from None
-            images = len(feature[records.IMAGE].bytes_list.value)
-            values = len(feature[records.LOG_MEL].float_list.value)
             want_images = geometry.segments * geometry.frames_per_segment
             want_values = geometry.segments * geometry.mel_bins * geometry.mel_frames
             if images not in (0, want_images) or values not in (0, want_values):

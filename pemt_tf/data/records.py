@@ -57,6 +57,7 @@ __all__ = [
     "UNLABELLED",
     "WAVEFORM",
     "ClipRecord",
+    "count_values",
     "feature_spec",
     "get_fake_clip",
     "microseconds",
@@ -123,6 +124,19 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE)
         "has_video": has_video,
         "has_audio": raw[HAS_AUDIO] > 0,
     }
+
+
+def count_values(serialized: bytes, payload: str = EXAMPLE) -> tuple[int, int]:
+    """Pictures and spectrogram values in a record, whatever the geometry.
+
+    Raises:
+        DecodeError: it is no record of this form.
+    """
+    if payload == SEQUENCE_EXAMPLE:
+        lists = tf.train.SequenceExample.FromString(serialized).feature_lists.feature_list
+        return len(lists[IMAGE].feature), sum(len(one.float_list.value) for one in lists[SEQUENCE_LOG_MEL].feature)
+    feature = tf.train.Example.FromString(serialized).features.feature
+    return len(feature[IMAGE].bytes_list.value), len(feature[LOG_MEL].float_list.value)
 
 
 def _parse_sequence(serialized: tf.Tensor, geometry: ClipGeometry) -> dict[str, tf.Tensor]:

@@ -1,56 +1,43 @@
-"""From a media file to the pictures and the sound of one clip, ready to become a record.
+"""From a media file to the pictures and the sound of its clips, ready to become records.
 
 Used by the data preparation job (in an expendable process: decoders crash and hang on broken files) and by clients
 that send a video file to a model. It needs PyAV, NumPy and simplejpeg, never TensorFlow.
 
 A stream that is missing is None. Sound that is missing for a part of the clip is zeros there, and a note says so.
-Pictures are the main stream: where they are there but cannot be decoded the file fails, while undecodable sound
-leaves a clip without sound and a note.
+Pictures are the main stream: where they are there but cannot be decoded the clip fails, while undecodable sound
+leaves a clip without sound and a note. docs/decoding.md tells how the oddities of files are treated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
 from pemt_tf.config import ClipGeometry
+from pemt_tf.features.content import levels
+from pemt_tf.features.decoded_clip import ClipContent, DecodedClip, DecodeSettings, FailedWindow, SourceInfo
 from pemt_tf.features.media_errors import MediaError
-from pemt_tf.features.media_file import MediaFile, StreamIndex
-from pemt_tf.features.pictures import PictureReader
-from pemt_tf.features.sampling import frame_moments, uniform_segments
-from pemt_tf.features.sound import SoundReader
+from pemt_tf.features.media_file import MediaFile
+from pemt_tf.features.pictures import ClipPictures, PictureReader
+from pemt_tf.features.sampling import ClipPlan, plan_clip, window_starts
+from pemt_tf.features.sound import ClipSound, SoundReader
+from pemt_tf.features.stretch import ENOUGH, find_stretch, known_times, refuse_hole, usable_streams
 
-__all__ = ["DecodedClip", "MediaError", "decode_clip"]
+__all__ = [
+    "ClipContent",
+    "DecodeSettings",
+    "DecodedClip",
+    "FailedWindow",
+    "MediaError",
+    "SourceInfo",
+    "decode_clip",
+    "decode_windows",
+]
 
-JPEG_QUALITY = 95
-ENOUGH = 0.5  # of a damaged file must be good
-NOTEWORTHY_SECONDS = 0.5
-LONGEST_HOLE = 60.0  # seconds without a packet that can be meant; more than half of a file of it cannot
-
-
-@dataclass(frozen=True)
-class DecodedClip:
-    """One clip, decoded.
-
-    Attributes:
-        start, end: stretch of the file that the clip covers, seconds from the container's start.
-        jpegs: segments x frames JPEGs, row-major, all height x width pixels; None where there are no pictures.
-        image_times: when the picture of each JPEG is first shown, seconds.
-        height, width: pixels; 0 without pictures.
-        waveform: [segments, samples_per_segment] float32, mono, full scale 1; None where there is no sound.
-        notes: what is odd about the file, one sentence each.
-    """
-
-    start: float
-    end: float
-    jpegs: list[bytes] | None
-    image_times: list[float]
-    height: int
-    width: int
-    waveform: np.ndarray | None
-    notes: tuple[str, ...] = ()
+DEFAULTS = DecodeSettings()
+MOST_WINDOWS = 50_000  # of one file, since each is planned ahead; broken timestamps can claim centuries
 
 
 def decode_clip(
@@ -58,7 +45,7 @@ def decode_clip(
     geometry: ClipGeometry,
     start: float | None = None,
     end: float | None = None,
-    jpeg_quality: int = JPEG_QUALITY,
+    settings: DecodeSettings = DEFAULTS,
 ) -> DecodedClip:
     """Decodes a clip: `geometry.segments` segments spread evenly from `start` to `end`.
 
@@ -67,160 +54,198 @@ def decode_clip(
         geometry: what to sample.
         start, end: seconds from the container's start; by default the whole length of the pictures, or of the sound
             where there are none.
-        jpeg_quality: 1 to 100.
+        settings: which streams, and the quality of the JPEGs.
 
     Raises:
         MediaError: no clip can be made of it; says why.
     """
-    with MediaFile(source) as media:
+    with MediaFile(source, settings.video_stream, settings.audio_stream) as media:
         media.index(start, end)
-        _refuse_encrypted(media)
-        has_pictures = _usable(media, "video")
-        has_sound = _usable(media, "audio")
-        if not has_pictures and not has_sound:
-            raise MediaError("zero_frames", "the streams hold no packets")
-        begin, finish = _extent(media, start, end, has_pictures, geometry)
-        starts = uniform_segments(begin, finish, geometry)
-        moments = frame_moments(starts, geometry).ravel()
-        order = np.argsort(moments, kind="stable")
-        pictures = sound = None
-        if has_pictures:
-            pictures = PictureReader(media, moments[order], geometry.stored_short_side, jpeg_quality)
-        if has_sound:
-            sound = SoundReader(media, starts, geometry)
-        _decode(media, pictures, sound)
-        waveform = _checked_waveform(sound, media.notes, alone=not has_pictures)
-        jpegs, times = _checked_pictures(pictures, order, media.notes)
-        height, width = (pictures.height, pictures.width) if has_pictures else (0, 0)
-        return DecodedClip(begin, finish, jpegs, times, height, width, waveform, tuple(media.notes))
+        usable = usable_streams(media)
+        unit = f"one segment is {geometry.segment_seconds:.3f} s"
+        stretch = find_stretch(media, start, end, usable[0], geometry.segment_seconds - _slack(geometry), unit)
+        made = next(_clips(media, [plan_clip(*stretch, geometry)], usable, geometry, settings))
+    if isinstance(made, MediaError):
+        raise made
+    return made
 
 
-def _decode(media: MediaFile, pictures: PictureReader | None, sound: SoundReader | None) -> None:
+def decode_windows(
+    source: str | BinaryIO,
+    geometry: ClipGeometry,
+    seconds: float,
+    stride: float,
+    start: float | None = None,
+    end: float | None = None,
+    settings: DecodeSettings = DEFAULTS,
+) -> Iterator[DecodedClip | FailedWindow]:
+    """Decodes many clips of one file: windows of `seconds` that begin every `stride` seconds.
+
+    Each is what `decode_clip` gives for its stretch, but the file is decoded once, from its start to its end, and
+    only the windows under way are in memory. A rest shorter than a window is dropped.
+
+    Args:
+        source: a local path, or a seekable binary file.
+        geometry: what to sample from each window.
+        seconds: length of a window; at least one segment.
+        stride: seconds from the start of a window to the start of the next.
+        start, end: of the stretch with the windows, seconds from the container's start; by default as `decode_clip`.
+        settings: which streams, and the quality of the JPEGs.
+
+    Yields:
+        The windows in order of time; a `FailedWindow` where one cannot be made.
+
+    Raises:
+        ValueError: a window holds no segment, or `stride` is not positive.
+        MediaError: when the first window is asked for: nothing can be made of the file, or it is shorter than a window.
+    """
+    if seconds < geometry.segment_seconds:
+        raise ValueError(f"windows of {seconds:g} s hold no segment; one segment is {geometry.segment_seconds:.3f} s")
+    if stride <= 0:
+        raise ValueError(f"windows every {stride:g} s; it must be more than 0")
+    return _windows(source, geometry, seconds, stride, start, end, settings)
+
+
+def _windows(
+    source: str | BinaryIO,
+    geometry: ClipGeometry,
+    seconds: float,
+    stride: float,
+    start: float | None,
+    end: float | None,
+    settings: DecodeSettings,
+) -> Iterator[DecodedClip | FailedWindow]:
+    with MediaFile(source, settings.video_stream, settings.audio_stream) as media:
+        media.index(start, end)
+        usable = usable_streams(media)
+        slack = _slack(geometry)
+        begin, finish = find_stretch(media, start, end, usable[0], seconds - slack, f"one window is {seconds:g} s")
+        if (finish - begin) / stride > MOST_WINDOWS:
+            detail = f"{(finish - begin) / stride:.0f} windows from {begin:.1f} s to {finish:.1f} s"
+            raise MediaError("too_large", f"{detail}; at most {MOST_WINDOWS} are made of one file")
+        starts = window_starts(begin, finish, seconds, stride, slack)
+        plans = [plan_clip(first, min(first + seconds, finish), geometry) for first in starts.tolist()]
+        for plan, made in zip(plans, _clips(media, plans, usable, geometry, settings), strict=True):
+            if isinstance(made, MediaError):
+                yield FailedWindow(plan.start, plan.end, made.cause, made.detail)
+            else:
+                yield made
+
+
+def _slack(geometry: ClipGeometry) -> float:
+    """Half a frame, seconds: the last frame of a segment need not be shown to its end."""
+    return 0.5 / geometry.frame_rate
+
+
+def _clips(
+    media: MediaFile, plans: list[ClipPlan], usable: tuple[bool, bool], geometry: ClipGeometry, settings: DecodeSettings
+) -> Iterator[DecodedClip | MediaError]:
+    """Decodes clips in one pass over the file; yields each as soon as both of its streams are complete."""
+    has_pictures, has_sound = usable
+    pictures = sound = None
     readers = {}
-    if pictures is not None:
+    if has_pictures:
+        pictures = PictureReader(media, plans, geometry.stored_short_side, settings.jpeg_quality)
         readers[media.video.index] = pictures
-    if sound is not None:
+    if has_sound:
+        sound = SoundReader(media, plans, geometry)
         readers[media.audio.index] = sound
+    known = known_times(media.video_index if has_pictures else media.audio_index)
+    done = 0
+    for complete in _progress(media, readers, len(plans)):
+        for clip in range(done, complete):
+            try:
+                made = _clip(media, plans[clip], clip, pictures, sound)
+                refuse_hole(known, plans[clip].start, plans[clip].end)
+                yield made
+            except MediaError as error:
+                yield error
+        done = complete
+
+
+def _progress(media: MediaFile, readers: dict[int, PictureReader | SoundReader], clips: int) -> Iterator[int]:
+    """Feeds the readers with the file's packets; yields how many clips are complete whenever that changes."""
+    complete = 0
     for packet in media.packets():
         reader = readers.get(packet.stream_index)
-        if reader is not None:
-            reader.feed(packet)
+        if reader is None:
+            continue
+        reader.feed(packet)
+        if reader.passed > complete and (passed := min(each.passed for each in readers.values())) > complete:
+            complete = passed
+            yield complete
+            if complete == clips:
+                return
     for reader in readers.values():
         reader.finish()
+    yield clips
 
 
-def _refuse_encrypted(media: MediaFile) -> None:
-    main = media.video_index if media.video is not None else media.audio_index
-    if main.encrypted:
-        raise MediaError("encrypted", f"{main.encrypted} of {len(main.times)} packets are encrypted")
+def _clip(
+    media: MediaFile, plan: ClipPlan, clip: int, pictures: PictureReader | None, sound: SoundReader | None
+) -> DecodedClip:
+    notes = []
+    heard = sound.take(clip) if sound is not None else None
+    seen = pictures.take(clip) if pictures is not None else None
+    waveform = _checked_waveform(heard, sound, notes, alone=seen is None)
+    measured = {}
+    if seen is not None:
+        _check_pictures(seen, pictures, notes)
+        measured = seen.meter.results()
+    if waveform is not None:
+        measured["loudness_db"], measured["peak_db"] = levels(waveform)
+    return DecodedClip(
+        start=plan.start,
+        end=plan.end,
+        jpegs=seen.jpegs if seen is not None else None,
+        image_times=seen.times.tolist() if seen is not None else [],
+        height=seen.height if seen is not None else 0,
+        width=seen.width if seen is not None else 0,
+        waveform=waveform,
+        notes=(*media.notes, *notes),
+        content=ClipContent(**measured),
+        source=_source_info(media, pictures, sound),
+    )
 
 
-def _usable(media: MediaFile, kind: str) -> bool:
-    """Whether a stream is there, has packets and a decoder."""
-    stream, index = getattr(media, kind), getattr(media, f"{kind}_index")
-    other = media.audio if kind == "video" else media.video
-    if stream is None:
-        return False
-    if not len(index.times):
-        if kind == "video" and _declared(media) > 0 and len(media.audio_index.times) == 0:
-            raise MediaError("truncated", f"the header declares {_declared(media):.1f} s, but there is no data")
-        if kind == "video":
-            raise MediaError("zero_frames", "the picture stream holds no packets")
-        media.notes.append("the sound stream holds no packets")
-        return False
-    if index.encrypted:
-        media.notes.append("the sound is encrypted and was left out")
-        return False
-    if stream.codec_context is None:
-        if kind == "video" or other is None:
-            raise MediaError("unsupported_codec", f"FFmpeg has no decoder for the {kind} stream")
-        media.notes.append("the sound is left out: FFmpeg has no decoder for it")
-        return False
-    return True
+def _source_info(media: MediaFile, pictures: PictureReader | None, sound: SoundReader | None) -> SourceInfo:
+    about = {"duration": float(media.duration)}
+    if pictures is not None:
+        about["frame_rate"] = float(media.video.average_rate or media.video.guessed_rate or 0)
+        about["height"], about["width"] = pictures.upright_height, pictures.upright_width
+        about["video_codec"] = media.video.codec_context.name
+    if sound is not None:
+        context = media.audio.codec_context
+        about["audio_codec"], about["sample_rate"], about["channels"] = context.name, context.rate, context.channels
+    return SourceInfo(**about)
 
 
-def _declared(media: MediaFile) -> float:
-    return media.declared_end or 0.0
+def _check_pictures(seen: ClipPictures, reader: PictureReader, notes: list[str]) -> None:
+    if None in seen.jpegs:
+        why = f": {reader.last_error}" if reader.last_error else ""
+        raise MediaError("zero_frames", f"none of {seen.fed} packets gave a picture{why}")
+    good = seen.decoded - seen.damaged_pictures
+    if good < ENOUGH * (seen.fed - 1):
+        raise MediaError("decode_failed", f"{good} good pictures of {seen.fed} packets; {reader.last_error}")
+    if seen.damaged_packets:
+        notes.append(f"{seen.damaged_packets} of {seen.fed} picture packets are damaged and were skipped")
+    if seen.damaged_pictures:
+        notes.append(f"{seen.damaged_pictures} of {seen.decoded} pictures are damaged")
 
 
-def _extent(
-    media: MediaFile, start: float | None, end: float | None, has_pictures: bool, geometry: ClipGeometry
-) -> tuple[float, float]:
-    """The stretch that the clip covers: what was asked for, as far as it is in the file."""
-    index = media.video_index if has_pictures else media.audio_index
-    if np.isnan(index.start):
-        index = _without_timestamps(media, index, has_pictures)
-    there = max(index.end, media.audio_index.end if not np.isnan(media.audio_index.end) else 0.0)
-    declared = _declared(media) if end is None else min(_declared(media), end)
-    whole = declared - (start or 0.0)
-    if whole > 0 and there - (start or 0.0) < ENOUGH * whole:
-        raise MediaError("truncated", f"{max(there, 0.0):.2f} s of {_declared(media):.2f} s declared are there")
-    if whole - (there - (start or 0.0)) > max(NOTEWORTHY_SECONDS, 0.05 * whole):
-        media.notes.append(f"the file ends at {there:.2f} s; its header declares {_declared(media):.2f} s")
-    begin = max(index.start, 0.0, start if start is not None else 0.0)
-    finish = index.end if end is None else min(index.end, end)
-    _refuse_bad_timestamps(index, is_whole=start is None and end is None)
-    # One frame of slack: the last frame of a segment need not be shown to its end.
-    if finish - begin < geometry.segment_seconds - 0.5 / geometry.frame_rate:
-        raise MediaError(
-            "too_short",
-            f"the clip is {max(finish - begin, 0.0):.3f} s; one segment is {geometry.segment_seconds:.3f} s",
-        )
-    if end is not None and end - finish > NOTEWORTHY_SECONDS:
-        media.notes.append(f"the clip was to end at {end:.2f} s; the file ends at {finish:.2f} s")
-    return begin, finish
-
-
-def _refuse_bad_timestamps(index: StreamIndex, is_whole: bool) -> None:
-    if len(index.times) > 1 and index.end <= index.start:
-        raise MediaError("bad_timestamps", f"all {len(index.times)} packets claim the same moment")
-    times = np.sort(index.times[~np.isnan(index.times)])
-    hole = np.diff(times).max(initial=0.0)
-    if is_whole and hole > LONGEST_HOLE and hole > 0.5 * (index.end - index.start):
-        begin = times[np.diff(times).argmax()]
-        raise MediaError("bad_timestamps", f"the timestamps leap from {begin:.1f} s to {begin + hole:.1f} s")
-
-
-def _without_timestamps(media: MediaFile, index: StreamIndex, has_pictures: bool) -> StreamIndex:
-    """Raw streams have no timestamps: pictures then follow each other at the declared rate, from zero."""
-    rate = media.video.average_rate if has_pictures else None
-    if not rate:
-        raise MediaError("bad_timestamps", "no packet has a timestamp and no frame rate is declared")
-    index.start, index.end = 0.0, len(index.times) / float(rate)
-    media.notes.append(f"no timestamps: taken as {float(rate):g} pictures a second")
-    return index
-
-
-def _checked_pictures(
-    pictures: PictureReader | None, order: np.ndarray, notes: list[str]
-) -> tuple[list[bytes] | None, list[float]]:
-    if pictures is None:
-        return None, []
-    if not pictures.decoded or None in pictures.jpegs:
-        why = f": {pictures.last_error}" if pictures.last_error else ""
-        raise MediaError("zero_frames", f"none of {pictures.fed} packets gave a picture{why}")
-    good = pictures.decoded - pictures.damaged_pictures
-    if good < ENOUGH * (pictures.fed - 1):
-        raise MediaError("decode_failed", f"{good} good pictures of {pictures.fed} packets; {pictures.last_error}")
-    if pictures.damaged_packets:
-        notes.append(f"{pictures.damaged_packets} of {pictures.fed} picture packets are damaged and were skipped")
-    if pictures.damaged_pictures:
-        notes.append(f"{pictures.damaged_pictures} of {pictures.decoded} pictures are damaged")
-    place = np.argsort(order)
-    return [pictures.jpegs[position] for position in place], pictures.times[place].tolist()
-
-
-def _checked_waveform(sound: SoundReader | None, notes: list[str], alone: bool) -> np.ndarray | None:
-    if sound is None:
+def _checked_waveform(
+    heard: ClipSound | None, reader: SoundReader | None, notes: list[str], alone: bool
+) -> np.ndarray | None:
+    if heard is None:
         return None
-    if sound.coverage == 0.0:
-        why = f" ({sound.last_error})" if sound.last_error else ""
+    if heard.coverage == 0.0:
+        why = f" ({reader.last_error})" if reader.last_error else ""
         if alone:
-            raise MediaError("zero_frames", f"none of {sound.fed} sound packets could be decoded{why}")
+            raise MediaError("zero_frames", f"none of {heard.fed} sound packets could be decoded{why}")
         notes.append(f"no sound during the clip{why}")
         return None
-    if sound.damaged_packets:
-        notes.append(f"{sound.damaged_packets} of {sound.fed} sound packets are damaged and were skipped")
-    if sound.coverage < 0.98:
-        notes.append(f"audio covers {100 * sound.coverage:.0f} % of the clip")
-    return sound.waveform
+    if heard.damaged_packets:
+        notes.append(f"{heard.damaged_packets} of {heard.fed} sound packets are damaged and were skipped")
+    if heard.coverage < 0.98:
+        notes.append(f"audio covers {100 * heard.coverage:.0f} % of the clip")
+    return heard.waveform

@@ -6,7 +6,7 @@ from __future__ import annotations
 CAUSES = {
     "not_found": "the path leads to no file, or to one that may not be read",
     "open_failed": "no container format could be recognized, or its header is missing or damaged",
-    "no_streams": "the container holds neither pictures nor sound",
+    "no_streams": "the container holds neither pictures nor sound, or not the stream that was asked for",
     "no_video": "there are no pictures, and the job was told to fail such files",
     "no_audio": "there is no sound, and the job was told to fail such files",
     "encrypted": "the pictures, or all there is, are encrypted",
@@ -16,7 +16,7 @@ CAUSES = {
     "decode_failed": "less than half of the pictures could be decoded",
     "too_short": "the clip is shorter than one segment",
     "bad_timestamps": "the timestamps do not tell what is when: there are none, all are the same, or they leap",
-    "too_large": "the declared picture size, or the memory that decoding took, is beyond the limit",
+    "too_large": "the declared picture size, the count of windows, or the memory for decoding is beyond the limit",
     "timeout": "decoding took longer than the limit",
     "decoder_crash": "the decoding process died",
     "unknown_label": "the label is not in the vocabulary that the data set has to follow",

@@ -85,12 +85,26 @@ class MediaFile:
         video, audio: the chosen streams, or None.
         video_index, audio_index: their packets; empty until `index` is called.
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
+        duration: seconds, as well as it is known.
         dts_only: the container stores no presentation times.
         notes: what is worth telling about the file.
     """
 
-    def __init__(self, source: str | BinaryIO) -> None:
+    def __init__(
+        self, source: str | BinaryIO, video_stream: int | None = None, audio_stream: int | None = None
+    ) -> None:
+        """Opens the file and chooses streams.
+
+        Args:
+            source: a local path, or a seekable binary file.
+            video_stream, audio_stream: number among the streams of pictures (cover art does not count) and of sound,
+                from 0; None takes the file's default.
+
+        Raises:
+            MediaError: it cannot be opened, or has no such streams.
+        """
         self._source = source
+        self._numbers = video_stream, audio_stream
         self._kept: list[av.Packet] | None = []
         self._seek_to: float | None = None
         self._until: float | None = None
@@ -110,12 +124,16 @@ class MediaFile:
         container = self._container
         self._base = (container.start_time or 0) / av.time_base
         self.dts_only = "avi" in container.format.name.split(",")
-        self.video = _choose(container.streams.video, container.streams.best("video"))
-        self.audio = _choose(container.streams.audio, container.streams.best("audio", related=self.video))
+        best = container.streams.best
+        self.video = _choose("picture", container.streams.video, best("video"), self._numbers[0])
+        self.audio = _choose("sound", container.streams.audio, best("audio", related=self.video), self._numbers[1])
         if self.video is None and self.audio is None:
             raise MediaError("no_streams", f"{len(container.streams)} streams, none with pictures or sound")
         if self.video is not None and self.video.codec_context is not None:
             _check_size(self.video.width, self.video.height, said)
+        # Plain numbers: a Fraction for every packet and frame would cost more than the rest of the bookkeeping.
+        bases = {stream.index: stream.time_base for stream in (self.video, self.audio) if stream is not None}
+        self._units = {index: (base.numerator, base.denominator) for index, base in bases.items()}
         self.declared_end = self._declared_end()
 
     def _declared_end(self) -> float | None:
@@ -128,9 +146,22 @@ class MediaFile:
             declared = max(declared, self.video.frames / float(self.video.average_rate))
         return declared
 
+    @property
+    def duration(self) -> float:
+        ends = [index.end for index in (self.video_index, self.audio_index) if not np.isnan(index.end)]
+        if self._seek_to is None and self._until is None and ends:
+            return max(ends)
+        return self.declared_end or (self._container.duration or 0) / av.time_base or max(ends, default=0.0)
+
     def seconds(self, timestamp: int | None, stream: av.stream.Stream) -> float:
         """A stream's timestamp on the clip's clock, seconds; NaN for None."""
-        return np.nan if timestamp is None else float(timestamp * stream.time_base) - self._base
+        return self._seconds(timestamp, stream.index)
+
+    def _seconds(self, timestamp: int | None, stream_index: int) -> float:
+        if timestamp is None:
+            return np.nan
+        numerator, denominator = self._units[stream_index]
+        return timestamp * numerator / denominator - self._base
 
     def index(self, start: float | None = None, end: float | None = None) -> None:
         """Lists the packets, of the whole file or of what is needed to decode from `start` to `end` seconds."""
@@ -155,13 +186,12 @@ class MediaFile:
 
     def _list_packets(self) -> None:
         lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
-        units = {stream.index: float(stream.time_base) for stream in (self.video, self.audio) if stream is not None}
+        units = {index: numerator / denominator for index, (numerator, denominator) in self._units.items()}
         self._kept, size = [], 0
         for packet in self._read():
             number = packet.stream_index
             time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
-            seconds = np.nan if time is None else time * units[number] - self._base
-            lists[number].add(packet, seconds, units[number])
+            lists[number].add(packet, self._seconds(time, number), units[number])
             size += packet.size
             if size > KEPT_BYTES:
                 self._kept = None
@@ -172,8 +202,7 @@ class MediaFile:
 
     def _read(self) -> Iterator[av.Packet]:
         streams = [stream for stream in (self.video, self.audio) if stream is not None]
-        running = {stream.index: float(stream.time_base) for stream in streams}
-        units = dict(running)
+        running = set(self._units)
         try:
             if self._seek_to is not None:
                 self._container.seek(round((self._seek_to + self._base) * av.time_base))
@@ -183,8 +212,8 @@ class MediaFile:
                 yield packet
                 # Pictures may be stored a little out of order, hence one second more than is asked for.
                 if self._until is not None and packet.dts is not None:
-                    if packet.dts * units[packet.stream_index] - self._base > self._until + 1.0:
-                        running.pop(packet.stream_index, None)
+                    if self._seconds(packet.dts, packet.stream_index) > self._until + 1.0:
+                        running.discard(packet.stream_index)
                     if not running:
                         return
         except av.FFmpegError as error:
@@ -227,10 +256,15 @@ def _message(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _choose(streams: tuple, best: av.stream.Stream | None) -> av.stream.Stream | None:
-    """FFmpeg's best stream unless it is cover art, which is a picture in a file of sound, not video."""
+def _choose(kind: str, streams: tuple, best: av.stream.Stream | None, number: int | None) -> av.stream.Stream | None:
+    """The stream of that number, or FFmpeg's best, but never cover art: a picture in a file of sound is no video."""
     real = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
-    return best if best in real else next(iter(real), None)
+    if number is None or not real:
+        return best if best in real else next(iter(real), None)
+    if number >= len(real):
+        count = f"{len(real)} {kind} stream" + ("s" if len(real) > 1 else "")
+        raise MediaError("no_streams", f"{kind} stream {number} was asked for, counted from 0; the file has {count}")
+    return real[number]
 
 
 def _check_size(width: int, height: int, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,44 @@ def frame_moments(segment_starts: np.ndarray, geometry: ClipGeometry) -> np.ndar
     """
     offsets = np.arange(geometry.frames_per_segment) / geometry.frame_rate
     return np.asarray(segment_starts)[:, None] + offsets[None, :]
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """Where a clip's segments and frames are.
+
+    Attributes:
+        start, end: of the clip, seconds.
+        segment_starts: [segments] seconds.
+        moments: [segments, frames] seconds.
+    """
+
+    start: float
+    end: float
+    segment_starts: np.ndarray
+    moments: np.ndarray
+
+
+def plan_clip(start: float, end: float, geometry: ClipGeometry) -> ClipPlan:
+    """Spreads segments evenly over a clip from `start` to `end` seconds."""
+    starts = uniform_segments(start, end, geometry)
+    return ClipPlan(start, end, starts, frame_moments(starts, geometry))
+
+
+def window_starts(start: float, end: float, seconds: float, stride: float, slack: float = 0.0) -> np.ndarray:
+    """Where windows of `seconds` begin, every `stride` seconds; a rest shorter than a window is dropped.
+
+    Args:
+        start, end: of the stretch, seconds.
+        seconds, stride: length of a window, and from one start to the next.
+        slack: seconds by which the last window may reach beyond the end.
+
+    Returns:
+        [windows] float64, seconds; empty if not one fits.
+    """
+    # The billionth forgives rounding: 0.3 s hold three windows of 0.1 s.
+    count = int(np.floor((end - start - seconds + slack) / stride + 1e-9)) + 1
+    return start + stride * np.arange(max(count, 0))
 
 
 class FramePicker:
@@ -87,8 +126,8 @@ def packets_to_decode(
 ) -> np.ndarray:
     """Which compressed pictures must be decoded to see the wanted moments.
 
-    Decoding can only begin at a keyframe. Stretches of fewer than `shortest_skip` packets are not worth an
-    interruption of the decoder and are decoded too.
+    Decoding can only begin at a keyframe, and ends with the last wanted picture of a group. Stretches of fewer than
+    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too.
 
     Args:
         times: [packets] presentation times in decoding order, seconds; NaN where unknown.
@@ -106,15 +145,24 @@ def packets_to_decode(
     heads[0] = 0  # what precedes the first keyframe belongs to it
     borders = np.append(heads, count)
     shown_from = np.maximum.accumulate(times[heads])
+    wanted = np.sort(np.asarray(list(moments), np.float64)) + TIME_TOLERANCE
+    groups = np.maximum(np.searchsorted(shown_from, wanted, side="right") - 1, 0)
     needed = np.zeros(count, bool)
-    for group in set(np.searchsorted(shown_from, np.asarray(list(moments)) + TIME_TOLERANCE, side="right") - 1):
-        group = max(int(group), 0)
-        last = group
+    for group, next_group in _runs(groups):
+        first, end = borders[group], borders[group + 1]
         # Pictures stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
-        if group + 1 < len(heads) and times[borders[group + 1] : borders[group + 2]].min() < shown_from[group + 1]:
-            last = group + 1
-        needed[borders[group] : borders[last + 1]] = True
+        if group + 1 < len(heads) and times[end : borders[group + 2]].min() < shown_from[group + 1]:
+            end = borders[group + 2]
+        # Everything stored until the last wanted picture, whose references are stored before it.
+        shown = np.flatnonzero(times[first:end] <= wanted[next_group - 1])
+        needed[first : first + shown[-1] + 1 if len(shown) else end] = True
     return _without_short_gaps(needed, shortest_skip)
+
+
+def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Each distinct value of an ascending row, with the index after its last occurrence."""
+    values, first = np.unique(groups, return_index=True)
+    return zip(values.tolist(), [*first[1:].tolist(), len(groups)], strict=True)
 
 
 def _without_short_gaps(needed: np.ndarray, shortest: int) -> np.ndarray:

@@ -17,7 +17,10 @@ DEVIATION = 0.225
 
 
 class CropPlan(NamedTuple):
-    """Source rows and columns of a crop, in order: two int32 vectors of the crop's height and width."""
+    """Source rows and columns of a crop: two int32 vectors of the crop's height and width.
+
+    Rows ascend; columns ascend too, or descend in a mirrored crop.
+    """
 
     rows: tf.Tensor
     columns: tf.Tensor
@@ -100,12 +103,26 @@ def crop_frames(frames: tf.Tensor, plan: CropPlan) -> tf.Tensor:
     return tf.gather(rows, plan.columns, axis=-2)
 
 
+def window(plan: CropPlan, width: tf.Tensor) -> tf.Tensor:
+    """The part of a frame that must be decoded for a plan: top, left, height and width, [4] int32.
+
+    It is one column wider on either side than the plan needs: colour is stored at half resolution and interpolated
+    from both neighbours, which the outermost columns of a window lack. With it the result is exactly that of decoding
+    the whole picture.
+
+    Args:
+        plan: the crop.
+        width: of the frame, int32 scalar.
+    """
+    first, last = tf.minimum(plan.columns[0], plan.columns[-1]), tf.maximum(plan.columns[0], plan.columns[-1])
+    left, right = tf.maximum(first - 1, 0), tf.minimum(last + 1, width - 1)
+    return tf.stack([plan.rows[0], left, plan.rows[-1] - plan.rows[0] + 1, right - left + 1])
+
+
 def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
     """Decodes only the window of each JPEG that a plan reads.
 
-    The window is one column wider on either side than the plan needs: colour is stored at half resolution and
-    interpolated from both neighbours, which the outermost columns of a window lack. With it the result is exactly
-    that of decoding the whole picture.
+    A picture that is shown for long stands in a clip many times (segments overlap in short videos); it is decoded once.
 
     Args:
         jpegs: [frames] string, all of one size.
@@ -114,14 +131,12 @@ def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
     Returns:
         [frames, crop, crop, 3] uint8.
     """
-    width = tf.image.extract_jpeg_shape(jpegs[0])[1]
-    top, left = plan.rows[0], tf.maximum(plan.columns[0] - 1, 0)
-    right = tf.minimum(plan.columns[-1] + 1, width - 1)
-    window = tf.stack([top, left, plan.rows[-1] - top + 1, right - left + 1])
+    part = window(plan, tf.image.extract_jpeg_shape(jpegs[0])[1])
+    inside = CropPlan(plan.rows - part[0], plan.columns - part[1])
 
     def decode(jpeg):
-        pixels = tf.image.decode_and_crop_jpeg(jpeg, window, channels=3)
-        return crop_frames(pixels, CropPlan(plan.rows - top, plan.columns - left))
+        return crop_frames(tf.image.decode_and_crop_jpeg(jpeg, part, channels=3), inside)
 
-    frames = tf.map_fn(decode, jpegs, fn_output_signature=tf.uint8)
+    different, places = tf.unique(jpegs)
+    frames = tf.gather(tf.map_fn(decode, different, fn_output_signature=tf.uint8), places)
     return tf.ensure_shape(frames, [None, plan.rows.shape[0], plan.columns.shape[0], 3])

@@ -1,4 +1,7 @@
-"""Small line charts as inline SVG. Colours and fonts come from the style sheet, so that they follow the theme."""
+"""Small line charts and histograms as inline SVG.
+
+Colours and fonts come from the style sheet, so that they follow the theme.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from pemt_tf.report.markup import Markup, element
 
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 24  # margins around the plot, in the chart's own units
+HISTOGRAM_HEIGHT = 130
+MOST_EDGE_LABELS = 6
+FEWEST_COLUMNS = 8  # one wide column would look like much
 MOST_POINTS = 240  # drawn per line; longer runs are averaged
 SMOOTHING = 15  # the bold line is a running mean over this share (1 / 15) of the points
 
@@ -89,6 +95,47 @@ def line_chart(lines: list[tuple[str, Series]], description: str) -> Markup:
             place_at = {"cx": f"{across.position(series.steps[0]):.1f}", "cy": f"{up.position(series.values[0]):.1f}"}
             content.append(element("circle", r=3, class_=f"dot series-{place}", **place_at))
     return element("svg", content, class_="chart", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=description)
+
+
+def histogram(edges: tuple[float, ...], counts: tuple[int, ...], unit: str, description: str) -> Markup:
+    """Draws counts as columns of one width; the tooltip of each says its range and count.
+
+    Args:
+        edges: of the columns, one more than there are counts; a column includes its lower edge.
+        counts: at least one.
+        unit: of the edges.
+        description: for those who cannot see the chart.
+    """
+    across = Axis(0, max(len(counts), FEWEST_COLUMNS), LEFT, WIDTH - RIGHT)
+    up = Axis(0, max(*counts, 1), HISTOGRAM_HEIGHT - BOTTOM, TOP)
+    content = [_counts_grid(up)]
+    for place, count in enumerate(counts):
+        x, y = across.position(place), up.position(count)
+        tooltip = element("title", f"{_round(edges[place])} to {_round(edges[place + 1])} {unit}: {count:,}")
+        size = {"width": f"{across.position(place + 1) - x - 1:.1f}", "height": f"{up.start - y:.1f}"}
+        content.append(element("rect", tooltip, x=f"{x:.1f}", y=f"{y:.1f}", **size, class_="column"))
+    between = math.ceil(len(edges) / MOST_EDGE_LABELS)
+    for place in range(0, len(edges), between):
+        anchor = "end" if across.position(place) > WIDTH - RIGHT - 1 else "middle"
+        where = {"x": f"{across.position(place):.1f}", "y": HISTOGRAM_HEIGHT - 7, "text_anchor": anchor}
+        content.append(element("text", _round(edges[place]), **where))
+    view = f"0 0 {WIDTH} {HISTOGRAM_HEIGHT}"
+    return element("svg", content, class_="chart", viewBox=view, role="img", aria_label=description)
+
+
+def _round(value: float) -> str:
+    return f"{value:,.10g}"
+
+
+def _counts_grid(up: Axis) -> list[Markup]:
+    marks = []
+    for value in nice_ticks(0, up.high, 3):
+        if value != round(value):
+            continue  # there is no half of a clip
+        y = f"{up.position(value):.1f}"
+        marks.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
+        marks.append(element("text", f"{value:,.0f}", x=LEFT - 6, y=y, dy="0.32em", text_anchor="end"))
+    return marks
 
 
 def _axes(steps: list[int], values: list[float]) -> tuple[Axis, Axis]:

@@ -18,7 +18,7 @@ def contact_sheet(clips: tuple[ClipView, ...]) -> Markup:
         "stretch of time, the log-mel spectrogram of the sound (low tones at the bottom, bright is loud; each clip on "
         "its own scale). The time below a segment is its beginning in the file.",
     )
-    return element("div", introduction, element("div", [_clip_card(clip) for clip in clips], class_="clip-grid"))
+    return element("div", introduction, element("div", [clip_card(clip) for clip in clips], class_="clip-grid"))
 
 
 def predictions(items: tuple[Prediction, ...]) -> Markup:
@@ -82,8 +82,9 @@ def _label(label: str) -> Markup:
     return element("span", label, class_="label") if label else element("span", "no label", class_="label none")
 
 
-def _clip_card(clip: ClipView) -> Markup:
-    caption = element("figcaption", _label(clip.label), _name(clip.clip_id))
+def clip_card(clip: ClipView, *details: object) -> Markup:
+    """A clip as a strip with label and id below, and whatever else is to be said of it."""
+    caption = element("figcaption", _label(clip.label), _name(clip.clip_id), details)
     return element("figure", strip(clip), caption, class_="clip")
 
 

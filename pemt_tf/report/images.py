@@ -8,8 +8,10 @@ import struct
 import zlib
 
 import numpy as np
+import simplejpeg
 
 COLOUR_MAP = "magma"
+SMALL_JPEG_QUALITIES = (80, 60, 40, 20)
 SPECTROGRAM_PERCENTILES = (20.0, 99.7)  # of one clip's values: the darkest and the brightest colour
 
 
@@ -21,6 +23,42 @@ def data_uri(content: bytes, media_type: str) -> str:
 def jpeg_uri(jpeg: bytes) -> str:
     """A JPEG as a data URI."""
     return data_uri(jpeg, "image/jpeg")
+
+
+def small_jpeg(jpeg: bytes, side: int, most_bytes: int) -> bytes:
+    """The square in the middle of a JPEG, as small as a report with many pictures needs it.
+
+    Args:
+        jpeg: any JPEG.
+        side: pixels, of the result; smaller pictures are not enlarged.
+        most_bytes: quality is given up, down to a poor one, until the file is no larger.
+    """
+    pixels = simplejpeg.decode_jpeg(jpeg, min_height=side, min_width=side, min_factor=1)
+    height, width = pixels.shape[:2]
+    shorter = min(height, width)
+    places = ((np.arange(min(side, shorter)) + 0.5) * max(shorter / side, 1)).astype(int)
+    square = pixels[np.ix_(places + (height - shorter) // 2, places + (width - shorter) // 2)]
+    for quality in SMALL_JPEG_QUALITIES:
+        small = simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=quality, colorsubsampling="420")
+        if len(small) <= most_bytes:
+            break
+    return small
+
+
+def small_spectrogram(log_mel: np.ndarray, bins: int, frames: int) -> np.ndarray:
+    """Means over neighbouring values, so that no segment has more than `bins` x `frames` of them.
+
+    Args:
+        log_mel: [segments, mel_bins, mel_frames] float.
+        bins, frames: the most to keep.
+    """
+    for axis, most in ((1, bins), (2, frames)):
+        size = log_mel.shape[axis]
+        if size > most:
+            starts = np.arange(most) * size // most
+            counts = np.diff(np.append(starts, size))
+            log_mel = np.add.reduceat(log_mel, starts, axis) / np.expand_dims(counts, (0, 3 - axis))
+    return log_mel
 
 
 def spectrogram_uris(log_mel: np.ndarray) -> list[str]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pemt_tf.errors import PemtError
 from pemt_tf.report import clip_sections, result_sections
-from pemt_tf.report.contents import Report
+from pemt_tf.report.contents import KeyFigure, Report
 from pemt_tf.report.markup import Markup, element
+
+Section = tuple[str, str, Markup]  # anchor, title, content
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
 # The page promises to fetch nothing; with this policy the browser enforces it.
@@ -38,10 +40,16 @@ def write_report(path: Path, report: Report) -> Path:
 
 
 def page(report: Report) -> str:
-    """The whole document."""
-    contents = sections(report)
+    """The whole document of a run's report."""
+    return document(report.title, report.subtitle, report.key_figures, sections(report), report.footer)
+
+
+def document(
+    title: str, subtitle: str, key_figures: tuple[KeyFigure, ...], contents: list[Section], footer: str = ""
+) -> str:
+    """A whole document: a header, sections with links to them, and a closing line; what is empty does not appear."""
     style = Markup(STYLE_SHEET.read_text(encoding="utf-8"))
-    links = [element("li", element("a", title, href=f"#{anchor}")) for anchor, title, _ in contents]
+    links = [element("li", element("a", name, href=f"#{anchor}")) for anchor, name, _ in contents]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -49,23 +57,23 @@ def page(report: Report) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("link", rel="icon", href="data:,"),
-        element("title", report.title),
+        element("title", title),
         element("style", style),
     )
     header = element(
         "header",
-        element("h1", report.title),
-        element("p", report.subtitle, class_="subtitle") if report.subtitle else None,
-        result_sections.key_figures(report.key_figures) if report.key_figures else None,
+        element("h1", title),
+        element("p", subtitle, class_="subtitle") if subtitle else None,
+        result_sections.key_figures(key_figures) if key_figures else None,
         element("nav", element("ul", links), aria_label="Sections") if len(contents) > 1 else None,
     )
     main = element("main", [_section(*section) for section in contents])
-    footer = element("footer", report.footer) if report.footer else None
-    return "<!DOCTYPE html>\n" + element("html", head, element("body", header, main, footer), lang="en") + "\n"
+    closing = element("footer", footer) if footer else None
+    return "<!DOCTYPE html>\n" + element("html", head, element("body", header, main, closing), lang="en") + "\n"
 
 
-def sections(report: Report) -> list[tuple[str, str, Markup]]:
-    """(anchor, title, content) of every section that has something to say, in the order of the page."""
+def sections(report: Report) -> list[Section]:
+    """Every section that has something to say, in the order of the page."""
     notes = [element("p", note) for note in report.notes]
     candidates = [
         ("result", "Result", report.comparison, result_sections.comparison),

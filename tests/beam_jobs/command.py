@@ -25,5 +25,5 @@ def contents(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "dataset_card.json"  # which holds the command
+        if path.is_file() and path.name not in ("dataset_card.json", "report.html")  # which hold the command
     }

@@ -15,7 +15,7 @@ from pemt_tf.data.dataset_card import DatasetCard
 from tests import media
 from tests.beam_jobs.command import contents, run
 
-HASH_BYTES = 32
+CLIP_HASH_BYTES = 32  # four segments
 
 
 def outcome(name, split, picture=None, sound=None, group=None, **flags):
@@ -34,7 +34,7 @@ def outcome(name, split, picture=None, sound=None, group=None, **flags):
 
 
 def random_hash(seed):
-    return np.random.default_rng(seed).integers(0, 256, HASH_BYTES, np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, CLIP_HASH_BYTES, np.uint8)
 
 
 def flipped(hashed, share, seed=0):
@@ -72,13 +72,26 @@ def test_mass_copies_are_all_found():
 
 
 def test_what_is_no_duplicate():
-    black, quiet = np.zeros(HASH_BYTES, np.uint8), np.zeros(HASH_BYTES, np.uint8)
+    black, quiet = np.zeros(CLIP_HASH_BYTES, np.uint8), np.zeros(CLIP_HASH_BYTES, np.uint8)
     assert pairs_of(outcome("a", "train", black), outcome("b", "test", black)) == []
     assert pairs_of(outcome("a", "train", None, quiet), outcome("b", "test", None, quiet)) == []
     still = [outcome(name, "train", random_hash(1), frozen=True) for name in "ab"]
     assert pairs_of(*still) == [], "a title card says nothing"
     film = [outcome(f"film#{n}", "train", random_hash(1), group="film") for n in range(3)]
     assert pairs_of(*film) == [], "windows of one film look alike"
+
+
+def test_shared_silence_is_no_likeness():
+    """Half of each clip is silent; in the other half they have nothing in common, or too little sound is left."""
+
+    def sound(seed, segments):
+        hashed = random_hash(seed)
+        hashed[8 * segments :] = 0
+        return hashed
+
+    assert pairs_of(outcome("a", "train", None, sound(1, 2)), outcome("b", "test", None, sound(2, 2))) == []
+    assert pairs_of(outcome("a", "train", None, sound(1, 1)), outcome("b", "test", None, sound(1, 1))) == []
+    assert len(pairs_of(outcome("a", "train", None, sound(1, 2)), outcome("b", "test", None, sound(1, 2)))) == 1
 
 
 def test_dubbed_film_agrees_in_pictures_only():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pemt_tf.features.decode import decode_clip
-from pemt_tf.features.pictures import FrameClock
+from pemt_tf.features.frame_clock import FrameClock
 from tests import media
 from tests.features.small_clips import GEOMETRY, expected_numbers, numbers, pictures, plain_decode, wanted_moments
 

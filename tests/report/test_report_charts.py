@@ -9,10 +9,11 @@ import re
 import matplotlib.image
 import numpy as np
 import pytest
+import simplejpeg
 
-from pemt_tf.report.charts import Axis, line_chart, nice_ticks, path_data, running_mean, thinned
+from pemt_tf.report.charts import Axis, histogram, line_chart, nice_ticks, path_data, running_mean, thinned
 from pemt_tf.report.contents import Series
-from pemt_tf.report.images import palette_png, spectrogram_uris
+from pemt_tf.report.images import palette_png, small_jpeg, small_spectrogram, spectrogram_uris
 from pemt_tf.report.markup import Markup, element
 from pemt_tf.report.wording import counted, duration, percent
 
@@ -58,6 +59,22 @@ def test_running_mean():
     assert running_mean((1.0, 2.0), 0) == [1.0, 2.0]
 
 
+def test_histogram_draws_counts_as_heights():
+    chart = histogram(tuple(range(0, 45, 5)), (4, 0, 2, 1, 0, 0, 0, 0), "s", "lengths")
+    # 340 x 130 with margins 44 left, 10 right, 10 top, 24 bottom: eight columns of 35.75; 4 reaches from 106 to 10.
+    columns = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', chart)
+    assert columns[0] == ("44.0", "10.0", "34.8", "96.0")
+    assert columns[2] == ("115.5", "58.0", "34.8", "48.0")
+    assert [height for *_, height in columns] == ["96.0", "0.0", "48.0", "24.0"] + ["0.0"] * 4
+    assert "<title>10 to 15 s: 2</title>" in chart and 'aria-label="lengths"' in chart
+    assert re.findall(r">([\d.]+)</text>", chart) == ["0", "2", "4", "0", "10", "20", "30", "40"]
+
+
+def test_histogram_of_a_single_column_does_not_fill_the_chart():
+    chart = histogram((5.0, 5.1), (3,), "s", "one")
+    assert re.findall(r'width="([\d.]+)"', chart) == ["34.8"]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
@@ -95,6 +112,30 @@ def test_spectrogram_has_low_tones_at_the_bottom_and_one_scale_per_clip():
     brightness = first.sum(-1).mean(1)
     assert brightness.argmax() == 4  # second row from below
     assert (second == [0, 0, 4]).all()
+
+
+def test_small_jpeg_is_the_middle_square():
+    picture = np.zeros((96, 160, 3), np.uint8)
+    picture[:, :32, 0] = picture[:, -32:, 2] = 255  # left and right of the square
+    picture[:, 32:-32, 1] = 200
+    small = small_jpeg(simplejpeg.encode_jpeg(picture, quality=98), 48, 10_000)
+    pixels = simplejpeg.decode_jpeg(small)
+    assert pixels.shape == (48, 48, 3)
+    assert np.abs(pixels[:, 2:-2].astype(int) - (0, 200, 0)).max() < 12
+    assert simplejpeg.decode_jpeg(small_jpeg(small, 64, 10_000)).shape == (48, 48, 3)  # not enlarged
+
+
+def test_small_jpeg_gives_up_quality_for_size():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    jpeg = simplejpeg.encode_jpeg(noise, quality=95)
+    assert len(small_jpeg(jpeg, 64, 2500)) <= 2500 < len(small_jpeg(jpeg, 64, 10**6))
+
+
+def test_small_spectrogram_takes_means():
+    log_mel = np.arange(24, dtype=float).reshape(1, 4, 6)
+    assert small_spectrogram(log_mel, 2, 3).tolist() == [[[3.5, 5.5, 7.5], [15.5, 17.5, 19.5]]]
+    assert small_spectrogram(log_mel, 4, 9) is log_mel
+    assert small_spectrogram(log_mel, 1, 4).shape == (1, 1, 4)  # parts of one and two frames
 
 
 def test_silence_and_damage_can_be_drawn():

@@ -1,0 +1,162 @@
+"""The report of a data set: `report.html`, one file that shows what is in it and what did not get there."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from beam_jobs import report_pictures, report_tables, storage
+from beam_jobs.report_clips import read_clips
+from beam_jobs.report_index import IndexFacts, read_index
+from beam_jobs.report_listings import FAILURES, FILTERED, NOTES, Pairs, read_listing, read_pairs
+from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.errors import PemtError
+from pemt_tf.report.contents import KeyFigure
+from pemt_tf.report.markup import Markup, element
+from pemt_tf.report.page import Section, document
+from pemt_tf.report.wording import counted, duration, percent
+
+REPORT_NAME = "report.html"
+FEW_FAILURES = 0.05  # share of the inputs; more is worth a look
+IMBALANCE = 10  # ratio of the most frequent to the rarest label
+
+
+def write_report(folder: str, card: DatasetCard, speed: dict[str, float] | None = None) -> None:
+    """Writes the report of a data set whose files are all there, the card excepted.
+
+    Apart from `speed` it depends on the data set only: the same data set gives the same bytes.
+
+    Args:
+        folder: of the data set, on any file system.
+        card: of the data set.
+        speed: `seconds`, `core_seconds`, `video_seconds`, `workers`, `clips_per_second`, `clips_per_core_second`; None
+            where nothing was measured.
+
+    Raises:
+        PemtError: a file of the data set is missing or damaged, or the report cannot be written.
+    """
+    path = storage.join(folder, REPORT_NAME)
+    try:
+        page = _page(folder, card, speed)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        detail = " ".join(str(error).split())
+        raise PemtError(f"cannot make {path}: {type(error).__name__}: {detail}; run the job again") from None
+    try:
+        # Names of files may hold bytes that are no text.
+        storage.write_text(path, page.encode("utf-8", "backslashreplace").decode("utf-8"))
+    except OSError as error:
+        raise PemtError(f"cannot write {path}: {error}; make room, or choose another --output") from None
+
+
+def _page(folder: str, card: DatasetCard, speed: dict[str, float] | None) -> str:
+    pairs = read_pairs(folder)
+    facts = read_index(folder, card, {name for pair in pairs.first for name in (pair.first, pair.second)})
+    contents = [
+        ("findings", "What to look at first", _findings(card)),
+        ("inputs", "What became of the inputs", _inputs(folder, card)),
+        ("splits", "The splits", report_tables.splits(card, facts.bytes) if card.clips else None),
+        ("labels", "The labels", report_tables.balance(card)),
+        ("figures", "The clips in figures", report_pictures.histograms(facts.histograms) if card.clips else None),
+        ("sources", "The files they are from", report_tables.properties(facts.properties, card.clips)),
+        *_clip_sections(folder, card, facts, pairs),
+        ("speed", "Speed", report_tables.speed(speed) if speed else None),
+        ("origin", "How it was made", report_tables.origin(card)),
+    ]
+    inputs = counted(card.inputs, "input", "inputs") + (f" of {card.source}" if card.source else "")
+    subtitle = f"{counted(card.clips, 'clip', 'clips')} from {card.written:,} of {inputs}"
+    return document("Data set", subtitle, _key_figures(card), [one for one in contents if one[2]])
+
+
+def _inputs(folder: str, card: DatasetCard) -> Markup:
+    return report_tables.inputs(card, *(read_listing(folder, name) for name in (FAILURES, FILTERED, NOTES)))
+
+
+def _clip_sections(folder: str, card: DatasetCard, facts: IndexFacts, pairs: Pairs) -> list[Section]:
+    shown = report_pictures.shown_pairs(pairs, facts.wanted)
+    paired = [facts.wanted[name] for pair in shown for name in (pair.first, pair.second)]
+    views = read_clips(folder, card, facts.samples + facts.flagged + paired)
+    sections: list[Section] = []
+    if facts.samples:
+        sheet = report_pictures.contact_sheet(facts.samples, views, card.clips)
+        sections.append(("clips", "What is in the clips", sheet))
+    if facts.flagged:
+        flagged = report_pictures.flagged(facts.flagged, views, card.silent, card.frozen)
+        sections.append(("flagged", "Silent and frozen clips", flagged))
+    if pairs.count:
+        duplicates = report_pictures.duplicates(pairs, shown, facts.wanted, views)
+        sections.append(("duplicates", "Nearly equal clips", duplicates))
+    return sections
+
+
+def _key_figures(card: DatasetCard) -> tuple[KeyFigure, ...]:
+    failed, filtered = sum(card.failed.values()), sum(card.filtered.values())
+    splits = ", ".join(f"{name} {split.clips:,}" for name, split in card.splits.items())
+    labelled = sum(split.clips - split.unlabelled for split in card.splits.values())
+    across = card.duplicates.get("across_splits", 0)
+    seconds = sum(split.seconds for split in card.splits.values())
+    return (
+        KeyFigure(f"{card.clips:,}", "clips", splits),
+        KeyFigure(_rough(seconds), "total length", duration(seconds) if seconds >= 60 else ""),
+        KeyFigure(
+            f"{len(card.labels):,}",
+            "label" if len(card.labels) == 1 else "labels",
+            f"on {counted(labelled, 'clip', 'clips')}",
+        ),
+        KeyFigure(f"{failed:,}", "inputs failed", f"of {card.inputs:,}; {filtered:,} filtered by a rule"),
+        KeyFigure(f"{across:,}", "alike pairs across splits", f"{card.duplicates.get('within_splits', 0):,} within"),
+    )
+
+
+def _rough(seconds: float) -> str:
+    """`41 s`, `2.7 min`, `1,234 h`: short enough for a key figure."""
+    if seconds < 60:
+        return duration(seconds)
+    value, unit = (seconds / 60, "min") if seconds < 3600 else (seconds / 3600, "h")
+    return f"{value:,.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
+
+
+def _findings(card: DatasetCard) -> Markup:
+    """What a careful reader of the figures would notice."""
+    failed = sum(card.failed.values())
+    findings = []
+    if failed > FEW_FAILURES * card.inputs:
+        worst = max(sorted(card.failed), key=card.failed.__getitem__)
+        share = percent(failed / card.inputs, 1)
+        findings.append(
+            f"{share} of the inputs failed, most of them with {worst} ({card.failed[worst]:,} of {failed:,})."
+        )
+    if across := card.duplicates.get("across_splits", 0):
+        findings.append(
+            f"{counted(across, 'pair', 'pairs')} of nearly equal clips in different splits: what is tested may "
+            "have been trained on."
+        )
+    if card.silent or card.frozen:
+        findings.append(f"{counted(card.silent, 'clip', 'clips')} silent, {card.frozen:,} frozen.")
+    for stream, name in (("with_video", "pictures"), ("with_audio", "sound")):
+        without = card.clips - sum(getattr(split, stream) for split in card.splits.values())
+        if without:
+            findings.append(f"{counted(without, 'clip has', 'clips have')} no {name}; they are marked, not filled in.")
+    findings += _label_findings(card)
+    if not findings:
+        return element("p", "Nothing stands out: hardly a failure, no duplicates across splits, no empty streams.")
+    return element("ul", [element("li", finding) for finding in findings], class_="findings")
+
+
+def _label_findings(card: DatasetCard) -> list[str]:
+    totals = report_tables.label_totals(card)
+    if not totals:
+        return []
+    findings = []
+    train = card.splits["train"].labels if "train" in card.splits else {}
+    unlearned = sorted({label for split in card.splits.values() for label in split.labels} - set(train))
+    if unlearned and train:
+        some = ", ".join(unlearned[:5]) + (f" and {len(unlearned) - 5:,} more" if len(unlearned) > 5 else "")
+        findings.append(f"No training clip has the label {some}: it cannot be learned.")
+    none = sum(not total for total in totals.values())
+    if none:
+        findings.append(f"{counted(none, 'label', 'labels')} of the vocabulary without any clip.")
+    fewest = min(totals.values())
+    if fewest and max(totals.values()) >= IMBALANCE * fewest:
+        findings.append(
+            f"The most frequent label has {max(totals.values()) / fewest:,.0f} times as many clips as the rarest."
+        )
+    return findings

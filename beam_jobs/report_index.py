@@ -1,0 +1,217 @@
+"""Reads the index of a data set for its report: two passes, row group by row group; memory does not grow with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from beam_jobs import storage
+from beam_jobs.dataset_index import INDEX_NAME
+from beam_jobs.report_quantities import QUANTITIES, Quantity, round_edges
+from beam_jobs.report_samples import Group, chosen_places
+from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.errors import PemtError
+
+SAMPLES = 24
+FLAGGED_SHOWN = 8
+MOST_KINDS = 10_000  # different values of one source property that are counted one by one
+
+# Title of a table, its columns in the index, and how a value is worded; None where there is nothing to count.
+PROPERTIES = (
+    ("Video codec", ("source_video_codec",), lambda codec: codec or None),
+    ("Picture size", ("source_width", "source_height"), lambda width, height: f"{width} × {height}" if width else None),
+    ("Frames per second", ("source_frame_rate",), lambda rate: f"{rate:.2f}" if rate else None),
+    ("Audio codec", ("source_audio_codec",), lambda codec: codec or None),
+    ("Sample rate", ("source_sample_rate",), lambda rate: f"{rate:,} Hz" if rate else None),
+    ("Channels", ("source_channels",), lambda channels: f"{channels:,}" if channels else None),
+)
+ROW_COLUMNS = ("id", "path", "start", "end", "labels", "split", "file", "row", "silent", "frozen", "notes")
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """One clip as the index has it; see `beam_jobs.dataset_index.SCHEMA`."""
+
+    id: str
+    path: str
+    start: float
+    end: float
+    labels: list[str]
+    split: str
+    file: str
+    row: int
+    silent: bool
+    frozen: bool
+    notes: list[str]
+
+
+@dataclass
+class Histogram:
+    """How a quantity is spread.
+
+    Attributes:
+        quantity: what is counted.
+        clips: that have a figure.
+        missing: clips that have none.
+        low, high, total: smallest, largest and sum of the figures.
+        edges: of the columns, one more than there are columns.
+        counts: clips in each column.
+    """
+
+    quantity: Quantity
+    clips: int = 0
+    missing: int = 0
+    low: float = np.inf
+    high: float = -np.inf
+    total: float = 0.0
+    edges: tuple[float, ...] = ()
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def measure(self, table: pa.Table) -> None:
+        """First pass: how far the figures reach."""
+        values = self.quantity.values(table)
+        known = values[~np.isnan(values)]
+        self.missing += len(values) - len(known)
+        if len(known):
+            self.clips += len(known)
+            self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
+            self.total += float(known.sum())
+
+    def lay_out(self) -> None:
+        """Between the passes: chooses the columns."""
+        if self.clips:
+            self.edges = round_edges(self.low, self.high, self.quantity.smallest_step)
+            self.counts = np.zeros(len(self.edges) - 1, np.int64)
+
+    def count(self, table: pa.Table) -> None:
+        """Second pass."""
+        values = self.quantity.values(table)
+        places = np.searchsorted(self.edges, values[~np.isnan(values)], side="right") - 1
+        self.counts += np.bincount(np.clip(places, 0, len(self.counts) - 1), minlength=len(self.counts))
+
+
+@dataclass
+class IndexFacts:
+    """What the report says that stands in the index.
+
+    Attributes:
+        clips: rows.
+        bytes: of the records, by split.
+        histograms: of all quantities.
+        properties: of the sources, by title of the table: clips by value.
+        samples: clips to show, spread over splits and labels.
+        flagged: some silent and frozen clips.
+        wanted: the clips that were asked for, by id, as far as they are there.
+    """
+
+    clips: int = 0
+    bytes: Counter = field(default_factory=Counter)
+    histograms: list[Histogram] = field(default_factory=lambda: [Histogram(quantity) for quantity in QUANTITIES])
+    properties: dict[str, Counter] = field(default_factory=lambda: {title: Counter() for title, _, _ in PROPERTIES})
+    samples: list[IndexRow] = field(default_factory=list)
+    flagged: list[IndexRow] = field(default_factory=list)
+    wanted: dict[str, IndexRow] = field(default_factory=dict)
+
+
+def read_index(folder: str, card: DatasetCard, wanted: Collection[str] = ()) -> IndexFacts:
+    """Reads the index.
+
+    Args:
+        folder: of the data set.
+        card: of the data set.
+        wanted: ids of clips that are to be found.
+
+    Raises:
+        PemtError: the index does not have as many clips as the card says.
+    """
+    with storage.local_copy(storage.join(folder, INDEX_NAME)) as local, pq.ParquetFile(local) as file:
+        facts, groups = _first_pass(file)
+        if facts.clips != card.clips:
+            raise PemtError(
+                f"{storage.join(folder, INDEX_NAME)} lists {facts.clips} clips, but {card.clips} were counted; "
+                "run the job again"
+            )
+        _second_pass(file, facts, chosen_places(groups, SAMPLES), wanted)
+    return facts
+
+
+def _tables(file: pq.ParquetFile, columns: set[str]) -> Iterator[pa.Table]:
+    for group in range(file.num_row_groups):
+        yield file.read_row_group(group, columns=sorted(columns))
+
+
+def _first_pass(file: pq.ParquetFile) -> tuple[IndexFacts, Counter]:
+    facts, groups = IndexFacts(), Counter()
+    columns = {name for one in QUANTITIES for name in one.columns} | {
+        name for _, names, _ in PROPERTIES for name in names
+    }
+    for table in _tables(file, columns | {"split", "label", "bytes"}):
+        facts.clips += len(table)
+        splits, labels = table["split"].to_pylist(), table["label"].to_pylist()
+        groups.update(zip(splits, labels, strict=True))
+        for split, size in zip(splits, table["bytes"].to_pylist(), strict=True):
+            facts.bytes[split] += size
+        for histogram in facts.histograms:
+            histogram.measure(table)
+        for title, names, word in PROPERTIES:
+            _count_property(facts.properties[title], [table[name].to_pylist() for name in names], word)
+    return facts, groups
+
+
+def _count_property(counter: Counter, columns: list[list], word) -> None:
+    for values, count in Counter(zip(*columns, strict=True)).items():
+        name = word(*values)
+        if name is not None:
+            counter[name if name in counter or len(counter) < MOST_KINDS else "others"] += count
+
+
+def _second_pass(
+    file: pq.ParquetFile, facts: IndexFacts, places: dict[Group, list[int]], wanted: Collection[str]
+) -> None:
+    for histogram in facts.histograms:
+        histogram.lay_out()
+    columns = {name for one in QUANTITIES for name in one.columns} | {*ROW_COLUMNS, "label"}
+    seen: Counter = Counter()
+    samples: dict[Group, list[IndexRow]] = {group: [] for group in places}
+    flagged: dict[str, list[IndexRow]] = {"silent": [], "frozen": []}
+    ids = pa.array(sorted(wanted), pa.string())
+    for table in _tables(file, columns):
+        for histogram in facts.histograms:
+            if histogram.clips:
+                histogram.count(table)
+        for group in places:
+            rows = np.flatnonzero(_is_in_group(table, group))
+            here = [rows[place - seen[group]] for place in places[group] if 0 <= place - seen[group] < len(rows)]
+            seen[group] += len(rows)
+            samples[group] += _rows(table, here)
+        for flag, found in flagged.items():
+            found += _rows(table, np.flatnonzero(table[flag].to_numpy())[: FLAGGED_SHOWN - len(found)])
+        if len(ids):
+            there = np.flatnonzero(pc.is_in(table["id"], value_set=ids).to_numpy())
+            facts.wanted |= {row.id: row for row in _rows(table, there)}
+    facts.samples = [row for rows in samples.values() for row in rows]
+    both = {row.id: row for pair in _interleaved(flagged["silent"], flagged["frozen"]) for row in pair}
+    facts.flagged = list(both.values())[:FLAGGED_SHOWN]
+
+
+def _is_in_group(table: pa.Table, group: Group) -> np.ndarray:
+    split, label = group
+    same_label = pc.is_null(table["label"]) if label is None else pc.fill_null(pc.equal(table["label"], label), False)
+    return pc.and_(pc.equal(table["split"], split), same_label).to_numpy()
+
+
+def _rows(table: pa.Table, places: Collection[int]) -> list[IndexRow]:
+    if not len(places):
+        return []
+    return [IndexRow(**row) for row in table.select(ROW_COLUMNS).take(pa.array(places, pa.int64())).to_pylist()]
+
+
+def _interleaved(first: list, second: list) -> Iterator[list]:
+    for place in range(max(len(first), len(second))):
+        yield first[place : place + 1] + second[place : place + 1]

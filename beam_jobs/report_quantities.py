@@ -1,0 +1,101 @@
+"""What a report draws of each clip: quantities with their units, and round borders for the columns of a histogram."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+MOST_COLUMNS = 24
+FINE, COARSE, COARSEST = (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)  # borders in each power of ten
+LOGARITHMIC_FROM = 100  # ratio of the largest to the smallest value
+DIGITS = 6  # behind the point: of times that were computed, more would be noise
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One figure of every clip.
+
+    Attributes:
+        title, unit: for people.
+        columns: of the index that it needs.
+        compute: from these columns as float64 arrays, NaN where there is no figure.
+        missing: why a clip may have none.
+        smallest_step: finer columns would say nothing; in the unit.
+        note: what it means, if that needs words.
+    """
+
+    title: str
+    unit: str
+    columns: tuple[str, ...]
+    compute: Callable[..., np.ndarray]
+    missing: str
+    smallest_step: float
+    note: str = ""
+
+    def values(self, table: pa.Table) -> np.ndarray:
+        """[rows] float64; NaN where there is no figure."""
+        arrays = [table.column(name).to_numpy().astype(np.float64) for name in self.columns]
+        values = np.round(self.compute(*arrays), DIGITS)
+        return np.where(np.isfinite(values), values, np.nan)
+
+
+def _itself(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, values, np.nan)
+
+
+QUANTITIES = (
+    Quantity("Length", "s", ("start", "end"), lambda start, end: end - start, "of unknown length", 0.1),
+    Quantity(
+        "Frame rate of the source", "frames/s", ("source_frame_rate",), _positive, "without pictures or a known rate", 1
+    ),
+    Quantity(
+        *("Size of the source", "pixels", ("source_width", "source_height")),
+        lambda width, height: _positive(np.minimum(width, height)),
+        *("without pictures", 10, "The shorter side."),
+    ),
+    Quantity("Size of the record", "kB", ("bytes",), lambda size: size / 1000, "of unknown size", 1),
+    Quantity("Loudness", "dB", ("loudness_db",), _itself, "without sound", 1, "Root mean square; full scale is 0."),
+    Quantity("Peak", "dB", ("peak_db",), _itself, "without sound", 1, "Largest sample; full scale is 0."),
+    Quantity(
+        *("Motion", "grey levels", ("motion",), _itself, "without successive pictures", 0.1),
+        "Mean difference between successive pictures kept, of 255.",
+    ),
+    Quantity("Brightness", "grey levels", ("brightness",), _itself, "without pictures", 1, "Mean, of 255."),
+)
+
+
+def round_edges(low: float, high: float, smallest_step: float) -> tuple[float, ...]:
+    """Borders of at most `MOST_COLUMNS` columns, from `low` or a little less to more than `high`.
+
+    They are 1, 2 or 5 times a power of ten apart, and not nearer than `smallest_step`. Positive values that spread over
+    more than two powers of ten get columns that grow with the value instead.
+    """
+    if low > 0 and high / low >= LOGARITHMIC_FROM:
+        return _growing_edges(low, high)
+    least = max(smallest_step, (high - low) / MOST_COLUMNS)
+    power = math.floor(math.log10(least)) - 1
+    for step in (factor * 10.0**exponent for exponent in range(power, power + 4) for factor in COARSE):
+        first, last = math.floor(low / step + 1e-9), math.floor(high / step + 1e-9) + 1
+        first -= first * step > low + 1e-9  # among huge values a small one below zero
+        if step >= least * (1 - 1e-9) and last - first <= MOST_COLUMNS:
+            break
+    return tuple(round(number * step, 9) for number in range(first, last + 1))
+
+
+def _growing_edges(low: float, high: float) -> tuple[float, ...]:
+    powers = range(math.floor(math.log10(low)) - 1, math.floor(math.log10(high)) + 2)
+    for factors in (FINE, COARSE, COARSEST):
+        borders = [round(factor * 10.0**power, 9) for power in powers for factor in factors]
+        first = max(place for place, border in enumerate(borders) if border <= low)
+        last = min(place for place, border in enumerate(borders) if border > high)
+        if last - first <= MOST_COLUMNS:
+            break
+    return tuple(borders[first : last + 1])

@@ -1,0 +1,122 @@
+"""Which streams of a file can be decoded, and which stretch of it a clip covers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pemt_tf.features.media_errors import MediaError
+from pemt_tf.features.media_file import MediaFile, StreamIndex
+
+ENOUGH = 0.5  # of a damaged file must be good
+NOTEWORTHY_SECONDS = 0.5
+LONGEST_HOLE = 60.0  # seconds without a packet that can be meant; where it is more than half of a file, it cannot
+
+
+def usable_streams(media: MediaFile) -> tuple[bool, bool]:
+    """Whether there are pictures and whether there is sound that can be decoded.
+
+    Raises:
+        MediaError: there is neither, or the pictures are there but cannot be decoded.
+    """
+    main = media.video_index if media.video is not None else media.audio_index
+    if main.encrypted:
+        raise MediaError("encrypted", f"{main.encrypted} of {len(main.times)} packets are encrypted")
+    usable = _usable(media, "video"), _usable(media, "audio")
+    if not any(usable):
+        raise MediaError("zero_frames", "the streams hold no packets")
+    return usable
+
+
+def _usable(media: MediaFile, kind: str) -> bool:
+    """Whether a stream is there, has packets and a decoder."""
+    stream, index = getattr(media, kind), getattr(media, f"{kind}_index")
+    other = media.audio if kind == "video" else media.video
+    if stream is None:
+        return False
+    if not len(index.times):
+        if kind == "video" and _declared(media) > 0 and len(media.audio_index.times) == 0:
+            raise MediaError("truncated", f"the header declares {_declared(media):.1f} s, but there is no data")
+        if kind == "video":
+            raise MediaError("zero_frames", "the picture stream holds no packets")
+        media.notes.append("the sound stream holds no packets")
+        return False
+    if index.encrypted:
+        media.notes.append("the sound is encrypted and was left out")
+        return False
+    if stream.codec_context is None:
+        if kind == "video" or other is None:
+            raise MediaError("unsupported_codec", f"FFmpeg has no decoder for the {kind} stream")
+        media.notes.append("the sound is left out: FFmpeg has no decoder for it")
+        return False
+    return True
+
+
+def find_stretch(
+    media: MediaFile, start: float | None, end: float | None, has_pictures: bool, shortest: float, unit: str
+) -> tuple[float, float]:
+    """The stretch that was asked for, as far as it is in the file.
+
+    Args:
+        media: with its packets listed.
+        start, end: seconds from the container's start; None for the whole length of the pictures, or of the sound
+            where there are none.
+        has_pictures: whether there are.
+        shortest: seconds that the stretch must have.
+        unit: what is that long, for the message.
+
+    Raises:
+        MediaError: too little of it is there, or its timestamps tell nothing.
+    """
+    index = media.video_index if has_pictures else media.audio_index
+    if np.isnan(index.start):
+        _without_timestamps(media, index, has_pictures)
+    there = max(index.end, media.audio_index.end if not np.isnan(media.audio_index.end) else 0.0)
+    declared = _declared(media) if end is None else min(_declared(media), end)
+    whole = declared - (start or 0.0)
+    if whole > 0 and there - (start or 0.0) < ENOUGH * whole:
+        raise MediaError("truncated", f"{max(there, 0.0):.2f} s of {_declared(media):.2f} s declared are there")
+    if whole - (there - (start or 0.0)) > max(NOTEWORTHY_SECONDS, 0.05 * whole):
+        media.notes.append(f"the file ends at {there:.2f} s; its header declares {_declared(media):.2f} s")
+    begin = max(index.start, 0.0, start if start is not None else 0.0)
+    finish = index.end if end is None else min(index.end, end)
+    _refuse_bad_timestamps(index, to_the_end=end is None)
+    if finish - begin < shortest:
+        raise MediaError("too_short", f"the clip is {max(finish - begin, 0.0):.3f} s; {unit}")
+    if end is not None and end - finish > NOTEWORTHY_SECONDS:
+        media.notes.append(f"the clip was to end at {end:.2f} s; the file ends at {finish:.2f} s")
+    return begin, finish
+
+
+def known_times(index: StreamIndex) -> np.ndarray:
+    """The packets' times as far as they are known, ascending, seconds."""
+    return np.sort(index.times[~np.isnan(index.times)])
+
+
+def refuse_hole(known: np.ndarray, begin: float, finish: float) -> None:
+    """Fails a stretch that lies between two packets that are farther apart than can be meant."""
+    before, after = np.searchsorted(known, [begin, finish])
+    if before == after and 0 < before < len(known) and known[after] - known[before - 1] > LONGEST_HOLE:
+        raise MediaError("zero_frames", f"nothing is stored from {known[before - 1]:.1f} s to {known[after]:.1f} s")
+
+
+def _declared(media: MediaFile) -> float:
+    return media.declared_end or 0.0
+
+
+def _refuse_bad_timestamps(index: StreamIndex, to_the_end: bool) -> None:
+    if len(index.times) > 1 and index.end <= index.start:
+        raise MediaError("bad_timestamps", f"all {len(index.times)} packets claim the same moment")
+    times = known_times(index)
+    steps = np.diff(times)
+    if to_the_end and steps[steps > LONGEST_HOLE].sum() > 0.5 * (index.end - index.start):
+        begin, hole = times[steps.argmax()], steps.max()
+        raise MediaError("bad_timestamps", f"the timestamps leap from {begin:.1f} s to {begin + hole:.1f} s")
+
+
+def _without_timestamps(media: MediaFile, index: StreamIndex, has_pictures: bool) -> None:
+    """Raw streams have no timestamps: pictures then follow each other at the declared rate, from zero."""
+    rate = media.video.average_rate if has_pictures else None
+    if not rate:
+        raise MediaError("bad_timestamps", "no packet has a timestamp and no frame rate is declared")
+    index.start, index.end = 0.0, len(index.times) / float(rate)
+    media.notes.append(f"no timestamps: taken as {float(rate):g} pictures a second")
