@@ -13,6 +13,7 @@ CORE = [
     "keras>=3.10",
     "matplotlib>=3.8",
     "numpy>=1.26",
+    "pyarrow>=10",
     "PyYAML>=6",
     "scikit-learn>=1.4",
     "scipy>=1.11",
@@ -33,6 +34,7 @@ EXTRAS = {
     "dataflow": ["apache-beam[gcp]>=2.65"],
     # tensorflow-io 0.37.1 is its last release; its library loads with TensorFlow 2.16 only.
     "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
+    "search": ["usearch>=2.16"],  # approximate neighbours among more than a million clips
     "dev": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.8"],
 }
 

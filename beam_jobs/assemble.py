@@ -14,11 +14,11 @@ from pathlib import Path
 from beam_jobs import dropping, storage
 from beam_jobs.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.dataset_index import IndexWriter
-from beam_jobs.dataset_report import write_report
 from beam_jobs.duplicates import DuplicatePair, Fingerprints, to_drop
 from beam_jobs.job_record import JobRecord
 from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome, read_outcomes
 from beam_jobs.records import ShardSettings
+from beam_jobs.report.dataset_report import write_report
 from beam_jobs.shard_writer import read_statistics
 from beam_jobs.sharding import Shard, read_plan
 from beam_jobs.tally import Tally

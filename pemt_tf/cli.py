@@ -248,30 +248,16 @@ def _predict(options) -> None:
 
 
 def _add_search(commands) -> None:
-    command = _command(
-        commands,
-        "search",
-        _search,
-        "find the clips of a data set that are most like a video file",
-        "pemt search --model out/servable --data out/records --like clip.mp4 -k 5",
-    )
-    command.add_argument("--model", required=True, help="SavedModel, or the folder of its versions")
-    command.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
-    command.add_argument("--like", required=True, help="media file")
-    command.add_argument("--split", default="train", help="where to search (default: %(default)s)")
-    command.add_argument("-k", type=int, default=5, help="how many clips (default: %(default)s)")
+    from pemt_tf import search_command
+
+    command = _command(commands, "search", _search, search_command.SUMMARY, search_command.EXAMPLE)
+    search_command.add_arguments(command)
 
 
 def _search(options) -> None:
-    from pemt_tf.data.clip_source import ClipSource
-    from pemt_tf.evaluation.search import embed_split, search
-    from pemt_tf.export.local_predictor import LocalPredictor
+    from pemt_tf import search_command
 
-    predictor = LocalPredictor(options.model)
-    query = predictor.answer([predictor.record_of(options.like)])["embedding"][0]
-    clips = embed_split(predictor, ClipSource.open(options.data), options.split)
-    for hit in search(clips, query, options.k):
-        say(f"{hit.similarity:.3f}  {hit.label or '-'}  {hit.path}")
+    search_command.search_clips(options, say)
 
 
 def _add_convert(commands) -> None:

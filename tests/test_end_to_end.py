@@ -114,7 +114,7 @@ def test_search_finds_the_file_itself_first(folder, capsys):
         assert code == 0
         lines = out.splitlines()
         assert len(lines) == 3
-        similarity, label, path = lines[0].split()
+        similarity, label, path, *_ = lines[0].split()
         assert (float(similarity), label) == (1.0, "seven")
         assert path.endswith(video.name)
 

@@ -1,74 +1,190 @@
-"""Finds the clips of a data set that are most like a video file, by embedding."""
+"""Finds the clips whose embeddings are most like one embedding: exact, by one matrix product a block."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.knn import nearest
+from pemt_tf.evaluation.embedding_table import EmbeddedClips, embedding_table
 from pemt_tf.export.local_predictor import LocalPredictor
 
+# Arrow columns of some rows -> [rows] bool, true where a clip may be found.
+Filter = Callable[[pa.RecordBatch], np.ndarray]
+FILTER_COLUMNS = ("id", "path", "split")
+LABEL_SEPARATOR = "|"  # as in manifests
 
-@dataclass(frozen=True, eq=False)
-class EmbeddedClips:
-    """Clips and their embeddings.
 
-    Attributes:
-        ids, paths: of every clip.
-        labels: name of every clip's label, empty without one.
-        embeddings: [clips, hidden] float32.
-    """
+class Searchable(Protocol):
+    """`EmbeddedClips` or `EmbeddingStore`."""
 
-    ids: tuple[str, ...]
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    embeddings: np.ndarray
+    count: int
+    width: int
+    blocks: Callable
+    take: Callable
+    find: Callable
+    vector: Callable
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A found clip."""
+    """A found clip.
+
+    Attributes:
+        clip_id, path: which clip of which file.
+        label: empty without one.
+        similarity: cosine, -1 to 1.
+        start, end: seconds.
+        split: empty without one.
+        row: within what was searched.
+    """
 
     clip_id: str
     path: str
     label: str
     similarity: float
+    start: float = 0.0
+    end: float = 0.0
+    split: str = ""
+    row: int = -1
 
 
 def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> EmbeddedClips:
-    """Embeds every clip of a split.
+    """Embeds every clip of a split, in this process; for small data sets (see `beam_jobs.embed`).
 
     Raises:
         PemtError: other geometry, no such split, unreadable records.
     """
     source.require_geometry(predictor.metadata.config.geometry)
     source.require_readable(split)
-    ids, paths, labels, embeddings = [], [], [], []
+    rows, vectors = [], []
     for serialized, answer in predictor.answer_all(source.require_split(split)):
-        embeddings.append(answer["embedding"])
-        for raw in serialized:
-            feature = tf.train.Example.FromString(raw).features.feature
-            ids.append(feature[records.CLIP_ID].bytes_list.value[0].decode())
-            paths.append(feature[records.DATA_PATH].bytes_list.value[0].decode("utf-8", "replace"))
-            labels.append(b" ".join(feature[records.LABEL_STRING].bytes_list.value).decode())
-    return EmbeddedClips(tuple(ids), tuple(paths), tuple(labels), np.concatenate(embeddings))
+        vectors.append(answer["embedding"])
+        rows += [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
+    return EmbeddedClips(embedding_table(rows, np.concatenate(vectors)))
 
 
-def search(clips: EmbeddedClips, query: np.ndarray, k: int, exclude: str | None = None) -> list[Hit]:
-    """The k clips most like an embedding [hidden], best first; `exclude` is the id of a clip to leave out.
+def describe_record(example: tf.train.Example, split: str | None) -> dict:
+    """What an embedding's row tells about the clip of a record.
 
     Raises:
-        PemtError: the embedding has another width than those of the clips.
+        ValueError: it is no record of ours.
     """
-    if query.shape[-1] != clips.embeddings.shape[-1]:
-        raise PemtError(f"the query has {query.shape[-1]} numbers, the clips have {clips.embeddings.shape[-1]}")
-    row = clips.ids.index(exclude) if exclude in clips.ids else None
+    feature = example.features.feature
+    try:
+        scalars = {name: feature[name].int64_list.value[0] for name in (records.START, records.END)}
+        flags = {name: bool(feature[name].int64_list.value[0]) for name in (records.HAS_VIDEO, records.HAS_AUDIO)}
+        clip_id = feature[records.CLIP_ID].bytes_list.value[0].decode()
+        path = feature[records.DATA_PATH].bytes_list.value[0].decode("utf-8", "backslashreplace")
+    except IndexError:
+        raise ValueError("it lacks features that every clip has") from None
+    labels = [label.decode() for label in feature[records.LABEL_STRING].bytes_list.value]
+    return {
+        "id": clip_id,
+        "path": path,
+        "start": scalars[records.START] / 1e6,
+        "end": scalars[records.END] / 1e6,
+        "label": LABEL_SEPARATOR.join(labels) or None,
+        "split": split,
+        "has_video": flags[records.HAS_VIDEO],
+        "has_audio": flags[records.HAS_AUDIO],
+    }
+
+
+def search(
+    clips: Searchable, query: np.ndarray, k: int, exclude: str | None = None, keep: Filter | None = None
+) -> list[Hit]:
+    """The k clips most like an embedding, best first, ties in order of rows; fewer where there are fewer.
+
+    Args:
+        clips: where to search.
+        query: [width] float32.
+        k: how many.
+        exclude: id of a clip to leave out.
+        keep: which clips may be found; is given the columns `FILTER_COLUMNS`.
+
+    Raises:
+        PemtError: the query has another width than the embeddings.
+    """
+    require_width(clips, query)
+    rows, similarities = _nearest(clips, query, k, exclude, keep)
+    return describe_hits(clips, rows, similarities)
+
+
+def require_width(clips: Searchable, query: np.ndarray) -> None:
+    """Refuses a query that cannot be compared.
+
+    Raises:
+        PemtError: with both widths.
+    """
+    if query.shape[-1] != clips.width:
+        raise PemtError(
+            f"the query has {query.shape[-1]} numbers, the embeddings have {clips.width}; they are of different models"
+        )
+
+
+def describe_hits(clips: Searchable, rows: list[int], similarities: list[float]) -> list[Hit]:
+    """Fills in what is known of the found rows."""
     return [
-        Hit(clips.ids[found.row], clips.paths[found.row], clips.labels[found.row], found.similarity)
-        for found in nearest(query, clips.embeddings, k, exclude=row)
+        Hit(
+            clip_id=about["id"],
+            path=about["path"],
+            label=about["label"] or "",
+            similarity=similarity,
+            start=about["start"],
+            end=about["end"],
+            split=about["split"] or "",
+            row=row,
+        )
+        for row, similarity, about in zip(rows, similarities, clips.take(rows), strict=True)
     ]
+
+
+def cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Cosine similarity of every row to the query; 0 where either is all zeros.
+
+    Args:
+        vectors: [rows, width] float32.
+        query: [width] float32.
+
+    Returns:
+        [rows] float32.
+    """
+    lengths = np.sqrt(np.einsum("rw,rw->r", vectors, vectors)) * np.sqrt(query @ query)
+    # Rounding may go a hair beyond 1.
+    return np.clip(vectors @ query / np.maximum(lengths, np.finfo(np.float32).tiny), -1.0, 1.0)
+
+
+def _nearest(
+    clips: Searchable, query: np.ndarray, k: int, exclude: str | None, keep: Filter | None
+) -> tuple[list[int], list[float]]:
+    """Rows and similarities of the k best; only these are kept from block to block."""
+    query = np.ascontiguousarray(query, np.float32)
+    best_rows, best = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    columns = FILTER_COLUMNS if keep is not None or exclude is not None else ()
+    for block in clips.blocks(columns):
+        similarity = cosines(block.vectors, query)
+        rows = np.arange(block.first, block.first + len(similarity))
+        if columns:
+            wanted = np.ones(len(rows), bool) if keep is None else keep(block.about)
+            if exclude is not None:
+                wanted &= ~equals(block.about, "id", exclude)
+            rows, similarity = rows[wanted], similarity[wanted]
+        rows, similarity = np.concatenate([best_rows, rows]), np.concatenate([best, similarity])
+        order = np.argsort(-similarity, kind="stable")[:k]
+        best_rows, best = rows[order], similarity[order]
+    return best_rows.tolist(), best.tolist()
+
+
+def equals(about: pa.RecordBatch, column: str, value: str) -> np.ndarray:
+    """[rows] bool: where a text column has this value; null never has."""
+    same = pc.fill_null(pc.equal(about.column(about.schema.names.index(column)), pa.scalar(value)), False)
+    return same.to_numpy(zero_copy_only=False).copy()

@@ -12,7 +12,7 @@ import pytest
 import simplejpeg
 
 from beam_jobs import dataset_index
-from beam_jobs.dataset_report import write_report
+from beam_jobs.report.dataset_report import write_report
 from pemt_tf.config import ClipGeometry, Config
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.record_format import SEQUENCE_EXAMPLE

@@ -7,8 +7,8 @@ from collections.abc import Collection
 import numpy as np
 
 from beam_jobs.duplicates import DuplicatePair
-from beam_jobs.report_index import Histogram, IndexRow
-from beam_jobs.report_listings import DUPLICATES, Pairs
+from beam_jobs.report.index import Histogram, IndexRow
+from beam_jobs.report.listings import DUPLICATES, Pairs
 from pemt_tf.report.charts import histogram as histogram_chart
 from pemt_tf.report.clip_sections import clip_card
 from pemt_tf.report.contents import ClipView

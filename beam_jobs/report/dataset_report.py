@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from beam_jobs import report_pictures, report_tables, storage
-from beam_jobs.report_clips import read_clips
-from beam_jobs.report_index import IndexFacts, read_index
-from beam_jobs.report_listings import FAILURES, FILTERED, NOTES, Pairs, read_listing, read_pairs
+from beam_jobs import storage
+from beam_jobs.report import pictures, tables
+from beam_jobs.report.clips import read_clips
+from beam_jobs.report.index import IndexFacts, read_index
+from beam_jobs.report.listings import FAILURES, FILTERED, NOTES, Pairs, read_listing, read_pairs
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import KeyFigure
@@ -53,13 +54,13 @@ def _page(folder: str, card: DatasetCard, speed: dict[str, float] | None) -> str
     contents = [
         ("findings", "What to look at first", _findings(card)),
         ("inputs", "What became of the inputs", _inputs(folder, card)),
-        ("splits", "The splits", report_tables.splits(card, facts.bytes) if card.clips else None),
-        ("labels", "The labels", report_tables.balance(card)),
-        ("figures", "The clips in figures", report_pictures.histograms(facts.histograms) if card.clips else None),
-        ("sources", "The files they are from", report_tables.properties(facts.properties, card.clips)),
+        ("splits", "The splits", tables.splits(card, facts.bytes) if card.clips else None),
+        ("labels", "The labels", tables.balance(card)),
+        ("figures", "The clips in figures", pictures.histograms(facts.histograms) if card.clips else None),
+        ("sources", "The files they are from", tables.properties(facts.properties, card.clips)),
         *_clip_sections(folder, card, facts, pairs),
-        ("speed", "Speed", report_tables.speed(speed) if speed else None),
-        ("origin", "How it was made", report_tables.origin(card)),
+        ("speed", "Speed", tables.speed(speed) if speed else None),
+        ("origin", "How it was made", tables.origin(card)),
     ]
     inputs = counted(card.inputs, "input", "inputs") + (f" of {card.source}" if card.source else "")
     subtitle = f"{counted(card.clips, 'clip', 'clips')} from {card.written:,} of {inputs}"
@@ -67,22 +68,22 @@ def _page(folder: str, card: DatasetCard, speed: dict[str, float] | None) -> str
 
 
 def _inputs(folder: str, card: DatasetCard) -> Markup:
-    return report_tables.inputs(card, *(read_listing(folder, name) for name in (FAILURES, FILTERED, NOTES)))
+    return tables.inputs(card, *(read_listing(folder, name) for name in (FAILURES, FILTERED, NOTES)))
 
 
 def _clip_sections(folder: str, card: DatasetCard, facts: IndexFacts, pairs: Pairs) -> list[Section]:
-    shown = report_pictures.shown_pairs(pairs, facts.wanted)
+    shown = pictures.shown_pairs(pairs, facts.wanted)
     paired = [facts.wanted[name] for pair in shown for name in (pair.first, pair.second)]
     views = read_clips(folder, card, facts.samples + facts.flagged + paired)
     sections: list[Section] = []
     if facts.samples:
-        sheet = report_pictures.contact_sheet(facts.samples, views, card.clips)
+        sheet = pictures.contact_sheet(facts.samples, views, card.clips)
         sections.append(("clips", "What is in the clips", sheet))
     if facts.flagged:
-        flagged = report_pictures.flagged(facts.flagged, views, card.silent, card.frozen)
+        flagged = pictures.flagged(facts.flagged, views, card.silent, card.frozen)
         sections.append(("flagged", "Silent and frozen clips", flagged))
     if pairs.count:
-        duplicates = report_pictures.duplicates(pairs, shown, facts.wanted, views)
+        duplicates = pictures.duplicates(pairs, shown, facts.wanted, views)
         sections.append(("duplicates", "Nearly equal clips", duplicates))
     return sections
 
@@ -142,7 +143,7 @@ def _findings(card: DatasetCard) -> Markup:
 
 
 def _label_findings(card: DatasetCard) -> list[str]:
-    totals = report_tables.label_totals(card)
+    totals = tables.label_totals(card)
     if not totals:
         return []
     findings = []

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from beam_jobs import storage
 from beam_jobs.dataset_index import INDEX_NAME
-from beam_jobs.report_quantities import QUANTITIES, Quantity, round_edges
-from beam_jobs.report_samples import Group, chosen_places
+from beam_jobs.report.quantities import QUANTITIES, Quantity, round_edges
+from beam_jobs.report.samples import Group, chosen_places
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Collection
 
 from beam_jobs import storage
-from beam_jobs.report_index import IndexRow
-from beam_jobs.report_record import read_features
+from beam_jobs.report.index import IndexRow
+from beam_jobs.report.record import read_features
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.record_format import IMAGE, IMAGE_TIMESTAMP, LOG_MEL, SEQUENCE_LOG_MEL, read_records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from beam_jobs.report_listings import NOTES, Listing
+from beam_jobs.report.listings import NOTES, Listing
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.features.media_errors import CAUSES
 from pemt_tf.report.contents import Outcome, Preprocessing

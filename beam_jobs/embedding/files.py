@@ -1,0 +1,140 @@
+"""The worker's last part: writes one Parquet file as a whole, and notes what became of each of its clips."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.metrics import Metrics
+
+from beam_jobs import storage
+from beam_jobs.embedding.reading import Result
+from pemt_tf.errors import PemtError
+from pemt_tf.evaluation.embedding_store import RECORD_FILES
+from pemt_tf.evaluation.embedding_table import embedding_table
+
+PARTIAL = ".partial"
+WRITTEN, FAILED = "written", "failed"
+
+
+def file_name(shard: int, shards: int) -> str:
+    """Name of a Parquet file, relative to the folder."""
+    return f"vectors/embeddings-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def outcome_name(shard: int) -> str:
+    """Name of a shard's outcomes, relative to the folder."""
+    return f"outcomes/{shard:05d}.json"
+
+
+class NoteProgress(beam.DoFn):
+    """Passes results on and notes each in a file that the progress line counts; local outputs only."""
+
+    def __init__(self, folder: str | None) -> None:
+        self._folder = folder
+
+    def start_bundle(self) -> None:
+        self._log = None
+        if self._folder is not None:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)
+            path = Path(self._folder, f"{uuid.uuid4().hex}.jsonl")
+            self._log = path.open("wb", buffering=0)  # unbuffered: read while it grows
+
+    def process(self, result: Result) -> Iterator[tuple[int, Result]]:
+        if self._log is not None:
+            kind = FAILED if result.vector is None else WRITTEN
+            self._log.write(json.dumps({"kind": kind}).encode("ascii") + b"\n")
+        yield result.place.shard, result
+
+    def finish_bundle(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+
+@dataclass(frozen=True)
+class FileSettings:
+    """What a worker needs to know to write.
+
+    Attributes:
+        folder: where the embeddings are being made.
+        shards: number of Parquet files.
+        record_files: of a data set, number of the unit to its file; empty for videos.
+    """
+
+    folder: str
+    shards: int
+    record_files: dict[int, str]
+
+
+class WriteFile(beam.DoFn):
+    """(Shard, its results) -> (kind of outcome, count); writes the Parquet file and the outcomes of its clips."""
+
+    def __init__(self, settings: FileSettings) -> None:
+        self._settings = settings
+
+    def process(self, element: tuple[int, Iterable[Result]]) -> Iterator[tuple[str, int]]:
+        shard, results = element
+        results = sorted(results, key=lambda result: (result.place.unit, result.place.index))
+        try:
+            counts = self._write(shard, results)
+        except OSError as error:
+            raise PemtError(
+                f"cannot write {file_name(shard, self._settings.shards)} in {self._settings.folder}: "
+                f"{error.strerror or error}; make room there or choose another --output"
+            ) from error
+        for kind, count in sorted(counts.items()):
+            Metrics.counter("embed", f"clips_{kind}").inc(count)
+            yield kind, count
+
+    def _write(self, shard: int, results: list[Result]) -> Counter:
+        folder, written = self._settings.folder, [one for one in results if one.vector is not None]
+        summary = {
+            "places": [[one.place.unit, one.place.index] for one in results],
+            "rows": len(written),
+            "width": len(written[0].vector) // 4 if written else 0,
+            "failed": [_failure(one) for one in results if one.vector is None],
+            "sha256": "",
+        }
+        with contextlib.ExitStack() as stack:
+            work = folder
+            if storage.is_remote(folder):
+                work = stack.enter_context(tempfile.TemporaryDirectory())
+            table_file, outcome_file = (
+                Path(work, name + PARTIAL) for name in (file_name(shard, self._settings.shards), outcome_name(shard))
+            )
+            for path in (table_file, outcome_file):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            if written:
+                pq.write_table(self._table(written), table_file, use_dictionary=["path", "label", "split"])
+                summary["sha256"] = hashlib.sha256(table_file.read_bytes()).hexdigest()
+                name = file_name(shard, self._settings.shards)
+                storage.put_in_place(str(table_file), storage.join(folder, name))
+            outcome_file.write_text(json.dumps(summary), encoding="ascii")
+            storage.put_in_place(str(outcome_file), storage.join(folder, outcome_name(shard)))
+        return Counter({WRITTEN: len(written), FAILED: len(results) - len(written)})
+
+    def _table(self, written: list[Result]) -> pa.Table:
+        vectors = np.frombuffer(b"".join(one.vector for one in written), "<f4").reshape(len(written), -1)
+        table = embedding_table([one.about for one in written], vectors)
+        files = self._settings.record_files
+        if not files:
+            return table
+        rows = Counter(one.place.unit for one in written)  # in the order of the rows
+        counted = [[files[unit], count] for unit, count in rows.items()]
+        return table.replace_schema_metadata({RECORD_FILES: json.dumps(counted).encode("ascii")})
+
+
+def _failure(result: Result) -> dict:
+    about = {"id": result.about["id"], "path": result.about["path"]}
+    return {**about, "stage": result.stage, "cause": result.cause, "detail": result.detail}

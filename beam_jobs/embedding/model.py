@@ -1,0 +1,95 @@
+"""The worker's second part: the SavedModel behind Beam's RunInference."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.ml.inference.base import ModelHandler
+
+from beam_jobs import storage
+from beam_jobs.embedding.reading import Example, Result
+from pemt_tf.errors import PemtError
+from pemt_tf.export.local_predictor import LocalPredictor, latest_version
+
+
+class SavedModelHandler(ModelHandler[Example, Result, LocalPredictor]):
+    """Embeds clips with the signature for records of an exported model; RunInference loads it once a process."""
+
+    def __init__(self, directory: str, batch_size: int) -> None:
+        """Loads nothing yet.
+
+        Args:
+            directory: of one version; of any file system of Beam.
+            batch_size: clips at once.
+        """
+        super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
+        self._directory = directory
+
+    def load_model(self) -> LocalPredictor:
+        with local_model(self._directory) as directory:
+            return LocalPredictor(directory)
+
+    def run_inference(
+        self, batch: Sequence[Example], model: LocalPredictor, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[Result]:
+        """Answers a batch; where a record spoils it, each clip on its own."""
+        try:
+            vectors = model.answer([example.serialized for example in batch])["embedding"]
+        except tf.errors.ResourceExhaustedError as error:
+            raise PemtError(f"{len(batch)} clips at once take too much memory; use a smaller --batch_size") from error
+        except tf.errors.OpError as error:
+            if len(batch) > 1:
+                return [result for example in batch for result in self.run_inference([example], model)]
+            detail = " ".join(error.message.split())[:300]
+            return [Result(batch[0].place, batch[0].about, None, "model", "bad_record", detail)]
+        return [_result(example, vector) for example, vector in zip(batch, vectors, strict=True)]
+
+    def get_num_bytes(self, batch: Sequence[Example]) -> int:
+        return sum(len(example.serialized) for example in batch)
+
+    def get_metrics_namespace(self) -> str:
+        return "embed"
+
+
+def _result(example: Example, vector: np.ndarray) -> Result:
+    if np.isfinite(vector).all():
+        return Result(example.place, example.about, vector.astype("<f4").tobytes())
+    detail = f"{np.count_nonzero(~np.isfinite(vector))} of {vector.size} numbers are infinite or undefined"
+    return Result(example.place, example.about, None, "model", "not_finite", detail)
+
+
+@contextlib.contextmanager
+def local_model(path: str) -> Iterator[Path]:
+    """A local folder with the version of a SavedModel that a path means, for code that can only read local files.
+
+    Raises:
+        PemtError: there is none.
+    """
+    if not storage.is_remote(path):
+        yield latest_version(Path(path))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            found = [each.path for each in FileSystems.match([f"{path.rstrip('/')}/**"])[0].metadata_list]
+            for file in found:
+                if not file.endswith("/"):
+                    copy = Path(scratch, file[len(path.rstrip("/")) + 1 :])
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    with storage.open_read(file) as source:
+                        copy.write_bytes(source.read())
+        except Exception as error:  # every file system of Beam has its own kinds of error
+            raise PemtError(f"cannot read the model {path}: {' '.join(str(error).split())}") from None
+        try:
+            directory = latest_version(Path(scratch))
+        except PemtError:
+            raise PemtError(
+                f"{path} is no SavedModel and has no numbered version; make one with `pemt export`"
+            ) from None
+        yield directory

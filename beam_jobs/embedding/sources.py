@@ -1,0 +1,200 @@
+"""What is to be embedded, in units that a worker reads as a whole: record files of a data set, or a few videos.
+
+The plan depends on the input alone, and every clip has its place in it: so the rows of the result are the same, in the
+same order, whatever the runner and the number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from beam_jobs import storage
+from beam_jobs.inputs import FilteredFile, InputClip, list_inputs
+from beam_jobs.manifest import LABEL_SEPARATOR, is_manifest, read_manifest
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
+from pemt_tf.errors import PemtError
+from pemt_tf.evaluation.embedding_card import RECORDS, VIDEOS
+
+RECORDS_OF_MODELS = "example"  # what the signature for records parses
+PLAN_NAME = "plan.jsonl"
+VIDEOS_PER_UNIT = 8  # lets a few workers share a small input
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a worker reads at once.
+
+    Attributes:
+        number: place among all units; rows are sorted by it.
+        shard: number of the Parquet file that its rows go to.
+        record_file: of a data set, as written in its card; empty for videos.
+        split: of the record file.
+        offset, length: where in the plan file its videos are, bytes.
+    """
+
+    number: int
+    shard: int
+    record_file: str = ""
+    split: str = ""
+    offset: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that is to be embedded.
+
+    Attributes:
+        kind: `records` or `videos`.
+        path, root, source_hash: for the card.
+        units: in order.
+        clips: to be embedded.
+        filtered: files that were found and left out.
+        compression: of record files, as TensorFlow names it.
+        plan: lines of the plan file, of videos.
+    """
+
+    kind: str
+    path: str
+    root: str
+    source_hash: str
+    units: list[Unit]
+    clips: int
+    filtered: list[FilteredFile]
+    compression: str = ""
+    plan: bytes = b""
+
+    @property
+    def shards(self) -> int:
+        """Number of Parquet files."""
+        return self.units[-1].shard + 1
+
+
+def open_source(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> Source:
+    """Lists a data set of ours or videos; decodes nothing.
+
+    Args:
+        path: folder with a data-set card, or a folder, glob, file or manifest of videos.
+        geometry: of the model.
+        split: its name, or `all`.
+        clips_per_file: about how many rows a Parquet file gets.
+
+    Raises:
+        PemtError: there is nothing to embed, or the data set has another geometry.
+    """
+    if storage.exists(storage.join(path, CARD_NAME)):
+        return _records(path, geometry, split, clips_per_file)
+    return _videos(path, split, clips_per_file)
+
+
+def _records(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> Source:
+    source, card = _open_data_set(path)
+    source.require_geometry(geometry)
+    if card.payload != RECORDS_OF_MODELS:
+        raise PemtError(
+            f"{path} holds records of the form {card.payload}, models read {RECORDS_OF_MODELS}; give the videos as "
+            "--input, or preprocess them with --payload=example"
+        )
+    if split != "all":
+        source.require_split(split)
+    units, clips = [], 0
+    for name, part in card.splits.items():
+        if split not in ("all", name):
+            continue
+        # The card does not say how many clips each file has; files of one split have about as many.
+        for number, file in enumerate(part.files):
+            before = clips + part.clips * number // len(part.files)
+            units.append(Unit(len(units), before // clips_per_file, file, name))
+        clips += part.clips
+    units = _without_gaps(units)
+    if not clips:
+        raise PemtError(f"the data set {path} holds no clip; preprocess videos first")
+    place = path if storage.is_remote(path) else str(Path(path).absolute())
+    root = _root(card.source) if card.source else ""
+    return Source(RECORDS, place, root, card.content_hash, units, clips, [], source.compression)
+
+
+def _without_gaps(units: list[Unit]) -> list[Unit]:
+    """Shards numbered 0, 1, 2 ..., where large record files would have left numbers out."""
+    numbers = {shard: number for number, shard in enumerate(dict.fromkeys(unit.shard for unit in units))}
+    return [dataclasses.replace(unit, shard=numbers[unit.shard]) for unit in units]
+
+
+def _open_data_set(path: str) -> tuple[ClipSource, DatasetCard]:
+    if not storage.is_remote(path):
+        return ClipSource.open(path), DatasetCard.read(Path(path))
+    with tempfile.TemporaryDirectory() as scratch, storage.open_read(storage.join(path, CARD_NAME)) as file:
+        Path(scratch, CARD_NAME).write_bytes(file.read())
+        card = DatasetCard.read(Path(scratch))
+    files = {name: tuple(part.files) for name, part in card.splits.items()}
+    return ClipSource(files, card.geometry, tuple(card.labels), path, card.content_hash), card
+
+
+def _videos(path: str, split: str, clips_per_file: int) -> Source:
+    listing = read_manifest(path) if is_manifest(path) else list_inputs(path)
+    clips = [clip for clip in listing.clips if split in ("all", clip.split)]
+    if not clips:
+        raise PemtError(f"no clip of {path} is in the split {split!r}; use --split all, or say the splits by folders")
+    units, lines, offset = [], [], 0
+    for first in range(0, len(clips), VIDEOS_PER_UNIT):
+        part = b"".join(_plan_line(clip) for clip in clips[first : first + VIDEOS_PER_UNIT])
+        units.append(Unit(len(units), first // clips_per_file, offset=offset, length=len(part)))
+        lines.append(part)
+        offset += len(part)
+    filtered = listing.filtered if split == "all" else []
+    root = _root(path)
+    place = path if storage.is_remote(path) else str(Path(path).absolute())
+    return Source(
+        VIDEOS, place, root, _listing_hash(clips), _without_gaps(units), len(clips), filtered, "", b"".join(lines)
+    )
+
+
+def _root(path: str) -> str:
+    """The folder to which the names of videos are relative; it depends on how they were listed."""
+    if not storage.is_remote(path):
+        path = str(Path(path).absolute())
+        if Path(path).is_dir():
+            return path
+    elif not is_manifest(path) and not re.search(r"[*?\[]", path):
+        return path.rstrip("/")
+    return re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
+
+
+def _plan_line(clip: InputClip) -> bytes:
+    values = {
+        "location": clip.path,
+        "id": clip.clip_id,
+        "path": readable(clip.name),
+        "start": clip.start,
+        "end": clip.end,
+        "label": LABEL_SEPARATOR.join(clip.labels) or None,
+        "split": clip.split,
+    }
+    return json.dumps(values).encode("ascii") + b"\n"
+
+
+def _listing_hash(clips: list[InputClip]) -> str:
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(json.dumps([clip.name, clip.size, clip.start, clip.end]).encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def read_plan(folder: str, unit: Unit) -> list[dict]:
+    """The videos of a unit: `location`, and what is known for their rows."""
+    with storage.open_read(storage.join(folder, PLAN_NAME)) as file:
+        file.seek(unit.offset)
+        return [json.loads(line) for line in file.read(unit.length).splitlines()]
+
+
+def readable(name: str) -> str:
+    """A path as valid text: bytes that are no UTF-8 are written as \\xff."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
