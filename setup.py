@@ -35,7 +35,7 @@ EXTRAS = {
     # tensorflow-io 0.37.1 is its last release; its library loads with TensorFlow 2.16 only.
     "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
     "search": ["usearch>=2.16"],  # approximate neighbours among more than a million clips
-    "dev": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.8"],
+    "dev": ["gcp-storage-emulator>=2024.8", "hypothesis>=6.100", "pytest>=8", "ruff>=0.8"],
 }
 
 setup(

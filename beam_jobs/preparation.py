@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import re
 import resource
 import sys
 import time
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 
 import apache_beam as beam
 
-from beam_jobs import assemble, outcomes, sharding, storage
+from beam_jobs import assemble, outcomes, runners, sharding, storage
 from beam_jobs.assemble import Making
 from beam_jobs.clip_plan import ClipPlan
 from beam_jobs.input_plan import InputPlan, make_plan, read_card
@@ -21,7 +19,6 @@ from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN
 from beam_jobs.output_folder import OutputFolder
 from beam_jobs.progress import Progress
 from beam_jobs.records import STOP_NAME, ShardSettings, WriteShard
-from beam_jobs.runners import beam_options
 from beam_jobs.sharding import Shard
 from beam_jobs.tally import Tally
 from pemt_tf.config import Config
@@ -71,7 +68,7 @@ def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str
         JobInterrupted: the user stopped it.
     """
     config = Config.from_preset(options.preset).with_overrides(options.set)
-    pipeline_options = beam_options(options.runner, options.num_workers, beam_arguments)
+    pipeline_options = runners.beam_options(options.runner, options.num_workers, beam_arguments)
     plan = make_plan(options)
     output = OutputFolder(options.output)
     settings = worker_settings(options, config, plan.vocabulary, output.work)
@@ -137,6 +134,8 @@ def guarded(output: OutputFolder, step):
     """Runs a step; if it fails, finished shards stay for the next run and the message says so."""
     try:
         return step()
+    except runners.JobWritten:
+        raise  # its engine will read the plan
     except KeyboardInterrupt:
         left = output.leave()
         kept = f"{left} finished shards are kept: the same command goes on from there" if left else "nothing is kept"
@@ -189,9 +188,6 @@ def _unfinished(making: Making, output: OutputFolder) -> list[Shard]:
 
 
 def _run(pipeline_options, shards: list[Shard], making: Making, output: OutputFolder, max_bad: float) -> None:
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told below, in one line
-    pipeline = beam.Pipeline(options=pipeline_options)
-    build_graph(pipeline, shards, making.settings)
     total = sum(shard.clips for shard in making.shards)
     settled_bad = sum(one.kind == FAILED for one in making.settled)
     most_bad = int(max_bad * (total + len(making.settled))) - settled_bad
@@ -199,28 +195,14 @@ def _run(pipeline_options, shards: list[Shard], making: Making, output: OutputFo
     stop = watched and storage.join(watched, STOP_NAME)
     try:
         with Progress(watched and storage.join(watched, "outcomes"), total, most_bad=most_bad, stop_file=stop):
-            pipeline.run().wait_until_finish()
-    except Exception as error:
-        if "KeyboardInterrupt" in str(error):  # Beam wraps one that reaches a worker
-            raise KeyboardInterrupt from None
+            runners.run(pipeline_options, lambda pipeline: build_graph(pipeline, shards, making.settings))
+    except PemtError:
         if stop and storage.exists(stop):
             tally = Tally()
             tally.add_all(making.settled)
             tally.add_all(assemble.outcomes_so_far(output.work))
             _refuse_bad_result(tally, max_bad, output, early_of=total + len(making.settled))
-        raise PemtError(_one_line(error)) from error
-
-
-def _one_line(error: Exception) -> str:
-    """What a worker said, out of the wrappings that a runner puts around it."""
-    text = re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)
-    if isinstance(error, PemtError):
-        return text
-    said = re.search(r"PemtError: (.*?)(?:\\n|\n|$)", text)
-    if said:
-        return said.group(1)
-    last = next((line for line in reversed(text.splitlines()) if line.strip()), type(error).__name__)
-    return f"the Beam job failed: {last.strip()}"
+        raise
 
 
 def _refuse_bad_result(tally: Tally, max_bad: float, output: OutputFolder, early_of: int | None = None) -> None:

@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     previous = signal.getsignal(signal.SIGTERM)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        from beam_jobs import closing_lines, dry_run, preparation, retry
+        from beam_jobs import closing_lines, dry_run, preparation, retry, runners
 
         _check(options)
         command = " ".join(["python -m beam_jobs.preprocess", *arguments])
@@ -167,8 +167,11 @@ def main(arguments: list[str] | None = None) -> int:
             lines = dry_run.estimate(options)
         else:
             make = retry.retry_failed if options.retry_failed else preparation.prepare
-            result = make(options, beam_arguments, command)
-            lines = [*result.notes, *closing_lines.summary(result.card, options.output)]
+            try:
+                result = make(options, beam_arguments, command)
+                lines = [*result.notes, *closing_lines.summary(result.card, options.output)]
+            except runners.JobWritten as written:
+                lines = [str(written)]
         for line in lines:
             sys.stdout.write(f"{line}\n")
         return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 
-from beam_jobs import sharding, storage
+from beam_jobs import runners, sharding, storage
 from beam_jobs.assemble import LISTED_NAME, Making
 from beam_jobs.clip_plan import ClipPlan
 from beam_jobs.input_plan import read_card
@@ -22,7 +22,6 @@ from beam_jobs.job_record import JobRecord
 from beam_jobs.outcomes import FAILED, Outcome, read_outcomes
 from beam_jobs.output_folder import OutputFolder
 from beam_jobs.preparation import Result, guarded, make, worker_settings
-from beam_jobs.runners import beam_options
 from beam_jobs.shard_writer import ShardStatistics, read_statistics, write_statistics
 from beam_jobs.sharding import Shard
 from pemt_tf.config import Config, load_config
@@ -60,7 +59,7 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
     sharded = sharding.plan_shards(failed, options.shards_per_split, f"retry{max(numbers, default=0) + 1}-")
     job = JobRecord.of(settings, sharded, options.drop_duplicates)
     job = dataclasses.replace(job, settings={**job.settings, "retry_of": card.content_hash})
-    pipeline_options = beam_options(options.runner, options.num_workers, beam_arguments)
+    pipeline_options = runners.beam_options(options.runner, options.num_workers, beam_arguments)
     output.prepare(job, options.overwrite)
     retried = {clip.clip_id for clip in failed}
 

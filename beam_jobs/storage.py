@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +16,61 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 COPY_BYTES = 2**20
+RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again; the file systems' own retries come first
+LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of another file system whose errors are OSErrors, as those of local files are."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with _translated(path):
+            self._source = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+            self._size = self._source.seek(0, io.SEEK_END)  # known: reading on to the end would ask once more
+            self._source.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _translated(self._path):
+            return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+    def readinto(self, buffer) -> int:
+        with _translated(self._path):
+            left = self._size - self._source.tell()
+            data = self._source.read(min(len(buffer), left)) if left > 0 else b""
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Every file system of Beam has its own kinds of error; ours are OSErrors with an errno and one line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        number = {404: errno.ENOENT, 401: errno.EACCES, 403: errno.EACCES}.get(getattr(error, "code", None), errno.EIO)
+        if isinstance(error, FileNotFoundError):
+            number = errno.ENOENT
+        said = " ".join(str(error).split())[:500] or type(error).__name__
+        translated = OSError(number, said, path)
+        translated.is_lasting = number != errno.EIO or getattr(error, "code", None) in LASTING
+        raise translated from None
 
 
 def is_remote(path: str) -> bool:
@@ -28,7 +86,7 @@ def join(folder: str, *names: str) -> str:
 def open_read(path: str) -> BinaryIO:
     """Opens a file for reading bytes, as they are."""
     if is_remote(path):
-        return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return io.BufferedReader(_RemoteFile(path), COPY_BYTES)
     return Path(path).open("rb")
 
 
@@ -42,13 +100,16 @@ def open_write(path: str) -> BinaryIO:
 
 def write_text(path: str, text: str) -> None:
     """Writes a small text file."""
-    with open_write(path) as file:
+    with _translated(path), open_write(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def exists(path: str) -> bool:
     """Whether there is a file."""
-    return FileSystems.exists(path) if is_remote(path) else Path(path).is_file()
+    if not is_remote(path):
+        return Path(path).is_file()
+    with _translated(path):
+        return FileSystems.exists(path)
 
 
 def remove(path: str) -> None:
@@ -69,10 +130,24 @@ def local_copy(path: str) -> Iterator[str]:
         yield path
         return
     with tempfile.NamedTemporaryFile(suffix=Path(path).suffix) as copy:
-        with open_read(path) as source:
-            shutil.copyfileobj(source, copy, COPY_BYTES)
-        copy.flush()
+        _fetch(path, copy)
         yield copy.name
+
+
+def _fetch(path: str, copy: BinaryIO) -> None:
+    """Copies a file; tries again after an error that may pass, so that no clip is lost to a moment's trouble."""
+    for pause in (*RETRY_SECONDS, None):
+        try:
+            with open_read(path) as source:
+                shutil.copyfileobj(source, copy, COPY_BYTES)
+            copy.flush()
+            return
+        except OSError as error:
+            if pause is None or getattr(error, "is_lasting", False) or isinstance(error, FileNotFoundError):
+                raise
+        copy.seek(0)
+        copy.truncate()
+        time.sleep(pause)
 
 
 def put_in_place(finished: str, path: str) -> None:
@@ -80,7 +155,7 @@ def put_in_place(finished: str, path: str) -> None:
     if not is_remote(path):
         Path(finished).replace(path)
         return
-    with Path(finished).open("rb") as source, open_write(path) as target:
+    with _translated(path), Path(finished).open("rb") as source, open_write(path) as target:
         shutil.copyfileobj(source, target, COPY_BYTES)
     Path(finished).unlink()
 
@@ -88,7 +163,8 @@ def put_in_place(finished: str, path: str) -> None:
 def list_sizes(folder: str, pattern: str) -> dict[str, int]:
     """Paths and sizes (bytes) of the files under a folder that match; one request for all, not one for each."""
     if is_remote(folder):
-        matches = FileSystems.match([join(folder, pattern)])[0].metadata_list
+        with _translated(folder):
+            matches = FileSystems.match([join(folder, pattern)])[0].metadata_list
         return {match.path: match.size_in_bytes for match in matches}
     return {str(path): path.stat().st_size for path in sorted(Path(folder).glob(pattern)) if path.is_file()}
 

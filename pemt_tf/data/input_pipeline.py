@@ -135,7 +135,9 @@ def decode_for_training(clip: dict[str, tf.Tensor], geometry: ClipGeometry, seed
 
     def frames() -> tf.Tensor:
         plan = video.plan_train_crop(clip["height"], clip["width"], geometry, seed)
-        return augment.random_flip(video.decode_crop(clip["jpegs"], plan), seed + [1, 0])
+        # The column numbers are mirrored in the place of the pictures: reading them backwards costs nothing.
+        columns = augment.random_flip(plan.columns[None, :, None], seed + [1, 0])[0, :, 0]
+        return video.decode_crop(clip["jpegs"], video.CropPlan(plan.rows, columns))
 
     log_mel = augment.random_spectrogram_masks(clip["log_mel"], seed + [2, 0])
     return _streams(clip, geometry, geometry.train_crop, frames, log_mel)

@@ -1,10 +1,15 @@
 """Input and output on a file system that is not the local disk."""
 
+import io
 import json
+from pathlib import Path
 
+import pytest
+
+from beam_jobs import storage
 from beam_jobs.preprocess import main
 from tests import media
-from tests.beam_jobs.memory_file_system import FILES
+from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem
 
 
 def test_remote_input_and_output_are_the_same_as_local_ones(tmp_path, capsys):
@@ -38,3 +43,45 @@ def test_remote_input_and_output_are_the_same_as_local_ones(tmp_path, capsys):
     assert main(["--input", "mem://bucket/nothing", "--output", "mem://bucket/out2"]) == 2
     assert "no media files in mem://bucket/nothing" in capsys.readouterr().err
     assert not any("out2" in path for path in FILES)
+
+
+class _Troubled:
+    """The errors of a store are of its own kinds; this one goes away after some tries."""
+
+    def __init__(self, times, error):
+        self.times, self.error, self.asked = times, error, 0
+
+    def open(self, _, path, *__, **___):
+        self.asked += 1
+        if self.asked <= self.times:
+            raise self.error
+        return io.BytesIO(FILES[path])
+
+
+class _RefusedError(Exception):
+    code = 403
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "asked", "outcome"),
+    [
+        (0, None, 1, None),
+        (2, RuntimeError("503 try\nagain"), 3, None),
+        (9, RuntimeError("503 try\nagain"), 4, OSError),
+        (9, _RefusedError("no"), 1, PermissionError),
+        (9, FileNotFoundError("gone"), 1, FileNotFoundError),
+    ],
+)
+def test_a_moments_trouble_costs_no_clip(monkeypatch, times, error, asked, outcome):
+    FILES["mem://bucket/a.mp4"] = b"abc"
+    trouble = _Troubled(times, error)
+    monkeypatch.setattr(MemoryFileSystem, "open", lambda *arguments, **flags: trouble.open(*arguments, **flags))
+    monkeypatch.setattr(storage, "RETRY_SECONDS", (0.0, 0.0, 0.0))
+    if outcome is None:
+        with storage.local_copy("mem://bucket/a.mp4") as path:
+            assert Path(path).read_bytes() == b"abc" and path.endswith(".mp4")
+    else:
+        with pytest.raises(outcome, match=r"a\.mp4") as caught, storage.local_copy("mem://bucket/a.mp4"):
+            pass
+        assert "\n" not in str(caught.value)
+    assert trouble.asked == asked

@@ -1,0 +1,222 @@
+"""Runs the preparation on a Flink cluster that it starts on this machine, and checks the records against a local run.
+
+    python -m beam_jobs.flink -- --input videos/ --output data/ --preset tiny
+
+What it starts, and how to use a cluster that is there already: docs/flink.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from beam_jobs import flink_cluster, storage
+from beam_jobs.flink_cluster import FLINK, FLINK_RELEASE, free_port, running
+from pemt_tf.errors import PemtError
+
+EXAMPLE = """example:
+  python -m beam_jobs.flink --parallelism 2 -- --input videos/ --output data/ --preset tiny
+
+All that follows -- goes to beam_jobs.preprocess. Needs java and mvn.
+"""
+POOL_SECONDS = 60.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_jobs.flink",
+        description="Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with Python workers in "
+        "processes of their own, runs it locally as well, and compares the records.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--parallelism", type=int, default=2, help="task slots and Python workers (default: 2)")
+    add("--keep", metavar="FOLDER", help="keep the logs, and the data set of the local run, in this new folder")
+    add("--job_server_jar", metavar="JAR", help="Beam's Flink job server, if Maven shall not fetch it")
+    return parser
+
+
+def job_server_artifact(beam_version: str) -> str:
+    """Maven's name of the jar; its version must be that of the installed Beam."""
+    return f"org.apache.beam:beam-runners-flink-{FLINK}-job-server:{beam_version}"
+
+
+def find_job_server(jar: str | None) -> str:
+    """Path of the job server's jar.
+
+    Raises:
+        PemtError: there is none at the given path, or Maven cannot get it.
+    """
+    if jar is not None:
+        if not Path(jar).is_file():
+            raise PemtError(f"no such file: {jar}; give the path of Beam's Flink job server to --job_server_jar")
+        return str(Path(jar).absolute())
+    import apache_beam
+
+    try:
+        return flink_cluster.fetch((job_server_artifact(apache_beam.__version__),), with_dependencies=False)
+    except PemtError as error:
+        raise PemtError(f"{error}; get the jar elsewhere and give it to --job_server_jar") from None
+
+
+def flink_flags(address: str, jar: str, pool: int, parallelism: int) -> list[str]:
+    """What tells Beam to run on the cluster.
+
+    Args:
+        address: of the cluster's REST port.
+        jar: of the job server, which Beam starts.
+        pool: port of the worker pool.
+        parallelism: shards at the same time, each in a worker process of its own.
+    """
+    return [
+        "--runner=FlinkRunner",
+        f"--flink_master={address}",
+        f"--flink_version={FLINK}",
+        f"--flink_job_server_jar={jar}",
+        f"--parallelism={parallelism}",
+        f"--sdk_worker_parallelism={parallelism}",
+        "--environment_type=EXTERNAL",
+        f"--environment_config=localhost:{pool}",
+    ]
+
+
+def compare(one: Path, other: Path) -> list[tuple[str, str, str]]:
+    """Digests of the record files of two data sets.
+
+    Returns:
+        Name, SHA-256 in `one`, SHA-256 in `other` of every file that is in either; `missing` where it is not.
+    """
+    names = sorted({str(path.relative_to(root)) for root in (one, other) for path in root.glob("*/*.tfrecord")})
+    return [(name, _digest(one / name), _digest(other / name)) for name in names]
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        return "missing"
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(2**20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def run(options: argparse.Namespace, job: list[str]) -> int:
+    """Runs the job twice and prints the comparison.
+
+    Args:
+        options: of this command.
+        job: flags for beam_jobs.preprocess.
+
+    Returns:
+        0 if all records are the same.
+
+    Raises:
+        PemtError: it could not be done.
+    """
+    output = _check_job(job)
+    if options.parallelism < 1:
+        raise PemtError(f"--parallelism={options.parallelism} is not above 0")
+    with contextlib.ExitStack() as stack:
+        if options.keep:
+            work = Path(options.keep)
+            if work.exists():
+                raise PemtError(f"{work} is there already; give a new folder to --keep")
+            work.mkdir(parents=True)
+        else:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        flink_cluster.require("java")
+        jar = find_job_server(options.job_server_jar)
+        with flink_cluster.local_cluster(options.parallelism, work) as address, worker_pool(work) as pool:
+            _say(f"Flink {FLINK_RELEASE} with {options.parallelism} task slots at {address}, logs in {work}")
+            _preprocess([*job, *flink_flags(address, jar, pool, options.parallelism)], "on Flink")
+        local = work / "local"
+        _preprocess([*job, f"--output={local}"], "locally")
+        return report(compare(local, Path(output)))
+
+
+def report(digests: list[tuple[str, str, str]]) -> int:
+    """Prints the comparison; returns the exit code."""
+    for name, local, flink in digests:
+        _say(f"{'same     ' if local == flink else 'DIFFERENT'}  {name}\n  local {local}\n  Flink {flink}")
+    same = sum(local == flink for _, local, flink in digests)
+    _say(f"{same} of {len(digests)} record files are byte-identical")
+    return 0 if digests and same == len(digests) else 1
+
+
+@contextlib.contextmanager
+def worker_pool(logs: Path):
+    """Starts Beam's worker pool: on request it starts Python workers, which run our code.
+
+    Yields:
+        Its port.
+    """
+    port = free_port()
+    # The pool starts `python` as the search path finds it: let that be this environment's.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with running(command, logs / "workers.log", env=environment) as process:
+        deadline = time.monotonic() + POOL_SECONDS
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=5):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise PemtError(f"the pool of Python workers did not come up; see {logs / 'workers.log'}")
+            time.sleep(0.2)
+        yield port
+
+
+def _check_job(job: list[str]) -> str:
+    """The output folder of the job."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--output")
+    parser.add_argument("--runner")
+    known = parser.parse_known_args(job)[0]
+    if not known.output:
+        raise PemtError("the job's flags follow --, --input and --output among them; see --help")
+    if known.runner:
+        raise PemtError("leave --runner out: the job is run on Flink and locally")
+    if storage.is_remote(known.output):
+        raise PemtError("--output must be a local folder here; for a real cluster see docs/flink.md")
+    return known.output
+
+
+def _preprocess(arguments: list[str], where: str) -> None:
+    code = subprocess.call([sys.executable, "-m", "beam_jobs.preprocess", *arguments])
+    if code:
+        raise PemtError(f"the job {where} ended with exit code {code}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = build_parser().parse_args(arguments[:end])
+    try:
+        return run(options, arguments[end + 1 :])
+    except PemtError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

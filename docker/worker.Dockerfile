@@ -1,0 +1,25 @@
+# The container of Dataflow workers (and of others that run Beam in containers). Build it at the root of the repository:
+#
+#   docker build --file docker/worker.Dockerfile --tag IMAGE .                          # stack A, the default
+#   docker build --file docker/worker.Dockerfile --tag IMAGE \
+#       --build-arg PYTHON=3.11 --build-arg BEAM=2.77.0 --build-arg LOCK=stack-b.lock . # stack B
+#
+# Python and Beam must be those of the machine that submits the job.
+ARG PYTHON=3.10
+ARG BEAM=2.74.0
+FROM apache/beam_python${PYTHON}_sdk:${BEAM}
+
+ARG LOCK=stack-a.lock
+WORKDIR /build
+COPY requirements/${LOCK} docker/worker-requirements.txt ./
+# Workers decode and write; TensorFlow, which only training needs, stays out: the image is smaller, workers start sooner.
+RUN pip install --no-cache-dir --constraint ${LOCK} --requirement worker-requirements.txt
+COPY setup.py pyproject.toml README.md ./
+COPY pemt_tf pemt_tf
+COPY beam_jobs beam_jobs
+RUN pip install --no-cache-dir --no-deps . \
+    && cd / \
+    && python -c "import beam_jobs.decoder_child, beam_jobs.records; print('workers can be started')" \
+    && rm -rf /build
+WORKDIR /
+# Beam's own entry point, /opt/apache/beam/boot, stays what it is.
