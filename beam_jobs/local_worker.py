@@ -16,6 +16,7 @@ from pathlib import Path
 
 MODULE = "beam_jobs.local_worker"
 WATCH_SECONDS = 1.0
+ENDING_SECONDS = 0.2
 
 
 def end_with_parent(parent: int) -> None:
@@ -32,6 +33,13 @@ def end_all() -> None:
             for number in children.read_text().split():
                 if MODULE in Path("/proc", number, "cmdline").read_text():
                     os.kill(int(number), signal.SIGKILL)
+
+
+def keep_ending(until: threading.Event) -> None:
+    """Ends worker processes, also those that are still being started, until the event is set."""
+    while not until.is_set():
+        end_all()
+        until.wait(ENDING_SECONDS)
 
 
 def main() -> None:

@@ -195,13 +195,15 @@ def _ends_of_workers() -> Iterator[list[str]]:
     """Notes worker processes that died, and wakes the main thread, which would wait for them for ever."""
     ended: list[str] = []
     over: list[bool] = []
+    left = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only that one can be woken
         yield ended
         return
 
     def wake(number: int, _: object) -> None:
         over.append(True)
-        local_worker.end_all()  # Beam, on its way out, waits for them, whatever they do
+        # Beam, on its way out, waits for workers whatever they do, and may just be starting another one.
+        threading.Thread(target=local_worker.keep_ending, args=(left,), daemon=True).start()
         raise _WorkerEndedError if number == signal.SIGUSR1 else KeyboardInterrupt
 
     def note(arguments: threading.ExceptHookArgs) -> None:
@@ -221,6 +223,7 @@ def _ends_of_workers() -> Iterator[list[str]]:
         yield ended
     finally:
         over.append(True)
+        left.set()
         local_worker.end_all()
         for number, handler in handlers.items():
             signal.signal(number, handler)

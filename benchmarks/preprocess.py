@@ -111,7 +111,7 @@ def main() -> None:
         files = preprocess_clips.gather(options.input, work / "own", geometry)
         bench = Bench(options, work, cores[-1])
         few = preprocess_clips.repeat(files, options.small, work / "few")
-        one = preprocess_clips.repeat([min(files, key=lambda path: path.stat().st_size)], 1, work / "one")
+        one = preprocess_clips.repeat([preprocess_clips.smallest(files)], 1, work / "one")
         print(f"{len(files)} files under {options.small} names; preset {options.preset}; rounds: {options.rounds}")
         one_core(bench, few, one)
         if options.large_rounds:
@@ -150,7 +150,7 @@ def one_core(bench: Bench, few: list[Path], one: list[Path]) -> None:
             runs[name].append(sides[name](few))
             _tell(f"round {number + 1}: {name} {runs[name][-1].cost.cpu:.1f} CPU s")
     seconds = runs[FLOOR][0].seconds
-    print(f"{seconds:.0f} s of video; the bare loops make {runs[FLOOR][0].pictures} pictures\n")
+    print(f"{seconds:.0f} s of video\n")
     print(
         "| one core | files | CPU s | start-up s | files/CPU s, net | ms per s of video, net | job is, net | job is |"
     )
@@ -164,7 +164,15 @@ def one_core(bench: Bench, few: list[Path], one: list[Path]) -> None:
         cpu, own = _middle(run.cost.cpu for run in runs[name]), _middle(net[name])
         clips = runs[name][0].clips
         start = _middle(run.cost.cpu for run in starts[name])
-        cells = [name, f"{clips}", f"{cpu:.2f}", f"{start:.2f}", f"{clips / own:.2f}", f"{1000 * own / seconds:.1f}"]
+        cells = [
+            name,
+            f"{clips}",
+            f"{runs[name][0].pictures or ''}",
+            f"{cpu:.2f}",
+            f"{start:.2f}",
+            f"{clips / own:.2f}",
+            f"{1000 * own / seconds:.1f}",
+        ]
         print(f"| {' | '.join(cells)} | {_compare(name, net)} | {_compare(name, whole)} |")
     print()
 

@@ -52,6 +52,16 @@ def repeat(files: list[Path], count: int, folder: Path) -> list[Path]:
     return names
 
 
+def smallest(files: list[Path]) -> Path:
+    """The smallest file that has sound, or the smallest of all; for measuring what a start costs."""
+
+    def rank(path: Path) -> tuple[bool, int]:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            return not container.streams.audio, path.stat().st_size
+
+    return min(files, key=rank)
+
+
 def make_clips(folder: Path) -> None:
     """Writes small clips in four containers: a texture that drifts and flickers, with a chord in noise."""
     folder.mkdir(parents=True, exist_ok=True)

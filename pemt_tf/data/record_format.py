@@ -1,8 +1,9 @@
 """The record on disk: names, bytes, and files of records. No TensorFlow is needed.
 
-One clip is a `tf.train.Example` with MediaSequence names. Encoding its few features by hand spares the decoding processes
-the import of TensorFlow (six seconds of CPU) and copies of every picture; that TensorFlow writes the same bytes is a
-test. A missing stream is a flag (`has_video`, `has_audio`) and an absent feature, never zeros that look like data.
+One clip is a `tf.train.Example` with MediaSequence names. Encoding its few features by hand spares the decoding
+processes the import of TensorFlow (six seconds of CPU) and copies of every picture; that TensorFlow writes the same
+bytes is a test. A missing stream is a flag (`has_video`, `has_audio`) and an absent feature, never zeros that look like
+data.
 """
 
 from __future__ import annotations
