@@ -197,5 +197,6 @@ def _check(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    # Threads of an interrupted Beam job would keep the process alive.
-    os._exit(code) if code == 130 else sys.exit(code)
+    sys.stderr.flush()
+    # Threads of a Beam job that was cut off would keep the process alive.
+    os._exit(code) if code else sys.exit(code)

@@ -59,7 +59,7 @@ def training_clips(
         num_parallel_calls=1,
         deterministic=True,
     )
-    clips = clips.map(lambda raw: records.parse(raw, geometry), num_parallel_calls=tf.data.AUTOTUNE)
+    clips = clips.map(lambda raw: records.parse(raw, geometry, source.payload), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
     for flag in (_FLAGS[stream] for stream in streams):
@@ -103,7 +103,7 @@ def evaluation_clips(source: ClipSource, split: str, batch_size: int, labelled: 
     geometry = source.geometry
     source.require_readable(split)
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
-    clips = clips.map(lambda raw: records.parse(raw, geometry), num_parallel_calls=tf.data.AUTOTUNE)
+    clips = clips.map(lambda raw: records.parse(raw, geometry, source.payload), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
     clips = clips.map(

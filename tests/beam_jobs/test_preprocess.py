@@ -1,5 +1,6 @@
 """The whole command on small real files: records, conservation, the same bytes every time."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -178,3 +179,31 @@ def test_help_has_an_example(capsys):
         main(["--help"])
     assert ended.value.code == 0
     assert "python -m beam_jobs.preprocess --input videos/ --output data/" in capsys.readouterr().out
+
+
+def test_beam_counts_the_same(corpus, tmp_path):
+    """The counters that a remote runner shows on its page."""
+    import apache_beam as beam
+
+    from beam_jobs import preparation, runners, sharding
+    from beam_jobs.inputs import list_inputs
+    from pemt_tf.config import Config
+
+    clips = [dataclasses.replace(one, labels=(), split="train") for one in list_inputs(str(corpus)).clips]
+    shards = sharding.write_plan(str(tmp_path), sharding.plan_shards(clips, 2))
+    settings = records.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
+    pipeline = beam.Pipeline(options=runners.beam_options("FnApiRunner", None, []))
+    preparation.build_graph(pipeline, shards, settings)
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = {one.key.metric.name: one.committed for one in result.metrics().query()["counters"]}
+    assert counters == {
+        "inputs_written": 6,
+        "inputs_failed": 3,
+        "clips": 6,
+        "cause_open_failed": 1,
+        "cause_too_short": 1,
+        "cause_truncated": 1,
+    }
+    (sizes,) = result.metrics().query()["distributions"]
+    assert sizes.key.metric.name == "record_bytes" and sizes.committed.count == 6

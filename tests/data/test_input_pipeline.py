@@ -161,6 +161,21 @@ def test_shards_of_another_name_but_gzip_compressed(tmp_path, small_config, clip
     assert_same_batches(take(evaluation_clips(clip_source, "test", 9), 1), take(evaluation_clips(source, "test", 9), 1))
 
 
+def test_sequence_examples_give_the_same_batches(tmp_path, small_config, clip_source):
+    geometry = small_config.geometry
+    clips = fake_clips(geometry, 9)
+    plain = dataclasses.replace(clip_source, files={"train": (str(tmp_path / "plain"),)})
+    sequences = dataclasses.replace(
+        clip_source, files={"train": (str(tmp_path / "sequences"),)}, payload=records.SEQUENCE_EXAMPLE
+    )
+    for source, payload in ((plain, records.EXAMPLE), (sequences, records.SEQUENCE_EXAMPLE)):
+        with tf.io.TFRecordWriter(source.files["train"][0]) as writer:
+            for clip in clips:
+                writer.write(records.serialize(clip, geometry, payload))
+    for batches in (evaluation_clips, lambda source, *rest: training_clips(source, *rest, seed=3)):
+        assert_same_batches(take(batches(plain, "train", 4), 2), take(batches(sequences, "train", 4), 2))
+
+
 def damaged_source(tmp_path, geometry, **change):
     clips = fake_clips(geometry, 4)
     clips[2] = dataclasses.replace(clips[2], **change)
