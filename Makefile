@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 LOCK := requirements/stack-a.lock
 LOCK_B := requirements/stack-b.lock
 
-.PHONY: help setup setup-core setup-b setup-bench bench demo test test-fast test-b lint lock clean
+.PHONY: help setup setup-core setup-b setup-bench setup-bench-media bench demo test test-fast test-b lint lock clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
 setup: $(VENV)/.full  ## everything: the core, TFX, Dataflow, tensorflow-io, test tools
 setup-core: $(VENV)/.core  ## the core only (no TFX)
@@ -46,6 +46,13 @@ setup-bench: .venv-bench/.ready  ## PyTorch, the other side of the benchmarks (3
 .venv-bench/.ready: requirements/bench.lock | $(UV)
 	$(UV) venv --quiet --clear --python 3.11 .venv-bench
 	$(UV) pip install --quiet --python .venv-bench/bin/python --requirement requirements/bench.lock
+	@touch $@
+
+setup-bench-media: .venv-bench-media/.ready  ## video2dataset, ffmpeg and librosa, for benchmarks/preprocess.py (6 GB)
+
+.venv-bench-media/.ready: requirements/bench-media.lock | $(UV)
+	$(UV) venv --quiet --clear --python "$$(cat .python-version)" .venv-bench-media
+	$(UV) pip install --quiet --python .venv-bench-media/bin/python --requirement requirements/bench-media.lock
 	@touch $@
 
 bench: $(VENV)/.core setup-bench  ## the figures of the README, ours against PyTorch

@@ -8,7 +8,6 @@ record, never pickled objects: a decoder that a hostile file has taken over must
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import os
 import resource
@@ -118,8 +117,6 @@ def serve(requests: BinaryIO, output: BinaryIO, maker: ClipMaker, timeout: float
             answer(output, {"cause": "too_large", "detail": "decoding took more memory than is allowed"})
         except Exception as error:
             answer(output, {"cause": "decoder_crash", "detail": f"{type(error).__name__}: {error}"})
-        # PyAV's frames and their side data hold each other: left to itself, garbage collection lets pictures pile up.
-        gc.collect()
         signal.alarm(0)
 
 

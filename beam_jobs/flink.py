@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.metadata
 import os
-import socket
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from beam_jobs import flink_cluster, storage
-from beam_jobs.flink_cluster import FLINK, FLINK_RELEASE, free_port, running
+from beam_jobs import flink_cluster
+from beam_jobs.flink_cluster import RELEASES, free_port, running, wait_for_port
 from pemt_tf.errors import PemtError
 
 EXAMPLE = """example:
@@ -27,7 +27,7 @@ EXAMPLE = """example:
 
 All that follows -- goes to beam_jobs.preprocess. Needs java and mvn.
 """
-POOL_SECONDS = 60.0
+STEP = "DecodeAndWrite"  # of the job's graph: makes one shard of each element
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,47 +43,21 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--parallelism", type=int, default=2, help="task slots and Python workers (default: 2)")
     add("--keep", metavar="FOLDER", help="keep the logs, and the data set of the local run, in this new folder")
-    add("--job_server_jar", metavar="JAR", help="Beam's Flink job server, if Maven shall not fetch it")
+    add("--job_server_jar", metavar="JAR", help="Beam's Flink job server, if Maven has none")
     return parser
 
 
-def job_server_artifact(beam_version: str) -> str:
-    """Maven's name of the jar; its version must be that of the installed Beam."""
-    return f"org.apache.beam:beam-runners-flink-{FLINK}-job-server:{beam_version}"
-
-
-def find_job_server(jar: str | None) -> str:
-    """Path of the job server's jar.
-
-    Raises:
-        PemtError: there is none at the given path, or Maven cannot get it.
-    """
-    if jar is not None:
-        if not Path(jar).is_file():
-            raise PemtError(f"no such file: {jar}; give the path of Beam's Flink job server to --job_server_jar")
-        return str(Path(jar).absolute())
-    import apache_beam
-
-    try:
-        return flink_cluster.fetch((job_server_artifact(apache_beam.__version__),), with_dependencies=False)
-    except PemtError as error:
-        raise PemtError(f"{error}; get the jar elsewhere and give it to --job_server_jar") from None
-
-
-def flink_flags(address: str, jar: str, pool: int, parallelism: int) -> list[str]:
+def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
     """What tells Beam to run on the cluster.
 
     Args:
-        address: of the cluster's REST port.
-        jar: of the job server, which Beam starts.
+        job_server: its port.
         pool: port of the worker pool.
         parallelism: shards at the same time, each in a worker process of its own.
     """
     return [
-        "--runner=FlinkRunner",
-        f"--flink_master={address}",
-        f"--flink_version={FLINK}",
-        f"--flink_job_server_jar={jar}",
+        "--runner=PortableRunner",
+        f"--job_endpoint=localhost:{job_server}",
         f"--parallelism={parallelism}",
         f"--sdk_worker_parallelism={parallelism}",
         "--environment_type=EXTERNAL",
@@ -127,22 +101,47 @@ def run(options: argparse.Namespace, job: list[str]) -> int:
     output = _check_job(job)
     if options.parallelism < 1:
         raise PemtError(f"--parallelism={options.parallelism} is not above 0")
-    with contextlib.ExitStack() as stack:
-        if options.keep:
-            work = Path(options.keep)
-            if work.exists():
-                raise PemtError(f"{work} is there already; give a new folder to --keep")
-            work.mkdir(parents=True)
-        else:
-            work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        flink_cluster.require("java")
-        jar = find_job_server(options.job_server_jar)
-        with flink_cluster.local_cluster(options.parallelism, work) as address, worker_pool(work) as pool:
-            _say(f"Flink {FLINK_RELEASE} with {options.parallelism} task slots at {address}, logs in {work}")
-            _preprocess([*job, *flink_flags(address, jar, pool, options.parallelism)], "on Flink")
-        local = work / "local"
-        _preprocess([*job, f"--output={local}"], "locally")
-        return report(compare(local, Path(output)))
+    if options.keep and Path(options.keep).exists():
+        raise PemtError(f"{options.keep} is there already; give a new folder to --keep")
+    flink_cluster.require("java")
+    server = flink_cluster.find_job_server(options.job_server_jar, importlib.metadata.version("apache-beam"))
+    _say(f"Beam's job server: {server.name}")
+    if options.keep:
+        work = Path(options.keep).absolute()
+        work.mkdir(parents=True)
+    else:
+        work = Path(tempfile.mkdtemp())  # stays if something fails: the logs are in it
+    run_on_flink(server, options.parallelism, work, job)
+    _preprocess([*job, f"--output={work / 'local'}"], "locally", work)
+    code = report(compare(work / "local", Path(output)))
+    if not options.keep:
+        shutil.rmtree(work, ignore_errors=True)
+    return code
+
+
+def run_on_flink(server: flink_cluster.JobServer, parallelism: int, logs: Path, job: list[str]) -> None:
+    """Starts all that is needed, runs the job on it, and says what each task slot did.
+
+    Raises:
+        PemtError: something did not come up, the job failed, or Flink was not asked to do anything.
+    """
+    with (
+        flink_cluster.local_cluster(server.flink, parallelism, logs) as address,
+        flink_cluster.running_job_server(server, address, logs) as job_server,
+        worker_pool(logs) as pool,
+    ):
+        release = RELEASES[server.flink]
+        _say(f"Flink {release} with {parallelism} task slots at {address}, logs in {logs}")
+        _preprocess([*job, *flink_flags(job_server, pool, parallelism)], "on Flink", logs)
+        jobs = flink_cluster.ask(address, "jobs/overview")["jobs"]
+        if not jobs:
+            raise PemtError("nothing was left to do on Flink: --output is finished; give a new folder")
+        for one in jobs:
+            shards = flink_cluster.read_by_tasks(address, one["jid"], STEP)
+            _say(
+                f"Flink's job {one['jid']}: {one['state']} after {one['duration'] / 1000:.1f} s; shards made in each "
+                f"task slot: {', '.join(map(str, shards))}"
+            )
 
 
 def report(digests: list[tuple[str, str, str]]) -> int:
@@ -166,14 +165,9 @@ def worker_pool(logs: Path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
     environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with running(command, logs / "workers.log", env=environment) as process:
-        deadline = time.monotonic() + POOL_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=5):
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise PemtError(f"the pool of Python workers did not come up; see {logs / 'workers.log'}")
-            time.sleep(0.2)
+    log = logs / "workers.log"
+    with running(command, log, env=environment) as process:
+        wait_for_port(port, process, "the pool of Python workers", log)
         yield port
 
 
@@ -187,15 +181,15 @@ def _check_job(job: list[str]) -> str:
         raise PemtError("the job's flags follow --, --input and --output among them; see --help")
     if known.runner:
         raise PemtError("leave --runner out: the job is run on Flink and locally")
-    if storage.is_remote(known.output):
+    if "://" in known.output:
         raise PemtError("--output must be a local folder here; for a real cluster see docs/flink.md")
     return known.output
 
 
-def _preprocess(arguments: list[str], where: str) -> None:
+def _preprocess(arguments: list[str], where: str, logs: Path) -> None:
     code = subprocess.call([sys.executable, "-m", "beam_jobs.preprocess", *arguments])
     if code:
-        raise PemtError(f"the job {where} ended with exit code {code}")
+        raise PemtError(f"the job {where} ended with exit code {code}; logs are in {logs}")
 
 
 def _say(text: str) -> None:

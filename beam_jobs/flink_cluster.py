@@ -1,9 +1,15 @@
-"""A real Flink cluster on this machine, of jars that Maven fetches: a JobManager and a TaskManager, each a process."""
+"""A real Flink cluster on this machine, and Beam's job server for it, of jars that Maven fetches.
+
+The cluster is a JobManager and a TaskManager, each a process; the job server is a third one. The cluster has Flink's
+jars only: the job server sends Beam's along with the job, as it would to any other cluster.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -15,10 +21,13 @@ from pathlib import Path
 
 from pemt_tf.errors import PemtError
 
-# One of the Flink versions that Beam 2.74 and 2.77 both publish a job server for, with its newest bug fixes known here.
-FLINK = "1.20"
-FLINK_RELEASE = "1.20.1"
-CLUSTER_JARS = (f"org.apache.flink:flink-clients:{FLINK_RELEASE}", "org.slf4j:slf4j-simple:1.7.36")
+# Flink versions that Beam 2.74 and 2.77 both support, each with a release that was tried; the newest one first.
+RELEASES = {"1.20": "1.20.1", "1.19": "1.19.3"}
+NEWEST = next(iter(RELEASES))
+# Beam's runner jars without their dependencies packed in, for repositories that lack the job server: Flink version and
+# Beam version. The newest first; an older one than the installed Beam works, see docs/flink.md.
+THIN_JARS = (("1.19", "2.70.0"), ("1.19", "2.62.0"))
+LOGGING_JAR = "org.slf4j:slf4j-simple:1.7.36"
 START_SECONDS = 90.0
 MAVEN_SECONDS = 900.0
 # Flink reaches into these on Java 17; the list is that of Flink's own start scripts.
@@ -29,6 +38,7 @@ OPENED = (
 JAVA_OPTIONS = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED.split()]
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 # All sizes are given: without Flink's start scripts nobody derives the missing ones.
 MEMORY = {
     "jobmanager.memory.process.size": "1024m",
@@ -107,6 +117,76 @@ def _project(artifacts: tuple[str, ...], with_dependencies: bool) -> str:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class JobServer:
+    """Beam's program that takes jobs from Python and hands them to Flink.
+
+    Attributes:
+        flink: Flink version that it is built for, a key of `RELEASES`.
+        classpath: for Java.
+        name: what it is and where it comes from.
+    """
+
+    flink: str
+    classpath: str
+    name: str
+
+
+def cluster_jars(flink: str) -> tuple[str, ...]:
+    """What a cluster of a Flink version needs, for `fetch`."""
+    return (f"org.apache.flink:flink-clients:{RELEASES[flink]}", LOGGING_JAR)
+
+
+def packed_job_server(beam: str) -> str:
+    """Maven's name of the job server with all in one jar, for the newest Flink version."""
+    return f"org.apache.beam:beam-runners-flink-{NEWEST}-job-server:{beam}"
+
+
+def thin_job_server(flink: str, beam: str) -> tuple[str, ...]:
+    """What to fetch where that one jar is not to be had."""
+    # Flink's first, and all of them: the runner asks for the .0 release of each.
+    parts = ("core", "java", "runtime", "streaming-java", "clients")
+    flink_jars = tuple(f"org.apache.flink:flink-{part}:{RELEASES[flink]}" for part in parts)
+    return (*flink_jars, f"org.apache.beam:beam-runners-flink-{flink}:{beam}", LOGGING_JAR)
+
+
+def find_job_server(jar: str | None, beam: str) -> JobServer:
+    """Finds Beam's job server: the given jar; or the packed one of this version; or the thin jars, newest first.
+
+    Args:
+        jar: path of a packed one, or None.
+        beam: version of the installed Beam.
+
+    Raises:
+        PemtError: the jar is not there or not for a Flink version known here, or Maven has none of the others.
+    """
+    if jar is not None:
+        return _given_job_server(jar)
+    require("mvn")
+    try:
+        return JobServer(NEWEST, fetch((packed_job_server(beam),), with_dependencies=False), packed_job_server(beam))
+    except PemtError as error:
+        reason = str(error)
+    for flink, version in ((NEWEST, beam), *THIN_JARS):
+        with contextlib.suppress(PemtError):
+            classpath = fetch(thin_job_server(flink, version))
+            name = f"org.apache.beam:beam-runners-flink-{flink}:{version} and its dependencies ({reason})"
+            return JobServer(flink, classpath, name)
+    raise PemtError(f"{reason}, nor the runner's thin jars; get that jar elsewhere and give it to --job_server_jar")
+
+
+def _given_job_server(jar: str) -> JobServer:
+    if not Path(jar).is_file():
+        raise PemtError(f"no such file: {jar}; give the path of Beam's Flink job server to --job_server_jar")
+    said = re.search(r"flink-(\d+\.\d+)-job-server", Path(jar).name)
+    if said is None or said.group(1) not in RELEASES:
+        raise PemtError(
+            f"{jar} must be named as published, beam-runners-flink-VERSION-job-server-..., VERSION one of "
+            f"{', '.join(RELEASES)}: the cluster is made to fit it"
+        )
+    return JobServer(said.group(1), str(Path(jar).absolute()), jar)
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
@@ -146,21 +226,37 @@ def running(command: list[str], log: Path, **options: object) -> Iterator[subpro
                 process.wait()
 
 
+def wait_for_port(port: int, process: subprocess.Popen, what: str, log: Path) -> None:
+    """Waits until a process listens on its port.
+
+    Raises:
+        PemtError: it ended, or does not come up in time.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=5):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise PemtError(f"{what} did not come up; see {log}")
+        time.sleep(0.2)
+
+
 @contextlib.contextmanager
-def local_cluster(slots: int, logs: Path) -> Iterator[str]:
+def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
     """A cluster with one TaskManager, running while the context is open.
 
     Args:
+        flink: version, a key of `RELEASES`.
         slots: task slots of the TaskManager.
         logs: folder for the logs and the configuration.
 
     Yields:
-        The cluster's address, for `--flink_master`.
+        The address of its REST port.
 
     Raises:
         PemtError: it did not come up.
     """
-    java, classpath, rest_port = require("java"), fetch(CLUSTER_JARS), free_port()
+    java, classpath, rest_port = require("java"), fetch(cluster_jars(flink)), free_port()
     Path(logs, "config.yaml").write_text(configuration(slots, rest_port, free_port()), encoding="utf-8")
     base = [java, *JAVA_OPTIONS, "-Xmx512m", "-cp", classpath]
     with contextlib.ExitStack() as stack:
@@ -171,6 +267,31 @@ def local_cluster(slots: int, logs: Path) -> Iterator[str]:
         yield address
 
 
+@contextlib.contextmanager
+def running_job_server(server: JobServer, address: str, logs: Path) -> Iterator[int]:
+    """Beam's job server, running while the context is open.
+
+    Args:
+        server: what to run.
+        address: of the cluster.
+        logs: folder for its log, and for what it stages.
+
+    Yields:
+        Its port, for `--job_endpoint`.
+
+    Raises:
+        PemtError: it did not come up.
+    """
+    port = free_port()
+    command = [require("java"), *JAVA_OPTIONS, "-Xmx512m", "-cp", server.classpath, JOB_SERVER]
+    command += [f"--flink-master={address.removeprefix('http://')}", "--job-host=localhost", f"--job-port={port}"]
+    command += ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={logs / 'artifacts'}"]
+    log = logs / "jobserver.log"
+    with running(command, log) as process:
+        wait_for_port(port, process, "Beam's job server", log)
+        yield port
+
+
 def wait_for_slots(address: str, slots: int, logs: Path) -> None:
     """Waits until all task slots are there.
 
@@ -179,8 +300,29 @@ def wait_for_slots(address: str, slots: int, logs: Path) -> None:
     """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{address}/overview", timeout=5) as page:
-            if json.load(page)["slots-total"] == slots:
+        with contextlib.suppress(OSError, ValueError):
+            if ask(address, "overview")["slots-total"] == slots:
                 return
         time.sleep(0.5)
     raise PemtError(f"the Flink cluster did not come up in {START_SECONDS:.0f} s; its logs are in {logs}")
+
+
+def ask(address: str, what: str) -> dict:
+    """What the cluster's REST interface answers."""
+    with urllib.request.urlopen(f"{address}/{what}", timeout=30) as page:
+        return json.load(page)
+
+
+def read_by_tasks(address: str, job: str, step: str) -> list[int]:
+    """Elements that each parallel task of a step has read; no two of them share a task slot.
+
+    Args:
+        address: of the cluster.
+        job: Flink's identifier of it.
+        step: a Beam transform that no other step is named like.
+    """
+    for vertex in ask(address, f"jobs/{job}")["vertices"]:
+        if step in vertex["name"]:
+            tasks = ask(address, f"jobs/{job}/vertices/{vertex['id']}")["subtasks"]
+            return [task["metrics"]["read-records"] for task in tasks]
+    return []

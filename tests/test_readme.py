@@ -46,11 +46,13 @@ def test_presets_of_the_readme_are_those_that_ship():
 def test_layout_of_build_md_names_every_folder_and_only_real_ones():
     tree = re.search(r"```\n(.*?)```", (ROOT / "BUILD.md").read_text(encoding="utf-8"), re.S).group(1)
     named = {match.strip() for match in re.findall(r"^ {0,2}(\w[\w.]*)/ ", tree, re.M)}
-    packages = {p.parent.relative_to(ROOT) for p in ROOT.glob("pemt_tf/**/__init__.py")}
+    packages = {
+        p.parent.relative_to(ROOT) for top in ("pemt_tf", "beam_jobs") for p in ROOT.glob(f"{top}/**/__init__.py")
+    }
     packages |= {p.parent.relative_to(ROOT) for p in ROOT.glob("*/__init__.py")}
     for package in packages:
         assert package.name in named, f"BUILD.md does not name {package}"
     for name in named:
-        assert (ROOT / name).is_dir() or (ROOT / "pemt_tf" / name).is_dir(), f"BUILD.md names {name}"
+        assert any((ROOT / top / name).is_dir() for top in ("", "pemt_tf", "beam_jobs")), f"BUILD.md names {name}"
     for file in re.findall(r"\b(\w+\.py)\b", tree):
         assert list(ROOT.glob(f"*/{file}")) or list(ROOT.glob(f"pemt_tf/*/{file}")), f"BUILD.md names {file}"

@@ -233,6 +233,8 @@ def _open_container(source: str | BinaryIO) -> tuple[av.container.InputContainer
     if isinstance(source, str):
         if not os.path.isfile(source):  # noqa: PTH113 - paths of other machines need not be valid Path text
             raise MediaError("not_found", f"no file at {source}")
+        if not os.access(source, os.R_OK):  # FFmpeg also says "permission denied" of damaged files
+            raise MediaError("not_found", f"no permission to read {source}")
         if os.path.getsize(source) == 0:  # noqa: PTH202
             raise MediaError("open_failed", "the file is empty")
     av.logging.set_level(av.logging.ERROR)
@@ -241,8 +243,6 @@ def _open_container(source: str | BinaryIO) -> tuple[av.container.InputContainer
             try:
                 container = av.open(source, metadata_errors="ignore")
                 return container, " ".join(text for _, _, text in messages)
-            except PermissionError:
-                raise MediaError("not_found", f"no permission to read {source}") from None
             except MemoryError:
                 raise MediaError("too_large", "opening took more memory than is allowed") from None
             except (av.FFmpegError, ValueError, OSError) as error:

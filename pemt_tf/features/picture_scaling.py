@@ -31,6 +31,17 @@ class PictureScaler:
         self._scaler = VideoReformatter()
         self._converter = VideoReformatter()
         self._field: tuple[tuple, Graph] | None = None
+        self._turn: Turn | None = None
+
+    def turn(self, frame: av.VideoFrame) -> Turn:
+        """The `orientation` of the stream, from the first picture.
+
+        Not asked of every picture: in PyAV a frame and its `side_data` hold each other, so that each frame that was
+        asked stays in memory until Python's cyclic garbage collection comes by, hundreds of megabytes later.
+        """
+        if self._turn is None:
+            self._turn = orientation(frame)
+        return self._turn
 
     def planes(self, frame: av.VideoFrame, aspect: float, height: int, width: int) -> list[np.ndarray]:
         """Scales one picture.
@@ -43,7 +54,7 @@ class PictureScaler:
         Returns:
             Y [height, width], Cb and Cr [height / 2, width / 2], uint8, contiguous.
         """
-        turn = orientation(frame)
+        turn = self.turn(frame)
         inner_height, inner_width = _fitted(*display_size(frame, aspect, turn), height, width)
         across, up = (inner_height, inner_width) if turn[0] else (inner_width, inner_height)
         planes = [turned(plane, turn) for plane in self._small(frame, across, up)]

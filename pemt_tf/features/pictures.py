@@ -14,7 +14,7 @@ from pemt_tf.features.content import PictureMeter, Thumb, thumb
 from pemt_tf.features.frame_clock import FrameClock
 from pemt_tf.features.media_errors import MediaError
 from pemt_tf.features.media_file import MOST_PIXELS, MediaFile
-from pemt_tf.features.picture_scaling import PictureScaler, display_size, orientation, stored_size
+from pemt_tf.features.picture_scaling import PictureScaler, display_size, stored_size
 from pemt_tf.features.sampling import TIME_TOLERANCE, ClipPlan, FramePicker, packets_to_decode
 
 
@@ -184,7 +184,7 @@ class PictureReader:
         return simplejpeg.encode_jpeg_yuv_planes(*planes, quality=self._quality), planes[0], thumb(planes[0])
 
     def _size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        height, width = display_size(frame, self._pixel_aspect(), orientation(frame))
+        height, width = display_size(frame, self._pixel_aspect(), self._scaler.turn(frame))
         if not self.upright_height:
             self.upright_height, self.upright_width = round(height), round(width)
         return stored_size(height, width, self._short_side)

@@ -19,6 +19,8 @@ DECODER_DELAY = 0.5  # seconds after which no more sound of earlier packets come
 # Timestamps of millisecond containers jitter; sound that claims to be less off than this is taken as gapless.
 GAP_TOLERANCE = 0.01
 BLOCK = 10.0  # seconds resampled at a time, so that memory does not grow with the file
+# FFmpeg's sample formats, as NumPy calls them.
+_SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 @dataclass
@@ -219,9 +221,13 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
     Returns:
         [samples] float32, full scale 1.
     """
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, frame.layout.nb_channels).T
+    # Not `to_ndarray`: with eight channels or more PyAV takes what lies behind their pointers for more of them, and
+    # crashes when it reads there.
+    kind, channels, samples = _SAMPLES[frame.format.packed.name], frame.layout.nb_channels, frame.samples
+    if frame.format.is_planar:
+        values = np.stack([np.frombuffer(plane, kind, samples) for plane in frame.planes[:channels]])
+    else:
+        values = np.frombuffer(frame.planes[0], kind, samples * channels).reshape(samples, channels).T
     if values.dtype.kind == "f":
         return np.add.reduce(values, axis=0, dtype=np.float32) / np.float32(len(values))
     middle = 128 if values.dtype == np.uint8 else 0
