@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, job: list[str]) -> int:
     run_on_flink(server, options.parallelism, work, job)
     _preprocess([*job, f"--output={work / 'local'}"], "locally", work)
     code = report(compare(work / "local", Path(output)))
-    if not options.keep:
+    if code == 0 and not options.keep:
         shutil.rmtree(work, ignore_errors=True)
     return code
 
@@ -137,11 +137,25 @@ def run_on_flink(server: flink_cluster.JobServer, parallelism: int, logs: Path, 
         if not jobs:
             raise PemtError("nothing was left to do on Flink: --output is finished; give a new folder")
         for one in jobs:
-            shards = flink_cluster.read_by_tasks(address, one["jid"], STEP)
+            shards = shards_by_slot(address, one["jid"])
             _say(
                 f"Flink's job {one['jid']}: {one['state']} after {one['duration'] / 1000:.1f} s; shards made in each "
                 f"task slot: {', '.join(map(str, shards))}"
             )
+
+
+def shards_by_slot(address: str, job: str) -> list[int]:
+    """How many shards each parallel task made; Flink never puts two tasks of one step into the same task slot.
+
+    Args:
+        address: of the cluster.
+        job: Flink's identifier of it.
+    """
+    for vertex in flink_cluster.ask(address, f"jobs/{job}")["vertices"]:
+        if STEP in vertex["name"]:
+            tasks = flink_cluster.ask(address, f"jobs/{job}/vertices/{vertex['id']}")["subtasks"]
+            return [task["metrics"]["read-records"] for task in tasks]
+    return []
 
 
 def report(digests: list[tuple[str, str, str]]) -> int:
@@ -204,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments[:end])
     try:
         return run(options, arguments[end + 1 :])
-    except PemtError as error:
+    except (PemtError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:

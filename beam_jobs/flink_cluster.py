@@ -311,18 +311,3 @@ def ask(address: str, what: str) -> dict:
     """What the cluster's REST interface answers."""
     with urllib.request.urlopen(f"{address}/{what}", timeout=30) as page:
         return json.load(page)
-
-
-def read_by_tasks(address: str, job: str, step: str) -> list[int]:
-    """Elements that each parallel task of a step has read; no two of them share a task slot.
-
-    Args:
-        address: of the cluster.
-        job: Flink's identifier of it.
-        step: a Beam transform that no other step is named like.
-    """
-    for vertex in ask(address, f"jobs/{job}")["vertices"]:
-        if step in vertex["name"]:
-            tasks = ask(address, f"jobs/{job}/vertices/{vertex['id']}")["subtasks"]
-            return [task["metrics"]["read-records"] for task in tasks]
-    return []
