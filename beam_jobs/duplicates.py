@@ -19,11 +19,12 @@ from pemt_tf.features.content import HASH_BYTES
 SAME_PICTURES = 0.12  # share of differing bits; unrelated clips differ in half
 SAME_SOUND = 0.15
 BANDS = 32  # samples of bits
-BAND_BITS = 20
+BAND_BITS = 20  # at least; more in large sets, where unrelated clips would agree by chance
 LARGEST_BUCKET = 64  # clips that agree in one sample: of more than these only the most similar are compared
 NEIGHBOURS = 8
 MEANING_BITS = 6  # of the 64 of a segment; fewer stand for nothing: black pictures, silence
 MEANING_SEGMENTS = 0.5  # share of a clip's segments that must mean something in both clips
+SET_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,8 @@ class _Table:
         self._bytes = np.zeros((len(hashes), width), np.uint8)
         for row, one in enumerate(hashes):
             self._bytes[row, : len(one)] = np.frombuffer(one, np.uint8)
-        bits = np.unpackbits(self._bytes, axis=1).reshape(len(hashes), -1, 8 * HASH_BYTES)
-        self._has_meaning = bits.sum(axis=2) >= MEANING_BITS  # [clips, segments]
+        set_bits = SET_BITS[self._bytes].reshape(len(hashes), -1, HASH_BYTES)
+        self._has_meaning = set_bits.sum(axis=2) >= MEANING_BITS  # [clips, segments]
 
     def distance(self, one: int, other: int) -> float | None:
         """Share of differing bits, of the segments that mean something in both; None where these are too few."""
@@ -168,10 +169,12 @@ class _Table:
         if len(places) < 2:
             return
         rng = np.random.default_rng(0)
-        bits = np.unpackbits(self._bytes[places], axis=1)
+        count = 8 * self._bytes.shape[1]
+        sampled = min(max(BAND_BITS, len(places).bit_length() + 4), 30, count)
         for _ in range(BANDS):
-            chosen = rng.choice(bits.shape[1], min(BAND_BITS, bits.shape[1]), replace=False)
-            keys = bits[:, chosen].astype(np.int64) @ (1 << np.arange(len(chosen), dtype=np.int64))
+            keys = np.zeros(len(places), np.int32)
+            for bit in rng.choice(count, sampled, replace=False):
+                keys = keys << 1 | (self._bytes[places, bit // 8] >> (bit % 8)) & 1
             order = np.argsort(keys, kind="stable")
             borders = np.flatnonzero(np.diff(keys[order])) + 1
             for bucket in np.split(order, borders):
