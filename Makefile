@@ -38,7 +38,7 @@ $(VENV)/.full: $(VENV)/.python $(LOCK) setup.py
 
 $(VENV_B)/.core: $(LOCK_B) setup.py | $(UV)
 	$(UV) venv --quiet --clear --seed --python 3.11 $(VENV_B)
-	$(UV) pip install --quiet --python $(VENV_B)/bin/python --constraint $(LOCK_B) --editable '.[dev]'
+	$(UV) pip install --quiet --python $(VENV_B)/bin/python --constraint $(LOCK_B) --editable '.[dev,search]'
 	@touch $@
 
 setup-bench: .venv-bench/.ready  ## PyTorch, the other side of the benchmarks (3 GB)
