@@ -8,13 +8,11 @@ What is written is described in docs/embeddings.md.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import signal
 import sys
-import warnings
 
-from pemt_tf.errors import PemtError
+from beam_jobs import command_line
+from beam_jobs.command_line import fraction, positive, positive_number
 
 EXAMPLE = """examples:
   python -m beam_jobs.embed --model servable/ --input data/ --output embeddings/ --num_workers 2
@@ -40,72 +38,53 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, help="folder of the embeddings to make")
     add("--overwrite", action="store_true", help="replace the finished embeddings that are in --output")
     add("--split", default="all", help="train, validation, test or all (default: all)")
-    add("--batch_size", type=_positive, default=16, help="clips that the model gets at once (default: 16)")
-    add("--clips_per_file", type=_positive, default=8192, help="about how many rows a file gets (default: 8192)")
+    add("--batch_size", type=positive, default=16, help="clips that the model gets at once (default: 16)")
+    add(
+        "--clips_per_file",
+        type=positive,
+        default=8192,
+        help="about how many rows a file gets (default: 8192)",
+    )
     add(
         "--max_bad_fraction",
-        type=_fraction,
+        type=fraction,
         default=1.0,
         help="write no embeddings if more than this share of the inputs failed (default: 1, only if all did)",
     )
-    add("--decode_timeout", type=_positive_number, default=120.0, help="seconds a clip may take (default: 120)")
-    add("--decode_memory_mb", type=_positive, default=4096, help="MiB a decoding process may take (default: 4096)")
+    add(
+        "--decode_timeout",
+        type=positive_number,
+        default=120.0,
+        help="seconds a clip may take (default: 120)",
+    )
+    add(
+        "--decode_memory_mb",
+        type=positive,
+        default=4096,
+        help="MiB a decoding process may take (default: 4096)",
+    )
     add("--runner", default="FnApiRunner", help="Beam runner (default: FnApiRunner, in this process)")
-    add("--num_workers", type=_positive, help="units read at the same time (default: 1; remote: Beam decides)")
+    add(
+        "--num_workers",
+        type=positive,
+        help="units read at the same time (default: 1; remote: Beam decides)",
+    )
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def _positive_number(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
-    return value
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options, beam_arguments = build_parser().parse_known_args(arguments)
-    # Only now, so that --help is quick and TensorFlow's start-up messages are off.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
-    previous = signal.getsignal(signal.SIGTERM)
-    try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def work() -> list[str]:
         from beam_jobs.embedding import job
 
         command = f"python -m beam_jobs.embed {shlex.join(arguments)}"
-        card = job.embed(options, beam_arguments, command)
-        for line in job.summary(card, options.output):
-            sys.stdout.write(f"{line}\n")
-        return 0
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted; nothing was written to {options.output}\n")
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        return job.summary(job.embed(options, beam_arguments, command), options.output)
+
+    return command_line.run(work, f"interrupted; nothing was written to {options.output}")
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads of a Beam job that was cut off would keep the process alive.
-    os._exit(code) if code else sys.exit(code)
+    command_line.leave(main())

@@ -12,6 +12,7 @@ from beam_jobs import storage
 from beam_jobs.inputs import InputClip
 from beam_jobs.records import ShardSettings
 from beam_jobs.sharding import Shard
+from pemt_tf.config import flat_fields
 from pemt_tf.errors import PemtError
 
 JOB_NAME = "job.json"
@@ -46,7 +47,9 @@ class JobRecord:
                 digest.update(line.encode("ascii") + b"\n")
         chosen = {name: value for name, value in values.items() if name not in NOT_IN_RESULT}
         # Through JSON, because tuples come back from there as lists.
-        return cls(json.loads(json.dumps(_flat(chosen))), sum(len(clips) for _, clips in plan), digest.hexdigest())
+        return cls(
+            json.loads(json.dumps(flat_fields(chosen))), sum(len(clips) for _, clips in plan), digest.hexdigest()
+        )
 
     @property
     def configuration_hash(self) -> str:
@@ -88,13 +91,3 @@ class JobRecord:
             raise PemtError(f"cannot read {path}: {error.strerror or error}") from None
         except (ValueError, TypeError):
             return None
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

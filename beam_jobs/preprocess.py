@@ -8,11 +8,10 @@ What is read and what is written is described in docs/data_format.md.
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-import warnings
 
+from beam_jobs import command_line
+from beam_jobs.command_line import fraction, not_negative, positive, positive_number
 from pemt_tf.errors import PemtError
 
 EXAMPLE = """examples:
@@ -45,7 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("how to run").add_argument
     add("--dry_run", action="store_true", help="try a sample; say how many clips, hours, GB and core-hours it will be")
     add("--runner", default="FnApiRunner", help="Beam runner (default: FnApiRunner, in this process)")
-    add("--num_workers", type=_positive, help="clips decoded at the same time (default: 1; remote: Beam decides)")
+    add(
+        "--num_workers",
+        type=positive,
+        help="clips decoded at the same time (default: 1; remote: Beam decides)",
+    )
     return parser
 
 
@@ -77,11 +80,15 @@ def _add_clips(group) -> None:
         help="one clip spread over each input (uniform), clips of a fixed length one after the other (windows), or "
         "one for each start and end of the manifest (segments); default: uniform",
     )
-    add("--window", type=_positive_number, help="seconds of a window (default: as long as all segments side by side)")
-    add("--stride", type=_positive_number, help="seconds from one window to the next (default: --window)")
+    add(
+        "--window",
+        type=positive_number,
+        help="seconds of a window (default: as long as all segments side by side)",
+    )
+    add("--stride", type=positive_number, help="seconds from one window to the next (default: --window)")
     for stream, what in (("video", "pictures"), ("audio", "sound")):
         help_text = f"which stream of {what}, counted from 0 (default: the file's own choice)"
-        add(f"--{stream}_stream", type=_number, metavar="N", help=help_text)
+        add(f"--{stream}_stream", type=not_negative, metavar="N", help=help_text)
     add(
         "--payload",
         choices=("example", "sequence_example"),
@@ -89,7 +96,7 @@ def _add_clips(group) -> None:
         help="tf.train.Example (default), or SequenceExample with the names of MediaSequence",
     )
     add("--store_waveform", action="store_true", help="store the sound itself beside its spectrogram")
-    add("--shards_per_split", type=_positive, help="record files a split (default: by the number of inputs)")
+    add("--shards_per_split", type=positive, help="record files a split (default: by the number of inputs)")
 
 
 def _add_faults(group) -> None:
@@ -113,76 +120,43 @@ def _add_faults(group) -> None:
     )
     add(
         "--max_bad_fraction",
-        type=_fraction,
+        type=fraction,
         default=1.0,
         help="stop, and write no data set, if more than this share of the inputs failed (default: 1, only if all did)",
     )
-    add("--decode_timeout", type=_positive_number, default=120.0, help="seconds a clip may take (default: 120)")
-    add("--decode_memory_mb", type=_positive, default=4096, help="MiB a decoding process may take (default: 4096)")
-
-
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def _positive_number(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
-    return value
+    add(
+        "--decode_timeout",
+        type=positive_number,
+        default=120.0,
+        help="seconds a clip may take (default: 120)",
+    )
+    add(
+        "--decode_memory_mb",
+        type=positive,
+        default=4096,
+        help="MiB a decoding process may take (default: 4096)",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options, beam_arguments = build_parser().parse_known_args(arguments)
-    # Only now, so that --help is quick and TensorFlow's start-up messages are off.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
-    previous = signal.getsignal(signal.SIGTERM)
-    try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def work() -> list[str]:
         from beam_jobs import closing_lines, dry_run, preparation, retry, runners
 
         _check(options)
-        command = " ".join(["python -m beam_jobs.preprocess", *arguments])
         if options.dry_run:
-            lines = dry_run.estimate(options)
-        else:
-            make = retry.retry_failed if options.retry_failed else preparation.prepare
-            try:
-                result = make(options, beam_arguments, command)
-                lines = [*result.notes, *closing_lines.summary(result.card, options.output)]
-            except runners.JobWritten as written:
-                lines = [str(written)]
-        for line in lines:
-            sys.stdout.write(f"{line}\n")
-        return 0
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt as error:
-        sys.stderr.write(f"{str(error) or 'interrupted; nothing was written'}\n")
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+            return dry_run.estimate(options)
+        make = retry.retry_failed if options.retry_failed else preparation.prepare
+        try:
+            result = make(options, beam_arguments, " ".join(["python -m beam_jobs.preprocess", *arguments]))
+        except runners.JobWritten as written:
+            return [str(written)]
+        return [*result.notes, *closing_lines.summary(result.card, options.output)]
+
+    return command_line.run(work, "interrupted; nothing was written")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -195,8 +169,4 @@ def _check(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads of a Beam job that was cut off would keep the process alive.
-    os._exit(code) if code else sys.exit(code)
+    command_line.leave(main())

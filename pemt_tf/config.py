@@ -406,6 +406,17 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESET_DIRECTORY.glob("*.yaml"))
 
 
+def flat_fields(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their full names: `model.rank`."""
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flat_fields(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def save_config(config: Config, path: Path) -> None:
     """Writes the resolved configuration as JSON."""
     path.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")

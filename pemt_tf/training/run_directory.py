@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from pemt_tf.config import Config, ModelConfig, load_config, save_config
+from pemt_tf.config import Config, ModelConfig, flat_fields, load_config, save_config
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
@@ -64,8 +64,8 @@ class RunDirectory:
             _write_whole(self.path / RUN, json.dumps(description, indent=2) + "\n")
 
     def _require_same(self, config: Config, description: dict[str, Any]) -> None:
-        old = {**_flat(load_config(self.path / CONFIG).to_dict()), **_flat(self.description())}
-        new = {**_flat(config.to_dict()), **_flat(json.loads(json.dumps(description)))}
+        old = {**flat_fields(load_config(self.path / CONFIG).to_dict()), **flat_fields(self.description())}
+        new = {**flat_fields(config.to_dict()), **flat_fields(json.loads(json.dumps(description)))}
         names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         if names:
             shown = "; ".join(f"{name}: {old.get(name)} there, {new.get(name)} asked" for name in names[:5])
@@ -207,13 +207,3 @@ def _write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f"partial.{path.name}")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
