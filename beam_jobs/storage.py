@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import os
 import shutil
 import tempfile
 import time
@@ -18,6 +19,11 @@ from apache_beam.io.filesystems import FileSystems
 COPY_BYTES = 2**20
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again; the file systems' own retries come first
 LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
+
+# Google's client asks, in a thread of its own, for the metadata of each bucket that is new to it, to name the bucket in
+# traces. Beam makes a client for each access: without this, every listing and every file would cost one request more,
+# which the roles in docs/dataflow.md do not even allow (storage.buckets.get). Whoever wants traces sets it to false.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
 class _RemoteFile(io.RawIOBase):
