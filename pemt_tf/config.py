@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
-import numbers
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pemt_tf.config_checks import check_scalars, require, require_one_of, require_positive
 from pemt_tf.errors import PemtError
+from pemt_tf.training_config import FinetuneConfig, PretrainConfig
 
 PRESET_DIRECTORY = Path(__file__).parent / "presets"
 MODALITIES = ("visual", "audio")
@@ -37,38 +37,7 @@ FUSION = ("early", "mid", "late")
 ROTATIONS = ("exponential", "cayley")
 ROTATION_STORAGE = ("strict_triangle", "square", "folded")
 SUMMARIES = ("token", "mean_pooled")
-NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
-SCHEDULES = ("cosine", "linear", "constant")
 RESNET_DEPTHS = (18, 34, 50)
-_SCALARS = {
-    "int": (numbers.Integral, "a whole number"),
-    "float": (numbers.Real, "a number"),
-    "bool": (bool, "true or false"),
-}
-
-
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise PemtError(f"configuration field {name} is {value!r}; allowed: {allowed}")
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...] | dict[str, Any]) -> None:
-    _require(value in allowed, name, value, ", ".join(allowed))
-
-
-def _check_scalars(owner: object) -> None:
-    """Refuses text for numbers, fractions for counts and the like, which would fail much later."""
-    for each in dataclasses.fields(owner):
-        kind, allowed = _SCALARS.get(each.type, (object, ""))
-        value = getattr(owner, each.name)
-        fits = isinstance(value, kind) and (each.type == "bool" or not isinstance(value, bool))
-        _require(fits or not allowed, f"{type(owner).__name__}.{each.name}", value, allowed)
-
-
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        _require(value > 0, f"{type(owner).__name__}.{name}", value, "a number above 0")
 
 
 @dataclass(frozen=True)
@@ -102,19 +71,21 @@ class ClipGeometry:
     mel_frames: int = 128
 
     def __post_init__(self) -> None:
-        _check_scalars(self)
+        check_scalars(self)
         object.__setattr__(self, "train_scale", tuple(self.train_scale))
-        _positive(self, "segments", "frames_per_segment", "frame_rate", "stored_short_side", "train_crop", "test_crop")
-        _positive(self, "sample_rate", "samples_per_segment", "mel_bins", "mel_frames")
+        require_positive(
+            self, "segments", "frames_per_segment", "frame_rate", "stored_short_side", "train_crop", "test_crop"
+        )
+        require_positive(self, "sample_rate", "samples_per_segment", "mel_bins", "mel_frames")
         low, high = self.train_scale
-        _require(
+        require(
             self.train_crop <= low <= high,
             "ClipGeometry.train_scale",
             self.train_scale,
             f"two sizes, smallest first, not below train_crop ({self.train_crop})",
         )
         sound = self.samples_per_segment / self.sample_rate
-        _require(
+        require(
             abs(sound - self.segment_seconds) < 1e-3,
             "ClipGeometry.samples_per_segment",
             self.samples_per_segment,
@@ -177,128 +148,33 @@ class ModelConfig:
     remat: bool = False
 
     def __post_init__(self) -> None:
-        _check_scalars(self)
+        check_scalars(self)
         object.__setattr__(self, "modalities", tuple(self.modalities))
-        _require(
+        require(
             bool(self.modalities) and set(self.modalities) <= set(MODALITIES),
             "ModelConfig.modalities",
             self.modalities,
             "[visual], [audio] or [visual, audio]",
         )
-        _one_of("ModelConfig.sharing", self.sharing, SHARING)
-        _one_of("ModelConfig.fusion", self.fusion, FUSION)
-        _one_of("ModelConfig.rotation", self.rotation, ROTATIONS)
-        _one_of("ModelConfig.rotation_storage", self.rotation_storage, ROTATION_STORAGE)
-        _one_of("ModelConfig.summary", self.summary, SUMMARIES)
-        _positive(self, "hidden", "heads", "intermediate", "layers", "rank", "max_positions")
-        _positive(self, "visual_width", "audio_width", "initializer_std")
-        _require(
-            self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})"
-        )
+        require_one_of("ModelConfig.sharing", self.sharing, SHARING)
+        require_one_of("ModelConfig.fusion", self.fusion, FUSION)
+        require_one_of("ModelConfig.rotation", self.rotation, ROTATIONS)
+        require_one_of("ModelConfig.rotation_storage", self.rotation_storage, ROTATION_STORAGE)
+        require_one_of("ModelConfig.summary", self.summary, SUMMARIES)
+        require_positive(self, "hidden", "heads", "intermediate", "layers", "rank", "max_positions")
+        require_positive(self, "visual_width", "audio_width", "initializer_std")
+        require(self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})")
         for name in ("visual_depth", "audio_depth"):
             value = getattr(self, name)
-            _require(value in RESNET_DEPTHS, f"ModelConfig.{name}", value, ", ".join(map(str, RESNET_DEPTHS)))
+            require(value in RESNET_DEPTHS, f"ModelConfig.{name}", value, ", ".join(map(str, RESNET_DEPTHS)))
         for name in ("attention_dropout", "hidden_dropout"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"ModelConfig.{name}", value, "a probability from 0 to below 1")
+            require(0 <= value < 1, f"ModelConfig.{name}", value, "a probability from 0 to below 1")
 
     def folded(self) -> ModelConfig:
         """The configuration of this model's folded form."""
         low_rank = SHARING[self.sharing][2]
         return dataclasses.replace(self, rotation_storage="folded") if low_rank else self
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Pretraining without labels (PRETRAINING.md). Fields marked ours are choices the paper does not state.
-
-    Attributes:
-        steps, batch_size: optimizer steps and global batch size (clips).
-        learning_rate: peak; linear warm-up over `warmup_fraction` of the steps, then half-period cosine (ours).
-        weight_decay, beta_1, beta_2, epsilon: AdamW with AMSGrad, as the paper.
-        mask_rate: share of tokens masked per stream, at least one (ours).
-        negatives: how negatives are drawn; `negative_count` of them or all that remain (count ours).
-        negative_band: central share of distances from which negatives come.
-        projection: output width of the compatibility network.
-        pair_weight: weight alpha of the correct-pair loss (ours: 1).
-        stop_target_gradient: keep gradients out of the MEP targets (ours; the paper's set-up is False).
-        seed: every random draw follows from it.
-        log_every, checkpoint_every, keep: steps between log lines and checkpoints; checkpoints kept.
-    """
-
-    steps: int = 220_000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    warmup_fraction: float = 0.06
-    weight_decay: float = 1e-4
-    beta_1: float = 0.9
-    beta_2: float = 0.98
-    epsilon: float = 1e-6
-    mask_rate: float = 0.15
-    negatives: str = "cans_similar"
-    negative_count: int = 64
-    negative_band: float = 0.95
-    projection: int = 256
-    pair_weight: float = 1.0
-    stop_target_gradient: bool = False
-    seed: int = 0
-    log_every: int = 10
-    checkpoint_every: int = 1000
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        _check_scalars(self)
-        _positive(self, "steps", "batch_size", "learning_rate", "negative_count", "projection")
-        _positive(self, "log_every", "checkpoint_every", "keep")
-        _one_of("PretrainConfig.negatives", self.negatives, NEGATIVES)
-        _require(
-            self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)"
-        )
-        for name in ("mask_rate", "negative_band"):
-            value = getattr(self, name)
-            _require(0 < value <= 1, f"PretrainConfig.{name}", value, "a share above 0, at most 1")
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """Supervised fine-tuning (REFERENCE.md section 13, Kinetics-Sounds column by default).
-
-    Attributes:
-        steps, batch_size: optimizer steps and global batch size (clips).
-        base_learning_rate: for the heads; `finetune_learning_rate` for the pretrained backbone (0 freezes it).
-        weight_decay: L2 added to the gradient of everything but batch normalization.
-        schedule, warmup_fraction: learning-rate schedule.
-        head_dropout: dropout in the heads.
-        seed, log_every, checkpoint_every, keep: as in `PretrainConfig`.
-    """
-
-    steps: int = 4000
-    batch_size: int = 5
-    base_learning_rate: float = 1e-3
-    finetune_learning_rate: float = 1e-4
-    weight_decay: float = 5e-6
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
-    schedule: str = "cosine"
-    warmup_fraction: float = 0.0
-    head_dropout: float = 0.5
-    seed: int = 0
-    log_every: int = 10
-    checkpoint_every: int = 500
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        _check_scalars(self)
-        _positive(self, "steps", "batch_size", "base_learning_rate", "log_every", "checkpoint_every", "keep")
-        _one_of("FinetuneConfig.schedule", self.schedule, SCHEDULES)
-        _require(
-            self.finetune_learning_rate >= 0,
-            "FinetuneConfig.finetune_learning_rate",
-            self.finetune_learning_rate,
-            "0 (frozen backbone) or more",
-        )
-        _require(0 <= self.head_dropout < 1, "FinetuneConfig.head_dropout", self.head_dropout, "0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -313,13 +189,13 @@ class Config:
 
     def __post_init__(self) -> None:
         needed, rows = self.geometry.segments + 1, self.model.max_positions
-        _require(
+        require(
             needed <= rows,
             "ModelConfig.max_positions",
             rows,
             f"at least segments + 1 = {needed} (ClipGeometry.segments is {self.geometry.segments})",
         )
-        _require(
+        require(
             self.model.rotation_storage != "folded",
             "ModelConfig.rotation_storage",
             "folded",
@@ -432,8 +308,3 @@ def load_config(path: Path) -> Config:
         return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise PemtError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def warmup_steps(steps: int, fraction: float) -> int:
-    """Warm-up length in steps."""
-    return math.floor(steps * fraction)

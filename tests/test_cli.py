@@ -81,6 +81,6 @@ def test_interrupt_gives_130(monkeypatch, capsys):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_params", interrupted)
+    monkeypatch.setattr("pemt_tf.commands.params._run", interrupted)
     code, _, err = run(capsys, "params")
     assert (code, err) == (130, "stopped\n")

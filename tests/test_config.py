@@ -6,20 +6,9 @@ import re
 
 import pytest
 
-from pemt_tf.config import (
-    NEGATIVES,
-    SHARING,
-    ClipGeometry,
-    Config,
-    FinetuneConfig,
-    ModelConfig,
-    PretrainConfig,
-    load_config,
-    preset_names,
-    save_config,
-    warmup_steps,
-)
+from pemt_tf.config import SHARING, ClipGeometry, Config, ModelConfig, load_config, preset_names, save_config
 from pemt_tf.errors import PemtError
+from pemt_tf.training_config import NEGATIVES, FinetuneConfig, PretrainConfig, warmup_steps
 
 
 @pytest.mark.parametrize("name", preset_names())

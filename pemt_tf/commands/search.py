@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ EXAMPLE = """pemt search out/embeddings --like clip.mp4 -k 10 --html gallery.htm
 USUAL_K = 10
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The flags of the command."""
+def add(commands) -> None:
+    """Declares the command."""
+    command = add_command(commands, "search", _run, SUMMARY, EXAMPLE)
     add = command.add_argument
     add("embeddings", nargs="?", help="folder written by beam_jobs.embed")
     add("--data", help="instead of embeddings: a (small) data set of beam_jobs.preprocess, embedded for this search")
@@ -46,16 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="one JSON object per clip instead of text")
 
 
-def search_clips(options: argparse.Namespace, say: Callable[[str], None]) -> None:
-    """Runs the command.
-
-    Args:
-        options: of the command line.
-        say: writes one line.
-
-    Raises:
-        PemtError: there is nothing to search, or to search for.
-    """
+def _run(options: argparse.Namespace) -> None:
     if (options.embeddings is None) == (options.data is None):
         raise PemtError("say where to search: a folder of beam_jobs.embed, or a data set with --data; not both")
     if options.k is not None and options.k < 1:

@@ -29,7 +29,7 @@ def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95, p
     Args:
         embeddings: [instances, width], CNN embeddings of all segments of the batch.
         groups: [instances] integers, the clip of each instance.
-        method: one of `pemt_tf.config.NEGATIVES`.
+        method: one of `pemt_tf.training_config.NEGATIVES`.
         band: central share of the distances that is kept.
         present: [instances], 1 for segments that are there; the others are no candidates. None if all are.
 

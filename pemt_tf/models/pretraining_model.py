@@ -5,12 +5,13 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pemt_tf.config import ModelConfig, PretrainConfig
+from pemt_tf.config import ModelConfig
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import negative_sampling
 from pemt_tf.losses.masked_statistics import masked_std
 from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.training_config import PretrainConfig
 
 
 class PretrainingModel(keras.Model):

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from pemt_tf.config import Config, FinetuneConfig, warmup_steps
+from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.models.heads import AVClassifier
@@ -17,6 +17,7 @@ from pemt_tf.training.optimizers import TorchAdam, finetune_groups
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import make_strategy, require_divisible
+from pemt_tf.training_config import FinetuneConfig, warmup_steps
 
 
 def finetune(

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from pemt_tf.config import Config, PretrainConfig, warmup_steps
+from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.models.pretraining_model import PretrainingModel
@@ -16,6 +16,7 @@ from pemt_tf.training.optimizers import TorchAdam
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import make_strategy, require_divisible
+from pemt_tf.training_config import PretrainConfig, warmup_steps
 
 
 def pretrain(config: Config, source: ClipSource, output: str | Path, split: str = "train") -> RunDirectory:

@@ -1,0 +1,31 @@
+"""`pemt convert`: the authors' checkpoint becomes a run."""
+
+from __future__ import annotations
+
+from pemt_tf.commands.arguments import add_command, add_overrides, say
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    command = add_command(
+        commands,
+        "convert",
+        _run,
+        "turn the authors' PyTorch checkpoint into a run, without torch and without running its pickle code",
+        "pemt convert checkpoint.pyth out/converted",
+    )
+    command.add_argument("checkpoint", help="the authors' file, zip or legacy format")
+    command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
+    command.add_argument("--allow-missing", action="store_true", help="go on although names are missing or left over")
+    command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
+    add_overrides(command, "what no shape tells, such as model.heads=4, for other sizes than the released ones")
+
+
+def _run(options) -> None:
+    from pemt_tf.export.checkpoint_converter import convert_checkpoint
+
+    report = convert_checkpoint(options.checkpoint, options.output, options.allow_missing, options.set, options.labels)
+    for kind, names in (("missing", report.missing), ("left over", report.left_over)):
+        for name in names:
+            say(f"{kind}: {name}")
+    say(f"{len(report.assigned)} weights converted: {options.output}")

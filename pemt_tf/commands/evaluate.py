@@ -1,0 +1,36 @@
+"""`pemt evaluate`: how good a classifier is on clips that it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pemt_tf.commands.arguments import add_command, say
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    command = add_command(
+        commands,
+        "evaluate",
+        _run,
+        "measure a classifier on held-out clips",
+        "pemt evaluate --model out/finetuned --data out/records --split test",
+    )
+    command.add_argument("--model", required=True, help="run of `pemt finetune`")
+    command.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
+    command.add_argument("--split", default="test", help="train, validation or test (default: %(default)s)")
+    command.add_argument("--batch-size", type=int, default=16, help="clips at once (default: %(default)s)")
+    command.add_argument("--output", help="JSON file (default: evaluation-SPLIT.json in the run's folder)")
+
+
+def _run(options) -> None:
+    from pemt_tf.data.clip_source import ClipSource
+    from pemt_tf.evaluation.classification import evaluate
+    from pemt_tf.training.run_directory import RunDirectory
+
+    run = RunDirectory(Path(options.model))
+    result = evaluate(run, ClipSource.open(options.data), options.split, options.batch_size)
+    path = Path(options.output) if options.output else run.path / f"evaluation-{options.split}.json"
+    result.write(path)
+    say(result.summary)
+    say(f"details: {path}")

@@ -1,0 +1,38 @@
+"""`pemt finetune`: a classifier from a pretrained model, or from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    command = add_command(
+        commands,
+        "finetune",
+        _run,
+        "train a classifier on the labelled clips",
+        "pemt finetune --data out/records --init out/pretrained --output out/finetuned",
+    )
+    add_training(command)
+    command.add_argument("--init", help="pretraining run to start from; without it training starts from scratch")
+    add_config(command, None)
+
+
+def _run(options) -> None:
+    from pemt_tf.data.clip_source import ClipSource
+    from pemt_tf.training.finetune import finetune
+    from pemt_tf.training.run_directory import RunDirectory
+    from pemt_tf.training.strategy import use_cpu_devices
+
+    use_cpu_devices(options.cpu_devices)
+    source = ClipSource.open(options.data)
+    initial = RunDirectory(Path(options.init)) if options.init else None
+    if initial is not None and options.preset is None:
+        config = initial.config().with_overrides(options.set)
+    else:
+        config = config_of(options)
+    run = finetune(config, source, options.output, initial=initial)
+    say(f"fine-tuned model: {run.path}")

@@ -1,0 +1,29 @@
+"""`pemt pretrain`: training without labels."""
+
+from __future__ import annotations
+
+from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say
+
+
+def add(commands) -> None:
+    """Declares the command."""
+    command = add_command(
+        commands,
+        "pretrain",
+        _run,
+        "pretrain without labels",
+        "pemt pretrain --data out/records --preset tiny --output out/pretrained",
+    )
+    add_training(command)
+    add_config(command, None)
+
+
+def _run(options) -> None:
+    from pemt_tf.data.clip_source import ClipSource
+    from pemt_tf.training.pretrain import pretrain
+    from pemt_tf.training.strategy import use_cpu_devices
+
+    use_cpu_devices(options.cpu_devices)
+    source = ClipSource.open(options.data)
+    run = pretrain(config_of(options), source, options.output)
+    say(f"pretrained model: {run.path}")
