@@ -1,0 +1,103 @@
+"""The command line of this package."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from beam_jobs import command_line
+from beam_jobs.datasets import esc
+from beam_jobs.datasets.collection import Collection
+
+INCOMPLETE = 3  # the exit code where files are missing
+MISSING_SHOWN = 10
+EXAMPLE = """examples:
+  python -m beam_jobs.datasets esc50 --root ESC-50 --fold 1 --output esc50-1.csv
+  python -m beam_jobs.preprocess --input esc50-1.csv --input_root ESC-50 --preset esc50 --output data/esc50-1
+
+exit codes: 0 the manifest is written and complete; 3 it is written, but files are missing (they are listed in
+NAME.missing.csv; --allow-missing makes it 0); 2 nothing is written, and one line says why."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags, data set by data set."""
+    parser = argparse.ArgumentParser(
+        prog="python -m beam_jobs.datasets",
+        description="Writes the manifest of a public data set that you have on disk; nothing is downloaded.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    _add_esc(sets)
+    return parser
+
+
+def _add_set(sets, name: str, summary: str, layout: str) -> argparse.ArgumentParser:
+    parser = sets.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=layout,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--root", required=True, type=Path, help="folder of the data set; paths are relative to it")
+    parser.add_argument("--output", required=True, type=Path, help="manifest to write (.csv)")
+    parser.add_argument(
+        "--validation-fraction",
+        type=command_line.fraction,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the training groups that becomes the validation split (default: 0)",
+    )
+    parser.add_argument("--allow-missing", action="store_true", help="end with exit code 0 although files are missing")
+    return parser
+
+
+def _add_esc(sets) -> None:
+    parser = _add_set(
+        sets,
+        "esc50",
+        "ESC-50 and ESC-10: recordings of environmental sounds in five folds",
+        f"{esc.__doc__}\nexample:\n  python -m beam_jobs.datasets esc50 --root ESC-50 --fold 1 --output esc50-1.csv",
+    )
+    parser.add_argument("--fold", required=True, type=int, choices=esc.FOLDS, help="the fold to test")
+    parser.add_argument("--subset", choices=tuple(esc.SUBSETS), default="esc50", help="default: %(default)s")
+    parser.set_defaults(collect=lambda options: esc.collect(options.root, options.fold, options.subset))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    incomplete = []
+
+    def work() -> list[str]:
+        found = options.collect(options)
+        incomplete.extend(found.missing)
+        return _write(options, found)
+
+    code = command_line.run(work, "interrupted; nothing was written")
+    return INCOMPLETE if code == 0 and incomplete and not options.allow_missing else code
+
+
+def _write(options: argparse.Namespace, found: Collection) -> list[str]:
+    from beam_jobs.datasets import manifest_file, validation
+
+    entries = validation.hold_out(found.entries, options.validation_fraction)
+    manifest_file.write_manifest(options.output, entries)
+    place = manifest_file.write_missing(options.output, found)
+    lines = [f"{options.output}: {manifest_file.summary(entries)}", *found.notes]
+    if place is not None:
+        shown = [f"  {item.name}: {item.reason}" for item in found.missing[:MISSING_SHOWN]]
+        lines.append(f"{len(found.missing):,} of {len(found.missing) + len(entries):,} are missing, listed in {place}:")
+        lines += [*shown, *(["  ..."] if len(found.missing) > MISSING_SHOWN else [])]
+    manifest, root = shlex.quote(str(options.output)), shlex.quote(str(options.root))
+    return [
+        *lines,
+        f"next: python -m beam_jobs.preprocess --input {manifest} --input_root {root} --preset PRESET --output DATA",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

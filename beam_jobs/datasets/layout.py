@@ -1,0 +1,62 @@
+"""Reading folders and lists that came with a data set, with one clear line where they are not what they should be."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from pemt_tf.errors import PemtError
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """The folder itself.
+
+    Raises:
+        PemtError: it is not there.
+    """
+    if not path.is_dir():
+        raise PemtError(f"there is no folder {path}; expected {what}")
+    return path
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a text file that are not blank, without the space around them.
+
+    Raises:
+        PemtError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PemtError(f"cannot read {path} ({what}): {getattr(error, 'strerror', None) or error}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def read_table(path: Path, what: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header; values without the space around them.
+
+    Raises:
+        PemtError: it cannot be read, lacks one of the columns, or a row is too short.
+    """
+    reader = csv.DictReader(read_lines(path, what))
+    absent = [column for column in columns if column not in (reader.fieldnames or [])]
+    if absent:
+        known = ", ".join(reader.fieldnames or []) or "nothing"
+        raise PemtError(f"{path} has no column {absent[0]!r} (it has: {known}); it should be {what}")
+    rows = []
+    for row in reader:
+        if any(row[column] is None for column in columns):
+            raise PemtError(f"{path}: the row {next(iter(row.values()))!r} is too short; it should be {what}")
+        rows.append({name: (value or "").strip() for name, value in row.items() if isinstance(name, str)})
+    return rows
+
+
+def media_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files directly in a folder that have one of the suffixes, sorted; hidden ones are left out."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
+
+
+def class_folders(root: Path) -> list[Path]:
+    """The folders directly in a folder, sorted; hidden ones are left out."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))

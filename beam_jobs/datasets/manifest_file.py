@@ -1,0 +1,78 @@
+"""Writes the manifest, and beside it the list of what is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+
+from beam_jobs.datasets.collection import Collection, Entry
+from pemt_tf.errors import PemtError
+
+COLUMNS = ("path", "label", "split", "group", "start", "end")
+
+
+def write_manifest(path: Path, entries: list[Entry]) -> None:
+    """Writes the rows, sorted by split and path, as CSV; a file that is there is replaced as a whole.
+
+    Columns that no entry fills are left out.
+
+    Raises:
+        PemtError: it cannot be written.
+    """
+    rows = [
+        {
+            "path": entry.path,
+            "label": entry.label,
+            "split": entry.split,
+            "group": entry.group,
+            "start": entry.start,
+            "end": entry.end,
+            **dict(entry.extra),
+        }
+        for entry in sorted(entries, key=lambda entry: (entry.split, entry.path, entry.start or 0.0))
+    ]
+    further = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
+    names = [name for name in (*COLUMNS, *further) if any(row.get(name) not in (None, "") for row in rows)]
+    write_table(path, names, rows)
+
+
+def write_missing(path: Path, collection: Collection) -> Path | None:
+    """Writes what is missing to `NAME.missing.csv` beside the manifest; removes an old list if nothing is.
+
+    Returns:
+        The list's path, or None.
+    """
+    place = path.with_suffix(".missing.csv")
+    if not collection.missing:
+        place.unlink(missing_ok=True)
+        return None
+    write_table(place, ["name", "reason"], [{"name": item.name, "reason": item.reason} for item in collection.missing])
+    return place
+
+
+def write_table(path: Path, names: list[str], rows: list[dict[str, object]]) -> None:
+    """Writes CSV with a header.
+
+    Raises:
+        PemtError: it cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+        partial.replace(path)
+    except OSError as error:
+        raise PemtError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def summary(entries: list[Entry]) -> str:
+    """`2,000 clips of 50 labels: test 400, train 1,600`."""
+    counts = Counter(entry.split for entry in entries)
+    splits = ", ".join(f"{split} {counts[split]:,}" for split in sorted(counts))
+    return f"{len(entries):,} clips of {len({entry.label for entry in entries}):,} labels: {splits}"
