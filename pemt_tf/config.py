@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config_checks import check_scalars, require, require_one_of, require_positive
 from pemt_tf.errors import PemtError
 from pemt_tf.training_config import FinetuneConfig, PretrainConfig
@@ -186,6 +187,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         needed, rows = self.geometry.segments + 1, self.model.max_positions

@@ -72,6 +72,9 @@ class FinetuneConfig:
         weight_decay: L2 added to the gradient of everything but batch normalization.
         schedule, warmup_fraction: learning-rate schedule.
         head_dropout: dropout in the heads.
+        label_smoothing: share of a label's weight that all classes get alike (ours: 0 is off).
+        mixup: clips are mixed with others of the batch, inputs and labels, with weights from Beta(mixup, mixup) (ours:
+            0 is off). A clip is mixed only with one that has the same streams, of the same replica's batch.
         seed, log_every, checkpoint_every, keep: as in `PretrainConfig`.
     """
 
@@ -86,6 +89,8 @@ class FinetuneConfig:
     schedule: str = "cosine"
     warmup_fraction: float = 0.0
     head_dropout: float = 0.5
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 500
@@ -101,7 +106,10 @@ class FinetuneConfig:
             self.finetune_learning_rate,
             "0 (frozen backbone) or more",
         )
-        require(0 <= self.head_dropout < 1, "FinetuneConfig.head_dropout", self.head_dropout, "0 to below 1")
+        for name in ("head_dropout", "label_smoothing"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"FinetuneConfig.{name}", value, "0 to below 1")
+        require(self.mixup >= 0, "FinetuneConfig.mixup", self.mixup, "0 (off) or more")
 
 
 def warmup_steps(steps: int, fraction: float) -> int:

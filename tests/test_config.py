@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import SHARING, ClipGeometry, Config, ModelConfig, load_config, preset_names, save_config
 from pemt_tf.errors import PemtError
 from pemt_tf.training_config import NEGATIVES, FinetuneConfig, PretrainConfig, warmup_steps
@@ -84,6 +85,10 @@ def test_geometries_differ_by_name():
         (FinetuneConfig, {"schedule": "step"}, "FinetuneConfig.schedule is 'step'; allowed: cosine, linear, constant"),
         (FinetuneConfig, {"finetune_learning_rate": -1}, "allowed: 0 (frozen backbone) or more"),
         (FinetuneConfig, {"head_dropout": 1}, "FinetuneConfig.head_dropout is 1"),
+        (FinetuneConfig, {"label_smoothing": 1}, "FinetuneConfig.label_smoothing is 1; allowed: 0 to below 1"),
+        (FinetuneConfig, {"mixup": -0.1}, "FinetuneConfig.mixup is -0.1; allowed: 0 (off) or more"),
+        (AugmentationConfig, {"time_roll": 0.6}, "AugmentationConfig.time_roll is 0.6; allowed: 0 (off) to 0.5"),
+        (AugmentationConfig, {"mask_count": 1.5}, "AugmentationConfig.mask_count is 1.5; allowed: a whole number"),
     ],
 )
 def test_values_out_of_range_are_named_with_what_is_allowed(kind, values, message):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
+from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
@@ -18,6 +19,7 @@ from pemt_tf.features import augment, video
 
 _SHUFFLE_CLIPS = 2048
 _READ_FILES_AT_ONCE = 4
+_AS_THE_AUTHORS = AugmentationConfig()
 _FLAGS = {"visual": records.HAS_VIDEO, "audio": records.HAS_AUDIO}
 
 
@@ -29,6 +31,8 @@ def training_clips(
     start_step: int = 0,
     labelled: bool = False,
     streams: tuple[str, ...] = (),
+    augmentation: AugmentationConfig = _AS_THE_AUTHORS,
+    mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """An endless stream of augmented training batches.
 
@@ -40,11 +44,14 @@ def training_clips(
         start_step: batches to pass over, cheaply: they are not decoded.
         labelled: leave out clips without a label.
         streams: leave out clips that lack one of these; modalities by name.
+        augmentation: of the spectrograms.
+        mixup: alpha of the weights with which clips will be mixed; 0 for none.
 
     Returns:
         Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
         mel_frames, 1] float32, `visual_mask`, `audio_mask` [batch, segments] float32, `label` [batch] int64 (-1: none),
-        `id`, `path` [batch] string, `start`, `end` [batch] float32 seconds.
+        `id`, `path` [batch] string, `start`, `end` [batch] float32 seconds; with `mixup` also
+        `mixup_weight` [batch] float32.
 
     Raises:
         PemtError: no clip of the split is of the asked kind.
@@ -69,14 +76,13 @@ def training_clips(
         raise PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
     clips = clips.shuffle(_SHUFFLE_CLIPS, seed=seed + 1).repeat()
     clips = clips.enumerate().skip(start_step * batch_size)
-    clips = clips.map(
-        lambda index, clip: {
-            **decode_for_training(clip, geometry, tf.stack([seed, tf.cast(index % 2**31, tf.int32)])),
-            **_about(clip),
-        },
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+
+    def decode(index, clip):
+        clip_seed = tf.stack([seed, tf.cast(index % 2**31, tf.int32)])
+        weight = {"mixup_weight": augment.mixup_weight(clip_seed + [5, 0], mixup)} if mixup else {}
+        return {**decode_for_training(clip, geometry, clip_seed, augmentation), **_about(clip), **weight}
+
+    clips = clips.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return clips.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
@@ -130,8 +136,13 @@ def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry) ->
     return _streams(clip, geometry, geometry.test_crop, frames, clip["log_mel"])
 
 
-def decode_for_training(clip: dict[str, tf.Tensor], geometry: ClipGeometry, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    """As `decode_for_evaluation`, with a random crop, flip and spectrogram masks that follow from a [2] int32 seed."""
+def decode_for_training(
+    clip: dict[str, tf.Tensor],
+    geometry: ClipGeometry,
+    seed: tf.Tensor,
+    augmentation: AugmentationConfig = _AS_THE_AUTHORS,
+) -> dict[str, tf.Tensor]:
+    """As `decode_for_evaluation`, with a random crop, flip and spectrogram that follow from a [2] int32 seed."""
 
     def frames() -> tf.Tensor:
         plan = video.plan_train_crop(clip["height"], clip["width"], geometry, seed)
@@ -139,8 +150,18 @@ def decode_for_training(clip: dict[str, tf.Tensor], geometry: ClipGeometry, seed
         columns = augment.random_flip(plan.columns[None, :, None], seed + [1, 0])[0, :, 0]
         return video.decode_crop(clip["jpegs"], video.CropPlan(plan.rows, columns))
 
-    log_mel = augment.random_spectrogram_masks(clip["log_mel"], seed + [2, 0])
-    return _streams(clip, geometry, geometry.train_crop, frames, log_mel)
+    return _streams(clip, geometry, geometry.train_crop, frames, _augment_sound(clip, seed, augmentation))
+
+
+def _augment_sound(clip: dict, seed: tf.Tensor, augmentation: AugmentationConfig) -> tf.Tensor:
+    """Gain and roll first: a mask is 0.0 whatever the loudness, and whole wherever it is. What is absent stays 0."""
+    log_mel = clip["log_mel"]
+    if augmentation.gain_db:
+        louder = augment.random_gain(log_mel, seed + [3, 0], augmentation.gain_db)
+        log_mel = tf.where(clip["has_audio"], louder, log_mel)
+    if augmentation.time_roll:
+        log_mel = augment.random_time_roll(log_mel, seed + [4, 0], augmentation.time_roll)
+    return augment.random_spectrogram_masks(log_mel, seed + [2, 0], augmentation.mask_share, augmentation.mask_count)
 
 
 def _streams(clip: dict, geometry: ClipGeometry, crop: int, decode, log_mel: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 MASK_SHARE = 0.05
+_NATURAL_LOG_PER_DECIBEL = math.log(10) / 10  # of power
 
 
 def random_flip(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -27,16 +30,48 @@ def mask_axis(log_mel: tf.Tensor, axis: int, length: tf.Tensor, start: tf.Tensor
     return tf.where(hidden, 0.0, log_mel)
 
 
-def random_spectrogram_masks(log_mel: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """One frequency mask, then one time mask, each up to 5 % of the axis (REFERENCE.md section 12).
+def random_spectrogram_masks(
+    log_mel: tf.Tensor, seed: tf.Tensor, share: float = MASK_SHARE, count: int = 1
+) -> tf.Tensor:
+    """A frequency mask, then a time mask, each up to 5 % of the axis (REFERENCE.md section 12).
 
     Args:
         log_mel: [segments, mel_bins, mel_frames] float32.
         seed: [2] int32.
+        share: of the axis, instead of 5 %.
+        count: of masks per axis, instead of one.
     """
-    draws = tf.random.stateless_uniform([2, 2], seed)
-    for row, axis in enumerate((-2, -1)):
-        size = log_mel.shape[axis]
-        length = draws[row, 0] * float(int(size * MASK_SHARE))
-        log_mel = mask_axis(log_mel, axis, length, draws[row, 1] * (size - length))
+    draws = tf.random.stateless_uniform([count, 2, 2], seed)
+    for number in range(count):
+        for row, axis in enumerate((-2, -1)):
+            size = log_mel.shape[axis]
+            length = draws[number, row, 0] * float(int(size * share))
+            log_mel = mask_axis(log_mel, axis, length, draws[number, row, 1] * (size - length))
     return log_mel
+
+
+def random_gain(log_mel: tf.Tensor, seed: tf.Tensor, decibels: float) -> tf.Tensor:
+    """Makes a clip louder or softer by up to `decibels`, uniformly: the natural log of power is shifted by a constant.
+
+    The floor of silence, ln(1e-6), is shifted along.
+    """
+    return log_mel + tf.random.stateless_uniform([], seed, -decibels, decibels) * _NATURAL_LOG_PER_DECIBEL
+
+
+def random_time_roll(log_mel: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
+    """Turns [..., mel_frames] round in time by up to `share` of its length either way, by whole positions."""
+    furthest = int(log_mel.shape[-1] * share)
+    shift = tf.random.stateless_uniform([], seed, -furthest, furthest + 1, dtype=tf.int32)
+    return tf.roll(log_mel, shift, axis=-1)
+
+
+def mixup_weight(seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    """How much of a clip remains when another is mixed in: Beta(alpha, alpha), the larger side, 0.5 to 1.
+
+    Which of the two clips of a pair is the larger part does not matter in batches of random order. Taking the larger
+    side for the clip itself leaves its label the main one.
+    """
+    draws = tf.random.stateless_gamma([2], seed, alpha)
+    # Both draws may be too small for a float32 where alpha is small; such a clip stays unmixed.
+    share = tf.math.divide_no_nan(draws[0], draws[0] + draws[1])
+    return tf.maximum(share, 1.0 - share)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.models.heads import AVClassifier
+from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.loop import TrainingTask, train
+from pemt_tf.training.mixup import mix_with_neighbours, mixed_losses
 from pemt_tf.training.optimizers import TorchAdam, finetune_groups
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
@@ -51,7 +52,16 @@ def finetune(
         initial.require_model(config.model)
 
     def clips(start_step: int) -> tf.data.Dataset:
-        return training_clips(source, split, settings.batch_size, settings.seed, start_step, labelled=True)
+        return training_clips(
+            source,
+            split,
+            settings.batch_size,
+            settings.seed,
+            start_step,
+            labelled=True,
+            augmentation=config.augmentation,
+            mixup=settings.mixup,
+        )
 
     clips(0)  # refuses data without a usable clip, before anything is written
     run = RunDirectory(Path(output))
@@ -77,7 +87,12 @@ def finetune(
     modalities = config.model.modalities
 
     def losses(batch: dict) -> dict:
-        return classification_losses(model(model_inputs(batch, modalities), training=True), batch["label"])
+        inputs, labels = model_inputs(batch, modalities), batch["label"]
+        if not settings.mixup:
+            return classification_losses(model(inputs, training=True), labels, settings.label_smoothing)
+        mixed, weight = mix_with_neighbours(inputs, batch["mixup_weight"])
+        outputs = model(mixed, training=True)
+        return mixed_losses(outputs, labels, weight, settings.label_smoothing)
 
     task = TrainingTask(
         "finetune",
@@ -94,26 +109,6 @@ def finetune(
     train(task, run, strategy)
     run.save_model(model)
     return run
-
-
-def classification_losses(outputs: dict, labels) -> dict:
-    """Cross-entropy of every head, each segment with its clip's label; the loss is their sum.
-
-    Args:
-        outputs: of `AVClassifier`.
-        labels: [batch] integers.
-
-    Returns:
-        `loss`, `<head>_loss` per head, and `accuracy` of the clip's summed vote; scalar float32.
-    """
-    terms = {}
-    for name, logits in outputs["logits"].items():
-        repeated = ops.broadcast_to(labels[:, None], ops.shape(logits)[:2])
-        terms[f"{name}_loss"] = ops.mean(
-            keras.losses.sparse_categorical_crossentropy(repeated, logits, from_logits=True)
-        )
-    correct = ops.equal(ops.argmax(outputs["probabilities"], axis=-1), ops.cast(labels, "int32"))
-    return {"loss": sum(terms.values()), **terms, "accuracy": ops.mean(ops.cast(correct, "float32"))}
 
 
 def make_optimizer(settings: FinetuneConfig) -> TorchAdam:

@@ -43,7 +43,15 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     modalities = config.model.modalities
 
     def clips(start_step: int) -> tf.data.Dataset:
-        return training_clips(source, split, settings.batch_size, settings.seed, start_step, streams=modalities)
+        return training_clips(
+            source,
+            split,
+            settings.batch_size,
+            settings.seed,
+            start_step,
+            streams=modalities,
+            augmentation=config.augmentation,
+        )
 
     clips(0)  # refuses data without a usable clip, before anything is written
     run = RunDirectory(Path(output))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import (
@@ -63,6 +64,30 @@ def test_starting_at_a_step_gives_what_an_uninterrupted_stream_gives_there(clip_
     """12 clips in batches of 5: epochs end inside batches."""
     whole = take(training_clips(clip_source, "train", 5, seed=3), 9)
     assert_same_batches(whole[step:], take(training_clips(clip_source, "train", 5, seed=3, start_step=step), 9 - step))
+
+
+def test_sounds_are_augmented_as_asked_and_repeatably(clip_source):
+    """Without masks a roll and a gain keep every spectrogram's shape: differences between sorted values."""
+    changes = AugmentationConfig(mask_share=0.0, gain_db=12.0, time_roll=0.5)
+    plain = AugmentationConfig(mask_share=0.0)
+    changed = take(training_clips(clip_source, "train", 4, 2, augmentation=changes, mixup=0.4), 4)
+    stored = take(training_clips(clip_source, "train", 4, 2, augmentation=plain), 4)
+    shifts = []
+    for row, original in (
+        (b, o)
+        for bs, os in zip(changed, stored, strict=True)
+        for b, o in zip(bs["log_mel"], os["log_mel"], strict=True)
+    ):
+        shift = np.sort(row.ravel()) - np.sort(original.ravel())
+        assert np.ptp(shift) < 1e-4
+        shifts.append(float(shift.mean()))
+        if not original.any():
+            assert not row.any()  # no sound, no gain
+    assert np.ptp(shifts) > 1.0
+    assert all((b["mixup_weight"] >= 0.5).all() and np.ptp(b["mixup_weight"]) > 0 for b in changed)
+    assert "mixup_weight" not in stored[0]
+    resumed = take(training_clips(clip_source, "train", 4, 2, 3, augmentation=changes, mixup=0.4), 1)
+    assert_same_batches(changed[3:], resumed)
 
 
 def test_every_epoch_has_every_clip_once_in_another_order(clip_source):

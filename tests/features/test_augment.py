@@ -75,3 +75,54 @@ def test_frequency_and_time_masks_are_drawn_apart():
         hidden = augment.random_spectrogram_masks(log_mel, tf.constant([seed, 4])).numpy()[0] == 0.0
         sizes.append((hidden.all(1).sum(), hidden.all(0).sum()))
     assert abs(np.corrcoef(np.transpose(sizes))[0, 1]) < 4 / math.sqrt(300)
+
+
+def test_more_and_larger_masks():
+    """30 % of 80 and of 100: at most 24 bins and 30 frames a mask; two masks reach further than one can."""
+    log_mel = tf.fill([2, 80, 100], -7.0)
+    sizes = []
+    for seed in range(200):
+        masked = augment.random_spectrogram_masks(log_mel, tf.constant([seed, 5]), share=0.3, count=2).numpy()
+        assert (masked == masked[:1]).all()
+        hidden = masked[0] == 0.0
+        sizes.append((hidden.all(1).sum(), hidden.all(0).sum()))
+    largest = np.max(sizes, 0)
+    assert 24 < largest[0] <= 48 and 30 < largest[1] <= 60
+
+
+@pytest.mark.parametrize("off", [{"share": 0.0}, {"count": 0}])
+def test_masks_can_be_off(off):
+    log_mel = tf.fill([1, 80, 128], -7.0)
+    assert (augment.random_spectrogram_masks(log_mel, tf.constant([1, 2]), **off).numpy() == -7.0).all()
+
+
+def test_gain_is_a_constant_of_uniform_decibels():
+    """6 dB is a factor of 10^0.6 in power."""
+    log_mel = np.random.default_rng(0).normal(-5, 2, (2, 3, 4)).astype(np.float32)
+    decibels = []
+    for seed in range(400):
+        shift = augment.random_gain(tf.constant(log_mel), tf.constant([seed, 1]), 6.0).numpy() - log_mel
+        assert np.ptp(shift) < 1e-5
+        decibels.append(10 * np.log10(np.exp(shift.mean())))
+    assert -6 <= min(decibels) < -5.7 and 5.7 < max(decibels) <= 6
+    assert abs(np.mean(decibels)) < 5 * 12 / math.sqrt(12 * 400)
+
+
+def test_time_roll_is_circular_whole_and_uniform():
+    """A quarter of 20 frames: shifts of -5 to 5, the same for all segments and bins, each about as often."""
+    log_mel = np.random.default_rng(0).normal(size=(2, 3, 20)).astype(np.float32)
+    counts = dict.fromkeys(range(-5, 6), 0)
+    for seed in range(550):
+        rolled = augment.random_time_roll(tf.constant(log_mel), tf.constant([seed, 1]), 0.25).numpy()
+        (shift,) = [s for s in counts if (np.roll(log_mel, s, -1) == rolled).all()]
+        counts[shift] += 1
+    assert min(counts.values()) > 50 - 5 * math.sqrt(50) and max(counts.values()) < 50 + 5 * math.sqrt(50)
+
+
+def test_mixup_weights_are_those_of_a_beta_distribution():
+    """Beta(1, 1) is uniform, so its larger side is uniform in 0.5 to 1; a small alpha leaves most clips alone."""
+    uniform = [float(augment.mixup_weight(tf.constant([seed, 1]), 1.0)) for seed in range(400)]
+    assert min(uniform) >= 0.5 and max(uniform) <= 1.0
+    assert np.mean(uniform) == pytest.approx(0.75, abs=5 * 0.5 / math.sqrt(12 * 400))
+    small = [float(augment.mixup_weight(tf.constant([seed, 1]), 0.02)) for seed in range(200)]
+    assert min(small) >= 0.5 and np.mean(np.array(small) > 0.99) > 0.8

@@ -8,7 +8,8 @@ import pytest
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.training import finetune as finetuning
-from pemt_tf.training.finetune import classification_losses, finetune, make_optimizer
+from pemt_tf.training.classification_losses import classification_losses
+from pemt_tf.training.finetune import finetune, make_optimizer
 from pemt_tf.training.run_directory import RunDirectory
 from tests.fake_dataset import fake_clips, replace_card, write_dataset
 

@@ -1,0 +1,51 @@
+"""Mixup: two clips of a batch become one, and so do their labels. Ours; the authors do without."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from pemt_tf.training.classification_losses import classification_losses, head_losses
+
+
+def mix_with_neighbours(inputs: dict, weight):
+    """Mixes every clip with the one before it in the batch, the first with the last.
+
+    Pictures and log-mel spectrograms are mixed as the network takes them. Clips of which one lacks a stream that the
+    other has stay as they are.
+
+    Args:
+        inputs: of the model; every value is [batch, ...].
+        weight: [batch] float32, how much of each clip remains.
+
+    Returns:
+        The mixed inputs, and the weights that were used, 1 for clips that stayed as they are.
+    """
+    masks = {name: value for name, value in inputs.items() if name.endswith("_mask")}
+    for mask in masks.values():
+        alike = ops.all(ops.equal(mask, _neighbour(mask)), axis=-1)
+        weight = ops.where(alike, weight, 1.0)
+    mixed = {name: _mix(value, weight) for name, value in inputs.items() if name not in masks}
+    return {**mixed, **masks}, weight
+
+
+def mixed_losses(outputs: dict, labels, weight, label_smoothing: float = 0.0) -> dict:
+    """`classification_losses` with the weighted mean of both labels' losses; `accuracy` is that of the main label.
+
+    Args:
+        outputs: of the model, of mixed inputs.
+        labels: [batch] integers.
+        weight: [batch] float32, from `mix_with_neighbours`.
+    """
+    own, other = (head_losses(outputs, values, label_smoothing) for values in (labels, _neighbour(labels)))
+    terms = {f"{name}_loss": ops.mean(weight * own[name] + (1.0 - weight) * other[name]) for name in own}
+    accuracy = classification_losses(outputs, labels, label_smoothing)["accuracy"]
+    return {"loss": sum(terms.values()), **terms, "accuracy": accuracy}
+
+
+def _neighbour(x):
+    return ops.roll(x, 1, axis=0)
+
+
+def _mix(x, weight):
+    weight = ops.cast(ops.reshape(weight, (-1,) + (1,) * (len(x.shape) - 1)), x.dtype)
+    return x * weight + _neighbour(x) * (1.0 - weight)
