@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pemt_tf.config import ClipGeometry
+from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import ClipView, Series
 
@@ -66,6 +67,8 @@ def read_clip_views(
     count: int = 8,
     clip_ids: Sequence[str] | None = None,
     frames_per_segment: int | None = None,
+    payload: str = EXAMPLE,
+    compression: str = "",
 ) -> list[ClipView]:
     """Reads clips to show from record files.
 
@@ -76,9 +79,11 @@ def read_clip_views(
         count: how many clips; as many different labels as possible among the first records.
         clip_ids: these clips instead, in this order; those that are not found are left out.
         frames_per_segment: frames to show of each segment; chosen so that a strip has about `FRAMES_PER_STRIP`.
+        payload, compression: of the files, see `ClipSource`.
     """
     shown = frames_per_segment or max(1, FRAMES_PER_STRIP // geometry.segments)
-    views = _views(files, geometry, labels, min(shown, geometry.frames_per_segment), clip_ids)
+    shown = min(shown, geometry.frames_per_segment)
+    views = _views(files, geometry, labels, shown, clip_ids, payload, compression)
     if clip_ids is not None:
         found = {view.clip_id: view for view in views}
         return [found[clip_id] for clip_id in clip_ids if clip_id in found]
@@ -96,6 +101,8 @@ def _views(
     labels: Sequence[str],
     shown: int,
     clip_ids: Sequence[str] | None,
+    payload: str,
+    compression: str,
 ) -> Iterator[ClipView]:
     """Views of the wanted clips, or of all, in the order of the files."""
     import tensorflow as tf
@@ -104,16 +111,18 @@ def _views(
 
     wanted = None if clip_ids is None else set(clip_ids)
     times_spec = {records.IMAGE_TIMESTAMP: tf.io.RaggedFeature(tf.int64)}
-    for serialized in tf.data.TFRecordDataset([str(file) for file in files]):
+    for serialized in tf.data.TFRecordDataset([str(file) for file in files], compression):
         if wanted is not None and not wanted:
             return
-        clip = records.parse(serialized, geometry)
+        clip = records.parse(serialized, geometry, payload)
         clip_id = clip["id"].numpy().decode("utf-8", "replace")
         if wanted is not None and clip_id not in wanted:
             continue
         if wanted is not None:
             wanted.discard(clip_id)
-        times = tf.io.parse_single_example(serialized, times_spec)[records.IMAGE_TIMESTAMP].numpy()
+        # Of a SequenceExample the times are lists of their own; the page does without them.
+        example = payload == EXAMPLE
+        times = tf.io.parse_single_example(serialized, times_spec)[records.IMAGE_TIMESTAMP].numpy() if example else ()
         label = int(clip["label"])
         yield ClipView(
             clip_id=clip_id,
