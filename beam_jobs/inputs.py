@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import storage
+from beam_jobs.glob_pattern import WILDCARDS, GlobPattern
 from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.errors import PemtError
@@ -118,10 +118,15 @@ def list_inputs(source: str, allow_outside: bool = False) -> Listing:
     if not storage.is_remote(source) and Path(source).is_file():
         name = Path(source).name
         return Listing([InputClip(clip_id(name), source, name, size=Path(source).stat().st_size)], [])
-    if storage.is_remote(source) or not Path(source).is_dir():
-        listing = _list_matches(source)
-    else:
+    if storage.is_remote(source):
+        listing = _list_objects(source)
+    elif Path(source).is_dir():
         listing = _list_folder(Path(source), allow_outside)
+    elif WILDCARDS.search(source):
+        pattern = GlobPattern(source)
+        listing = _list_folder(Path(pattern.root), allow_outside, pattern)
+    else:
+        raise PemtError(f"no such file or folder: {source}")
     if not listing.clips:
         seen = (
             f"{len(listing.filtered)} files were seen, none of them usable (suffix, hidden, or a link that leads away)"
@@ -163,13 +168,16 @@ def _sort_out(path: str, name: str, size: int | None, listing: Listing) -> None:
         listing.clips.append(InputClip(clip_id(name), path, name, labels, split=split, size=size))
 
 
-def _list_folder(root: Path, allow_outside: bool) -> Listing:
+def _list_folder(root: Path, allow_outside: bool, pattern: GlobPattern | None = None) -> Listing:
+    """All files of a folder at any depth, or those that a pattern names."""
     listing = Listing([], [])
     seen = {os.path.realpath(root)}
     for folder, subfolders, files in os.walk(root, onerror=_refuse_unreadable, followlinks=allow_outside):
         for name in sorted(files):
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
+            if pattern is not None and not pattern.matches(relative):
+                continue
             if path.is_symlink() and not allow_outside and not is_within(str(path), str(root)):
                 listing.filtered.append(FilteredFile(str(path), relative, "outside_root"))
             else:
@@ -177,9 +185,13 @@ def _list_folder(root: Path, allow_outside: bool) -> Listing:
                 _sort_out(str(path), relative, size, listing)
         for name in sorted(subfolders):
             path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if pattern is not None and not pattern.may_hold(relative):
+                subfolders.remove(name)
+                continue
             # A linked folder may lead anywhere; one that was seen already would lead in circles.
             if path.is_symlink() and (not allow_outside or os.path.realpath(path) in seen):
-                listing.filtered.append(FilteredFile(str(path), path.relative_to(root).as_posix(), "linked_folder"))
+                listing.filtered.append(FilteredFile(str(path), relative, "linked_folder"))
                 subfolders.remove(name)
             seen.add(os.path.realpath(path))
         subfolders.sort()
@@ -190,22 +202,20 @@ def _refuse_unreadable(error: OSError) -> None:
     raise PemtError(f"cannot read the input folder {error.filename}: {error.strerror}")
 
 
-def _list_matches(source: str) -> Listing:
-    wild = re.search(r"[*?\[]", source)
-    if wild is None and not storage.is_remote(source):
-        raise PemtError(f"no such file or folder: {source}")
-    pattern = source if wild else f"{source.rstrip('/')}/**"
-    root = pattern[: re.search(r"[*?\[]", pattern).start()].rpartition("/")[0]
+def _list_objects(source: str) -> Listing:
+    """The same on another file system of Beam: a folder, a glob or a single object."""
+    pattern = GlobPattern(source if WILDCARDS.search(source) else f"{source.rstrip('/')}/**")
+    root = pattern.root
     listing = Listing([], [])
     try:
-        matches = FileSystems.match([pattern])[0].metadata_list
-        if not matches and wild is None:
+        found = FileSystems.match([f"{pattern.prefix}**"])[0].metadata_list
+        matches = [match for match in found if pattern.matches(match.path[len(root) :].lstrip("/"))]
+        if not matches and not WILDCARDS.search(source):
             matches = FileSystems.match([source])[0].metadata_list  # a single object
             root = source.rpartition("/")[0]
     except Exception as error:  # every file system of Beam has its own kinds of error
         raise PemtError(f"cannot list {source}: {' '.join(str(error).split())}") from None
     for match in sorted(matches, key=lambda match: match.path):
-        if not match.path.endswith("/") and (storage.is_remote(match.path) or Path(match.path).is_file()):
-            name = match.path[len(root) :].lstrip("/") if root else match.path
-            _sort_out(match.path, name, match.size_in_bytes, listing)
+        if not match.path.endswith("/"):
+            _sort_out(match.path, match.path[len(root) :].lstrip("/"), match.size_in_bytes, listing)
     return listing
