@@ -8,10 +8,23 @@ import sys
 import warnings
 
 from pemt_tf import __version__
-from pemt_tf.commands import convert, demo, evaluate, export, finetune, params, predict, pretrain, search
+from pemt_tf.commands import (
+    convert,
+    demo,
+    evaluate,
+    explore,
+    export,
+    finetune,
+    params,
+    predict,
+    pretrain,
+    report,
+    search,
+)
 from pemt_tf.errors import PemtError
 
-COMMANDS = (params, pretrain, finetune, evaluate, export, predict, search, convert, demo)  # in the order of `--help`
+# In the order of `--help`.
+COMMANDS = (params, pretrain, finetune, evaluate, export, predict, search, explore, report, convert, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 
-VOID_ELEMENTS = frozenset({"br", "img", "link", "meta"})
+VOID_ELEMENTS = frozenset({"br", "img", "input", "link", "meta"})
 
 
 class Markup(str):

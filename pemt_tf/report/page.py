@@ -29,10 +29,20 @@ def write_report(path: Path, report: Report) -> Path:
     Raises:
         PemtError: the file cannot be written.
     """
+    return write_text(path, page(report))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a page or a card; one that is there is replaced as a whole, or stays as it was.
+
+    Raises:
+        PemtError: it cannot be written.
+    """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(page(report), encoding="utf-8")
+        # Names of files may hold bytes that are no text.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         partial.replace(path)
     except OSError as error:
         raise PemtError(f"cannot write the report to {path}: {error.strerror or error}") from None

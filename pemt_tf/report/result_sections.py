@@ -68,13 +68,18 @@ def _accuracy_row(row: Accuracy, chance: float, first: bool) -> Markup:
     )
 
 
-def confusion(matrix: ConfusionMatrix) -> Markup:
-    """The matrix of true against predicted labels, the accuracy of each label and the most frequent confusions."""
+def confusion(matrix: ConfusionMatrix, per_label: bool = True) -> Markup:
+    """The matrix of true against predicted labels and the most frequent confusions, or the accuracy of each label.
+
+    Args:
+        matrix: the counts.
+        per_label: whether to show each label's accuracy; not where a section of its own does.
+    """
     small = len(matrix.labels) <= LARGEST_MATRIX
     return element(
         "div",
         _matrix_table(matrix) if small else None,
-        element("div", _per_label_table(matrix), _confusion_list(matrix), class_="beside"),
+        element("div", _per_label_table(matrix) if per_label else None, _confusion_list(matrix), class_="beside"),
         class_="confusion",
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pemt_tf.config import ClipGeometry
+
 
 def percent(share: float, digits: int = 0) -> str:
     """A share of 1 as per cent: `91 %`; the space does not break."""
@@ -23,3 +25,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def geometry_in_words(geometry: ClipGeometry) -> str:
+    """What one clip is to a model, in one sentence without a full stop."""
+    return (
+        f"{counted(geometry.segments, 'segment', 'segments')} of {geometry.segment_seconds:.3g} s: "
+        f"{geometry.frames_per_segment} frames at {geometry.frame_rate:g} per second, training crop "
+        f"{geometry.train_crop} and test crop {geometry.test_crop} pixels; sound at {geometry.sample_rate:,} Hz mono, "
+        f"log-mel {geometry.mel_bins} \N{MULTIPLICATION SIGN} {geometry.mel_frames}"
+    )

@@ -1,0 +1,157 @@
+"""Looks at a few held-out clips with a trained model: their nearest training clips, and what the model attends to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.errors import PemtError
+from pemt_tf.evaluation.knn import nearest
+from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.progress import Progress
+from pemt_tf.report.attention import StreamAttention, segment_attention
+from pemt_tf.report.contents import ClipView, Neighbours
+from pemt_tf.report.sources import read_clip_views
+
+PICTURES_AT_ONCE = 256  # through the CNN, to bound memory
+NEIGHBOURS_SHOWN = 5
+HELD_OUT = ("test", "validation", "train")
+
+
+@dataclass(frozen=True, eq=False)
+class AttendedClip:
+    """A clip and its row of every stream's attention: one clip in each array; absent streams are left out."""
+
+    clip: ClipView
+    attention: tuple[StreamAttention, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutClips:
+    """What was found.
+
+    Attributes:
+        split: of the clips that were asked for.
+        searched_split, searched: where neighbours were looked for, among how many clips.
+        neighbours, attended: per clip that was asked for.
+    """
+
+    split: str
+    searched_split: str
+    searched: int
+    neighbours: tuple[Neighbours, ...]
+    attended: tuple[AttendedClip, ...]
+
+
+def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_searched: int) -> HeldOutClips:
+    """Embeds clips of the training split and a few held-out ones.
+
+    Args:
+        backbone: trained.
+        source: records of its geometry.
+        count: held-out clips to look at, of as many labels as possible.
+        most_searched: clips among which neighbours are looked for: the first ones of the training split.
+
+    Raises:
+        PemtError: the records cannot be read, or hold no clip.
+    """
+    splits = [split for split in HELD_OUT if source.files.get(split)]
+    if not splits:
+        raise PemtError(f"{source.name} has no clips")
+    asked, searched = splits[0], splits[-1]
+    source.require_readable(asked)
+    views = _views(source, asked, count)
+    queries = _batch_of(source, asked, [view.clip_id for view in views])
+    modalities = backbone.config.modalities
+    inputs = model_inputs(queries, modalities)
+    tokens = backbone.tokenize(backbone.local_features(inputs, training=False))
+    masks = {modality: inputs[f"{modality}_mask"] for modality in modalities}
+    attention = segment_attention(backbone, tokens, masks).attention
+    embeddings = backbone.contextualize(tokens, masks, training=False)["embedding"].numpy()
+    known = _embed(backbone, source, searched, most_searched)
+    rows = {clip_id: row for row, clip_id in enumerate(known[0])}
+    ids = [clip_id.decode("utf-8", "replace") for clip_id in queries["id"].numpy()]
+    hits = [
+        nearest(embedding, known[1], NEIGHBOURS_SHOWN, rows.get(ids[row])) for row, embedding in enumerate(embeddings)
+    ]
+    wanted = sorted({known[0][hit.row] for found in hits for hit in found})
+    seen = {view.clip_id: view for view in _views(source, searched, len(wanted), wanted)}
+    by_id = {view.clip_id: view for view in views}
+    neighbours = [
+        Neighbours(
+            by_id[clip_id],
+            tuple((seen[known[0][hit.row]], hit.similarity) for hit in found if known[0][hit.row] in seen),
+        )
+        for clip_id, found in zip(ids, hits, strict=True)
+    ]
+    attended = [AttendedClip(by_id[clip_id], _of_clip(attention, masks, row)) for row, clip_id in enumerate(ids)]
+    return HeldOutClips(asked, searched, len(known[0]), tuple(neighbours), tuple(attended))
+
+
+def _views(source: ClipSource, split: str, count: int, clip_ids: list[str] | None = None) -> list[ClipView]:
+    return read_clip_views(
+        source.files[split],
+        source.geometry,
+        source.labels,
+        count,
+        clip_ids=clip_ids,
+        payload=source.payload,
+        compression=source.compression,
+    )
+
+
+def _batch_of(source: ClipSource, split: str, clip_ids: list[str]) -> dict[str, tf.Tensor]:
+    """The clips with these ids as one batch, in the order of the records."""
+    wanted, found = set(clip_ids), []
+    for clip in read_batches(evaluation_clips(source, split, 1)):
+        clip_id = clip["id"].numpy()[0].decode("utf-8", "replace")
+        if clip_id in wanted:
+            wanted.discard(clip_id)
+            found.append(clip)
+        if not wanted:
+            break
+    return {name: tf.concat([clip[name] for clip in found], axis=0) for name in found[0]}
+
+
+def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -> tuple[list[str], np.ndarray]:
+    """Ids and embeddings [clips, hidden] of the first clips of a split."""
+    geometry, modalities = source.geometry, backbone.config.modalities
+    size = min(16, max(1, PICTURES_AT_ONCE // (geometry.segments * geometry.frames_per_segment)))
+    clips = evaluation_clips(source, split, size).unbatch().take(most).batch(size)
+
+    @tf.function(input_signature=[clips.element_spec])
+    def embed(batch: dict) -> tf.Tensor:
+        return backbone(model_inputs(batch, modalities), training=False)["embedding"]
+
+    ids, vectors = [], []
+    for batch in _shown(read_batches(clips), most):
+        ids += [clip_id.decode("utf-8", "replace") for clip_id in batch["id"].numpy()]
+        vectors.append(embed(batch).numpy())
+    return ids, np.concatenate(vectors)
+
+
+def _shown(batches: Iterator[dict], most: int) -> Iterator[dict]:
+    """Passes batches on and shows progress."""
+    progress, done = Progress("embedding", most, "clips"), 0
+    for batch in batches:
+        yield batch
+        done += len(batch["id"])
+        progress.update(done)
+    progress.total = done
+    progress.update(done)
+    progress.close()
+
+
+def _of_clip(attention: tuple[StreamAttention, ...], masks: dict, row: int) -> tuple[StreamAttention, ...]:
+    """One clip's attention; where a stream is absent, nobody looks from it or at it."""
+    there = {modality for modality, mask in masks.items() if float(mask[row, 0]) > 0}
+    return tuple(
+        StreamAttention(a.stream, a.summary, a.attended, a.segments[row : row + 1], a.summaries[row : row + 1])
+        for a in attention
+        if {a.summary, a.attended} <= there
+    )

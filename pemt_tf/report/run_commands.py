@@ -1,0 +1,116 @@
+"""The commands behind a run, restored from what the run recorded, as one would type them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pemt_tf.config import Config, flat_fields, preset_names
+from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
+from pemt_tf.errors import PemtError
+from pemt_tf.report.run_files import RunFiles
+from pemt_tf.training.run_directory import RUN
+
+DATA = "DATA"  # stands for a path that the run does not know
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field of the configuration that is not as in the preset."""
+
+    name: str
+    preset: Any
+    run: Any
+
+
+def preset_changes(config: Config) -> list[Change] | None:
+    """What differs from the preset that the configuration is named after; None if no such preset ships."""
+    if config.name not in preset_names():
+        return None
+    preset = flat_fields(Config.from_preset(config.name).to_dict())
+    fields = flat_fields(config.to_dict())
+    return [Change(name, preset.get(name), value) for name, value in fields.items() if preset.get(name) != value]
+
+
+def training_command(files: RunFiles) -> str:
+    """The command that makes the run: preset, changes and data from the record."""
+    run, description = str(files.run.path), files.description
+    if files.kind == "convert":
+        return _typed("pemt", "convert", description.get("source") or "CHECKPOINT", run)
+    changes = preset_changes(files.config)
+    parts = ["pemt", files.kind, "--data", description.get("data") or DATA]
+    if description.get("initial"):
+        parts += ["--init", description["initial"]]
+    parts += ["--preset", files.config.name if changes is not None else f"{files.config.name}.yaml"]
+    for change in changes or ():
+        parts += ["--set", f"{change.name}={json.dumps(change.run)}"]
+    return _typed(*parts, "--output", run)
+
+
+def evaluation_commands(files: RunFiles) -> list[str]:
+    """What made the evaluations and probes that are there."""
+    commands = []
+    defaults = {"views": files.config.geometry.segments, "crops": 1, "sum_over": "clip"}
+    for split, found in files.evaluations.items():
+        asked = [part for flag, default in defaults.items() for part in _flag(flag, found.get(flag), default)]
+        commands.append(_typed("pemt", "evaluate", *_model_and_data(files), "--split", split, *asked))
+    commands += [_typed("pemt", "probe", *_model_and_data(files), "--split", split) for split in files.probes]
+    return commands
+
+
+def evaluate_command(files: RunFiles) -> str:
+    """What would measure the run."""
+    return _typed("pemt", "evaluate", *_model_and_data(files), "--split", "test")
+
+
+def probe_command(files: RunFiles) -> str:
+    """What would probe its features."""
+    return _typed("pemt", "probe", *_model_and_data(files), "--split", "test")
+
+
+def report_command(files: RunFiles, data: str | None = None) -> str:
+    """What makes the report with clips."""
+    return _typed("pemt", "report", str(files.run.path), "--data", data or files.description.get("data") or DATA)
+
+
+def dataset_card(files: RunFiles, data: Path | None) -> DatasetCard | None:
+    """The card of the data: of the folder that the user names, or of the recorded one if it still holds that data."""
+    if data is not None:
+        return DatasetCard.read(data)
+    recorded = files.description.get("data")
+    if not recorded or not (Path(recorded) / CARD_NAME).is_file():
+        return None
+    try:
+        card = DatasetCard.read(Path(recorded))
+    except PemtError:
+        return None
+    return card if card.content_hash == files.description.get("data_hash") else None
+
+
+def all_commands(files: RunFiles, card: DatasetCard | None) -> list[str]:
+    """From the videos to the report, as far as it is known: data set, pretraining, training, evaluations, report."""
+    commands = [card.command] if card is not None and card.command else []
+    initial = files.description.get("initial")
+    if initial and (Path(initial) / RUN).is_file():
+        try:
+            commands.append(training_command(RunFiles.read(Path(initial))))
+        except PemtError:
+            commands.append(f"# the run {initial} can no longer be read")
+    elif initial:
+        commands.append(f"# the pretraining run {initial}, which is not here any more")
+    return [*commands, training_command(files), *evaluation_commands(files), report_command(files)]
+
+
+def _flag(name: str, value: Any, default: Any) -> list[str]:
+    return [] if value in (None, default) else [f"--{name.replace('_', '-')}", str(value)]
+
+
+def _model_and_data(files: RunFiles) -> list[str]:
+    return ["--model", str(files.run.path), "--data", files.description.get("data") or DATA]
+
+
+def _typed(*parts: str) -> str:
+    return " ".join(shlex.quote(str(part)) for part in parts)

@@ -1,0 +1,106 @@
+"""What the report makes of held-out clips with a trained model: attention and neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pemt_tf import cli
+from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.report.attention import joint_attention, segment_attention
+from pemt_tf.report.held_out_clips import look_at_clips
+from tests.report.test_report_page import Page
+
+
+def backbone_of(config, **changes):
+    # Larger weights than at the start of training: attention that is not all but uniform.
+    model = AVTransformer(dataclasses.replace(config.model, initializer_std=0.5, **changes))
+    model.build()
+    return model
+
+
+def random_tokens(config, modalities=("visual", "audio")):
+    generator = np.random.default_rng(5)
+    shape = (2, config.geometry.segments, config.model.hidden)
+    return {modality: tf.constant(generator.normal(size=shape), tf.float32) for modality in modalities}
+
+
+@pytest.mark.parametrize("changes", [{}, {"fusion": "early"}, {"fusion": "late", "sharing": "none"}])
+def test_attention_comes_from_the_computation_that_the_model_does(small_config, changes):
+    backbone, tokens = backbone_of(small_config, **changes), random_tokens(small_config)
+    masks = {modality: tf.constant([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]) for modality in tokens}
+    found = segment_attention(backbone, tokens, masks)
+    own = backbone.contextualize(tokens, masks, training=False)
+    for name, value in found.outputs.items():
+        np.testing.assert_allclose(value, own[name], atol=1e-5, err_msg=name)
+    looks = [(a.stream, a.summary, a.attended) for a in found.attention]
+    streams = [] if changes.get("fusion") == "early" else [(m, m, m) for m in ("visual", "audio")]
+    pairs = [("joint", a, b) for a in ("visual", "audio") for b in ("visual", "audio")]
+    assert looks == streams + ([] if changes.get("fusion") == "late" else pairs)
+    totals = {}
+    for a in found.attention:
+        assert a.segments.shape == (2, 3) and a.summaries.shape == (2,)
+        assert np.all(a.segments[1, 1] < 1e-6) and np.all(a.segments[0] > 0)  # a hidden segment is not looked at
+        totals[a.stream, a.summary] = totals.get((a.stream, a.summary), 0) + a.segments.sum(1) + a.summaries
+    for total in totals.values():
+        np.testing.assert_allclose(total, 1.0, atol=1e-5)
+
+
+def test_a_model_of_one_stream_has_the_attention_of_one(small_config):
+    backbone, tokens = backbone_of(small_config, modalities=("audio",)), random_tokens(small_config, ("audio",))
+    found = segment_attention(backbone, tokens, {"audio": tf.ones([2, 3])})
+    assert [(a.stream, a.summary, a.attended) for a in found.attention] == [("audio", "audio", "audio")]
+
+
+def test_joint_attention_is_split_by_stream():
+    weights = np.arange(36, dtype=np.float32).reshape(1, 6, 6)  # summaries are rows and columns 0 and 3
+    found = {(a.summary, a.attended): (a.summaries.tolist(), a.segments.tolist()) for a in joint_attention(weights)}
+    assert found == {
+        ("visual", "visual"): ([0.0], [[1.0, 2.0]]),
+        ("visual", "audio"): ([3.0], [[4.0, 5.0]]),
+        ("audio", "visual"): ([18.0], [[19.0, 20.0]]),
+        ("audio", "audio"): ([21.0], [[22.0, 23.0]]),
+    }
+
+
+@pytest.mark.slow
+def test_neighbours_are_the_nearest_training_clips(pretraining_run, clip_source, capsys):
+    backbone = pretraining_run.load_backbone()
+    found = look_at_clips(backbone, clip_source, 9, 10)
+    capsys.readouterr()  # the progress line
+    assert (found.split, found.searched_split, found.searched) == ("test", "train", 10)
+    assert len(found.neighbours) == len(found.attended) == 9
+    for item in found.neighbours:
+        similarities = [similarity for _, similarity in item.hits]
+        assert len(similarities) == 5 and similarities == sorted(similarities, reverse=True)
+        assert item.query.clip_id not in {view.clip_id for view, _ in item.hits}
+    by_streams = {bool(a.clip.frames) + 2 * (a.clip.log_mel is not None): len(a.attention) for a in found.attended}
+    assert by_streams == {0: 0, 1: 2, 2: 2, 3: 6}  # neither, pictures only, sound only, both
+
+
+@pytest.mark.slow
+def test_the_command_writes_page_and_card(finetuning_run, dataset_directory, tmp_path, capsys):
+    arguments = ["report", str(finetuning_run.path), "--data", str(dataset_directory), "--output", str(tmp_path / "o")]
+    assert cli.main([*arguments, "--clips", "2", "--search", "6"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "o/report.html"), str(tmp_path / "o/MODEL_CARD.md")]
+    page = Page((tmp_path / "o/report.html").read_text(encoding="utf-8"))
+    sections = [attributes["id"] for attributes in page.all("section")]
+    assert {"neighbours", "attention", "curves", "about", "parameters"} <= set(sections)
+    assert "Searched: the first 6 clips of the train split" in page.text
+    assert len([item for item in page.all("ol") if item.get("class") == "neighbours"]) == 2
+    card = (tmp_path / "o/MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"`{'f' * 64}`" in card and "Clips: 12, of them labelled 11, with pictures 10, with sound 10" in card
+    last = [json.loads(line) for line in (finetuning_run.path / "metrics.jsonl").read_text().splitlines()][-1]
+    assert f"loss {last['loss']:.3g}" in page.text
+    assert not list((tmp_path / "o").glob("*.partial"))
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} is not a training run")
+    assert cli.main(["report", str(tmp_path), "--clips", "0"]) == 2
+    assert "--clips 0" in capsys.readouterr().err
