@@ -12,7 +12,6 @@ from pemt_tf.commands import (
     convert,
     demo,
     evaluate,
-    explore,
     export,
     finetune,
     params,
@@ -24,7 +23,7 @@ from pemt_tf.commands import (
 from pemt_tf.errors import PemtError
 
 # In the order of `--help`.
-COMMANDS = (params, pretrain, finetune, evaluate, export, predict, search, explore, report, convert, demo)
+COMMANDS = (params, pretrain, finetune, evaluate, export, predict, search, report, convert, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:
