@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 from beam_jobs import command_line
-from beam_jobs.datasets import esc
+from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
 from beam_jobs.datasets.collection import Collection
 
 INCOMPLETE = 3  # the exit code where files are missing
 MISSING_SHOWN = 10
+CLASSES = {"32": kinetics_sounds.CLASSES_32, "31": kinetics_sounds.CLASSES_31, "all": None}
 EXAMPLE = """examples:
+  python -m beam_jobs.datasets ucf101 --root UCF101 --fold 1 --output ucf101-1.csv
   python -m beam_jobs.datasets esc50 --root ESC-50 --fold 1 --output esc50-1.csv
   python -m beam_jobs.preprocess --input esc50-1.csv --input_root ESC-50 --preset esc50 --output data/esc50-1
 
@@ -30,16 +32,20 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    _add_ucf101(sets)
     _add_esc(sets)
+    _add_kinetics(sets)
+    _add_vggsound(sets)
     return parser
 
 
-def _add_set(sets, name: str, summary: str, layout: str) -> argparse.ArgumentParser:
+def _add_set(sets, name: str, summary: str, module, example: str) -> argparse.ArgumentParser:
+    """The flags that all data sets have; `--help` ends with the module's docstring and the example."""
     parser = sets.add_parser(
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=layout,
+        epilog=f"{module.__doc__}\nexample:\n  python -m beam_jobs.datasets {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set; paths are relative to it")
@@ -60,11 +66,62 @@ def _add_esc(sets) -> None:
         sets,
         "esc50",
         "ESC-50 and ESC-10: recordings of environmental sounds in five folds",
-        f"{esc.__doc__}\nexample:\n  python -m beam_jobs.datasets esc50 --root ESC-50 --fold 1 --output esc50-1.csv",
+        esc,
+        "esc50 --root ESC-50 --fold 1 --output esc50-1.csv",
     )
     parser.add_argument("--fold", required=True, type=int, choices=esc.FOLDS, help="the fold to test")
     parser.add_argument("--subset", choices=tuple(esc.SUBSETS), default="esc50", help="default: %(default)s")
     parser.set_defaults(collect=lambda options: esc.collect(options.root, options.fold, options.subset))
+
+
+def _add_ucf101(sets) -> None:
+    parser = _add_set(
+        sets,
+        "ucf101",
+        "UCF101: actions in 13,320 videos, with three published splits",
+        ucf101,
+        "ucf101 --root UCF101 --splits UCF101/ucfTrainTestlist --fold 1 --output ucf101-1.csv",
+    )
+    parser.add_argument("--splits", type=Path, metavar="FOLDER", help="default: ucfTrainTestlist under --root")
+    parser.add_argument("--fold", required=True, type=int, choices=ucf101.FOLDS, help="which published split")
+    parser.set_defaults(collect=lambda options: ucf101.collect(options.root, options.splits, options.fold))
+
+
+def _add_kinetics(sets) -> None:
+    parser = _add_set(
+        sets,
+        "kinetics_sounds",
+        "Kinetics-Sounds, or all of Kinetics: videos of ten seconds from the web",
+        kinetics,
+        "kinetics_sounds --root k400 --annotations train.csv val.csv --output kinetics_sounds.csv",
+    )
+    parser.add_argument("--annotations", type=Path, nargs="+", default=[], metavar="CSV", help="lists of Kinetics")
+    parser.add_argument(
+        "--classes",
+        choices=tuple(CLASSES),
+        default="32",
+        help="the 32 or 31 classes that papers call Kinetics-Sounds, or all that are there (default: 32)",
+    )
+    parser.add_argument(
+        "--test-on", choices=tuple(kinetics.SPLITS), default="val", help="split of Kinetics to test on (default: val)"
+    )
+    parser.set_defaults(
+        collect=lambda options: kinetics.collect(
+            options.root, options.annotations, CLASSES[options.classes], options.test_on
+        )
+    )
+
+
+def _add_vggsound(sets) -> None:
+    parser = _add_set(
+        sets,
+        "vggsound",
+        "VGGSound: sounds in videos of ten seconds from the web",
+        vggsound,
+        "vggsound --root VGGSound --output vggsound.csv",
+    )
+    parser.add_argument("--annotations", type=Path, metavar="CSV", help="default: vggsound.csv under --root")
+    parser.set_defaults(collect=lambda options: vggsound.collect(options.root, options.annotations))
 
 
 def main(arguments: list[str] | None = None) -> int:

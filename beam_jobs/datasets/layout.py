@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 from pemt_tf.errors import PemtError
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
 
 def require_folder(path: Path, what: str) -> Path:
@@ -60,3 +63,15 @@ def media_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 def class_folders(root: Path) -> list[Path]:
     """The folders directly in a folder, sorted; hidden ones are left out."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def files_by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
+    """Names without suffix to paths relative to the root, wherever below it; of several the first in order."""
+    found: dict[str, str] = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - two million names: no object for each
+            if suffix.lower() in suffixes and not name.startswith("."):
+                found.setdefault(stem, Path(folder, name).relative_to(root).as_posix())
+    return found

@@ -1,0 +1,46 @@
+"""VGGSound (Chen et al., ICASSP 2020), about 200,000 clips of ten seconds, 309 sounds.
+
+    vggsound.csv               YouTube id, start in seconds, label, train or test; without a header
+    video/ID_000030.mp4 ...    clips in any folders under --root, named by id and start
+
+As Kinetics it is a list of videos, and many are gone from the web.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from beam_jobs.datasets.collection import Collection, Entry, Missing
+from beam_jobs.datasets.layout import VIDEO_SUFFIXES, files_by_stem, read_lines, require_folder
+from pemt_tf.errors import PemtError
+
+SPLITS = ("train", "test")
+
+
+def collect(root: Path, annotations: Path | None) -> Collection:
+    """Finds the clips of the list.
+
+    Args:
+        root: folder under which they lie.
+        annotations: `vggsound.csv`; by default that under the root.
+
+    Raises:
+        PemtError: there is no list, a row is damaged, or no clip is there.
+    """
+    require_folder(root, "the folder of the clips")
+    path = annotations or root / "vggsound.csv"
+    files, found = files_by_stem(root, VIDEO_SUFFIXES), Collection([])
+    for row in csv.reader(read_lines(path, "the list of VGGSound"), skipinitialspace=True):
+        if len(row) != 4 or row[3] not in SPLITS or not row[1].isdigit():
+            raise PemtError(f"{path}: cannot read the row {','.join(row)!r}; expected id,start,label,train or test")
+        video, start, label, split = row
+        name = files.get(f"{video}_{int(start):06d}") or files.get(f"{video}_{start}")
+        if name is None:
+            what = f"{video} at {start} s ({label}, {split})"
+            found.missing.append(Missing(what, "no file of this clip: it may be gone from the web"))
+        else:
+            found.entries.append(Entry(name, label, split, video))
+    if not found.entries:
+        raise PemtError(f"none of the {len(found.missing):,} listed clips is under {root}; expected ID_000030.mp4")
+    return found
