@@ -7,6 +7,7 @@ from pemt_tf.report.clip_sections import clip_card
 from pemt_tf.report.held_out_clips import AttendedClip
 from pemt_tf.report.markup import Markup, element
 
+FULL_COLOUR = 3  # times even attention
 NAMES = {"visual": "pictures", "audio": "sound"}
 
 
@@ -17,7 +18,7 @@ def attention(items: tuple[AttendedClip, ...]) -> Markup:
         "Share of its attention, in per cent, that each summary token gives to each segment in the last layer of its "
         "Transformer (mean over the heads). The summary tokens are what the clip's embedding is made of. A row counts "
         "all that its token looks at: the two rows of a joint token sum to 100 together. Attention says where the "
-        "model looked, not why it answered as it did.",
+        "model looked, not why it answered as it did. Colour: against even attention, full at three times of it.",
     )
     return element("div", introduction, [_clip(item) for item in items], class_="attention")
 
@@ -25,11 +26,10 @@ def attention(items: tuple[AttendedClip, ...]) -> Markup:
 def _clip(item: AttendedClip) -> Markup:
     if not item.attention:
         return element("div", clip_card(item.clip), element("p", "Nothing to attend to.", class_="empty"))
-    strongest = max(float(max(a.segments.max(), a.summaries.max())) for a in item.attention)
     count = item.attention[0].segments.shape[1]
     titles = [*(_title(item, number) for number in range(count)), "summary"]
     head = [element("td"), *(element("th", title, scope="col") for title in titles)]
-    rows = [element("tr", element("th", _name(a), scope="row"), _cells(a, strongest)) for a in item.attention]
+    rows = [element("tr", element("th", _name(a), scope="row"), _cells(a)) for a in item.attention]
     table = element("table", element("thead", element("tr", head)), element("tbody", rows), class_="matrix plain-head")
     scroll = element("div", table, class_="scroll", tabindex="0", role="region", aria_label="Attention by segment")
     return element("div", clip_card(item.clip), scroll, class_="attended")
@@ -46,10 +46,12 @@ def _name(found: StreamAttention) -> str:
     return f"{found.stream}: summary on {NAMES[found.attended]}"
 
 
-def _cells(found: StreamAttention, strongest: float) -> list[Markup]:
+def _cells(found: StreamAttention) -> list[Markup]:
+    values = (*found.segments[0].tolist(), float(found.summaries[0]))
+    even = 1 / (len(values) * (2 if found.stream == JOINT else 1))
     cells = []
-    for value in (*found.segments[0].tolist(), float(found.summaries[0])):
-        share = value / max(strongest, 1e-9)
+    for value in values:
+        share = min(value / (FULL_COLOUR * even), 1.0)
         strong = "strong" if share > 0.5 else None
         cells.append(element("td", f"{100 * value:.0f}", class_=strong, style=f"--share:{share:.3f}"))
     return cells

@@ -142,8 +142,7 @@ def _shown(batches: Iterator[dict], most: int) -> Iterator[dict]:
         yield batch
         done += len(batch["id"])
         progress.update(done)
-    progress.total = done
-    progress.update(done)
+    progress.done = progress.total = done
     progress.close()
 
 

@@ -13,7 +13,7 @@ from pemt_tf import __version__
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.models.parameter_report import ParameterReport
 from pemt_tf.report.evaluation_sections import interval, notes_of, views_and_crops
-from pemt_tf.report.probe_sections import DIRECTIONS, RECALLS, streams_of
+from pemt_tf.report.probe_sections import RECALLS, features_in_words, retrieval_rows, streams_of
 from pemt_tf.report.run_commands import all_commands, evaluate_command, preset_changes, probe_command
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.wording import geometry_in_words, percent
@@ -221,20 +221,19 @@ def _probe_tables(split: str, probe: dict[str, Any]) -> list[str]:
             rows.append((stream, *cells))
     if rows:
         columns = ("stream", "linear (95 %)", "nearest neighbours (95 %)")
-        tables.append(f"Frozen features, {plain(split)} split:\n\n{grid(columns, rows)}")
-    found = [(name, (probe.get("retrieval") or {}).get(key)) for key, name in DIRECTIONS.items()]
+        tables.append(f"Frozen features, {plain(split)} split. {features_in_words(probe)}\n\n{grid(columns, rows)}")
     rows = [
         (
             name,
+            plain(method),
             *(percent(item[recall], 1) if recall in item else "" for recall in RECALLS),
             f"{item['median_rank']:g}" if item.get("median_rank") is not None else "",
             f"{item.get('clips', 0):,}",
         )
-        for name, item in found
-        if item
+        for name, method, item in retrieval_rows(probe)
     ]
     if rows:
-        columns = ("retrieval", "R@1", "R@5", "R@10", "median rank", "among clips")
+        columns = ("retrieval", "by", "R@1", "R@5", "R@10", "median rank", "among clips")
         tables.append(grid(columns, rows))
     return tables
 

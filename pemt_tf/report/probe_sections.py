@@ -16,29 +16,51 @@ RECALLS = ("recall_at_1", "recall_at_5", "recall_at_10")
 GEOMETRY = (
     ("Alignment", "alignment", "mean squared distance of the two streams of a clip; smaller is closer"),
     ("Uniformity", "uniformity", "how evenly embeddings fill the sphere; more negative is more even"),
-    ("Spread", "spread", "standard deviation over clips; near 0 is collapse"),
+    ("Spread", "spread", "spread of the embeddings over the clips, 0 (all are one: collapse) to 1"),
 )
 
 
 def streams_of(probe: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The probes by stream, as far as there are any."""
-    held = probe.get("streams", probe)
-    return {stream: held[stream] for stream in STREAMS if isinstance(held.get(stream), dict)}
+    return {stream: probe[stream] for stream in STREAMS if isinstance(probe.get(stream), dict)}
+
+
+def retrieval_rows(probe: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Every retrieval that was measured: its direction in words, by which method, the figures."""
+    methods = probe.get("retrieval_methods")
+    if not methods:
+        single = probe.get("retrieval")
+        methods = {single.get("method", ""): single} if isinstance(single, dict) else {}
+    return [
+        (name, method.replace("_", " "), measured[direction])
+        for method, measured in methods.items()
+        for direction, name in DIRECTIONS.items()
+        if measured.get(direction)
+    ]
+
+
+def features_in_words(probe: dict[str, Any]) -> str:
+    """Which features were probed, and with how many labels."""
+    kinds = {"pooled": "CNN features averaged over the segments", "embedding": "summary tokens"}
+    words = f"Features: {kinds.get(probe.get('features', ''), 'not recorded')}"
+    few = probe.get("labels_per_class")
+    return f"{words}; fitted to {few} labelled clips of each label." if few else f"{words}."
 
 
 def probes(found: dict[str, dict[str, Any]]) -> Markup:
     """All that `pemt probe` measured, split by split."""
     introduction = element(
         "p",
-        "The network is frozen: a linear classifier and a vote of nearest neighbours, fitted to its embeddings of the "
+        "The network is frozen: a linear classifier and a vote of nearest neighbours, fitted to features of the "
         "training clips, are measured on the split. Retrieval asks with one stream of a clip for the other.",
     )
     return element("div", introduction, [_split(split, probe) for split, probe in found.items()])
 
 
 def _split(split: str, probe: dict[str, Any]) -> Markup:
-    parts = [_stream_table(split, streams_of(probe)), _retrieval(probe.get("retrieval")), _geometry(probe)]
-    return element("div", element("h3", f"Split {split}"), [part for part in parts if part is not None])
+    parts = [_stream_table(split, streams_of(probe)), _retrieval(probe), _geometry(probe)]
+    note = element("p", features_in_words(probe), class_="note")
+    return element("div", element("h3", f"Split {split}"), note, [part for part in parts if part is not None])
 
 
 def _stream_table(split: str, streams: dict[str, dict[str, Any]]) -> Markup | None:
@@ -69,15 +91,13 @@ def _chosen(linear: dict[str, Any]) -> str:
     return f"{shown}, chosen on {place}" if place else shown
 
 
-def _retrieval(retrieval: dict[str, Any] | None) -> Markup | None:
+def _retrieval(probe: dict[str, Any]) -> Markup | None:
     rows = []
-    for direction, name in DIRECTIONS.items():
-        measured = (retrieval or {}).get(direction)
-        if measured:
-            recalls = [percent(measured[recall], 1) if recall in measured else "" for recall in RECALLS]
-            rank = measured.get("median_rank")
-            rows.append((name, *recalls, "" if rank is None else f"{rank:g}", f"{measured.get('clips', 0):,}"))
-    columns = [("From", None), *((f"R@{recall.rpartition('_')[2]}", NUMBER) for recall in RECALLS)]
+    for name, method, measured in retrieval_rows(probe):
+        recalls = [percent(measured[recall], 1) if recall in measured else "" for recall in RECALLS]
+        rank = measured.get("median_rank")
+        rows.append((name, method, *recalls, "" if rank is None else f"{rank:g}", f"{measured.get('clips', 0):,}"))
+    columns = [("From", None), ("By", None), *((f"R@{recall.rpartition('_')[2]}", NUMBER) for recall in RECALLS)]
     columns += [("Median rank", NUMBER), ("Among clips", NUMBER)]
     return table("Retrieval of the other stream of the same clip", columns, rows) if rows else None
 

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pemt_tf.config import Config, flat_fields, preset_names
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.training.run_directory import RUN
 
+# Recorded settings of `pemt probe` that are flags of the same name, and their defaults.
+PROBE = {"train_split": "train", "features": "pooled", "labels_per_class": None, "seed": 0, "gallery": 1000}
 DATA = "DATA"  # stands for a path that the run does not know
 
 
@@ -46,19 +50,20 @@ def training_command(files: RunFiles) -> str:
         parts += ["--init", description["initial"]]
     parts += ["--preset", files.config.name if changes is not None else f"{files.config.name}.yaml"]
     for change in changes or ():
-        parts += ["--set", f"{change.name}={json.dumps(change.run)}"]
+        parts += ["--set", f"{change.name}={_yaml_value(change.run)}"]
     return _typed(*parts, "--output", run)
 
 
 def evaluation_commands(files: RunFiles) -> list[str]:
     """What made the evaluations and probes that are there."""
-    commands = []
-    defaults = {"views": files.config.geometry.segments, "crops": 1, "sum_over": "clip"}
-    for split, found in files.evaluations.items():
-        asked = [part for flag, default in defaults.items() for part in _flag(flag, found.get(flag), default)]
-        commands.append(_typed("pemt", "evaluate", *_model_and_data(files), "--split", split, *asked))
-    commands += [_typed("pemt", "probe", *_model_and_data(files), "--split", split) for split in files.probes]
-    return commands
+    evaluated = {"views": files.config.geometry.segments, "crops": 1, "sum_over": "clip"}
+    commands = [_measured("evaluate", files, split, found, evaluated) for split, found in files.evaluations.items()]
+    return commands + [_measured("probe", files, split, found, PROBE) for split, found in files.probes.items()]
+
+
+def _measured(command: str, files: RunFiles, split: str, found: dict[str, Any], defaults: dict[str, Any]) -> str:
+    flags = [part for name, default in defaults.items() for part in _flag(name, found.get(name), default)]
+    return _typed("pemt", command, *_model_and_data(files), "--split", split, *flags)
 
 
 def evaluate_command(files: RunFiles) -> str:
@@ -102,6 +107,11 @@ def all_commands(files: RunFiles, card: DatasetCard | None) -> list[str]:
     elif initial:
         commands.append(f"# the pretraining run {initial}, which is not here any more")
     return [*commands, training_command(files), *evaluation_commands(files), report_command(files)]
+
+
+def _yaml_value(value: Any) -> str:
+    """A value as `--set` reads it; text without quotes where it needs none."""
+    return value if isinstance(value, str) and yaml.safe_load(value) == value else json.dumps(value)
 
 
 def _flag(name: str, value: Any, default: Any) -> list[str]:

@@ -63,11 +63,18 @@ def probe() -> dict:
     voting = {"k": 5, "accuracy": 0.5, "interval": [0.254, 0.746]}
     found = {"recall_at_1": 0.125, "recall_at_5": 0.5, "recall_at_10": 0.875, "median_rank": 5.5, "clips": 12}
     return {
-        "visual": {"linear": linear, "knn": voting, "spread": 0.321},
+        "split": "test",
+        "features": "pooled",
+        "labels_per_class": None,
+        "seed": 4,
+        "visual": {"linear": linear, "knn": voting},
         "joint": {"linear": {**linear, "accuracy": 0.666}, "knn": voting},
-        "retrieval": {"audio_to_video": found, "video_to_audio": {**found, "recall_at_1": 0.25}},
+        "retrieval_methods": {
+            "linear_map": {"audio_to_video": found, "video_to_audio": {**found, "recall_at_1": 0.25}}
+        },
         "alignment": 0.432,
-        "uniformity": -1.987,
+        "uniformity": {"visual": -1.987},
+        "spread": {"visual": 0.321},
     }
 
 

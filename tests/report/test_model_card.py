@@ -50,7 +50,7 @@ def test_results_are_those_of_the_files(tmp_path):
     assert "| test | 12 | 75.0 % (46.8 to 91.1 %) | 100.0 % (75.8 to 100.0 %) | 50.0 % | 3 × 3 | 15.0 % |" in results
     assert "| dog | 6 | 83.3 % (43.6 to 97.0 %) |" in results
     assert "| visual | 62.5 % (35.1 to 84.2 %) | 50.0 % (25.4 to 74.6 %) |" in results
-    assert "| sound to pictures | 12.5 % | 50.0 % | 87.5 % | 5.5 | 12 |" in results
+    assert "| sound to pictures | linear map | 12.5 % | 50.0 % | 87.5 % | 5.5 | 12 |" in results
 
 
 def test_what_is_not_known_is_said(tmp_path):

@@ -84,10 +84,11 @@ def test_figures_are_those_of_the_files(tmp_path, clip_view):
         "Brier score: 0.410",
         "visual 62.5 % 35.1 to 84.2 % 50.0 % 25.4 to 74.6 % 5 0.1, chosen on 5 folds of train",
         "joint 66.6 %",
-        "sound to pictures 12.5 % 50.0 % 87.5 % 5.5 12",
-        "pictures to sound 25.0 %",
+        "sound to pictures linear map 12.5 % 50.0 % 87.5 % 5.5 12",
+        "pictures to sound linear map 25.0 %",
         "Alignment 0.432",
-        "Uniformity -1.987",
+        "Features: CNN features averaged over the segments.",
+        "Uniformity visual -1.987",
         "Spread visual 0.321",
         "Searched: the first 250 clips of the train split",
         "joint: summary of pictures on sound 5 7 11 17",
@@ -191,6 +192,7 @@ def test_commands_go_from_the_pretraining_run_to_the_report(tmp_path):
     commands = all_commands(RunFiles.read(folder), None)
     assert [command.split()[1] for command in commands] == ["pretrain", "finetune", "evaluate", "probe", "report"]
     assert commands[2].endswith("--split test --views 3 --crops 3")
+    assert commands[3].endswith("--split test --seed 4")
     first.rename(tmp_path / "gone")
     assert all_commands(RunFiles.read(folder), None)[0].startswith("# the pretraining run")
 
