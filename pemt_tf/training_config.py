@@ -22,6 +22,11 @@ class PretrainConfig:
         mask_rate: share of tokens masked per stream, at least one (ours).
         negatives: how negatives are drawn; `negative_count` of them or all that remain (count ours).
         negative_band: central share of distances from which negatives come.
+        gather_negatives: under data parallelism, take negatives and mismatched pairs from the clips of all devices
+            (ours: False, from the device's own clips). On one device both are the same.
+        negative_groups: the batch falls into this many groups of neighbouring clips, and negatives and mismatched pairs
+            come from a clip's own group (ours: 0, a group per device). With it, one device computes what that many
+            devices do.
         projection: output width of the compatibility network.
         pair_weight: weight alpha of the correct-pair loss (ours: 1).
         stop_target_gradient: keep gradients out of the MEP targets (ours; the paper's set-up is False).
@@ -41,6 +46,8 @@ class PretrainConfig:
     negatives: str = "cans_similar"
     negative_count: int = 64
     negative_band: float = 0.95
+    gather_negatives: bool = False
+    negative_groups: int = 0
     projection: int = 256
     pair_weight: float = 1.0
     stop_target_gradient: bool = False
@@ -57,9 +64,23 @@ class PretrainConfig:
         require(
             self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)"
         )
+        self._check_groups()
         for name in ("mask_rate", "negative_band"):
             value = getattr(self, name)
             require(0 < value <= 1, f"PretrainConfig.{name}", value, "a share above 0, at most 1")
+
+    def _check_groups(self) -> None:
+        groups, batch = self.negative_groups, self.batch_size
+        fits = groups >= 0 and (groups == 0 or (batch % groups == 0 and batch // groups >= 2))
+        require(
+            fits,
+            "PretrainConfig.negative_groups",
+            groups,
+            f"0 (a group per device), or a number that splits the {batch} clips of a batch into equal groups of 2 or "
+            "more",
+        )
+        alone = not self.gather_negatives or groups <= 1
+        require(alone, "PretrainConfig.negative_groups", groups, "0 or 1 with gather_negatives, which is one group")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.errors import PemtError
 from pemt_tf.features import augment, video
 
@@ -33,6 +34,7 @@ def training_clips(
     streams: tuple[str, ...] = (),
     augmentation: AugmentationConfig = _AS_THE_AUTHORS,
     mixup: float = 0.0,
+    share: Share = EVERYTHING,
 ) -> tf.data.Dataset:
     """An endless stream of augmented training batches.
 
@@ -46,6 +48,8 @@ def training_clips(
         streams: leave out clips that lack one of these; modalities by name.
         augmentation: of the spectrograms.
         mixup: alpha of the weights with which clips will be mixed; 0 for none.
+        share: of a worker among several; the rows of the others are read, but not decoded. Batches are then those of
+            one device after the other.
 
     Returns:
         Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
@@ -76,6 +80,11 @@ def training_clips(
         raise PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
     clips = clips.shuffle(_SHUFFLE_CLIPS, seed=seed + 1).repeat()
     clips = clips.enumerate().skip(start_step * batch_size)
+    if share.workers > 1:
+        rows = share.rows(batch_size)
+        clips = clips.filter(
+            lambda index, _: tf.logical_and(index % batch_size >= rows.start, index % batch_size < rows.stop)
+        )
 
     def decode(index, clip):
         clip_seed = tf.stack([seed, tf.cast(index % 2**31, tf.int32)])
@@ -83,7 +92,7 @@ def training_clips(
         return {**decode_for_training(clip, geometry, clip_seed, augmentation), **_about(clip), **weight}
 
     clips = clips.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return clips.batch(batch_size, drop_remainder=True).prefetch(2)
+    return clips.batch(share.size(batch_size), drop_remainder=True).prefetch(2)
 
 
 def read_batches(clips: Iterable) -> Iterator:

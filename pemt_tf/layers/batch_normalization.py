@@ -7,6 +7,8 @@ import math
 import keras
 from keras import ops
 
+from pemt_tf.layers.replicas import mean_over_replicas, replica_count
+
 
 @keras.saving.register_keras_serializable("pemt_tf")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -58,7 +60,7 @@ def _batch_statistics(inputs):
     mean = _channel_mean(inputs)
     variance = _channel_mean(ops.square(inputs - mean))
     mean, variance = _over_replicas(mean, variance)
-    return mean, variance, ops.cast(ops.size(inputs) // inputs.shape[-1] * _replicas(), "float32")
+    return mean, variance, ops.cast(ops.size(inputs) // inputs.shape[-1] * replica_count(), "float32")
 
 
 def _channel_mean(x):
@@ -76,30 +78,17 @@ def _channel_mean(x):
     return x
 
 
-def _replicas() -> int:
-    """Devices that share this batch."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    return 1 if context is None else context.num_replicas_in_sync
-
-
 def _over_replicas(mean, variance):
     """Statistics of the global batch from those of equal shares of it."""
-    if _replicas() == 1:
+    if replica_count() == 1:
         return mean, variance
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    total = context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
-    return total, context.all_reduce(tf.distribute.ReduceOp.MEAN, variance + tf.square(mean - total))
+    total = mean_over_replicas(mean)
+    return total, mean_over_replicas(variance + ops.square(mean - total))
 
 
 def _has_fused_kernels() -> bool:
     """Whether `_fused` works here: TensorFlow's kernels on CPU take any statistics, those on GPU only their own."""
-    if keras.backend.backend() != "tensorflow" or _replicas() > 1:
+    if keras.backend.backend() != "tensorflow" or replica_count() > 1:
         return False
     import tensorflow as tf
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.layers.dropout import Dropout
+
 
 @keras.saving.register_keras_serializable("pemt_tf")
 class TokenEmbeddings(keras.layers.Layer):
@@ -21,7 +23,7 @@ class TokenEmbeddings(keras.layers.Layer):
         super().__init__(**kwargs)
         self.max_positions, self.hidden, self.types, self.dropout = max_positions, hidden, types, dropout
         self.norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="norm")
-        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+        self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
     def build(self, input_shape=None):
         self.positions = self._add_table("positions", self.max_positions)

@@ -7,6 +7,7 @@ import math
 import keras
 from keras import ops
 
+from pemt_tf.layers.dropout import Dropout
 from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense, normalize
 
 MAPS = ("query", "key", "value", "attention_output", "intermediate", "output")
@@ -56,11 +57,9 @@ class TransformerLayer(keras.layers.Layer):
             epsilon=1e-12, dtype=self.dtype_policy, name="attention_norm"
         )
         self.output_norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="output_norm")
-        self.drop_attention = keras.layers.Dropout(attention_dropout, dtype=self.dtype_policy, name="drop_attention")
-        self.drop_output = keras.layers.Dropout(output_dropout, dtype=self.dtype_policy, name="drop_output")
-        self.drop_feed_forward = keras.layers.Dropout(
-            feed_forward_dropout, dtype=self.dtype_policy, name="drop_feed_forward"
-        )
+        self.drop_attention = Dropout(attention_dropout, dtype=self.dtype_policy, name="drop_attention")
+        self.drop_output = Dropout(output_dropout, dtype=self.dtype_policy, name="drop_output")
+        self.drop_feed_forward = Dropout(feed_forward_dropout, dtype=self.dtype_policy, name="drop_feed_forward")
 
     def _make_map(self, name: str):
         units = self.intermediate if name == "intermediate" else self.hidden

@@ -5,28 +5,34 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.layers.replicas import own_rows, replica_count
 from pemt_tf.losses.masked_statistics import masked_mean
 
 _LARGEST_DRAW = 2**31 - 1
 
 
-def draw_derangement(batch: int, seed):
+def draw_derangement(batch: int, seed, groups: int = 1):
     """A random permutation without fixed point: a uniformly drawn cycle through the whole batch (ours).
 
     Args:
-        batch: 2 or more.
+        batch: clips, 2 or more a group.
         seed: `keras.random.SeedGenerator` or int.
+        groups: as many equal groups of neighbours, each with a cycle of its own.
 
     Returns:
         [batch] int32.
     """
-    order = ops.argsort(keras.random.uniform((batch,), dtype="float32", seed=seed))
-    successor = ops.roll(order, -1)
-    return ops.cast(ops.take(successor, ops.argsort(order)), "int32")
+    draws = keras.random.uniform((batch,), dtype="float32", seed=seed)
+    order = ops.argsort(ops.reshape(draws, (groups, -1)), axis=-1)
+    successor = ops.take_along_axis(ops.roll(order, -1, axis=-1), ops.argsort(order, axis=-1), axis=-1)
+    first = ops.arange(groups, dtype="int32")[:, None] * (batch // groups)
+    return ops.reshape(ops.cast(successor, "int32") + first, (-1,))
 
 
 def draw_positions(batch: int, segments: int, seed, present=None):
     """One random segment per clip, all present ones equally likely.
+
+    The draws are those of the global batch, of which a replica takes its rows.
 
     Args:
         batch, segments: how many clips, and segments per clip.
@@ -37,10 +43,11 @@ def draw_positions(batch: int, segments: int, seed, present=None):
         [batch] int32; 0 for a clip without any segment.
     """
     if present is None:
-        return keras.random.randint((batch,), 0, segments, seed=seed)
+        return own_rows(keras.random.randint((batch * replica_count(),), 0, segments, seed=seed))
     # A draw from a range so wide that its remainder by any number of segments is as good as uniform. The range is a
     # multiple of `segments`, which leaves TensorFlow's remainder of a full clip at what the short range gives.
-    draws = keras.random.randint((batch,), 0, _LARGEST_DRAW // segments * segments, seed=seed)
+    draws = keras.random.randint((batch * replica_count(),), 0, _LARGEST_DRAW // segments * segments, seed=seed)
+    draws = own_rows(draws)
     present = ops.cast(present, "int32")
     rank = draws % ops.maximum(ops.sum(present, axis=1), 1)
     chosen = ops.logical_and(ops.cumsum(present, axis=1) - 1 == rank[:, None], present > 0)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.layers.replicas import own_rows, replica_count
+from pemt_tf.losses.masked_statistics import counted_rows
+
 
 def draw_mask(batch: int, segments: int, rate: float, seed, present=None):
     """Chooses masked positions: each present one with probability `rate`, and at least one per row that has any.
+
+    Rate, minimum and independence of the streams are ours. The draws are those of the global batch, of which a replica
+    takes its rows.
 
     Args:
         batch, segments: shape of the mask.
@@ -18,7 +24,7 @@ def draw_mask(batch: int, segments: int, rate: float, seed, present=None):
     Returns:
         [batch, segments] float32, 1 at masked positions.
     """
-    draws = keras.random.uniform((batch, segments), dtype="float32", seed=seed)
+    draws = own_rows(keras.random.uniform((batch * replica_count(), segments), dtype="float32", seed=seed))
     if present is not None:
         present = ops.cast(present, "bool")
         draws = ops.where(present, draws, 2.0)  # above every draw and every rate
@@ -68,21 +74,26 @@ class CompatibilityNetwork(keras.layers.Layer):
         return {**super().get_config(), "hidden": self.hidden, "projection": self.projection}
 
 
-def info_nce(logits, negatives, valid, weights):
+def info_nce(logits, negatives, valid, weights, positives=None):
     """-mean over masked anchors of log [I(x_t, o_t) / (I(x_t, o_t) + sum over negatives I(x_j, o_t))].
 
     Args:
-        logits: [anchors, candidates] float32; anchor t's positive is candidate t.
+        logits: [anchors, candidates] float32.
         negatives: [anchors, k] int32, candidates drawn as negatives.
         valid: [anchors, k] bool, which of them count.
         weights: [anchors] float32, 1 for masked anchors, 0 for the others.
+        positives: [anchors] int32, the candidate that is the anchor's positive; None: anchor t's is candidate t.
 
     Returns:
-        The loss and the share of masked anchors whose positive beats every negative, both scalar float32.
+        The loss and the share of masked anchors whose positive beats every negative, both scalar float32. With replicas
+        they are this one's share: their means over replicas are those over the masked anchors of the global batch.
     """
-    positive = ops.diagonal(logits)
+    if positives is None:
+        positive = ops.diagonal(logits)
+    else:
+        positive = ops.take_along_axis(logits, positives[:, None], axis=-1)[:, 0]
     drawn = ops.where(valid, ops.take_along_axis(logits, negatives, axis=-1), -1e30)
     everything = ops.logsumexp(ops.concatenate([positive[:, None], drawn], axis=-1), axis=-1)
-    total = ops.maximum(ops.sum(weights), 1.0)
+    total = counted_rows(weights)
     correct = ops.cast(positive > ops.max(drawn, axis=-1), "float32")
     return ops.sum((everything - positive) * weights) / total, ops.sum(correct * weights) / total

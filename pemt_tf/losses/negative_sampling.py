@@ -6,19 +6,33 @@ import keras
 import numpy as np
 from keras import ops
 
+from pemt_tf.layers.replicas import own_rows, replica_count
+
 _EXCLUDED = -1e30
 _FAR = np.finfo(np.float32).max  # stands behind every distance in sorted rows; finite, so differences of it are numbers
 
 
-def pairwise_distances(embeddings):
-    """Euclidean distances of all pairs; [instances, width] to [instances, instances] float32."""
+def pairwise_distances(embeddings, anchors=None):
+    """Euclidean distances of all pairs.
+
+    Args:
+        embeddings: [instances, width].
+        anchors: [anchors] int32, which instances to measure from; None: from all.
+
+    Returns:
+        [anchors, instances] float32.
+    """
     x = ops.cast(embeddings, "float32")
-    squared = ops.sum(ops.square(x), axis=-1)
-    products = ops.matmul(x, ops.transpose(x))
-    return ops.sqrt(ops.maximum(squared[:, None] + squared[None, :] - 2.0 * products, 0.0))
+    y = x if anchors is None else ops.take(x, anchors, axis=0)
+    products = ops.matmul(y, ops.transpose(x))
+    return ops.sqrt(ops.maximum(_squared(y)[:, None] + _squared(x)[None, :] - 2.0 * products, 0.0))
 
 
-def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95, present=None):
+def _squared(x):
+    return ops.sum(ops.square(x), axis=-1)
+
+
+def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95, present=None, anchors=None):
     """Unnormalized log-probability with which every instance is drawn as a negative of every other.
 
     For the content-aware methods, over the candidates of each anchor: distances are scaled to [0, 1] (min-max), those
@@ -32,25 +46,32 @@ def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95, p
         method: one of `pemt_tf.training_config.NEGATIVES`.
         band: central share of the distances that is kept.
         present: [instances], 1 for segments that are there; the others are no candidates. None if all are.
+        anchors: [anchors] int32, the instances that negatives are for; None: all of them.
 
     Returns:
-        [anchors, candidates] float32, `-1e30` where a candidate must not be drawn (the anchor itself among them).
+        [anchors, instances] float32, `-1e30` where a candidate must not be drawn (the anchor itself among them).
     """
-    candidates = ops.convert_to_tensor(~np.eye(embeddings.shape[0], dtype=bool))
+    count = embeddings.shape[0]
+    if anchors is None:
+        candidates = ops.convert_to_tensor(~np.eye(count, dtype=bool))
+        of_anchors = groups
+    else:
+        candidates = ops.not_equal(anchors[:, None], ops.arange(count, dtype="int32")[None, :])
+        of_anchors = ops.take(groups, anchors, axis=0)
     if present is not None:
         candidates = ops.logical_and(candidates, ops.cast(present, "bool")[None, :])
     if method == "mini_batch":
         return ops.where(candidates, 0.0, _EXCLUDED)
     if method == "current_sequence":
-        same = ops.equal(groups[:, None], groups[None, :])
+        same = ops.equal(of_anchors[:, None], groups[None, :])
         return ops.where(ops.logical_and(candidates, same), 0.0, _EXCLUDED)
     counts = None if present is None else ops.sum(ops.cast(candidates, "int32"), axis=-1, keepdims=True)
-    return _content_aware(embeddings, candidates, counts, method, band)
+    distances = pairwise_distances(ops.stop_gradient(embeddings), anchors)
+    return _content_aware(distances, candidates, counts, method, band)
 
 
-def _content_aware(embeddings, candidates, counts, method: str, band: float):
-    """Log-weights by distance; candidates [instances, instances] bool, counts as for `_quantile`."""
-    distances = ops.stop_gradient(pairwise_distances(embeddings))
+def _content_aware(distances, candidates, counts, method: str, band: float):
+    """Log-weights by distance; candidates bool like distances, counts as for `_quantile`."""
     ordered = ops.sort(ops.where(candidates, distances, _FAR), axis=-1)
     shares = (0.0, (1.0 - band) / 2.0, (1.0 + band) / 2.0, 1.0)
     smallest, low, high, largest = (_quantile(ordered, q, counts) for q in shares)
@@ -101,6 +122,8 @@ def _entry(ordered, index):
 def draw_negatives(log_weights, count: int, seed):
     """Draws without replacement in proportion to the weights, by Gumbel-top-k.
 
+    The random numbers are those of all anchors of the global batch, of which a replica takes its rows.
+
     Args:
         log_weights: [anchors, candidates] float32, from `candidate_log_weights`.
         count: negatives wanted per anchor; fewer where fewer remain.
@@ -111,7 +134,8 @@ def draw_negatives(log_weights, count: int, seed):
         valid must not be used: that anchor had fewer candidates.
     """
     k = min(count, log_weights.shape[-1] - 1)
-    uniform = keras.random.uniform(ops.shape(log_weights), 1e-7, 1.0, dtype="float32", seed=seed)
-    keys = log_weights - ops.log(-ops.log(uniform))
+    anchors, candidates = log_weights.shape
+    uniform = keras.random.uniform((anchors * replica_count(), candidates), 1e-7, 1.0, dtype="float32", seed=seed)
+    keys = log_weights - ops.log(-ops.log(own_rows(uniform)))
     keys, indices = ops.top_k(keys, k)
     return ops.cast(indices, "int32"), keys > _EXCLUDED / 2

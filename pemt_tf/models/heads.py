@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from pemt_tf.config import ModelConfig
+from pemt_tf.layers.dropout import Dropout
 from pemt_tf.models.av_transformer import AVTransformer
 
 
@@ -27,7 +28,7 @@ class PooledFeatureHead(keras.layers.Layer):
     def __init__(self, classes: int, modalities: tuple[str, ...], dropout: float = 0.5, **kwargs):
         super().__init__(**kwargs)
         self.classes, self.modalities, self.dropout = classes, tuple(modalities), dropout
-        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop")
+        self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
         self.projection = _dense(classes, "projection", self.dtype_policy)
 
     def build(self, input_shape):
@@ -62,7 +63,7 @@ class SequenceHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.classes, self.hidden, self.dropout = classes, hidden, dropout
         policy = self.dtype_policy
-        self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
+        self.drop = Dropout(dropout, dtype=policy, name="drop")
         self.maps = {m: _dense(hidden, f"{m}_map", policy, use_bias=False) for m in ("visual", "audio")}
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=policy, name="norm")
         self.projection = _dense(classes, "projection", policy)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import keras
 from keras import ops
 
 from pemt_tf.config import ModelConfig
+from pemt_tf.layers.replicas import gather_rows, own_rows, replica_count, replica_index
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import negative_sampling
@@ -16,6 +19,15 @@ from pemt_tf.training_config import PretrainConfig
 
 class PretrainingModel(keras.Model):
     """Computes the pretraining losses of a batch of clips; segments without a stream take no part in its terms.
+
+    What is fixed here and not stated by the paper, so ours: a learned mask vector per modality; a compatibility network
+    per modality and Transformer, so the joint Transformer has two; negatives drawn anew for each; a pair classifier per
+    Transformer stage, which judges the pair of summaries and the pair at a random position by the same network;
+    positions drawn anew for true and for mismatched pairs.
+
+    Under data parallelism each replica holds its rows of the global batch. Masks, positions, negatives and mismatched
+    pairs are drawn for the global batch, and every mean is weighed by how many count in it: the mean of a metric over
+    replicas is the metric of the global batch on one device. See `PretrainConfig.gather_negatives`.
 
     Args:
         model: of the backbone.
@@ -70,7 +82,7 @@ class PretrainingModel(keras.Model):
         Returns:
             Scalars float32: `loss`, every `mep_*` term, `mep_accuracy`, `cpp`, `cpp_accuracy` and per modality the
             `*_spread`, the standard deviation of the present tokens over the batch (a collapse alarm). A term that
-            nothing in the batch counts for is 0.
+            nothing in the batch counts for is 0. With replicas, means over them are those of the global batch.
         """
         tokens = self.backbone.tokenize(self.backbone.local_features(inputs, training=training))
         present = {m: ops.cast(inputs[f"{m}_mask"], "float32") for m in tokens if inputs.get(f"{m}_mask") is not None}
@@ -82,8 +94,9 @@ class PretrainingModel(keras.Model):
         terms = [value for name, value in metrics.items() if name.startswith("mep_") and "accuracy" not in name]
         metrics["loss"] = sum(terms) + self.pretrain.pair_weight * metrics.get("cpp", 0.0)
         for modality, t in tokens.items():
-            flat = ops.reshape(ops.cast(t, "float32"), (-1, t.shape[-1]))
-            metrics[f"{modality}_spread"] = ops.mean(masked_std(flat, _flatten(present.get(modality))))
+            metrics[f"{modality}_spread"] = ops.mean(
+                masked_std(_rows(ops.cast(t, "float32")), _flatten(present.get(modality)))
+            )
         return metrics
 
     def _replace(self, modality, tokens, mask):
@@ -110,11 +123,23 @@ class PretrainingModel(keras.Model):
             true["joint"], mismatched["joint"] = self._fuse(true, mismatched, matrices, training)
         return true, mismatched
 
+    def _groups(self) -> int:
+        """Into how many groups of neighbours the global batch falls; negatives and wrong pairs stay in their group."""
+        if self.pretrain.gather_negatives:
+            return 1
+        return self.pretrain.negative_groups or replica_count()
+
     def _mismatch(self, pairs):
-        """The same pictures with the sounds, and the masks of the sounds, of other clips."""
-        order = cpp.draw_derangement(pairs["context"]["audio"].shape[0], self.seeds)
+        """The same pictures with the sounds, and the masks of the sounds, of other clips of the group."""
+        batch, gathers = pairs["context"]["audio"].shape[0], self.pretrain.gather_negatives
+        order = own_rows(cpp.draw_derangement(batch * replica_count(), self.seeds, self._groups()))
+        if not gathers:
+            order = order - replica_index() * batch
         return {
-            name: {m: ops.take(x, order, axis=0) if m == "audio" else x for m, x in streams.items()}
+            name: {
+                m: ops.take(gather_rows(x) if gathers else x, order, axis=0) if m == "audio" else x
+                for m, x in streams.items()
+            }
             for name, streams in pairs.items()
         }
 
@@ -130,17 +155,9 @@ class PretrainingModel(keras.Model):
     def _mep_losses(self, tokens, masks, outputs) -> dict:
         losses, accuracies = {}, []
         for modality, targets in tokens.items():
-            batch, segments, hidden = targets.shape
-            flat = ops.reshape(targets, (-1, hidden))
-            targets = ops.stop_gradient(flat) if self.pretrain.stop_target_gradient else flat
-            groups = ops.repeat(ops.arange(batch), segments)
-            log_weights = negative_sampling.candidate_log_weights(
-                ops.stop_gradient(flat),
-                groups,
-                self.pretrain.negatives,
-                self.pretrain.negative_band,
-                _flatten(outputs["present"].get(modality)),
-            )
+            candidates = self._candidates(targets, outputs["present"].get(modality))
+            log_weights = ops.concatenate([group.log_weights for group in candidates], axis=0)
+            positives = ops.concatenate([group.positives for group in candidates], axis=0)
             weights = _flatten(masks[modality])
             for stage in ("context", "joint"):
                 network = self.compatibility.get(f"{modality}_{stage}")
@@ -149,10 +166,49 @@ class PretrainingModel(keras.Model):
                 negatives, valid = negative_sampling.draw_negatives(
                     log_weights, self.pretrain.negative_count, self.seeds
                 )
-                logits = network(ops.reshape(outputs[stage][modality][:, 1:], (-1, hidden)), targets)
-                losses[f"mep_{modality}_{stage}"], accuracy = mep.info_nce(logits, negatives, valid, weights)
+                anchors = ops.split(_rows(outputs[stage][modality][:, 1:]), len(candidates), axis=0)
+                logits = [network(x, group.targets) for x, group in zip(anchors, candidates, strict=True)]
+                losses[f"mep_{modality}_{stage}"], accuracy = mep.info_nce(
+                    ops.concatenate(logits, axis=0), negatives, valid, weights, positives
+                )
                 accuracies.append(accuracy)
         return {**losses, "mep_accuracy": sum(accuracies) / len(accuracies)}
+
+    def _candidates(self, targets, present) -> list[_Candidates]:
+        """The groups that this replica has a part in: all targets of a group, and this replica's anchors among them.
+
+        Args:
+            targets: [batch, segments, hidden], unmasked tokens of this replica.
+            present: [batch, segments], or None.
+        """
+        rows, settings = targets.shape[0] * targets.shape[1], self.pretrain
+        anchors = None  # all of a group, unless it is spread over replicas
+        if settings.gather_negatives:
+            targets = gather_rows(targets)
+            present = None if present is None else gather_rows(present)
+            if replica_count() > 1:
+                anchors = ops.arange(rows, dtype="int32") + replica_index() * rows
+        count = 1 if settings.gather_negatives else self._groups() // replica_count()
+        parts = []
+        for part, there in zip(
+            ops.split(targets, count, axis=0),
+            [None] * count if present is None else ops.split(present, count, axis=0),
+            strict=True,
+        ):
+            clips, segments = part.shape[:2]
+            flat = _rows(part)
+            log_weights = negative_sampling.candidate_log_weights(
+                ops.stop_gradient(flat),
+                ops.repeat(ops.arange(clips), segments),
+                settings.negatives,
+                settings.negative_band,
+                _flatten(there),
+                anchors,
+            )
+            positives = ops.arange(flat.shape[0], dtype="int32") if anchors is None else anchors
+            targets_of_loss = ops.stop_gradient(flat) if settings.stop_target_gradient else flat
+            parts.append(_Candidates(targets_of_loss, log_weights, positives))
+        return parts
 
     def _cpp_losses(self, true, mismatched) -> dict:
         """Each classifier sees as many mismatched pairs as true ones, by summary and by one random position."""
@@ -176,6 +232,25 @@ class PretrainingModel(keras.Model):
             positions = cpp.draw_positions(batch, length - 1, self.seeds, present.get(modality))
             picked.append(cpp.summary_and_position(outputs[modality], positions))
         return classifier(*picked)
+
+
+class _Candidates(NamedTuple):
+    """What a group's anchors choose from.
+
+    Attributes:
+        targets: [candidates, hidden].
+        log_weights: [anchors, candidates], see `candidate_log_weights`.
+        positives: [anchors] int32, which candidate is the anchor itself.
+    """
+
+    targets: Any
+    log_weights: Any
+    positives: Any
+
+
+def _rows(tokens):
+    """[batch, segments, hidden] to [batch * segments, hidden]."""
+    return ops.reshape(tokens, (-1, tokens.shape[-1]))
 
 
 def _flatten(mask):

@@ -1,12 +1,20 @@
-"""Which devices train: one, or all of them in step."""
+"""Which devices train: one, all of this machine in step, or all of several machines."""
 
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
+from pemt_tf.data.share import Share
 from pemt_tf.errors import PemtError
+from pemt_tf.training.cluster import noticing_lost_workers, this_cluster, waiting_for_others
+from pemt_tf.training_config import PretrainConfig
+
+_COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiting in one step
 
 
 def split_cpu(devices: int) -> None:
@@ -35,11 +43,78 @@ def use_cpu_devices(devices: int) -> None:
 
 
 def make_strategy() -> tf.distribute.Strategy:
-    """MirroredStrategy whenever more than one GPU, or without GPUs more than one logical CPU, is visible."""
+    """All devices that there are.
+
+    MultiWorkerMirroredStrategy if TF_CONFIG names more than one worker; else MirroredStrategy whenever more than one
+    GPU, or without GPUs more than one logical CPU, is visible. To be called before anything else uses TensorFlow.
+
+    Raises:
+        PemtError: TF_CONFIG is malformed, or the other workers cannot be reached.
+    """
+    if this_cluster() is not None:
+        return _join(os.environ["TF_CONFIG"])
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
         return _mirror(tuple(device.name for device in devices))
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _join(_: str) -> tf.distribute.Strategy:
+    """One strategy per process, see `_mirror`; returns when all workers are there."""
+    cluster = this_cluster()
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_COLLECTIVE_SECONDS)
+    try:
+        with waiting_for_others(cluster), noticing_lost_workers():
+            return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    except RuntimeError as error:
+        raise PemtError(f"cannot train on several machines: {error}") from None
+    except tf.errors.OpError as error:
+        address = cluster.addresses[cluster.index]
+        raise PemtError(f"cannot be the worker at {address} of TF_CONFIG: {error.message.splitlines()[0]}") from None
+
+
+def is_chief() -> bool:
+    """Whether this process writes the run: it is alone, or the first worker of TF_CONFIG."""
+    cluster = this_cluster()
+    return cluster is None or cluster.is_chief
+
+
+def distribute_clips(
+    strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset]
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Batches for all devices of this process: the rows of the global batch in the order of the devices.
+
+    Args:
+        strategy: from `make_strategy`.
+        clips: makes the stream of global batches; or, called with `share`, that of a worker's rows.
+    """
+    if this_cluster() is None:
+        return strategy.experimental_distribute_dataset(clips())
+    replicas = strategy.num_replicas_in_sync
+
+    def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        return clips(share=Share(context.input_pipeline_id, context.num_input_pipelines, replicas))
+
+    return strategy.distribute_datasets_from_function(rows)
+
+
+def require_same_step(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Refuses workers that would go on from different checkpoints.
+
+    Raises:
+        PemtError: with the steps, worker by worker.
+    """
+    if this_cluster() is None:
+        return
+    with noticing_lost_workers():
+        own = strategy.experimental_distribute_values_from_function(lambda _: tf.constant([step]))
+        steps = np.asarray(strategy.gather(own, axis=0)).tolist()
+    if len(set(steps)) > 1:
+        raise PemtError(
+            f"the workers see checkpoints of different steps ({', '.join(map(str, steps))}); --output must be one "
+            "folder that all machines share"
+        )
 
 
 @functools.cache
@@ -65,4 +140,18 @@ def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strat
         raise PemtError(
             f"a batch of {batch_size} clips does not split over {replicas} devices into equal parts of at least "
             f"{smallest}; choose a multiple of {replicas * smallest} (--set {field}=...)"
+        )
+
+
+def require_groups(settings: PretrainConfig, strategy: tf.distribute.Strategy) -> None:
+    """Refuses groups of negatives that devices would have to share without `gather_negatives`.
+
+    Raises:
+        PemtError: with the numbers.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if not settings.gather_negatives and settings.negative_groups % replicas:
+        raise PemtError(
+            f"{settings.negative_groups} groups of negatives do not split over {replicas} devices; choose 0 or a "
+            f"multiple of {replicas} (--set pretrain.negative_groups=...), or --set pretrain.gather_negatives=true"
         )

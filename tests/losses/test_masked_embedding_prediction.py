@@ -2,9 +2,11 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy import stats
 
 from pemt_tf.losses.masked_embedding_prediction import CompatibilityNetwork, draw_mask, info_nce
 
@@ -38,6 +40,15 @@ def test_mask_is_drawn_among_present_segments(rate):
         share = (count * rate + (1 - rate) ** count) / count if count else 0.0
         error = 5 * math.sqrt(share * (1 - share) / rows) + 1e-9
         assert np.abs(drawn.mean(0) - share * pattern).max() <= error
+
+
+def test_masks_of_two_streams_are_independent():
+    """As a model draws them, one after the other: chi-square of all pairs of masks of two segments."""
+    seeds = keras.random.SeedGenerator(4)
+    visual, audio = (np.asarray(draw_mask(8000, 2, 0.4, seeds)) @ [1, 2] for _ in range(2))
+    table = np.array([[((visual == v) & (audio == a)).sum() for a in (1, 2, 3)] for v in (1, 2, 3)])
+    assert table.sum() == 8000
+    assert stats.chi2_contingency(table).pvalue > 1e-3
 
 
 def test_mask_of_complete_rows_is_the_one_without_presence():

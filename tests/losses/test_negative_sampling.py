@@ -124,6 +124,25 @@ def test_first_and_second_draw_follow_the_weights_without_replacement():
     assert stats.chisquare(observed, rows * np.array(list(pairs.values()))).pvalue > 1e-3
 
 
+@pytest.mark.parametrize("method", NEGATIVES)
+def test_draws_follow_the_stated_probabilities(instances, method):
+    """Chi-square of 20,000 first draws for one anchor; nothing outside of the band, and never the anchor itself."""
+    x, groups = instances
+    anchor, rows = 7, 20_000
+    expected = probabilities(x, groups, method)[anchor]
+    log_weights = np.asarray(candidate_log_weights(x, groups, method))[anchor]
+    indices, valid = (
+        np.asarray(a) for a in draw_negatives(ops.convert_to_tensor(np.tile(log_weights, (rows, 1))), 3, 5)
+    )
+    counts = np.bincount(indices[:, 0], minlength=24)
+    possible = expected > 0
+    assert valid.all() and not possible[anchor]
+    assert possible.sum() == {"current_sequence": 3, "mini_batch": 23}.get(method, 21)  # one falls out at either end
+    assert not set(indices.ravel()) & set(np.flatnonzero(~possible))
+    assert (np.diff(np.sort(indices, axis=1), axis=1) > 0).all()
+    assert stats.chisquare(counts[possible], rows * expected[possible]).pvalue > 1e-3
+
+
 def test_draws_differ_from_step_to_step_but_not_for_one_seed():
     log_weights = ops.zeros((50, 50))
     a, b, c = (np.asarray(draw_negatives(log_weights, 5, seed)[0]) for seed in (1, 1, 2))

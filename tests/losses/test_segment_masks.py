@@ -131,9 +131,9 @@ def test_a_model_draws_masked_positions_and_negatives_among_present_segments(sma
     seen = []
     info_nce = mep.info_nce
 
-    def watch(logits, negatives, valid, weights):
+    def watch(logits, negatives, valid, weights, positives):
         seen.append((np.asarray(negatives), np.asarray(valid), np.asarray(weights)))
-        return info_nce(logits, negatives, valid, weights)
+        return info_nce(logits, negatives, valid, weights, positives)
 
     monkeypatch.setattr(mep, "info_nce", watch)
     model = make_model(small_config, mask_rate=0.5, negatives="mini_batch", negative_count=20)
@@ -153,7 +153,7 @@ def test_a_model_draws_masked_positions_and_negatives_among_present_segments(sma
 def test_mismatched_sounds_take_their_masks_along(small_config, monkeypatch):
     """The pair loss restated: all positions masked, one present segment per clip and stream, a fixed derangement."""
     order = np.array([1, 2, 3, 0], np.int32)
-    monkeypatch.setattr(cpp, "draw_derangement", lambda batch, seed: tf.constant(order))
+    monkeypatch.setattr(cpp, "draw_derangement", lambda batch, seed, groups=1: tf.constant(order))
     visual_at, audio_at = [0, 2, None, 1], [1, 0, 2, None]  # clip 2 has no picture, clip 3 no sound
     masks = {
         "visual_mask": np.zeros((BATCH, SEGMENTS), np.float32),
