@@ -76,9 +76,9 @@ lint: $(VENV)/.full  ## ruff
 	$(BIN)/ruff format --check .
 
 lock: | $(UV)  ## resolve both lock files anew from setup.py
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra io --extra search --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file $(LOCK)
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra search --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra search --extra umap --extra dev --no-annotate --no-header \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_39 --output-file $(LOCK_B)
 
 clean:  ## remove environments and outputs

@@ -35,6 +35,7 @@ EXTRAS = {
     # tensorflow-io 0.37.1 is its last release; its library loads with TensorFlow 2.16 only.
     "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
     "search": ["usearch>=2.16"],  # approximate neighbours among more than a million clips
+    "umap": ["umap-learn>=0.5.6"],  # the other map of `pemt explore`
     "dev": ["gcp-storage-emulator>=2024.8", "hypothesis>=6.100", "pytest>=8", "ruff>=0.8"],
 }
 
@@ -47,7 +48,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pemt_tf*", "beam_jobs*", "pipeline*"]),
-    package_data={"pemt_tf": ["presets/*.yaml", "report/*.css"], "pipeline": ["schema/*.pbtxt", "*.yaml"]},
+    package_data={
+        "pemt_tf": ["presets/*.yaml", "report/*.css", "explore/assets/*"],
+        "pipeline": ["schema/*.pbtxt", "*.yaml"],
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={

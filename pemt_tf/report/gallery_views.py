@@ -9,7 +9,7 @@ import numpy as np
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_builder import build_clip
-from pemt_tf.data.records import ClipRecord
+from pemt_tf.data.record_format import ClipRecord
 from pemt_tf.errors import PemtError
 from pemt_tf.features.decode import decode_clip
 from pemt_tf.features.media_errors import MediaError

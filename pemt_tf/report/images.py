@@ -33,13 +33,22 @@ def small_jpeg(jpeg: bytes, side: int, most_bytes: int) -> bytes:
         side: pixels, of the result; smaller pictures are not enlarged.
         most_bytes: quality is given up, down to a poor one, until the file is no larger.
     """
+    return encoded(middle_square(jpeg, side), most_bytes)
+
+
+def middle_square(jpeg: bytes, side: int) -> np.ndarray:
+    """The square in the middle of a JPEG as [height, width, 3] uint8, at most `side` pixels high and wide."""
     pixels = simplejpeg.decode_jpeg(jpeg, min_height=side, min_width=side, min_factor=1)
     height, width = pixels.shape[:2]
     shorter = min(height, width)
     places = ((np.arange(min(side, shorter)) + 0.5) * max(shorter / side, 1)).astype(int)
-    square = pixels[np.ix_(places + (height - shorter) // 2, places + (width - shorter) // 2)]
+    return pixels[np.ix_(places + (height - shorter) // 2, places + (width - shorter) // 2)]
+
+
+def encoded(pixels: np.ndarray, most_bytes: int) -> bytes:
+    """[height, width, 3] uint8 as a JPEG; quality is given up, down to a poor one, until it is no larger."""
     for quality in SMALL_JPEG_QUALITIES:
-        small = simplejpeg.encode_jpeg(np.ascontiguousarray(square), quality=quality, colorsubsampling="420")
+        small = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=quality, colorsubsampling="420")
         if len(small) <= most_bytes:
             break
     return small
@@ -70,10 +79,15 @@ def spectrogram_uris(log_mel: np.ndarray) -> list[str]:
     Returns:
         One PNG data URI per segment.
     """
+    return [data_uri(palette_png(segment), "image/png") for segment in spectrogram_levels(log_mel)]
+
+
+def spectrogram_levels(log_mel: np.ndarray) -> np.ndarray:
+    """Places in the colour map for the segments of one clip, [segments, mel_bins, mel_frames] uint8, high tones first."""
     finite = np.nan_to_num(np.asarray(log_mel, np.float64))
     low, high = np.percentile(finite, SPECTROGRAM_PERCENTILES)
     levels = np.clip((finite - low) / max(high - low, 1e-9), 0, 1)
-    return [data_uri(palette_png(segment[::-1]), "image/png") for segment in np.round(levels * 255).astype(np.uint8)]
+    return np.round(levels * 255).astype(np.uint8)[:, ::-1]
 
 
 def palette_png(indices: np.ndarray) -> bytes:
@@ -85,7 +99,12 @@ def palette_png(indices: np.ndarray) -> bytes:
     height, width = indices.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, palette, not interlaced
     rows = np.concatenate([np.zeros((height, 1), np.uint8), indices], axis=1)  # each row begins with filter 0, none
-    chunks = [(b"IHDR", header), (b"PLTE", _palette()), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b"")]
+    chunks = [
+        (b"IHDR", header),
+        (b"PLTE", palette().tobytes()),
+        (b"IDAT", zlib.compress(rows.tobytes(), 9)),
+        (b"IEND", b""),
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         for name, content in chunks
@@ -93,8 +112,9 @@ def palette_png(indices: np.ndarray) -> bytes:
 
 
 @functools.cache
-def _palette() -> bytes:
+def palette() -> np.ndarray:
+    """The colour map of spectrograms, [256, 3] uint8."""
     import matplotlib
 
     colours = matplotlib.colormaps[COLOUR_MAP](np.arange(256))[:, :3]
-    return np.round(colours * 255).astype(np.uint8).tobytes()
+    return np.round(colours * 255).astype(np.uint8)

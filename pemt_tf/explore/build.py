@@ -1,0 +1,112 @@
+"""From a folder of embeddings to the page: reads, projects, finds neighbours, makes pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pemt_tf.errors import PemtError
+from pemt_tf.evaluation.embedding_card import RECORDS
+from pemt_tf.evaluation.embedding_store import EmbeddingStore
+from pemt_tf.explore.clip_points import ClipPoints, read_points
+from pemt_tf.explore.explorer import Explorer
+from pemt_tf.explore.media_address import media_address, media_file
+from pemt_tf.explore.neighbours import nearest_neighbours
+from pemt_tf.explore.options import ExploreOptions
+from pemt_tf.explore.pictures import PictureSources, chosen_places, make_pictures
+from pemt_tf.explore.projection import default_projection, project
+from pemt_tf.progress import Progress
+from pemt_tf.report.wording import counted
+
+
+def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
+    """Prepares the page of a folder of embeddings.
+
+    Args:
+        directory: written by `beam_jobs.embed`.
+        options: what is wanted.
+
+    Raises:
+        PemtError: no readable embeddings, no such data set, UMAP not installed.
+    """
+    store = EmbeddingStore(directory)
+    root = options.media or store.card.root
+    sources = _sources(store, options, root)  # a wrong --data is told before the work
+    points = read_points(store, options.limit)
+    sources = _with_media(sources, points, root)
+    projection = project(points.directions, options.projection or default_projection())
+    progress = Progress("neighbours", points.count, "clips")
+    neighbours, cosines = nearest_neighbours(points.directions, options.neighbours, progress.update)
+    progress.close()
+    budget = int(options.picture_megabytes * 1e6)
+    places = chosen_places(points.count, budget)
+    progress = Progress("pictures", len(places), "clips")
+    ids = [row["id"] for row in points.about]
+    pictures = make_pictures(ids, places, sources, budget, progress.update)
+    if pictures:
+        progress.close()
+    return Explorer(
+        title=f"Clips of {Path(directory).name or directory}",
+        points=points,
+        projection=projection,
+        neighbours=neighbours,
+        cosines=cosines,
+        pictures=pictures,
+        media=media_address(root, options.page),
+        notes=_notes(points, len(places), len(pictures), options),
+    )
+
+
+def _sources(store: EmbeddingStore, options: ExploreOptions, root: str) -> PictureSources:
+    geometry, card = store.card.geometry, store.card
+    source = options.data or (card.source if card.source_kind == RECORDS else "")
+    if not source or options.picture_megabytes == 0:
+        return PictureSources(geometry)
+    from pemt_tf.data.clip_source import ClipSource
+
+    try:
+        clips = ClipSource.open(source)
+        clips.require_geometry(geometry)
+    except PemtError:
+        if options.data:
+            raise
+        return PictureSources(geometry)  # the records have moved: media files may be there
+    files = [Path(file) for split in clips.files.values() for file in split]
+    return PictureSources(geometry, files, clips.payload, clips.compression)
+
+
+def _with_media(sources: PictureSources, points: ClipPoints, root: str) -> PictureSources:
+    def media(place: int) -> tuple[Path, float, float] | None:
+        row = points.about[place]
+        file = media_file(root, row["path"])
+        return None if file is None else (file, row["start"], row["end"])
+
+    return PictureSources(sources.geometry, sources.record_files, sources.payload, sources.compression, media)
+
+
+def _notes(points: ClipPoints, wanted: int, pictures: int, options: ExploreOptions) -> tuple[str, ...]:
+    """Sentences about what the page does not hold."""
+    notes = []
+    if points.count + points.not_finite < points.total:
+        shown = counted(points.count + points.not_finite, "clip", "clips")
+        notes.append(f"A sample: {shown} of {points.total:,}, drawn evenly. --limit takes more.")
+    if points.not_finite:
+        left_out = counted(points.not_finite, "clip is", "clips are")
+        notes.append(f"{left_out} left out: the embedding holds NaN or infinity.")
+    zeros = int((~points.has_direction).sum())
+    if zeros:
+        words = counted(zeros, "clip has", "clips have")
+        notes.append(f"{words} an embedding of zeros only, hence no direction and no neighbours.")
+    if options.picture_megabytes == 0:
+        notes.append("Made without pictures (--picture-mb 0).")
+    elif pictures == 0:
+        notes.append("No pictures: neither the records nor the media files can be read here (--data, --media).")
+    elif wanted < points.count:
+        words = counted(pictures, "clip has", "clips have")
+        notes.append(
+            f"{words} a picture, spread evenly over all; for more there is no room in "
+            f"{options.picture_megabytes:g} MB (--picture-mb)."
+        )
+    elif pictures < points.count:
+        words = counted(points.count - pictures, "clip has", "clips have")
+        notes.append(f"{words} no picture: too large, without picture and sound, or not readable here.")
+    return tuple(notes)

@@ -1,0 +1,83 @@
+"""The clips that a map shows: all of them, or an even sample of a large set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pemt_tf.errors import PemtError
+from pemt_tf.evaluation.embedding_store import EmbeddingStore
+from pemt_tf.evaluation.embedding_table import ABOUT
+
+SEED = 0  # of the sample; one command gives one page
+
+
+@dataclass(frozen=True, eq=False)
+class ClipPoints:
+    """Clips with their embeddings.
+
+    Attributes:
+        rows: [clips] int64, within the embeddings.
+        about: [clips] what is known of each, by the names in `ABOUT`.
+        directions: [clips, width] float32, embeddings of length 1; all zeros where an embedding has no direction.
+        total: clips of the embeddings.
+        not_finite: clips left out because their embedding holds NaN or infinity.
+    """
+
+    rows: np.ndarray
+    about: list[dict]
+    directions: np.ndarray
+    total: int
+    not_finite: int
+
+    @property
+    def count(self) -> int:
+        """Number of clips."""
+        return len(self.rows)
+
+    @property
+    def has_direction(self) -> np.ndarray:
+        """[clips] bool, false for embeddings of zeros."""
+        return self.directions.any(axis=1)
+
+
+def read_points(store: EmbeddingStore, limit: int) -> ClipPoints:
+    """Reads embeddings, block by block.
+
+    Args:
+        store: where they are.
+        limit: the most clips to take; of more, a sample without regard to order, the same every time.
+
+    Raises:
+        PemtError: no embedding is finite, or the files are damaged.
+    """
+    wanted = _sample(store.count, limit)
+    rows, about, directions, not_finite = [], [], [], 0
+    for block in store.blocks(ABOUT):
+        first, last = np.searchsorted(wanted, [block.first, block.first + len(block.vectors)])
+        here = wanted[first:last] - block.first
+        vectors = block.vectors[here].astype(np.float64)
+        finite = np.isfinite(vectors).all(axis=1)
+        not_finite += int((~finite).sum())
+        rows.append(here[finite] + block.first)
+        directions.append(_directions(vectors[finite]))
+        columns = {name: block.about[name].to_pylist() for name in ABOUT}
+        about += [{name: columns[name][row] for name in ABOUT} for row in here[finite].tolist()]
+    if not about:
+        raise PemtError(f"{store.directory}: every embedding holds NaN or infinity; train the model again, then embed")
+    return ClipPoints(np.concatenate(rows), about, np.concatenate(directions), store.count, not_finite)
+
+
+def _sample(count: int, limit: int) -> np.ndarray:
+    if count <= limit:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(SEED).choice(count, limit, replace=False))
+
+
+def _directions(vectors: np.ndarray) -> np.ndarray:
+    # Dividing by the largest number first keeps squares of very small or large ones from vanishing or overflowing.
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+    scaled = np.divide(vectors, largest, out=np.zeros_like(vectors), where=largest > 0)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.divide(scaled, length, out=scaled, where=length > 0).astype(np.float32)

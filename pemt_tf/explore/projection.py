@@ -1,0 +1,92 @@
+"""Where clips lie on the map: two numbers each, by principal components or by UMAP."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from pemt_tf.errors import PemtError
+
+PCA, UMAP = "pca", "umap"
+PROJECTIONS = (PCA, UMAP)
+UMAP_NEIGHBOURS = 15
+FEWEST_FOR_UMAP = 5  # of fewer points its graph cannot be laid out
+SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A map.
+
+    Attributes:
+        positions: [clips, 2] float32, from -1 to 1, the longer side filling that range; up is positive.
+        about: a sentence on how it was made.
+    """
+
+    positions: np.ndarray
+    about: str
+
+
+def default_projection() -> str:
+    """UMAP where it is installed."""
+    return UMAP if importlib.util.find_spec("umap") else PCA
+
+
+def project(directions: np.ndarray, name: str) -> Projection:
+    """Lays out embeddings on a plane.
+
+    Args:
+        directions: [clips, width] float32, of length 1, or zeros.
+        name: one of `PROJECTIONS`.
+
+    Raises:
+        PemtError: UMAP is asked for and not installed.
+    """
+    if name == PCA:
+        return principal_plane(directions)
+    try:
+        import umap
+    except ImportError as error:
+        raise PemtError(
+            f"--projection umap needs the package umap-learn ({error}); install it with "
+            "`pip install 'pemt-tf[umap]'`, or use --projection pca"
+        ) from None
+    if len(directions) < FEWEST_FOR_UMAP:
+        plane = principal_plane(directions)
+        return Projection(plane.positions, f"{plane.about} (UMAP needs {FEWEST_FOR_UMAP} clips.)")
+    neighbours = min(UMAP_NEIGHBOURS, len(directions) - 1)
+    # A seed makes it run on one thread, of which it warns. Zeros have no cosine: Euclidean distance orders unit vectors
+    # as the cosine does.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layout = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=SEED).fit_transform(directions)
+    about = f"UMAP with {neighbours} neighbours: near is alike; distances between groups mean little."
+    return Projection(fitted(np.nan_to_num(np.asarray(layout, np.float64))), about)
+
+
+def principal_plane(directions: np.ndarray) -> Projection:
+    """The two directions in which embeddings of length 1 differ most, by an exact singular value decomposition."""
+    centred = directions.astype(np.float64) - directions.mean(axis=0, dtype=np.float64)
+    # The triangular factor has the same singular values and right vectors, and is small however many clips there are.
+    _, singular, axes = np.linalg.svd(np.linalg.qr(centred, mode="r"), full_matrices=False)
+    variance = float((singular**2).sum())
+    axes = axes[:2]
+    # A singular vector's sign is free; this choice makes the map the same everywhere.
+    largest = np.abs(axes).argmax(axis=1)
+    axes = axes * np.where(np.take_along_axis(axes, largest[:, None], 1) < 0, -1, 1)
+    positions = np.zeros((len(directions), 2))
+    share = 0.0
+    if variance > 1e-12 * len(directions):  # else all clips are the same, and rounding would be drawn as a cloud
+        positions[:, : len(axes)] = centred @ axes.T
+        share = float((singular[:2] ** 2).sum()) / variance
+    return Projection(fitted(positions), f"Principal components: this plane holds {100 * share:.0f} % of the variance.")
+
+
+def fitted(positions: np.ndarray) -> np.ndarray:
+    """Moves and scales points [clips, 2] so that the longer side reaches from -1 to 1; float32."""
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    side = float((high - low).max()) / 2 or 1.0
+    return ((positions - (low + high) / 2) / side).astype(np.float32)
