@@ -24,16 +24,22 @@ class Progress:
         total: steps or items in all.
         unit: what is counted, for the rate.
         done: where to start, on resume.
+        units_per_step: how many of `unit` one of `total` is, for the rate.
         stream: where to write; the default is standard error.
     """
 
-    def __init__(self, what: str, total: int, unit: str, done: int = 0, stream=None):
+    def __init__(self, what: str, total: int, unit: str, done: int = 0, stream=None, units_per_step: int = 1):
         self.what, self.total, self.unit, self.done = what, total, unit, done
+        self._units_per_step = units_per_step
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._start, self._first = time.monotonic(), done
         self._shown = 0.0
         self._width = 0
+
+    def restart_clock(self, done: int) -> None:
+        """Leaves out of the rate what came before, as compiling does not come again."""
+        self._start, self._first = time.monotonic(), done
 
     def update(self, done: int, detail: str = "") -> None:
         """Moves on; writes only if the last line is old enough."""
@@ -51,8 +57,13 @@ class Progress:
         elapsed = max(time.monotonic() - self._start, 1e-9)
         rate = (self.done - self._first) / elapsed
         left = duration((self.total - self.done) / rate) if rate > 0 else "?"
-        parts = [f"{self.what} {self.done}/{self.total}", f"{rate:.1f} {self.unit}/s", f"{left} left", detail]
+        speed = f"{rate * self._units_per_step:.1f} {self.unit}/s"
+        parts = [f"{self.what} {self.done}/{self.total}", speed, f"{left} left", detail]
         return ", ".join(part for part in parts if part)
+
+    def say(self, line: str) -> None:
+        """Writes a line of its own, above the line of progress."""
+        self._write(line, end="\n")
 
     def _write(self, line: str, end: str) -> None:
         if self._terminal:

@@ -15,6 +15,13 @@ def say(line: str = "") -> None:
     sys.stdout.write(line + "\n")
 
 
+def whole_number(text: str) -> int:
+    """A whole number from 1, for `type=` of a flag."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def add_command(
     commands, name: str, run: Callable[[argparse.Namespace], None], summary: str, example: str
 ) -> argparse.ArgumentParser:
@@ -59,6 +66,14 @@ def add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cpu-devices", type=int, default=1, metavar="N", help="split the CPU into N devices, to try data parallelism"
     )
+    command.add_argument("--keep", type=int, metavar="N", help="how many checkpoints to keep (default: 2)")
+
+
+def with_keep(options: argparse.Namespace, section: str) -> argparse.Namespace:
+    """`--keep N` as what it is short for: `--set SECTION.keep=N`."""
+    if options.keep is not None:
+        options.set = [*options.set, f"{section}.keep={options.keep}"]
+    return options
 
 
 def config_of(options: argparse.Namespace) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say
+from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say, with_keep
 
 
 def add(commands) -> None:
@@ -14,7 +14,12 @@ def add(commands) -> None:
         "finetune",
         _run,
         "train a classifier on the labelled clips",
-        "pemt finetune --data out/records --init out/pretrained --output out/finetuned",
+        """pemt finetune --data out/records --init out/pretrained --output out/finetuned
+  pemt finetune --data out/records --init out/pretrained --output out/linear --set finetune.finetune_learning_rate=0
+  pemt finetune --data out/records --output out/scratch --set finetune.select=best_validation \\
+      --set finetune.mixup=0.2 --set augmentation.time_roll=0.5
+
+all fields: docs/training.md""",
     )
     add_training(command)
     command.add_argument("--init", help="pretraining run to start from; without it training starts from scratch")
@@ -29,6 +34,7 @@ def _run(options) -> None:
 
     use_cpu_devices(options.cpu_devices)
     source = ClipSource.open(options.data)
+    options = with_keep(options, "finetune")
     initial = RunDirectory(Path(options.init)) if options.init else None
     if initial is not None and options.preset is None:
         config = initial.config().with_overrides(options.set)

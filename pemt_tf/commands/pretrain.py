@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say
+from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say, with_keep
 
 
 def add(commands) -> None:
@@ -12,7 +12,11 @@ def add(commands) -> None:
         "pretrain",
         _run,
         "pretrain without labels",
-        "pemt pretrain --data out/records --preset tiny --output out/pretrained",
+        """pemt pretrain --data out/records --preset tiny --output out/pretrained
+  pemt pretrain --data out/records --preset avbert_base --output out/large --keep 3 \\
+      --set pretrain.accumulation=8 --set pretrain.precision=mixed_bfloat16 --set pretrain.clip_norm=1
+
+all fields: docs/training.md""",
     )
     add_training(command)
     add_config(command, None)
@@ -25,5 +29,5 @@ def _run(options) -> None:
 
     use_cpu_devices(options.cpu_devices)
     source = ClipSource.open(options.data)
-    run = pretrain(config_of(options), source, options.output)
+    run = pretrain(config_of(with_keep(options, "pretrain")), source, options.output)
     say(f"pretrained model: {run.path}")

@@ -150,7 +150,7 @@ class AVTransformer(keras.Model):
             if x is None:
                 continue
             shape = ops.shape(x)
-            pooled = cnn(ops.reshape(x, (-1, *shape[2:])), training=training)
+            pooled = cnn(ops.reshape(x, (-1, *shape[2:])), training=_mode(cnn, training))
             features[modality] = ops.reshape(pooled, (-1, shape[1], cnn.feature_size))
         if not features:
             needed = " or ".join(INPUT_NAMES[m] for m in self.config.modalities)
@@ -195,21 +195,21 @@ class AVTransformer(keras.Model):
         if self.config.fusion == "early":
             return sequence
         transformer = self.transformers[modality]
-        embedded = self.embeddings[modality](sequence, training=training)
+        embeddings = self.embeddings[modality]
+        embedded = embeddings(sequence, training=_mode(embeddings, training))
         return transformer(
             embedded,
             modality=modality,
             mask=None if mask is None else _with_summary(mask),
             matrices=matrices[transformer.name],
-            training=training,
+            training=_mode(transformer, training),
         )
 
     def fuse(self, contexts: dict, masks: dict, matrices: dict, training=False):
         """Joint Transformer over both streams; [batch, 2 (1 + segments), hidden]."""
-        transformer = self.transformers["joint"]
-        embedded = [
-            self.embeddings["joint"](contexts[m], token_type=_TOKEN_TYPES[m], training=training) for m in _TOKEN_TYPES
-        ]
+        transformer, embeddings = self.transformers["joint"], self.embeddings["joint"]
+        mode = _mode(embeddings, training)
+        embedded = [embeddings(contexts[m], token_type=_TOKEN_TYPES[m], training=mode) for m in _TOKEN_TYPES]
         mask = None
         if masks:
             mask = ops.concatenate(
@@ -221,7 +221,7 @@ class AVTransformer(keras.Model):
             modality="joint",
             mask=mask,
             matrices=matrices[transformer.name],
-            training=training,
+            training=_mode(transformer, training),
         )
 
     def _embedding(self, outputs: dict, modalities: list[str], masks: dict):
@@ -266,6 +266,11 @@ class AVTransformer(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+
+
+def _mode(layer, training):
+    """Frozen parts (`trainable` is False) run as in inference."""
+    return training and layer.trainable
 
 
 def _with_summary(mask):

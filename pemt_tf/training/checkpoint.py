@@ -28,10 +28,11 @@ class Checkpoints:
     Args:
         directory: made if missing.
         keep: how many to keep.
+        writes: False where several machines train and another one writes: `save` then does nothing.
     """
 
-    def __init__(self, directory: Path, keep: int):
-        self.directory, self.keep = directory, keep
+    def __init__(self, directory: Path, keep: int, writes: bool = True):
+        self.directory, self.keep, self.writes = directory, keep, writes
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending."""
@@ -52,6 +53,8 @@ class Checkpoints:
             PemtError: it cannot be written; the last good one is still there.
         """
         path = self._path(step)
+        if not self.writes:
+            return path
         partial = path.with_suffix(".partial")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)

@@ -6,30 +6,50 @@ import keras
 from keras import ops
 
 
-def classification_losses(outputs: dict, labels, label_smoothing: float = 0.0) -> dict:
+def classification_losses(
+    outputs: dict, labels, label_smoothing: float = 0.0, loss: str = "cross_entropy", margin: float = 0.1
+) -> dict:
     """The loss of every head, each segment with its clip's label, and their sum.
 
     Args:
         outputs: of `AVClassifier`.
         labels: [batch] integers.
-        label_smoothing: share of a label's weight that all classes get alike.
+        label_smoothing: share of a label's weight that all classes get alike; cross-entropy only.
+        loss: `cross_entropy` or `multi_margin`.
+        margin: of the latter.
 
     Returns:
         `loss`, `<head>_loss` per head, and `accuracy` of the clip's summed vote; scalar float32.
     """
-    terms = {f"{name}_loss": ops.mean(value) for name, value in head_losses(outputs, labels, label_smoothing).items()}
+    by_clip = head_losses(outputs, labels, label_smoothing, loss, margin)
+    return {**summed({name: ops.mean(value) for name, value in by_clip.items()}), "accuracy": accuracy(outputs, labels)}
+
+
+def summed(by_head: dict) -> dict:
+    """`<head>_loss` per head, and `loss`, their sum."""
+    terms = {f"{name}_loss": value for name, value in by_head.items()}
+    return {"loss": sum(terms.values()), **terms}
+
+
+def accuracy(outputs: dict, labels):
+    """Share of clips whose summed vote is right; scalar float32."""
     correct = ops.equal(ops.argmax(outputs["probabilities"], axis=-1), ops.cast(labels, "int32"))
-    return {"loss": sum(terms.values()), **terms, "accuracy": ops.mean(ops.cast(correct, "float32"))}
+    return ops.mean(ops.cast(correct, "float32"))
 
 
-def head_losses(outputs: dict, labels, label_smoothing: float = 0.0) -> dict:
+def head_losses(
+    outputs: dict, labels, label_smoothing: float = 0.0, loss: str = "cross_entropy", margin: float = 0.1
+) -> dict:
     """Head name to the loss of every clip, the mean over its segments, [batch] float32."""
-    return {
-        name: ops.mean(
-            _cross_entropy(ops.broadcast_to(labels[:, None], ops.shape(logits)[:2]), logits, label_smoothing), -1
-        )
-        for name, logits in outputs["logits"].items()
-    }
+    losses = {}
+    for name, logits in outputs["logits"].items():
+        repeated = ops.broadcast_to(labels[:, None], ops.shape(logits)[:2])
+        if loss == "multi_margin":
+            by_segment = _multi_margin(repeated, logits, margin)
+        else:
+            by_segment = _cross_entropy(repeated, logits, label_smoothing)
+        losses[name] = ops.mean(by_segment, axis=-1)
+    return losses
 
 
 def _cross_entropy(labels, logits, smoothing: float):
@@ -38,3 +58,11 @@ def _cross_entropy(labels, logits, smoothing: float):
     if not smoothing:
         return loss
     return (1.0 - smoothing) * loss - smoothing * ops.mean(ops.log_softmax(logits, axis=-1), axis=-1)
+
+
+def _multi_margin(labels, logits, margin: float):
+    """1 / C * sum over j != y of max(0, margin - x_y + x_j), [batch, segments] float32."""
+    classes = logits.shape[-1]
+    is_label = ops.one_hot(ops.cast(labels, "int32"), classes, dtype=logits.dtype)
+    of_label = ops.sum(logits * is_label, axis=-1, keepdims=True)
+    return ops.sum(ops.relu(margin - of_label + logits) * (1.0 - is_label), axis=-1) / classes

@@ -10,14 +10,20 @@ import tensorflow as tf
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
+from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
-from pemt_tf.training.loop import TrainingTask, train
+from pemt_tf.training.freezing import freeze
+from pemt_tf.training.loop import train
 from pemt_tf.training.mixup import mix_with_neighbours, mixed_losses
-from pemt_tf.training.optimizers import TorchAdam, finetune_groups
+from pemt_tf.training.optimizers import finetune_groups
+from pemt_tf.training.precision import dtype_policy
+from pemt_tf.training.projector import write_projector
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
-from pemt_tf.training.strategy import make_strategy, require_divisible
+from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
+from pemt_tf.training.task import TrainingTask, make_task
+from pemt_tf.training.validation import Validation, require_validation_split
 from pemt_tf.training_config import FinetuneConfig, warmup_steps
 
 
@@ -41,30 +47,35 @@ def finetune(
         The finished run.
 
     Raises:
-        PemtError: geometry or model differ, no labelled clip, a label without training clip, another run in the folder.
+        PemtError: geometry or model differ, no labelled clip, a label without training clip, no validation split where
+            one is needed, another run in the folder.
     """
     source.require_geometry(config.geometry)
     source.require_known_labels()
     settings = config.finetune
     strategy = make_strategy()
-    require_divisible("finetune.batch_size", settings.batch_size, strategy)
+    policy = dtype_policy(settings, "finetune")
+    require_divisible("finetune.batch_size", settings.part_size, strategy)
     if initial is not None:
         initial.require_model(config.model)
+    if settings.select == "best_validation":
+        require_validation_split(source, settings, split)
 
-    def clips(start_step: int) -> tf.data.Dataset:
+    def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
         return training_clips(
             source,
             split,
-            settings.batch_size,
+            settings.part_size,
             settings.seed,
-            start_step,
+            start_step * settings.accumulation,
             labelled=True,
             augmentation=config.augmentation,
             mixup=settings.mixup,
+            share=share,
         )
 
     clips(0)  # refuses data without a usable clip, before anything is written
-    run = RunDirectory(Path(output))
+    run = RunDirectory(Path(output), writes=is_chief())
     description = {
         "kind": "finetune",
         "labels": list(source.labels),
@@ -72,54 +83,59 @@ def finetune(
         "data_hash": source.content_hash,
         "split": split,
         "initial": str(initial.path) if initial else None,
+        "selection": "best validation step" if settings.select == "best_validation" else "last step",
     }
     run.start(config, description)
     if run.finished:
         return run
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        model = AVClassifier(config.model, len(source.labels), settings.head_dropout, name="classifier")
-        model.build()
-        if initial is not None:
-            initial.load_backbone_into(model.backbone)
-        optimizer = make_optimizer(settings)
-        optimizer.build(model.trainable_variables)
-    modalities = config.model.modalities
+        task = _make_task(config, source, initial, clips, policy)
+    train(task, run, strategy)
+    if run.writes:
+        write_projector(run.tensorboard, task.model.backbone, source, settings.part_size)
+    run.save_model(task.model)
+    return run
+
+
+def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None, clips, policy) -> TrainingTask:
+    """Model and optimizer, under the strategy's scope."""
+    settings, modalities = config.finetune, config.model.modalities
+    model = AVClassifier(config.model, len(source.labels), settings.head_dropout, dtype=policy, name="classifier")
+    model.build()
+    if initial is not None:
+        initial.load_backbone_into(model.backbone)
+    freeze(model.backbone, ("backbone",) if settings.finetune_learning_rate == 0 else settings.frozen)
+    validates = settings.select == "best_validation"
+    return make_task(
+        "finetune",
+        model,
+        _losses_of(model, settings, modalities),
+        clips,
+        settings,
+        make_schedule(
+            settings.schedule,
+            settings.base_learning_rate,
+            settings.steps,
+            warmup_steps(settings.steps, settings.warmup_fraction),
+        ),
+        groups=finetune_groups(settings.base_learning_rate, settings.finetune_learning_rate),
+        keep_best=validates,
+        shown=("loss", "accuracy"),
+        streams=modalities,
+        validate=Validation(model, source, settings) if validates else None,
+        validate_every=settings.validate_every,
+    )
+
+
+def _losses_of(model: AVClassifier, settings: FinetuneConfig, modalities: tuple[str, ...]):
+    kind = (settings.label_smoothing, settings.loss, settings.margin)
 
     def losses(batch: dict) -> dict:
         inputs, labels = model_inputs(batch, modalities), batch["label"]
         if not settings.mixup:
-            return classification_losses(model(inputs, training=True), labels, settings.label_smoothing)
+            return classification_losses(model(inputs, training=True), labels, *kind)
         mixed, weight = mix_with_neighbours(inputs, batch["mixup_weight"])
-        outputs = model(mixed, training=True)
-        return mixed_losses(outputs, labels, weight, settings.label_smoothing)
+        return mixed_losses(model(mixed, training=True), labels, weight, *kind)
 
-    task = TrainingTask(
-        "finetune",
-        model,
-        optimizer,
-        losses,
-        clips,
-        settings.steps,
-        settings.log_every,
-        settings.checkpoint_every,
-        settings.keep,
-        shown=("loss", "accuracy"),
-    )
-    train(task, run, strategy)
-    run.save_model(model)
-    return run
-
-
-def make_optimizer(settings: FinetuneConfig) -> TorchAdam:
-    """Adam with L2 in the gradient; the backbone has its own rate, and batch norms are not decayed."""
-    warmup = warmup_steps(settings.steps, settings.warmup_fraction)
-    schedule = make_schedule(settings.schedule, settings.base_learning_rate, settings.steps, warmup)
-    return TorchAdam(
-        schedule,
-        beta_1=settings.beta_1,
-        beta_2=settings.beta_2,
-        epsilon=settings.epsilon,
-        weight_decay=settings.weight_decay,
-        groups=finetune_groups(settings.base_learning_rate, settings.finetune_learning_rate),
-    )
+    return losses

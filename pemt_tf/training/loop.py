@@ -1,163 +1,160 @@
-"""The training loop: steps, log lines, checkpoints, resume; the same for pretraining and fine-tuning."""
+"""The training loop: steps, log lines, checkpoints, validation, resume; the same for pretraining and fine-tuning."""
 
 from __future__ import annotations
 
+import functools
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-import keras
 import tensorflow as tf
 
 from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
+from pemt_tf.training.cluster import noticing_lost_workers
+from pemt_tf.training.collapse import alarm_line, collapse_alarms
+from pemt_tf.training.event_log import EventLog
+from pemt_tf.training.interruption import uninterrupted
 from pemt_tf.training.run_directory import RunDirectory
-
-_COUNT = "count"
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """What is trained.
-
-    Attributes:
-        name: for the progress line.
-        model: built, under the strategy's scope.
-        optimizer: built on the model's trainable variables, under the same scope.
-        losses: a batch of one replica to a dict of scalars, among them `loss`, the mean over that batch.
-        clips: first step to the stream of batches that begins there.
-        steps, log_every, checkpoint_every, keep: see `PretrainConfig`.
-        shown: metrics named in the progress line.
-    """
-
-    name: str
-    model: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    losses: Callable[[dict], dict]
-    clips: Callable[[int], tf.data.Dataset]
-    steps: int
-    log_every: int
-    checkpoint_every: int
-    keep: int
-    shown: tuple[str, ...] = ("loss",)
-
-    @property
-    def state(self) -> list:
-        """Every variable of the run."""
-        return [*self.model.variables, *self.optimizer.variables]
+from pemt_tf.training.strategy import distribute_clips, require_same_step
+from pemt_tf.training.task import TrainingTask
+from pemt_tf.training.train_step import make_train_step
+from pemt_tf.training.window import Window
 
 
 def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
-    """Trains to the last step, from the newest checkpoint on if there is one.
+    """Trains to the last step, from the newest checkpoint on if there is one; the model ends with its final weights.
 
     Raises:
         PemtError: the loss or the gradient is no longer a number, and the last good checkpoint is kept; the clips
-            cannot be read; the folder cannot be written.
+            cannot be read; the folder cannot be written; another machine that trains along is gone.
         KeyboardInterrupt: after saving a checkpoint.
     """
-    checkpoints = Checkpoints(run.checkpoints, task.keep)
-    step, sums = checkpoints.restore(task.state)
-    run.forget_metrics_after(step)
-    window = _Window(sums)
-    batches = read_batches(strategy.experimental_distribute_dataset(task.clips(step)) if step < task.steps else ())
-    train_step = make_train_step(task, strategy)
-    writer = tf.summary.create_file_writer(str(run.tensorboard))
-    progress = Progress(task.name, task.steps, "steps", done=step)
-    try:
-        while step < task.steps:
-            batch = window.timed(next, batches)
-            rate = float(task.optimizer.learning_rate)
-            metrics = {name: float(value) for name, value in train_step(batch).items()}
-            step += 1
-            _require_finite(metrics, step, batch, strategy, checkpoints)
-            window.add(metrics)
-            if step % task.log_every == 0 or step == task.steps:
-                _log({"step": step, **window.means(), "learning_rate": rate}, run, writer)
-                window = _Window()
-            progress.update(step, ", ".join(f"{name} {metrics[name]:.3f}" for name in task.shown if name in metrics))
-            if step % task.checkpoint_every == 0 or step == task.steps:
-                checkpoints.save(step, task.state, window.sums)
-    except KeyboardInterrupt:
-        step = int(task.optimizer.iterations)  # the interrupt may have come just after an update
-        checkpoints.save(step, task.state, window.sums)
-        progress.close(f"stopped; the checkpoint of step {step} is saved, run the same command to go on")
-        raise
-    progress.close()
+    _Loop(task, run, strategy).run_to_the_end()
+    task.finish()
 
 
-def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Callable[[dict], dict]:
-    """Compiles one optimizer step on one global batch.
+class _Loop:
+    """The state of a run while it goes on."""
 
-    Returns:
-        A function of a distributed batch; it returns the task's metrics and `gradient_norm`, means over replicas.
-    """
-    replicas = strategy.num_replicas_in_sync
+    def __init__(self, task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy):
+        self.task, self.run, self.strategy = task, run, strategy
+        self.settings = task.settings
+        self.checkpoints = Checkpoints(run.checkpoints, self.settings.keep, run.writes)
+        self.step, notes = self.checkpoints.restore(task.state)
+        require_same_step(strategy, self.step)
+        task.take_notes(notes)
+        run.forget_metrics_after(self.step)
+        self.window = Window(notes.get("window"))
+        self.first_row = next((row for row in run.metrics() if "loss" in row), None)
+        self.alarmed = False
+        self.inside_step = False
+        self.events = EventLog(str(run.tensorboard) if run.writes else None)
+        self.progress = Progress(
+            task.name, self.settings.steps, "clips", done=self.step, units_per_step=self.settings.batch_size
+        )
 
-    def replica_step(batch: dict) -> dict:
-        with tf.GradientTape() as tape:
-            metrics = task.losses(batch)
-            loss = metrics["loss"] / replicas  # the optimizer sums gradients over replicas
-        variables = task.model.trainable_variables
-        pairs = zip(tape.gradient(loss, [v.value for v in variables]), variables, strict=True)
-        used = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
-        gradients, variables = map(list, zip(*used, strict=True))
-        task.optimizer.apply(gradients, variables)
-        return {**metrics, "gradient_norm": tf.linalg.global_norm(gradients) * replicas}
+    def run_to_the_end(self) -> None:
+        try:
+            self._steps()
+        except KeyboardInterrupt:
+            self._stop()
+            raise
+        finally:
+            self.events.close()
+        self.progress.close()
 
-    @tf.function
-    def train_step(batch: dict) -> dict:
-        metrics = strategy.run(replica_step, args=(batch,))
-        return {name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, None) for name, value in metrics.items()}
+    def _stop(self) -> None:
+        """Saves, unless Ctrl-C came twice and broke a batch off between two of its parts: that cannot be resumed."""
+        done = int(self.task.optimizer.iterations)  # the interrupt may have come just after an update
+        if self.inside_step and done == self.step and self.settings.accumulation > 1:
+            self.progress.close("stopped within a step; run the same command to go on from the last checkpoint")
+            return
+        if not self.run.writes:
+            self.progress.close("stopped; run the same command on every machine to go on from the last checkpoint")
+            return
+        self.step = done
+        self._save()
+        self.progress.close(f"stopped; the checkpoint of step {self.step} is saved, run the same command to go on")
 
-    return train_step
+    def _steps(self) -> None:
+        if self.step >= self.settings.steps:
+            return
+        clips = distribute_clips(self.strategy, functools.partial(self.task.clips, self.step))
+        parts = read_batches(clips)
+        train_step = make_train_step(self.task, self.strategy)
+        first = self.step + 1
+        while self.step < self.settings.steps:
+            batches = self.window.timed(self._next_parts, parts)
+            with uninterrupted(), noticing_lost_workers():
+                self._one_step(train_step, batches)
+            if self.step == first:  # compiled by now
+                self.progress.restart_clock(self.step)
+                self.window.restart_clock()
 
+    def _next_parts(self, parts: Iterator) -> list[dict]:
+        return [next(parts) for _ in range(self.settings.accumulation)]
 
-class _Window:
-    """Sums of metrics since the last log line; a checkpoint keeps them, so that a resumed run logs the same means."""
+    def _one_step(self, train_step, batches: list[dict]) -> None:
+        """A step and all that belongs to it, in an order that a resumed run repeats."""
+        rate = float(self.task.optimizer.learning_rate)
+        self.inside_step = True
+        metrics = train_step(batches)
+        self.step += 1
+        self.inside_step = False
+        self._require_finite(metrics, batches)
+        self.window.add(metrics)
+        speed = self.window.speed(self.settings.batch_size)
+        if self._due(self.settings.log_every):
+            self._log(rate, speed)
+        every = self.settings.images_every
+        if self.task.streams and every and (self.step - 1) % every == 0:
+            self._show(batches[0])
+        if self.task.validate is not None and self._due(self.task.validate_every):
+            self._write({"step": self.step, **self.task.score(self.step)})
+        shown = [f"{name} {metrics[name]:.3f}" for name in self.task.shown if name in metrics]
+        self.progress.update(self.step, ", ".join([f"input wait {speed['input_wait_share']:.0%}", *shown]))
+        if self._due(self.settings.checkpoint_every):
+            self._save()
 
-    def __init__(self, sums: dict[str, float] | None = None) -> None:
-        self.sums: dict[str, float] = dict(sums or {})
-        self.steps_here = 0
-        self.waited = 0.0
-        self.started = time.monotonic()
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.settings.steps
 
-    def timed(self, function: Callable, *arguments):
-        """Calls a function and counts its time as waiting."""
-        start = time.monotonic()
-        result = function(*arguments)
-        self.waited += time.monotonic() - start
-        return result
+    def _save(self) -> None:
+        self.checkpoints.save(self.step, self.task.state, {**self.task.notes(), "window": self.window.sums})
 
-    def add(self, metrics: dict[str, float]) -> None:
-        for name, value in {**metrics, _COUNT: 1.0}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.steps_here += 1
+    def _log(self, rate: float, speed: dict[str, float]) -> None:
+        means = self.window.means()
+        self.first_row = self.first_row or means
+        alarms = collapse_alarms(means, self.first_row)
+        self._write({"step": self.step, **means, **alarms, **speed, "learning_rate": rate})
+        self.window = Window()
+        line = alarm_line(self.step, means, alarms)
+        if line and not self.alarmed:
+            self.progress.say(line)
+        self.alarmed = bool(line)
 
-    def means(self) -> dict[str, float]:
-        elapsed = max(time.monotonic() - self.started, 1e-9)
-        means = {name: value / self.sums[_COUNT] for name, value in self.sums.items() if name != _COUNT}
-        return {**means, "steps_per_second": self.steps_here / elapsed, "input_wait_share": self.waited / elapsed}
+    def _write(self, row: dict[str, float]) -> None:
+        self.run.append_metrics(row)
+        self.events.numbers(row)
 
+    def _show(self, batch: dict) -> None:
+        local = {n: self.strategy.experimental_local_results(batch[n])[0].numpy() for n in ("frames", "log_mel")}
+        self.events.pictures(self.step, local, self.task.streams)
 
-def _log(row: dict[str, float], run: RunDirectory, writer) -> None:
-    run.append_metrics(row)
-    with writer.as_default(step=row["step"]):
-        for name, value in row.items():
-            if name != "step":
-                tf.summary.scalar(name, value)
-    writer.flush()
-
-
-def _require_finite(metrics: dict[str, float], step: int, batch: dict, strategy, checkpoints: Checkpoints) -> None:
-    bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(metrics[name])]
-    if not bad:
-        return
-    ids = [i.decode() for part in strategy.experimental_local_results(batch["id"]) for i in part.numpy()]
-    last = checkpoints.steps()[-1:] or ["none"]
-    raise PemtError(
-        f"the {bad[0].replace('_', ' ')} of step {step} is {metrics[bad[0]]}; last good checkpoint: {last[0]}; "
-        f"clips of the batch: {', '.join(ids)}. Look at these clips, or lower the learning rate"
-    )
+    def _require_finite(self, metrics: dict[str, float], batches: list[dict]) -> None:
+        bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(metrics.get(name, 0.0))]
+        if not bad:
+            return
+        ids = [
+            i.decode()
+            for batch in batches
+            for part in self.strategy.experimental_local_results(batch["id"])
+            for i in part.numpy()
+        ]
+        last = self.checkpoints.steps()[-1:] or ["none"]
+        raise PemtError(
+            f"the {bad[0].replace('_', ' ')} of step {self.step} is {metrics[bad[0]]}; last good checkpoint: "
+            f"{last[0]}; clips of the batch: {', '.join(ids)}. Look at these clips, or lower the learning rate"
+        )

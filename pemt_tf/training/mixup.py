@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from pemt_tf.training.classification_losses import classification_losses, head_losses
+from pemt_tf.training.classification_losses import accuracy, head_losses, summed
 
 
 def mix_with_neighbours(inputs: dict, weight):
@@ -28,18 +28,18 @@ def mix_with_neighbours(inputs: dict, weight):
     return {**mixed, **masks}, weight
 
 
-def mixed_losses(outputs: dict, labels, weight, label_smoothing: float = 0.0) -> dict:
+def mixed_losses(outputs: dict, labels, weight, *kind) -> dict:
     """`classification_losses` with the weighted mean of both labels' losses; `accuracy` is that of the main label.
 
     Args:
         outputs: of the model, of mixed inputs.
         labels: [batch] integers.
         weight: [batch] float32, from `mix_with_neighbours`.
+        *kind: further arguments of `classification_losses`.
     """
-    own, other = (head_losses(outputs, values, label_smoothing) for values in (labels, _neighbour(labels)))
-    terms = {f"{name}_loss": ops.mean(weight * own[name] + (1.0 - weight) * other[name]) for name in own}
-    accuracy = classification_losses(outputs, labels, label_smoothing)["accuracy"]
-    return {"loss": sum(terms.values()), **terms, "accuracy": accuracy}
+    own, other = (head_losses(outputs, values, *kind) for values in (labels, _neighbour(labels)))
+    mixed = {name: ops.mean(weight * own[name] + (1.0 - weight) * other[name]) for name in own}
+    return {**summed(mixed), "accuracy": accuracy(outputs, labels)}
 
 
 def _neighbour(x):

@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from pemt_tf.errors import PemtError
+from pemt_tf.training_config import TrainingConfig
 
 # Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
 _BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"
@@ -54,13 +55,19 @@ def finetune_groups(base_learning_rate: float, finetune_learning_rate: float) ->
 
 
 class _GroupedOptimizer(keras.optimizers.Optimizer):
-    """What both optimizers share: the group of every variable, and coupled weight decay."""
+    """What both optimizers share: the group of every variable, and coupled weight decay.
+
+    Attributes:
+        gradients_are_global: they are already summed over replicas, as clipping by the norm of the whole batch needs;
+            else Keras does it.
+    """
 
     def __init__(self, learning_rate, weight_decay: float, groups: Sequence[ParameterGroup | dict], **kwargs):
         # Keras would apply a `weight_decay` of its own, decoupled and to all variables alike.
         super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
         self.default_weight_decay = float(weight_decay)
         self.groups = tuple(ParameterGroup(**g) if isinstance(g, dict) else g for g in groups)
+        self.gradients_are_global = False
         self._scales: list[float] = []
         self._decays: list[float] = []
 
@@ -72,6 +79,10 @@ class _GroupedOptimizer(keras.optimizers.Optimizer):
             group = self._group_of(variable.path)
             self._scales.append(group.learning_rate_scale)
             self._decays.append(self.default_weight_decay if group.weight_decay is None else group.weight_decay)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        """Keras' hook for data parallelism on TensorFlow."""
+        return grads_and_vars if self.gradients_are_global else super()._all_reduce_sum_gradients(grads_and_vars)
 
     def _group_of(self, path: str) -> ParameterGroup:
         """The first group whose pattern is found in the path."""
@@ -222,3 +233,28 @@ class TorchSGD(_GroupedOptimizer):
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum, "nesterov": self.nesterov}
+
+
+def make_optimizer(
+    settings: TrainingConfig,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | float,
+    groups: Sequence[ParameterGroup] = (),
+) -> TorchAdam | TorchSGD:
+    """The optimizer that a configuration names, with its weight decay and betas.
+
+    `adam` has its weight decay in the gradient, `adamw` apart from it and with AMSGrad; `sgd` is Nesterov with momentum
+    0.9 (REFERENCE.md section 13, PRETRAINING.md section 5).
+    """
+    if settings.optimizer == "sgd":
+        return TorchSGD(schedule, weight_decay=settings.weight_decay, groups=groups)
+    decoupled = settings.optimizer == "adamw"
+    return TorchAdam(
+        schedule,
+        beta_1=settings.beta_1,
+        beta_2=settings.beta_2,
+        epsilon=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        decoupled=decoupled,
+        amsgrad=decoupled,
+        groups=groups,
+    )

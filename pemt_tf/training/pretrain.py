@@ -10,13 +10,17 @@ import tensorflow as tf
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
+from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.pretraining_model import PretrainingModel
-from pemt_tf.training.loop import TrainingTask, train
-from pemt_tf.training.optimizers import TorchAdam
+from pemt_tf.training.freezing import freeze
+from pemt_tf.training.loop import train
+from pemt_tf.training.precision import dtype_policy
+from pemt_tf.training.projector import write_projector
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
-from pemt_tf.training.strategy import make_strategy, require_divisible
-from pemt_tf.training_config import PretrainConfig, warmup_steps
+from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible, require_groups
+from pemt_tf.training.task import TrainingTask, make_task
+from pemt_tf.training_config import warmup_steps
 
 
 def pretrain(config: Config, source: ClipSource, output: str | Path, split: str = "train") -> RunDirectory:
@@ -39,63 +43,64 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     source.require_geometry(config.geometry)
     settings = config.pretrain
     strategy = make_strategy()
-    require_divisible("pretrain.batch_size", settings.batch_size, strategy, smallest=2)
-    modalities = config.model.modalities
+    smallest = 1 if settings.gather_negatives else 2
+    policy = dtype_policy(settings, "pretrain")
+    require_divisible("pretrain.batch_size", settings.part_size, strategy, smallest)
+    require_groups(settings, strategy)
 
-    def clips(start_step: int) -> tf.data.Dataset:
+    def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
         return training_clips(
             source,
             split,
-            settings.batch_size,
+            settings.part_size,
             settings.seed,
-            start_step,
-            streams=modalities,
+            start_step * settings.accumulation,
+            streams=config.model.modalities,
             augmentation=config.augmentation,
+            share=share,
         )
 
     clips(0)  # refuses data without a usable clip, before anything is written
-    run = RunDirectory(Path(output))
-    run.start(config, {"kind": "pretrain", "data": source.name, "data_hash": source.content_hash, "split": split})
+    run = RunDirectory(Path(output), writes=is_chief())
+    description = {
+        "kind": "pretrain",
+        "data": source.name,
+        "data_hash": source.content_hash,
+        "split": split,
+        "selection": "last step",
+    }
+    run.start(config, description)
     if run.finished:
         return run
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        model = PretrainingModel(config.model, settings, name="pretraining")
-        model.build()
-        optimizer = make_optimizer(settings)
-        optimizer.build(model.trainable_variables)
+        task = _make_task(config, clips, policy)
+    train(task, run, strategy)
+    if run.writes:
+        write_projector(run.tensorboard, task.model.backbone, source, settings.part_size)
+    run.save_model(task.model)
+    return run
+
+
+def _make_task(config: Config, clips, policy) -> TrainingTask:
+    """Model and optimizer, under the strategy's scope: by default AdamW with AMSGrad, linear warm-up, then cosine."""
+    settings, modalities = config.pretrain, config.model.modalities
+    model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
+    model.build()
+    freeze(model.backbone, settings.frozen)
 
     def losses(batch: dict) -> dict:
         return model(model_inputs(batch, modalities, masks=False), training=True)
 
-    task = TrainingTask(
+    return make_task(
         "pretrain",
         model,
-        optimizer,
         losses,
         clips,
-        settings.steps,
-        settings.log_every,
-        settings.checkpoint_every,
-        settings.keep,
+        settings,
+        make_schedule(
+            "cosine", settings.learning_rate, settings.steps, warmup_steps(settings.steps, settings.warmup_fraction)
+        ),
         shown=("loss", "mep_accuracy", "cpp_accuracy"),
-    )
-    train(task, run, strategy)
-    run.save_model(model)
-    return run
-
-
-def make_optimizer(settings: PretrainConfig) -> TorchAdam:
-    """AdamW with AMSGrad; linear warm-up, then cosine."""
-    schedule = make_schedule(
-        "cosine", settings.learning_rate, settings.steps, warmup_steps(settings.steps, settings.warmup_fraction)
-    )
-    return TorchAdam(
-        schedule,
-        beta_1=settings.beta_1,
-        beta_2=settings.beta_2,
-        epsilon=settings.epsilon,
-        weight_decay=settings.weight_decay,
-        decoupled=True,
-        amsgrad=True,
+        streams=modalities,
     )

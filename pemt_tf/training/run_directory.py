@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from pemt_tf.config import Config, ModelConfig, flat_fields, load_config, save_config
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
+from pemt_tf.models.pretraining_model import PretrainingModel
 
 CONFIG = "config.json"
 RUN = "run.json"
 METRICS = "metrics.jsonl"
 BACKBONE = "backbone.weights.h5"
 CLASSIFIER = "classifier.weights.h5"
+PAIR_CLASSIFIERS = "pair_classifiers.npz"
 _BLOCK = 1 << 20
+_MAY_CHANGE = ("pretrain.keep", "finetune.keep")  # the rest of a run is the same whatever they are
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,14 @@ class RunDirectory:
 
     `config.json` and `run.json` (kind, labels, data) are written first; `metrics.jsonl`, `checkpoints/` and
     `tensorboard/` grow; the weights files are written last, so a run that has them is finished.
+
+    Attributes:
+        path: the folder.
+        writes: False where several machines train and another one writes; then nothing here does.
     """
 
     path: Path
+    writes: bool = True
 
     @property
     def checkpoints(self) -> Path:
@@ -58,6 +67,8 @@ class RunDirectory:
         if (self.path / RUN).is_file():
             self._require_same(config, description)
             return
+        if not self.writes:
+            return
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             save_config(config, self.path / CONFIG)
@@ -66,7 +77,7 @@ class RunDirectory:
     def _require_same(self, config: Config, description: dict[str, Any]) -> None:
         old = {**flat_fields(load_config(self.path / CONFIG).to_dict()), **flat_fields(self.description())}
         new = {**flat_fields(config.to_dict()), **flat_fields(json.loads(json.dumps(description)))}
-        names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n) and n not in _MAY_CHANGE)
         if names:
             shown = "; ".join(f"{name}: {old.get(name)} there, {new.get(name)} asked" for name in names[:5])
             raise PemtError(f"{self.path} holds another run ({shown}); choose another --output or delete it")
@@ -104,6 +115,8 @@ class RunDirectory:
 
     def append_metrics(self, row: dict[str, float]) -> None:
         """Adds one JSON line."""
+        if not self.writes:
+            return
         with self._writing(), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -115,6 +128,8 @@ class RunDirectory:
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops lines of steps that a resumed run will do again."""
+        if not self.writes:
+            return
         rows = [row for row in self.metrics() if row["step"] <= step]
         with self._writing():
             _write_whole(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
@@ -125,10 +140,14 @@ class RunDirectory:
         Raises:
             PemtError: they cannot be written; the run stays unfinished and can go on.
         """
+        if not self.writes:
+            return
         backbone = model if isinstance(model, AVTransformer) else model.backbone
         with self._writing():
             if isinstance(model, AVClassifier):
                 _save_weights(model, self.path / CLASSIFIER)
+            if isinstance(model, PretrainingModel) and model.pair_classifiers:
+                _save_pair_classifiers(model, self.path / PAIR_CLASSIFIERS)
             _save_weights(backbone, self.path / BACKBONE)
 
     def require_finished(self) -> None:
@@ -191,6 +210,23 @@ def _save_weights(model: keras.Model, path: Path) -> None:
     try:
         _reserve(partial, sum(math.prod(v.shape) * 4 + 8192 for v in model.variables))
         model.save_weights(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _save_pair_classifiers(model: PretrainingModel, path: Path) -> None:
+    """Few numbers, which `pemt probe` takes to ask which sound belongs to which pictures."""
+    partial = path.with_name(f"partial.{path.name}")
+    weights = {
+        f"{stage}/{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
+        for stage, classifier in model.pair_classifiers.items()
+        for layer in (classifier.inner, classifier.outer)
+        for variable in layer.weights
+    }
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **weights)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

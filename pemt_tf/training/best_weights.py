@@ -1,0 +1,67 @@
+"""Keeps the weights that did best on the validation split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+
+class HostArray:
+    """An array in main memory that a checkpoint can save and restore like a variable."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str):
+        self.array = np.zeros(shape, dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return self.array.shape
+
+    def assign(self, values) -> None:
+        """Takes a copy."""
+        self.array = np.array(values, self.array.dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array if dtype is None else self.array.astype(dtype)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of the validation split after a step; the higher accuracy is better, then the lower loss."""
+
+    step: int
+    accuracy: float
+    loss: float
+
+    def better_than(self, other: Score | None) -> bool:
+        """Equals are not better: the earlier one stays."""
+        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+class BestWeights:
+    """The weights with the best score so far. Both go into checkpoints, the arrays as `arrays`, the score as a note.
+
+    Args:
+        weights: of a built model, see `float_weights`.
+    """
+
+    def __init__(self, weights: list):
+        self.weights = weights
+        self.arrays = [HostArray(tuple(v.shape), v.dtype) for v in self.weights]
+        self.score: Score | None = None
+
+    def offer(self, score: Score) -> bool:
+        """Takes the weights of now if their score is better; whether it was."""
+        if not score.better_than(self.score):
+            return False
+        self.score = score
+        for array, weight in zip(self.arrays, self.weights, strict=True):
+            array.assign(ops.convert_to_numpy(weight))
+        return True
+
+    def apply(self) -> None:
+        """Gives the model the best weights."""
+        for array, weight in zip(self.arrays, self.weights, strict=True):
+            weight.assign(array.array)

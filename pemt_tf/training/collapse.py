@@ -1,0 +1,42 @@
+"""The collapse alarm: all clips of a modality get nearly the same token."""
+
+from __future__ import annotations
+
+_SUFFIX = "_spread"
+SMALLEST_SPREAD = 0.02
+SMALLEST_SHARE = 0.1
+
+
+def collapse_alarms(row: dict[str, float], first: dict[str, float]) -> dict[str, float]:
+    """Whether tokens have collapsed, by modality.
+
+    Tokens are layer-normed, so each has a size of about 1 per element. Their spread is the standard deviation over the
+    batch, the mean over elements: 1 for tokens without anything in common, 0 when all are the same. The alarm is on
+    below 0.02, or below a tenth of what it was in the first log line; healthy runs stay far above both. The limits are
+    ours.
+
+    Args:
+        row: of a log line.
+        first: the run's first log line.
+
+    Returns:
+        `<modality>_collapsed`, 1.0 or 0.0, for every `<modality>_spread` of the row.
+    """
+    alarms = {}
+    for name, spread in row.items():
+        if name.endswith(_SUFFIX):
+            limit = max(SMALLEST_SPREAD, SMALLEST_SHARE * first.get(name, spread))
+            alarms[name.removesuffix(_SUFFIX) + "_collapsed"] = float(spread < limit)
+    return alarms
+
+
+def alarm_line(step: int, row: dict[str, float], alarms: dict[str, float]) -> str:
+    """What to tell people; empty if no alarm is on."""
+    on = [name.removesuffix("_collapsed") for name, value in alarms.items() if value]
+    if not on:
+        return ""
+    shown = ", ".join(f"{modality} {row[modality + _SUFFIX]:.4f}" for modality in on)
+    return (
+        f"warning: tokens have collapsed at step {step}: nearly the same for all clips (spread {shown}). Lower the "
+        "learning rate, enlarge the batch, or try --set pretrain.stop_target_gradient=true"
+    )

@@ -1,0 +1,83 @@
+"""What TensorBoard shows of a run: numbers, pictures of training batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+_CLIPS = 4
+_GAP = 2  # pixels between segments
+
+
+class EventLog:
+    """Writes events; numbers under their names in `metrics.jsonl`.
+
+    Args:
+        folder: of the events; None writes nothing.
+    """
+
+    def __init__(self, folder: str | None):
+        self._writer = tf.summary.create_noop_writer() if folder is None else tf.summary.create_file_writer(folder)
+
+    def numbers(self, row: dict[str, float]) -> None:
+        """A log line."""
+        with self._writer.as_default(step=row["step"]):
+            for name, value in row.items():
+                if name != "step":
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def pictures(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
+        """The first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.
+
+        Args:
+            step: to show them at.
+            batch: `frames` [batch, segments, frames, height, width, 3] uint8, `log_mel` [batch, segments, mel_bins,
+                mel_frames, 1] float32.
+            modalities: what to show.
+        """
+        with self._writer.as_default(step=step):
+            if "visual" in modalities:
+                tf.summary.image("clips/frames", frame_strips(batch["frames"][:_CLIPS]), max_outputs=_CLIPS)
+            if "audio" in modalities:
+                tf.summary.image("clips/log_mel", spectrogram_strips(batch["log_mel"][:_CLIPS]), max_outputs=_CLIPS)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._writer.close()
+
+
+def frame_strips(frames: np.ndarray) -> np.ndarray:
+    """The first frame of every segment, side by side.
+
+    Args:
+        frames: [clips, segments, frames, height, width, 3] uint8.
+
+    Returns:
+        [clips, height, segments * (width + 2) - 2, 3] uint8.
+    """
+    return _side_by_side(frames[:, :, 0])
+
+
+def spectrogram_strips(log_mel: np.ndarray) -> np.ndarray:
+    """Spectrograms of all segments side by side, low frequencies below, each clip from its lowest to its highest value.
+
+    Args:
+        log_mel: [clips, segments, mel_bins, mel_frames, 1] float32.
+
+    Returns:
+        [clips, mel_bins, segments * (mel_frames + 2) - 2, 1] uint8, 0 for the lowest value.
+    """
+    axes = (1, 2, 3, 4)
+    low, high = log_mel.min(axes, keepdims=True), log_mel.max(axes, keepdims=True)
+    scaled = (log_mel - low) / np.maximum(high - low, 1e-6)
+    return _side_by_side(np.round(255 * scaled[:, :, ::-1]).astype(np.uint8))
+
+
+def _side_by_side(pictures: np.ndarray) -> np.ndarray:
+    """[clips, segments, height, width, channels] to one picture a clip, with gaps of 0."""
+    padded = np.pad(pictures, ((0, 0), (0, 0), (0, 0), (0, _GAP), (0, 0)))
+    clips, segments, height, width, channels = padded.shape
+    rows = padded.transpose(0, 2, 1, 3, 4).reshape(clips, height, segments * width, channels)
+    return rows[:, :, :-_GAP]

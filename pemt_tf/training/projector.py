@@ -1,0 +1,77 @@
+"""Embeddings of clips as TensorBoard's projector reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.errors import PemtError
+from pemt_tf.models.av_transformer import AVTransformer
+
+MOST_CLIPS = 1000
+TENSORS, METADATA, CONFIG = "clip_embeddings.tsv", "clip_labels.tsv", "projector_config.pbtxt"
+_SPLITS = ("validation", "train")  # the test split is for tests
+
+
+def write_projector(
+    folder: Path, backbone: AVTransformer, source: ClipSource, batch_size: int, most: int = MOST_CLIPS
+) -> None:
+    """Embeds the first clips of the validation split, or of the training split where there is none.
+
+    Clips without any of the model's streams are left out.
+
+    Args:
+        folder: of TensorBoard's events.
+        backbone: with its final weights.
+        source: the records.
+        batch_size: clips at once.
+        most: how many clips.
+
+    Raises:
+        PemtError: the folder cannot be written.
+    """
+    split = next((name for name in _SPLITS if source.files.get(name)), None)
+    if split is None:
+        return
+    embeddings, ids, labels = _embed(backbone, evaluation_clips(source, split, batch_size), most)
+    rows = ["\t".join(f"{value:.6g}" for value in row) for row in embeddings]
+    names = [source.labels[label] if label >= 0 else "-" for label in labels]
+    about = ["id\tlabel\tsplit", *(f"{_plain(i)}\t{_plain(n)}\t{split}" for i, n in zip(ids, names, strict=True))]
+    config = f'embeddings {{\n  tensor_name: "clips"\n  tensor_path: "{TENSORS}"\n  metadata_path: "{METADATA}"\n}}\n'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in ((TENSORS, _lines(rows)), (METADATA, _lines(about)), (CONFIG, config)):
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PemtError(f"cannot write to {folder}: {error.strerror}; free some space and run again") from None
+
+
+def _embed(backbone: AVTransformer, clips: tf.data.Dataset, most: int) -> tuple[np.ndarray, list[str], list[int]]:
+    modalities = backbone.config.modalities
+
+    @tf.function
+    def embed(batch: dict):
+        return tf.cast(backbone(model_inputs(batch, modalities), training=False)["embedding"], tf.float32)
+
+    parts, ids, labels = [], [], []
+    for batch in read_batches(clips):
+        inputs = {name: value for name, value in batch.items() if value.dtype != tf.string}
+        there = np.max([batch[f"{m}_mask"].numpy().max(1) for m in modalities], axis=0) > 0
+        parts.append(embed(inputs).numpy()[there])
+        ids += [i.decode("utf-8", "replace") for i in batch["id"].numpy()[there]]
+        labels += batch["label"].numpy()[there].tolist()
+        if len(ids) >= most:
+            break
+    return np.concatenate(parts)[:most], ids[:most], labels[:most]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _lines(rows: list[str]) -> str:
+    return "".join(row + "\n" for row in rows)

@@ -1,0 +1,141 @@
+"""What a training command trains, and everything that its checkpoints hold."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from pemt_tf.errors import PemtError
+from pemt_tf.training.best_weights import BestWeights, Score
+from pemt_tf.training.loss_scale import LossScale
+from pemt_tf.training.optimizers import make_optimizer
+from pemt_tf.training.weight_average import WeightAverage, float_weights
+from pemt_tf.training_config import TrainingConfig
+
+
+@dataclass
+class TrainingTask:
+    """A model with its optimizer and data, made by `make_task`.
+
+    Attributes:
+        name: for the progress line.
+        model: built, under the strategy's scope.
+        optimizer: built on the model's trainable variables, under the same scope.
+        losses: a batch of one replica to a dict of scalars, among them `loss`, the mean over that batch.
+        clips: first step to the stream of batches that begins there; of `settings.part_size` clips each.
+        settings: steps, accumulation and so on.
+        shown: metrics named in the progress line.
+        streams: whose pictures TensorBoard gets.
+        validate: scores the model as it is: `validation_accuracy`, `validation_loss` and so on; None for no validation.
+        validate_every: steps.
+        average: of the weights, if asked for.
+        loss_scale: for float16.
+        best: the weights that validated best, if they are to be kept.
+    """
+
+    name: str
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    losses: Callable[[dict], dict]
+    clips: Callable[[int], tf.data.Dataset]
+    settings: TrainingConfig
+    shown: tuple[str, ...] = ("loss",)
+    streams: tuple[str, ...] = ()
+    validate: Callable[[], dict[str, float]] | None = None
+    validate_every: int = 0
+    average: WeightAverage | None = None
+    loss_scale: LossScale | None = None
+    best: BestWeights | None = None
+
+    @property
+    def state(self) -> list:
+        """Every array of the run, in an order that stays."""
+        averages = self.average.variables if self.average else []
+        return [
+            *self.model.variables,
+            *self.optimizer.variables,
+            *averages,
+            *(self.best.arrays if self.best else []),
+        ]
+
+    def notes(self) -> dict[str, Any]:
+        """The few numbers of the run that are no arrays."""
+        notes = {}
+        if self.loss_scale is not None:
+            notes["loss_scale"] = [self.loss_scale.value, self.loss_scale.good_steps]
+        if self.best is not None and self.best.score is not None:
+            notes["best"] = [self.best.score.step, self.best.score.accuracy, self.best.score.loss]
+        return notes
+
+    def take_notes(self, notes: dict[str, Any]) -> None:
+        """The inverse of `notes`."""
+        if self.loss_scale is not None and "loss_scale" in notes:
+            self.loss_scale.value, self.loss_scale.good_steps = notes["loss_scale"]
+        if self.best is not None and "best" in notes:
+            self.best.score = Score(*notes["best"])
+
+    def averaged(self) -> contextlib.AbstractContextManager:
+        """While it lasts the model has its averaged weights, if there are any."""
+        return self.average.applied() if self.average else contextlib.nullcontext()
+
+    def score(self, step: int) -> dict[str, float]:
+        """Validates, with averaged weights if there are any, and remembers the weights if they are the best so far."""
+        with self.averaged():
+            row = self.validate()
+            if self.best is not None:
+                self.best.offer(Score(step, row["validation_accuracy"], row["validation_loss"]))
+        return row
+
+    def finish(self) -> None:
+        """Gives the model the weights that the run ends with."""
+        if self.best is not None and self.best.score is not None:
+            self.best.apply()
+        elif self.average is not None:
+            self.average.apply()
+
+
+def make_task(
+    name: str,
+    model: keras.Model,
+    losses: Callable[[dict], dict],
+    clips: Callable[[int], tf.data.Dataset],
+    settings: TrainingConfig,
+    schedule: keras.optimizers.schedules.LearningRateSchedule,
+    groups: tuple = (),
+    keep_best: bool = False,
+    **more,
+) -> TrainingTask:
+    """Puts a task together; under the strategy's scope, with the model built, loaded and frozen.
+
+    Args:
+        name, model, losses, clips, settings: see `TrainingTask`.
+        schedule: of the learning rate.
+        groups: of parameters, see `make_optimizer`.
+        keep_best: end with the weights that validate best.
+        **more: further attributes of the task.
+
+    Raises:
+        PemtError: nothing is left to train.
+    """
+    if not model.trainable_variables:
+        raise PemtError("every part of the model is frozen, so there is nothing to train; freeze less")
+    optimizer = make_optimizer(settings, schedule, groups)
+    optimizer.build(model.trainable_variables)
+    weights = float_weights(model)
+    return TrainingTask(
+        name,
+        model,
+        optimizer,
+        losses,
+        clips,
+        settings,
+        average=WeightAverage(weights, settings.ema) if settings.ema else None,
+        loss_scale=LossScale() if settings.precision == "mixed_float16" else None,
+        best=BestWeights(weights) if keep_best else None,
+        **more,
+    )

@@ -1,0 +1,191 @@
+"""One optimizer step: gradients, their sum over parts of the batch and over devices, clipping, update, average."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from pemt_tf.errors import PemtError
+from pemt_tf.training.task import TrainingTask
+
+_SUM, _MEAN = tf.distribute.ReduceOp.SUM, tf.distribute.ReduceOp.MEAN
+
+
+def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Callable[[list[dict]], dict[str, float]]:
+    """Prepares the step; it is compiled when it is first called.
+
+    Returns:
+        A function of the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's
+        replicas. It returns the task's metrics, means over the batch, and `gradient_norm`, that of the whole batch
+        before clipping.
+
+    Raises:
+        PemtError: XLA is asked for on several devices.
+    """
+    if task.settings.jit_compile and strategy.num_replicas_in_sync > 1:
+        raise PemtError(
+            f"jit_compile does not work on {strategy.num_replicas_in_sync} devices in step; use one device, or "
+            f"--set {task.name}.jit_compile=false"
+        )
+    task.optimizer.gradients_are_global = True
+    alone = task.settings.accumulation == 1 and task.loss_scale is None
+    return _WholeStep(task, strategy) if alone else _AccumulatedStep(task, strategy)
+
+
+class _Step:
+    """What both kinds of step share."""
+
+    def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
+        self.task, self.strategy = task, strategy
+
+    def compiled(self, function: Callable) -> Callable:
+        return tf.function(function, jit_compile=self.task.settings.jit_compile or None)
+
+    def gradients(self, batch: dict, factor) -> tuple[dict, list]:
+        """Metrics of a replica's share of a part, and its gradients times `factor`, None for unused variables."""
+        with tf.GradientTape() as tape:
+            metrics = self.task.losses(batch)
+            loss = metrics["loss"] * factor
+        return metrics, tape.gradient(loss, [v.value for v in self.task.model.trainable_variables])
+
+    def sum_over_replicas(self, gradients: list) -> list:
+        if self.strategy.num_replicas_in_sync == 1:
+            return gradients
+        return tf.distribute.get_replica_context().all_reduce(_SUM, gradients)
+
+    def update(self, gradients: list, norm, variables: list) -> None:
+        """The optimizer's update with gradients of the whole batch; on a replica."""
+        largest = self.task.settings.clip_norm
+        if largest:
+            scale = tf.minimum(1.0, largest / tf.maximum(norm, 1e-12))
+            gradients = [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]
+        self.task.optimizer.apply(gradients, variables)
+
+    def move_average(self, steps_before) -> None:
+        if self.task.average is not None:
+            self.task.average.update(self.strategy, steps_before)
+
+    def means(self, metrics: dict) -> dict:
+        return {name: self.strategy.reduce(_MEAN, value, None) for name, value in metrics.items()}
+
+
+class _WholeStep(_Step):
+    """All in one compiled function."""
+
+    def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
+        super().__init__(task, strategy)
+        self._run = self.compiled(self._step)
+
+    def __call__(self, batches: list[dict]) -> dict[str, float]:
+        (batch,) = batches
+        return {name: float(value) for name, value in self._run(_numbers(batch, self.strategy)).items()}
+
+    def _step(self, batch: dict) -> dict:
+        steps_before = tf.identity(self.task.optimizer.iterations.value)
+        metrics = self.strategy.run(self._on_replica, args=(batch,))
+        self.move_average(steps_before)
+        return self.means(metrics)
+
+    def _on_replica(self, batch: dict) -> dict:
+        metrics, gradients = self.gradients(batch, 1.0 / self.strategy.num_replicas_in_sync)
+        pairs = zip(gradients, self.task.model.trainable_variables, strict=True)
+        used = [(gradient, variable) for gradient, variable in pairs if gradient is not None]
+        gradients, variables = map(list, zip(*used, strict=True))
+        gradients = self.sum_over_replicas(gradients)
+        norm = tf.linalg.global_norm(gradients)
+        self.update(gradients, norm, variables)
+        return {**metrics, "gradient_norm": norm}
+
+
+class _AccumulatedStep(_Step):
+    """Gradients of the parts are added up on each device; the last part is followed by the update.
+
+    The sums are no part of the state of a run: between two steps they are 0.
+    """
+
+    def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
+        super().__init__(task, strategy)
+        with strategy.scope():
+            self._sums = [
+                tf.Variable(
+                    tf.zeros(v.shape, v.dtype),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+                for v in task.model.trainable_variables
+            ]
+        self._used: list[int] = []  # variables that have gradients; known when the first part is traced
+        self._add = self.compiled(self._add_part)
+        self._finish = self.compiled(self._sum_up)
+        self._apply = self.compiled(self._update)
+        self._clear = self.compiled(self._zero)
+
+    def __call__(self, batches: list[dict]) -> dict[str, float]:
+        scale = self.task.loss_scale
+        factor = tf.constant(1.0 if scale is None else scale.value, tf.float32)
+        parts = [self._add(_numbers(batch, self.strategy), factor) for batch in batches]
+        metrics = {name: math.fsum(float(part[name]) for part in parts) / len(parts) for name in parts[0]}
+        norm = float(self._finish(factor))
+        if scale is None:
+            self._apply()
+            return {**metrics, "gradient_norm": norm}
+        finite = math.isfinite(norm)
+        skipped = not finite and math.isfinite(metrics["loss"]) and not scale.exhausted
+        metrics |= {"loss_scale": scale.value, "skipped_steps": float(skipped)}
+        if skipped:
+            self._clear()
+            self.task.optimizer.iterations.assign_add(1)
+        elif finite:
+            self._apply()
+        scale.update(finite)
+        return metrics if skipped else {**metrics, "gradient_norm": norm}
+
+    def _add_part(self, batch: dict, factor) -> dict:
+        return self.means(self.strategy.run(self._add_on_replica, args=(batch, factor)))
+
+    def _add_on_replica(self, batch: dict, factor) -> dict:
+        parts = self.task.settings.accumulation * self.strategy.num_replicas_in_sync
+        metrics, gradients = self.gradients(batch, factor / parts)
+        self._used = [index for index, gradient in enumerate(gradients) if gradient is not None]
+        for index in self._used:
+            self._sums[index].assign_add(gradients[index])
+        return metrics
+
+    def _sum_up(self, factor):
+        return self.strategy.reduce(_MEAN, self.strategy.run(self._sum_on_replica, args=(factor,)), None)
+
+    def _sum_on_replica(self, factor):
+        """Leaves the gradients of the whole batch in the sums; their norm."""
+        sums = self.sum_over_replicas([self._sums[index].read_value() for index in self._used])
+        sums = [value / tf.cast(factor, value.dtype) for value in sums]
+        for index, value in zip(self._used, sums, strict=True):
+            self._sums[index].assign(value)
+        return tf.linalg.global_norm(sums)
+
+    def _update(self) -> None:
+        steps_before = tf.identity(self.task.optimizer.iterations.value)
+        self.strategy.run(self._update_on_replica)
+        self.move_average(steps_before)
+
+    def _update_on_replica(self) -> None:
+        gradients = [self._sums[index].read_value() for index in self._used]
+        variables = [self.task.model.trainable_variables[index] for index in self._used]
+        self.update(gradients, tf.linalg.global_norm(gradients), variables)
+        self._zero_on_replica()
+
+    def _zero(self) -> None:
+        self.strategy.run(self._zero_on_replica)
+
+    def _zero_on_replica(self) -> None:
+        for index in self._used:
+            self._sums[index].assign(tf.zeros_like(self._sums[index].read_value()))
+
+
+def _numbers(batch: dict, strategy: tf.distribute.Strategy) -> dict:
+    """A batch without its texts, which XLA does not know."""
+    return {
+        name: value for name, value in batch.items() if strategy.experimental_local_results(value)[0].dtype != tf.string
+    }

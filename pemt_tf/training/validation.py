@@ -1,0 +1,63 @@
+"""Scores a classifier on a split that it is not trained on, while it is being trained."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.errors import PemtError
+from pemt_tf.models.heads import AVClassifier
+from pemt_tf.training.classification_losses import classification_losses
+from pemt_tf.training_config import FinetuneConfig
+
+
+class Validation:
+    """Accuracy and loss on all labelled clips of a split, with the centre crop; without smoothing and mixup.
+
+    Args:
+        model: of any strategy; one device does it.
+        source: the records.
+        settings: name the split, the size of the batches and the loss.
+    """
+
+    def __init__(self, model: AVClassifier, source: ClipSource, settings: FinetuneConfig):
+        modalities = model.backbone.config.modalities
+        self._clips = evaluation_clips(source, settings.validation_split, settings.part_size, labelled=True)
+
+        @tf.function
+        def terms(batch: dict) -> dict:
+            outputs = model(model_inputs(batch, modalities), training=False)
+            return classification_losses(outputs, batch["label"], loss=settings.loss, margin=settings.margin)
+
+        self._terms = terms
+
+    def __call__(self) -> dict[str, float]:
+        """`validation_loss`, `validation_accuracy` and the loss of every head; means over clips."""
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in read_batches(self._clips):
+            size = int(batch["label"].shape[0])
+            numbers = {name: value for name, value in batch.items() if value.dtype != tf.string}
+            for name, value in self._terms(numbers).items():
+                sums[name] = sums.get(name, 0.0) + float(value) * size
+            count += size
+        return {f"validation_{name}": value / count for name, value in sums.items()}
+
+
+def require_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> None:
+    """Refuses to select weights without a split for it.
+
+    Raises:
+        PemtError: there is no such split, it has no labelled clip, or it is the one that is trained on.
+    """
+    split = settings.validation_split
+    if split == training_split:
+        raise PemtError(f"weights cannot be selected on the split {split!r}, which they are trained on")
+    if not source.files.get(split):
+        raise PemtError(
+            f"{source.name} has no split {split!r} to select weights on; put some clips into one (a folder "
+            f"`{split}/` or a manifest), or train for a fixed number of steps: --set finetune.select=last"
+        )
+    if next(read_batches(evaluation_clips(source, split, 1, labelled=True).take(1)), None) is None:
+        raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to select weights on")
