@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
@@ -26,6 +26,7 @@ class ClipSource:
         content_hash: of the data set, if it has a card.
         train_labels: labels that the training split has, or None if that is not known.
         payload: form of the records, a name in `records.PAYLOADS`.
+        clips: split name to its number of clips, as far as known; for progress lines.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -35,6 +36,7 @@ class ClipSource:
     content_hash: str = ""
     train_labels: tuple[str, ...] | None = None
     payload: str = records.EXAMPLE
+    clips: dict[str, int] = field(default_factory=dict)
 
     @property
     def compression(self) -> str:
@@ -63,6 +65,7 @@ class ClipSource:
             content_hash=card.content_hash,
             train_labels=tuple(train.labels) if train else (),
             payload=card.payload,
+            clips={name: split.clips for name, split in card.splits.items()},
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:

@@ -113,8 +113,18 @@ def read_batches(clips: Iterable) -> Iterator:
         yield batch
 
 
-def evaluation_clips(source: ClipSource, split: str, batch_size: int, labelled: bool = False) -> tf.data.Dataset:
-    """Every clip of a split once, in order, with the centre crop; the last batch may be smaller."""
+def evaluation_clips(
+    source: ClipSource, split: str, batch_size: int, labelled: bool = False, crops: int = 1
+) -> tf.data.Dataset:
+    """Every clip of a split once, in order, with the crops of evaluation; the last batch may be smaller.
+
+    Args:
+        source: the records.
+        split: which clips.
+        batch_size: clips per batch.
+        labelled: leave out clips without a label.
+        crops: 1, the centre; 3, as `decode_for_evaluation` describes.
+    """
     geometry = source.geometry
     source.require_readable(split)
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
@@ -122,17 +132,20 @@ def evaluation_clips(source: ClipSource, split: str, batch_size: int, labelled: 
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
     clips = clips.map(
-        lambda clip: {**decode_for_evaluation(clip, geometry), **_about(clip)}, num_parallel_calls=tf.data.AUTOTUNE
+        lambda clip: {**decode_for_evaluation(clip, geometry, crops), **_about(clip)},
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
     return clips.batch(batch_size).prefetch(2)
 
 
-def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.Tensor]:
+def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry, crops: int = 1) -> dict[str, tf.Tensor]:
     """The streams of one parsed clip with the centre crop; also used inside the exported graph.
 
     Args:
         clip: from `records.parse`.
         geometry: of the records.
+        crops: 1, the centre; 3, the start, centre and end of the longer side: then `frames` has one axis more, in
+            front, [3, segments, ...].
 
     Returns:
         `frames` [segments, frames, crop, crop, 3] uint8, `log_mel` [segments, mel_bins, mel_frames, 1] float32,
@@ -140,9 +153,13 @@ def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry) ->
     """
 
     def frames() -> tf.Tensor:
-        return video.decode_crop(clip["jpegs"], video.plan_test_crop(clip["height"], clip["width"], geometry))
+        size = (clip["height"], clip["width"])
+        if crops == 1:
+            return video.decode_crop(clip["jpegs"], video.plan_test_crop(*size, geometry))
+        return video.decode_crops(clip["jpegs"], video.plan_test_crops(*size, geometry))
 
-    return _streams(clip, geometry, geometry.test_crop, frames, clip["log_mel"])
+    lead = () if crops == 1 else (crops,)
+    return _streams(clip, geometry, geometry.test_crop, frames, clip["log_mel"], lead)
 
 
 def decode_for_training(
@@ -173,11 +190,14 @@ def _augment_sound(clip: dict, seed: tf.Tensor, augmentation: AugmentationConfig
     return augment.random_spectrogram_masks(log_mel, seed + [2, 0], augmentation.mask_share, augmentation.mask_count)
 
 
-def _streams(clip: dict, geometry: ClipGeometry, crop: int, decode, log_mel: tf.Tensor) -> dict[str, tf.Tensor]:
+def _streams(
+    clip: dict, geometry: ClipGeometry, crop: int, decode, log_mel: tf.Tensor, lead: tuple[int, ...] = ()
+) -> dict[str, tf.Tensor]:
+    """`decode` gives [*lead, segments * frames, crop, crop, 3]."""
     count, segments = geometry.segments * geometry.frames_per_segment, geometry.segments
-    frames = tf.cond(clip["has_video"], decode, lambda: tf.zeros([count, crop, crop, 3], tf.uint8))
+    frames = tf.cond(clip["has_video"], decode, lambda: tf.zeros([*lead, count, crop, crop, 3], tf.uint8))
     return {
-        "frames": tf.reshape(frames, [segments, geometry.frames_per_segment, crop, crop, 3]),
+        "frames": tf.reshape(frames, [*lead, segments, geometry.frames_per_segment, crop, crop, 3]),
         "log_mel": log_mel[..., None],
         "visual_mask": tf.fill([segments], tf.cast(clip["has_video"], tf.float32)),
         "audio_mask": tf.fill([segments], tf.cast(clip["has_audio"], tf.float32)),

@@ -77,6 +77,22 @@ def plan_test_crop(height, width, geometry: ClipGeometry) -> CropPlan:
     return plan_crop(height, width, geometry.test_crop, geometry.test_crop)
 
 
+def plan_test_crops(height, width, geometry: ClipGeometry) -> list[CropPlan]:
+    """The crops of multi-view testing: at the start, the centre and the end of the longer side.
+
+    As `plan_test_crop`, the short side is scaled to the crop's side, so that a crop spans it whole.
+    """
+    height, width = (tf.convert_to_tensor(x, tf.int32) for x in (height, width))
+    size = geometry.test_crop
+    scaled_height, scaled_width = scaled_size(height, width, tf.constant(size))
+    last = (scaled_height - size, scaled_width - size)  # one of the two is 0
+    return [
+        plan_crop(height, width, size, size, 0, 0),
+        plan_test_crop(height, width, geometry),
+        plan_crop(height, width, size, size, *last),
+    ]
+
+
 def plan_train_crop(height, width, geometry: ClipGeometry, seed: tf.Tensor) -> CropPlan:
     """A random scale and a random position, for all frames of a clip.
 
@@ -120,23 +136,42 @@ def window(plan: CropPlan, width: tf.Tensor) -> tf.Tensor:
 
 
 def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
-    """Decodes only the window of each JPEG that a plan reads.
+    """Decodes only the window of each JPEG that a plan reads; see `decode_crops`.
+
+    Returns:
+        [frames, crop, crop, 3] uint8.
+    """
+    return decode_crops(jpegs, [plan])[0]
+
+
+def decode_crops(jpegs: tf.Tensor, plans: list[CropPlan]) -> tf.Tensor:
+    """Decodes only the window of each JPEG that some of the plans read, once for all of them.
 
     A picture that is shown for long stands in a clip many times (segments overlap in short videos); it is decoded once.
 
     Args:
         jpegs: [frames] string, all of one size.
-        plan: of that size.
+        plans: of that size; crops of one size.
 
     Returns:
-        [frames, crop, crop, 3] uint8.
+        [plans, frames, crop, crop, 3] uint8.
     """
-    part = window(plan, tf.image.extract_jpeg_shape(jpegs[0])[1])
-    inside = CropPlan(plan.rows - part[0], plan.columns - part[1])
+    part = window(_around(plans), tf.image.extract_jpeg_shape(jpegs[0])[1])
+    inside = [CropPlan(plan.rows - part[0], plan.columns - part[1]) for plan in plans]
 
     def decode(jpeg):
-        return crop_frames(tf.image.decode_and_crop_jpeg(jpeg, part, channels=3), inside)
+        picture = tf.image.decode_and_crop_jpeg(jpeg, part, channels=3)
+        return tf.stack([crop_frames(picture, plan) for plan in inside])
 
     different, places = tf.unique(jpegs)
     frames = tf.gather(tf.map_fn(decode, different, fn_output_signature=tf.uint8), places)
-    return tf.ensure_shape(frames, [None, plan.rows.shape[0], plan.columns.shape[0], 3])
+    frames = tf.ensure_shape(frames, [None, len(plans), plans[0].rows.shape[0], plans[0].columns.shape[0], 3])
+    return tf.transpose(frames, [1, 0, 2, 3, 4]) if len(plans) > 1 else frames[None, :, 0]
+
+
+def _around(plans: list[CropPlan]) -> CropPlan:
+    """The first and last row and column that any of the plans reads."""
+    if len(plans) == 1:
+        return plans[0]
+    sides = (tf.concat(positions, axis=0) for positions in zip(*plans, strict=True))
+    return CropPlan(*(tf.stack([tf.reduce_min(side), tf.reduce_max(side)]) for side in sides))

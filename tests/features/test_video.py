@@ -160,3 +160,21 @@ def test_plans_have_static_sizes_in_a_graph(shape):
 
     rows, columns = plans(*shape)
     assert rows[-1] < shape[0] and columns[-1] < shape[1]
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (33, 33), (36, 50)])
+def test_the_three_crops_lie_at_start_centre_and_end_of_the_longer_side(height, width):
+    size = GEOMETRY.test_crop
+    pixels = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
+    jpegs = [tf.io.encode_jpeg(picture).numpy() for picture in pixels]
+    frames = video.decode_crops(tf.constant([*jpegs, jpegs[0]]), video.plan_test_crops(height, width, GEOMETRY))
+    assert frames.shape == (3, 3, size, size, 3) and frames.dtype == tf.uint8
+    whole = np.stack([tf.io.decode_jpeg(jpeg).numpy() for jpeg in [*jpegs, jpegs[0]]])
+    targets = scaled(height, width, size)
+    for place, crop in enumerate(frames.numpy()):
+        starts = [(0, math.ceil((target - size) / 2), target - size)[place] for target in targets]
+        rows, columns = (
+            indices(source, target)[start : start + size]
+            for source, target, start in zip((height, width), targets, starts, strict=True)
+        )
+        np.testing.assert_array_equal(crop, whole[:, rows][:, :, columns])

@@ -1,0 +1,54 @@
+"""Whether a classifier is right as often as it says: reliability bins, calibration error, Brier score, likelihood."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 15
+_SMALLEST = 1e-12  # a probability of 0 for the true class would make the mean likelihood infinite
+
+
+def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) -> dict:
+    """Describes calibration.
+
+    A bin holds the clips whose highest probability p (the confidence) has low < p <= high. With n_b clips in bin b, out
+    of n, the expected calibration error is sum_b n_b / n |accuracy_b - confidence_b| (Guo et al., ICML 2017).
+
+    Args:
+        probabilities: [clips, classes], rows sum to 1.
+        truth: [clips] integers.
+        bins: of equal width, from 0 to 1.
+
+    Returns:
+        `expected_calibration_error`; `bins`, dicts of `low`, `high`, `clips`, `confidence`, `accuracy` (means of the
+        bin, None where it is empty); `brier`, the mean over clips of sum_c (p_c - [c = true])^2, 0 to 2;
+        `negative_log_likelihood`, the mean of -ln p_true, p_true taken to be at least 1e-12.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    rows = np.arange(len(truth))
+    confidence = probabilities.max(axis=-1)
+    correct = probabilities.argmax(axis=-1) == truth
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    # float32 probabilities may sum to a hair more than 1.
+    numbers = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    clips = np.bincount(numbers, minlength=bins)
+    sums = [np.bincount(numbers, values, bins) for values in (confidence, correct)]
+    means = [np.divide(total, clips, out=np.zeros(bins), where=clips > 0) for total in sums]
+    error = float((clips * np.abs(means[1] - means[0])).sum() / len(truth))
+    targets = np.zeros_like(probabilities)
+    targets[rows, truth] = 1.0
+    return {
+        "expected_calibration_error": error,
+        "bins": [
+            {
+                "low": float(edges[b]),
+                "high": float(edges[b + 1]),
+                "clips": int(clips[b]),
+                "confidence": float(means[0][b]) if clips[b] else None,
+                "accuracy": float(means[1][b]) if clips[b] else None,
+            }
+            for b in range(bins)
+        ],
+        "brier": float(((probabilities - targets) ** 2).sum(axis=-1).mean()),
+        "negative_log_likelihood": float(-np.log(np.maximum(probabilities[rows, truth], _SMALLEST)).mean()),
+    }

@@ -1,0 +1,107 @@
+"""Multi-view testing: the votes of segments, crops and clips of one video are summed (REFERENCE.md section 14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pemt_tf.errors import PemtError
+
+CROPS = (1, 3)
+SUM_OVER = ("clip", "path")
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """Which votes are summed.
+
+    Attributes:
+        views: how many segments of a clip vote, spread evenly over it; None: all. The model sees the whole clip anyway.
+        crops: 1, the centre of the picture; 3, the start, centre and end of its longer side.
+        sum_over: `clip`, every record is judged alone; `path`, all records of one source file are judged together.
+    """
+
+    views: int | None = None
+    crops: int = 1
+    sum_over: str = "clip"
+
+    def __post_init__(self) -> None:
+        if self.crops not in CROPS:
+            raise PemtError(f"{self.crops} crops are not possible; --crops is 1 (centre) or 3 (start, centre, end)")
+        if self.sum_over not in SUM_OVER:
+            raise PemtError(f"votes cannot be summed over {self.sum_over!r}; --sum-over is {' or '.join(SUM_OVER)}")
+
+    def segments(self, available: int) -> np.ndarray:
+        """Numbers of the segments that vote: the middles of `views` equal parts of a clip; ascending, [views] int.
+
+        Raises:
+            PemtError: a clip does not have as many.
+        """
+        views = available if self.views is None else self.views
+        if not 1 <= views <= available:
+            raise PemtError(
+                f"{views} views are asked for, but a clip of this geometry has {available} segments; give --views from "
+                f"1 to {available}, or sum over the clips of a file with --sum-over path"
+            )
+        return (2 * np.arange(views) + 1) * available // (2 * views)
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Summed votes of what is judged together.
+
+    Attributes:
+        probabilities: [items, classes] float64, the sums of all votes, scaled to sum 1.
+        truth: [items] int, the label.
+        ids: the clip's id, or the source file when clips are judged together.
+        paths: the source file.
+    """
+
+    probabilities: np.ndarray
+    truth: np.ndarray
+    ids: list[str]
+    paths: list[str]
+
+
+def sum_votes(segment_votes: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Sums over crops and over the segments that vote.
+
+    Args:
+        segment_votes: [crops, clips, all segments, classes], each vote the sum over the heads of their softmax.
+        segments: numbers of those that vote.
+
+    Returns:
+        [clips, classes] float64.
+    """
+    return np.asarray(segment_votes, np.float64)[:, :, segments].sum(axis=(0, 2))
+
+
+def judge(sums: np.ndarray, truth: np.ndarray, ids: list[str], paths: list[str], sum_over: str) -> Votes:
+    """Turns sums of clips into votes, of clips or of whole files, in the order of first appearance.
+
+    Args:
+        sums: [clips, classes].
+        truth: [clips] int.
+        ids, paths: of the clips.
+        sum_over: see `ViewPlan`.
+
+    Raises:
+        PemtError: clips of one file have different labels, so that no one label is right for it.
+    """
+    if sum_over == "path":
+        first: dict[str, int] = {}
+        numbers = np.array([first.setdefault(path, len(first)) for path in paths])
+        total = np.zeros((len(first), sums.shape[1]))
+        np.add.at(total, numbers, sums)
+        labels = np.zeros(len(first), truth.dtype)
+        labels[numbers] = truth
+        other = np.flatnonzero(labels[numbers] != truth)
+        if len(other):
+            raise PemtError(
+                f"the clips of {paths[other[0]]} have different labels, so they cannot be judged together; evaluate "
+                "with --sum-over clip"
+            )
+        sums, truth = total, labels
+        ids = paths = list(first)
+    return Votes(sums / sums.sum(axis=-1, keepdims=True), truth, ids, paths)
