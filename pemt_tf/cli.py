@@ -17,13 +17,14 @@ from pemt_tf.commands import (
     params,
     predict,
     pretrain,
+    probe,
     report,
     search,
 )
 from pemt_tf.errors import PemtError
 
 # In the order of `--help`.
-COMMANDS = (params, pretrain, finetune, evaluate, export, predict, search, report, convert, demo)
+COMMANDS = (params, pretrain, finetune, evaluate, probe, export, predict, search, report, convert, demo)
 
 
 def main(arguments: list[str] | None = None) -> int:

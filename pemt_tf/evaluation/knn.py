@@ -1,10 +1,12 @@
-"""Nearest clips by cosine similarity of embeddings; exact."""
+"""Nearest clips by cosine similarity of embeddings, and what their labels say; exact."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+_SIMILARITIES_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,44 @@ def normalize(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
 
 
-def neighbour_accuracy(embeddings: np.ndarray, labels: np.ndarray) -> float:
-    """Share of clips whose nearest other clip has their label; [clips, width] and [clips]."""
-    similarity = normalize(embeddings) @ normalize(embeddings).T
-    np.fill_diagonal(similarity, -np.inf)
-    return float((labels[similarity.argmax(-1)] == labels).mean())
+def nearest_rows(queries: np.ndarray, embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k most similar embeddings of many queries, best first; memory is that of a block of queries.
+
+    Args:
+        queries: [queries, width] float.
+        embeddings: [clips, width] float, at least k.
+        k: how many.
+
+    Returns:
+        Rows [queries, k] int and cosine similarities [queries, k].
+    """
+    queries, embeddings = normalize(queries), normalize(embeddings)
+    step = max(1, _SIMILARITIES_AT_ONCE // max(len(embeddings), 1))
+    rows, similarities = [np.zeros((0, k), np.int64)], [np.zeros((0, k))]
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step] @ embeddings.T
+        found = np.argpartition(-block, k - 1, axis=1)[:, :k]
+        found.sort(axis=1)  # so that the stable sort below leaves ties in order of rows
+        order = np.argsort(-np.take_along_axis(block, found, axis=1), axis=1, kind="stable")
+        rows.append(np.take_along_axis(found, order, axis=1))
+        similarities.append(np.take_along_axis(block, rows[-1], axis=1))
+    return np.concatenate(rows), np.concatenate(similarities)
+
+
+def vote(labels: np.ndarray, similarities: np.ndarray, k: int, classes: int) -> np.ndarray:
+    """The most frequent label among the k nearest; where two are as frequent, the one whose clips are more similar.
+
+    Args:
+        labels: [queries, at least k] int, of the neighbours, best first.
+        similarities: of the same shape, -1 to 1.
+        k: how many vote.
+        classes: number of labels.
+
+    Returns:
+        [queries] int.
+    """
+    # Similarities add less than one vote in sum, so they only decide ties.
+    weights = 1.0 + (1.0 + similarities[:, :k]) / 2.0 / (k + 1)
+    scores = np.zeros((len(labels), classes))
+    np.add.at(scores, (np.arange(len(labels))[:, None], labels[:, :k]), weights)
+    return scores.argmax(axis=1)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pemt_tf.evaluation.knn import Neighbour, nearest, neighbour_accuracy, normalize
+from pemt_tf.evaluation import knn
+from pemt_tf.evaluation.knn import Neighbour, nearest, nearest_rows, normalize, vote
 
 
 def cosine(a, b):
@@ -43,8 +44,34 @@ def test_nothing_to_search():
     assert nearest(np.ones(3), np.zeros((0, 3)), 5) == []
 
 
-def test_neighbour_accuracy_by_hand():
-    """Angles 0, 10, 25, 100 degrees: each one's nearest is 10, 0, 10, 25."""
-    angles = np.radians([0, 10, 25, 100])
-    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1) * [[1.0], [9.0], [0.1], [2.0]]
-    assert neighbour_accuracy(embeddings, np.array(["a", "a", "b", "b"])) == 0.75
+@settings(deadline=None, max_examples=50)
+@given(clips=st.integers(1, 30), queries=st.integers(0, 9), seed=st.integers(0, 2**31), data=st.data())
+def test_many_queries_equal_one_at_a_time(clips, queries, seed, data):
+    k = data.draw(st.integers(1, clips))
+    rng = np.random.default_rng(seed)
+    embeddings, asked = rng.normal(size=(clips, 4)), rng.normal(size=(queries, 4))
+    rows, similarities = nearest_rows(asked, embeddings, k)
+    assert rows.shape == similarities.shape == (queries, k)
+    for query, found, similarity in zip(asked, rows, similarities, strict=True):
+        expected = nearest(query, embeddings, k)
+        assert found.tolist() == [n.row for n in expected]
+        assert similarity.tolist() == pytest.approx([n.similarity for n in expected])
+
+
+def test_blocks_of_queries(monkeypatch):
+    rng = np.random.default_rng(0)
+    asked, embeddings = rng.normal(size=(11, 3)), rng.normal(size=(20, 3))
+    whole = nearest_rows(asked, embeddings, 4)
+    monkeypatch.setattr(knn, "_SIMILARITIES_AT_ONCE", 50)
+    rows, similarities = nearest_rows(asked, embeddings, 4)
+    np.testing.assert_array_equal(rows, whole[0])
+    np.testing.assert_allclose(similarities, whole[1])
+
+
+def test_votes_by_hand():
+    labels = np.array([[2, 0, 0, 1], [1, 2, 2, 1], [2, 1, 1, 2]])
+    similarities = np.array([[0.9, 0.1, 0.0, -0.9], [0.9, 0.8, 0.7, 0.5], [0.9, 0.8, 0.7, 0.5]])
+    assert vote(labels, similarities, 1, 3).tolist() == [2, 1, 2]
+    assert vote(labels, similarities, 3, 3).tolist() == [0, 2, 1]  # two votes beat one, however near
+    # Two against two: 0.8 + 0.7 is more similar than 0.9 + 0.5.
+    assert vote(labels, similarities, 4, 3).tolist() == [0, 2, 1]

@@ -1,0 +1,49 @@
+"""How embeddings lie on the sphere: alignment and uniformity (Wang and Isola, ICML 2020), and their spread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pemt_tf.evaluation.knn import normalize
+
+_PRODUCTS_AT_ONCE = 1 << 23
+
+
+def alignment(audio: np.ndarray, visual: np.ndarray) -> float:
+    """Mean squared distance of the two normalized embeddings of a clip, 0 (the same) to 4 (opposite).
+
+    Args:
+        audio, visual: [clips, width], at least one clip.
+    """
+    return float(((normalize(audio) - normalize(visual)) ** 2).sum(axis=1).mean())
+
+
+def uniformity(embeddings: np.ndarray) -> float:
+    """ln of the mean of exp(-2 d^2) over all pairs of different clips, d the distance of normalized embeddings.
+
+    0 if all are one; about -4 if they are spread evenly over a sphere of many dimensions. Exact, in blocks.
+
+    Args:
+        embeddings: [clips, width], at least two clips.
+    """
+    x = normalize(embeddings)
+    clips, total = len(x), 0.0
+    step = max(1, _PRODUCTS_AT_ONCE // clips)
+    lengths = (x**2).sum(axis=1)
+    for start in range(0, clips, step):
+        block = x[start : start + step]
+        squared = lengths[start : start + step, None] + lengths - 2 * (block @ x.T)
+        total += np.exp(-2 * np.maximum(squared, 0.0)).sum()
+    total -= clips  # every clip with itself
+    return float(np.log(max(total, np.finfo(float).tiny) / (clips * (clips - 1))))
+
+
+def spread(embeddings: np.ndarray) -> float:
+    """Standard deviation of normalized embeddings over clips, as root mean square over dimensions, times sqrt(width).
+
+    0 if all are one (collapse), 1 if their mean is 0: it is sqrt(1 - ||mean||^2).
+
+    Args:
+        embeddings: [clips, width], at least one clip.
+    """
+    return float(np.sqrt(normalize(embeddings).var(axis=0).sum()))

@@ -1,0 +1,86 @@
+"""Multinomial logistic regression on frozen features, its regularization chosen without the clips of the test."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+# lambda in: mean cross-entropy + lambda / 2 ||W||^2; strongest first. It does not depend on the number of clips.
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+DEFAULT_STRENGTH = 0.1  # where there are too few clips to choose by
+_MAX_ITERATIONS = 500
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Shift and scale of every feature to mean 0 and deviation 1 over the training clips; constant ones become 0.
+
+    Attributes:
+        mean, scale: [width] float64.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray) -> Standardization:
+        """Of [clips, width] features."""
+        features = np.asarray(features, np.float64)
+        mean, deviation = features.mean(axis=0), features.std(axis=0)
+        # A deviation that is rounding only is none.
+        constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+        return cls(mean, np.where(constant, np.inf, deviation))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """[clips, width] float64."""
+        return (np.asarray(features, np.float64) - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class LogisticModel:
+    """Coefficients [classes, width] and intercepts [classes]; a class that was not trained on has intercept -inf."""
+
+    coefficients: np.ndarray
+    intercepts: np.ndarray
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """[clips, classes] of standardized features [clips, width]."""
+        scores = features @ self.coefficients.T + self.intercepts
+        scores = scores - scores.max(axis=1, keepdims=True)
+        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def fit_path(
+    features: np.ndarray, labels: np.ndarray, classes: int, strengths: tuple[float, ...] = STRENGTHS
+) -> Iterator[tuple[float, LogisticModel]]:
+    """Fits one model for every strength, each beginning where the stronger one ended.
+
+    Args:
+        features: [clips, width] float64, standardized.
+        labels: [clips] int, at least two different ones.
+        classes: number of labels.
+        strengths: values of lambda, strongest first.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    axes = None
+    if features.shape[1] > len(features):
+        # The penalty does not change under rotation: in the space that the clips span the solution is the same.
+        left, sizes, axes = np.linalg.svd(features, full_matrices=False)
+        features = left * sizes
+    model = LogisticRegression(max_iter=_MAX_ITERATIONS, tol=1e-5, warm_start=True)
+    for strength in strengths:
+        model.set_params(C=1.0 / (strength * len(features)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties stop early, which regularizes too
+            model.fit(features, labels)
+        coefficients, intercepts = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # one row: the difference of the two classes
+            coefficients, intercepts = np.stack([0 * coefficients[0], coefficients[0]]), np.array([0, intercepts[0]])
+        everything = np.zeros((classes, features.shape[1])), np.full(classes, -np.inf)
+        everything[0][model.classes_], everything[1][model.classes_] = coefficients, intercepts
+        yield strength, LogisticModel(everything[0] if axes is None else everything[0] @ axes, everything[1])

@@ -1,0 +1,289 @@
+"""What a frozen network knows: linear and neighbour classification, retrieval between streams, geometry."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.errors import PemtError
+from pemt_tf.evaluation import embedding_statistics as statistics
+from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, extract_features
+from pemt_tf.evaluation.folds import draw_labelled, grouped_folds
+from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
+from pemt_tf.evaluation.pair_scores import pair_scores
+from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe
+from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
+from pemt_tf.models.av_transformer import AVTransformer
+
+FEATURES = (POOLED, EMBEDDING)
+VALIDATION = "validation"
+GALLERY = 1000
+
+
+@dataclass(frozen=True)
+class ProbePlan:
+    """What is asked for.
+
+    Attributes:
+        train_split, split: fitted to, and measured on.
+        features: `pooled`, CNN features averaged over segments; `embedding`, summary tokens.
+        streams: which; empty: all that the model has.
+        labels_per_class: clips of each label to fit to; None: all.
+        seed: of the draw of labelled clips, of folds, gallery and bootstrap.
+        gallery: retrieval is among so many clips, drawn from the split; 0: all.
+        retrieval: whether to measure it at all; without it clips without a label are not read.
+        batch_size: clips at once.
+    """
+
+    train_split: str = "train"
+    split: str = "test"
+    features: str = POOLED
+    streams: tuple[str, ...] = ()
+    labels_per_class: int | None = None
+    seed: int = 0
+    gallery: int = GALLERY
+    retrieval: bool = True
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.train_split == self.split:
+            raise PemtError(
+                f"--train-split and --split are both {self.split!r}; features must be measured on other clips than "
+                "those they are fitted to"
+            )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What came out; `write` puts the streams beside the other fields. docs/evaluation.md explains each figure.
+
+    Attributes:
+        model: what was probed.
+        data: the data set, with `data_hash`.
+        plan: what was asked for.
+        labels: the vocabulary.
+        streams: stream to `train_clips`, `clips`, `linear`, `knn`; absent without labelled clips.
+        retrieval: the figures of the method `method`, None if they were not measured.
+        retrieval_methods: method to its figures, and what is to be known of it.
+        alignment: of the two streams' summaries, None without both.
+        uniformity, spread: of the summaries, by stream.
+    """
+
+    model: str
+    data: str
+    data_hash: str
+    plan: ProbePlan
+    labels: list[str]
+    streams: dict[str, dict]
+    retrieval: dict | None
+    retrieval_methods: dict[str, dict]
+    alignment: float | None
+    uniformity: dict[str, float]
+    spread: dict[str, float]
+
+    @property
+    def summary(self) -> list[str]:
+        """Lines for people."""
+        lines = []
+        for stream, found in self.streams.items():
+            parts = []
+            for name, key in (("linear", "linear"), ("neighbours", "knn")):
+                low, high = found[key]["interval"]
+                parts.append(f"{name} {found[key]['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})")
+            lines.append(f"{self.plan.split}, {stream}: {', '.join(parts)} on {found['clips']} clips")
+        for method, found in self.retrieval_methods.items():
+            for direction in ("audio_to_video", "video_to_audio"):
+                r = found[direction]
+                lines.append(
+                    f"{direction.replace('_', ' ')} by {method.replace('_', ' ')}: R@1 {r['recall_at_1']:.1%}, "
+                    f"R@5 {r['recall_at_5']:.1%}, R@10 {r['recall_at_10']:.1%}, median rank {r['median_rank']:g} "
+                    f"of {r['clips']}"
+                )
+        return lines
+
+    def write(self, path: Path) -> None:
+        """Writes everything as JSON.
+
+        Raises:
+            PemtError: it cannot be written.
+        """
+        values = asdict(self)
+        values |= values.pop("plan") | values.pop("streams")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
+
+
+def probe(
+    backbone: AVTransformer,
+    source: ClipSource,
+    plan: ProbePlan,
+    model: str,
+    pair_classifier: dict[str, np.ndarray] | None = None,
+) -> Probe:
+    """Computes features of the splits, fits to one and measures on the other.
+
+    Args:
+        backbone: frozen.
+        source: records of the model's geometry.
+        plan: what is asked for.
+        model: name of the backbone.
+        pair_classifier: see `pair_scores.read_pair_classifier`.
+
+    Raises:
+        PemtError: a split or stream is missing, clips of one file stand in both splits, nothing to measure on.
+    """
+    known = (*backbone.config.modalities, JOINT)[: 3 if len(backbone.config.modalities) == 2 else 1]
+    unknown = [stream for stream in plan.streams if stream not in known]
+    if unknown:
+        raise PemtError(f"{model} has no stream {unknown[0]!r}; it has: {', '.join(known)}")
+    source.require_split(plan.split)
+    retrieves = plan.retrieval and JOINT in known
+    train, test = (
+        extract_features(backbone, source, split, plan.batch_size, labelled=not plan.retrieval)
+        for split in (plan.train_split, plan.split)
+    )
+    validation = None
+    if _chooses_by_validation(source, plan):
+        validation = extract_features(backbone, source, VALIDATION, plan.batch_size, labelled=True)
+    require_apart(train, test, plan)
+    streams = {
+        stream: found
+        for stream in plan.streams or known
+        if (found := probe_stream(stream, train, test, validation, plan, len(source.labels))) is not None
+    }
+    methods = measure_methods(train, test, plan, pair_classifier) if retrieves else {}
+    if not streams and not methods:
+        raise PemtError(
+            f"{source.name}: nothing to measure; splits {plan.train_split!r} and {plan.split!r} need labelled clips "
+            "of two labels, or clips with both picture and sound"
+        )
+    method = next((name for name in ("linear_map", "cosine") if name in methods), None)
+    return Probe(
+        model,
+        source.name,
+        source.content_hash,
+        plan,
+        list(source.labels),
+        streams,
+        {"method": method, **methods[method]} if method else None,
+        methods,
+        **_geometry(test, plan),
+    )
+
+
+def _chooses_by_validation(source: ClipSource, plan: ProbePlan) -> bool:
+    """Not where labels are counted: the validation clips' labels would be further ones."""
+    others = (plan.train_split, plan.split)
+    return plan.labels_per_class is None and VALIDATION not in others and bool(source.files.get(VALIDATION))
+
+
+def require_apart(train: ClipFeatures, test: ClipFeatures, plan: ProbePlan) -> None:
+    """Refuses splits that share a source file.
+
+    Raises:
+        PemtError: naming one.
+    """
+    shared = np.intersect1d(train.paths, test.paths)
+    if len(shared):
+        raise PemtError(
+            f"{len(shared)} source files stand in both {plan.train_split!r} and {plan.split!r}, {shared[0]} for one; "
+            "what is measured would not be held out: make the data set again"
+        )
+
+
+def probe_stream(
+    stream: str,
+    train: ClipFeatures,
+    test: ClipFeatures,
+    validation: ClipFeatures | None,
+    plan: ProbePlan,
+    classes: int,
+) -> dict | None:
+    """Linear and neighbour classification of one stream; None without labelled clips to fit to or to measure on."""
+    fitted, measured = (_labelled(features, stream, plan.features) for features in (train, test))
+    if plan.labels_per_class is not None:
+        ids = train.ids[_usable(train, stream)]
+        rows = draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed)
+        fitted = LabelledVectors(fitted.vectors[rows], fitted.labels[rows], fitted.files[rows])
+    if len(np.unique(fitted.labels)) < 2 or not len(measured.labels):
+        return None
+    checked = None if validation is None else _labelled(validation, stream, plan.features)
+    if checked is not None and len(checked.labels):
+        fit = fit_probe(fitted, classes, [], "validation split", checked)
+    else:
+        folds = grouped_folds(fitted.labels, fitted.files, plan.seed)
+        chosen_on = f"{len(folds)}-fold cross-validation of the training clips, grouped by source file"
+        fit = fit_probe(fitted, classes, folds, chosen_on)
+    return {
+        "train_clips": len(fitted.labels),
+        "clips": len(measured.labels),
+        **measure_probe(fit, measured, plan.seed),
+    }
+
+
+def _usable(features: ClipFeatures, stream: str) -> np.ndarray:
+    return features.has(stream) & (features.labels >= 0)
+
+
+def _labelled(features: ClipFeatures, stream: str, kind: str) -> LabelledVectors:
+    rows = _usable(features, stream)
+    return LabelledVectors(features.vectors(stream, kind)[rows], features.labels[rows], features.paths[rows])
+
+
+def measure_methods(
+    train: ClipFeatures, test: ClipFeatures, plan: ProbePlan, pair_classifier: dict[str, np.ndarray] | None
+) -> dict[str, dict]:
+    """Retrieval by every method that there is; empty where fewer than two clips have both streams."""
+    pairs, gallery = train.take(train.has(JOINT)), _gallery(test, plan)
+    clips = len(gallery)
+    if clips < 2:
+        return {}
+    sound, pictures = (gallery.summaries[m] for m in ("audio", "visual"))
+    methods = {"cosine": {"of": "summary tokens", **measure_retrieval(cosine_scores(sound, pictures), clips)}}
+    if len(pairs) >= FEWEST_PAIRS:
+        fitted = fit_linear_map(
+            pairs.vectors("audio", plan.features), pairs.vectors("visual", plan.features), pairs.paths, plan.seed
+        )
+        scores = fitted.scores(gallery.vectors("audio", plan.features), gallery.vectors("visual", plan.features))
+        methods["linear_map"] = {
+            "of": f"{plan.features} features, a linear map fitted on unlabelled training pairs",
+            "pairs": fitted.pairs,
+            "regularization": fitted.ridge,
+            "chosen_on": fitted.chosen_on,
+            **measure_retrieval(scores, clips),
+        }
+    if pair_classifier is not None:
+        scores = pair_scores(pair_classifier, sound, pictures)
+        methods["pair_classifier"] = {
+            "of": "summary tokens, the pair classifier of pretraining",
+            **measure_retrieval(scores, clips),
+        }
+    return methods
+
+
+def _gallery(test: ClipFeatures, plan: ProbePlan) -> ClipFeatures:
+    """Clips with both streams, at most as many as the plan says, drawn by its seed whatever the order of records."""
+    both = test.take(test.has(JOINT))
+    both = both.take(np.argsort(both.ids, kind="stable"))
+    if plan.gallery and len(both) > plan.gallery:
+        both = both.take(np.sort(np.random.default_rng(plan.seed).permutation(len(both))[: plan.gallery]))
+    return both
+
+
+def _geometry(test: ClipFeatures, plan: ProbePlan) -> dict:
+    """Alignment of the gallery's pairs; uniformity and spread of the first clips that have the stream."""
+    uniform, spreads, aligned = {}, {}, None
+    for stream in test.streams:
+        vectors = test.summaries[stream][test.has(stream)][: plan.gallery or None]
+        if len(vectors) > 1:
+            uniform[stream], spreads[stream] = statistics.uniformity(vectors), statistics.spread(vectors)
+    if JOINT in test.streams and len(pairs := _gallery(test, plan)):
+        aligned = statistics.alignment(pairs.summaries["audio"], pairs.summaries["visual"])
+    return {"alignment": aligned, "uniformity": uniform, "spread": spreads}

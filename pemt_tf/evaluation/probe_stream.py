@@ -1,0 +1,146 @@
+"""A linear classifier and a vote of nearest neighbours on the frozen features of one stream.
+
+The clips of the test come in only after everything is chosen and fitted: `fit_probe` is not given them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pemt_tf.evaluation.folds import Fold
+from pemt_tf.evaluation.intervals import measure_shares
+from pemt_tf.evaluation.knn import nearest_rows, vote
+from pemt_tf.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LogisticModel, Standardization, fit_path
+
+NEIGHBOURS = (1, 3, 5, 10, 20)
+FIXED = "nothing: too few training clips to choose by"
+
+
+@dataclass(frozen=True)
+class LabelledVectors:
+    """Features of one stream: [clips, width] float; labels [clips] int; files [clips], the source file."""
+
+    vectors: np.ndarray
+    labels: np.ndarray
+    files: np.ndarray
+
+
+@dataclass(frozen=True)
+class FittedProbe:
+    """What was learnt from the training clips.
+
+    Attributes:
+        standardization: of the features.
+        model: the linear classifier.
+        strength: its regularization lambda.
+        neighbours: how many vote.
+        chosen_on: by which clips the two were chosen.
+        train: standardized training features, for the neighbours.
+        train_labels: their labels.
+    """
+
+    standardization: Standardization
+    model: LogisticModel
+    strength: float
+    neighbours: int
+    chosen_on: str
+    train: np.ndarray
+    train_labels: np.ndarray
+
+    def linear(self, vectors: np.ndarray) -> np.ndarray:
+        """Labels [clips] by the linear classifier, of features [clips, width]."""
+        return self.model.log_probabilities(self.standardization(vectors)).argmax(axis=1)
+
+    def knn(self, vectors: np.ndarray) -> np.ndarray:
+        """Labels [clips] by the vote of neighbours."""
+        rows, similarities = nearest_rows(self.standardization(vectors), self.train, self.neighbours)
+        return vote(self.train_labels[rows], similarities, self.neighbours, len(self.model.intercepts))
+
+
+def fit_probe(
+    train: LabelledVectors,
+    classes: int,
+    folds: list[Fold],
+    chosen_on: str,
+    validation: LabelledVectors | None = None,
+) -> FittedProbe:
+    """Chooses regularization and number of neighbours, then fits to all training clips.
+
+    Args:
+        train: clips of at least two labels.
+        classes: number of labels.
+        folds: of the training clips, to choose by; none: fixed settings.
+        chosen_on: what to say of the choice.
+        validation: clips to choose by in the place of the folds.
+    """
+    if validation is not None:
+        pairs = [(train, validation)]
+    else:
+        pairs = [(_rows(train, fold.fit), _rows(train, fold.check)) for fold in folds]
+    # As many neighbours as the smallest fold can give.
+    counts = tuple(k for k in NEIGHBOURS if k <= min((len(fit.labels) for fit, _ in pairs), default=1))
+    strength = _choose(pairs, STRENGTHS, lambda fit, check: _linear_scores(fit, check, classes)) or DEFAULT_STRENGTH
+    neighbours = _choose(pairs, counts, lambda fit, check: _neighbour_scores(fit, check, classes, counts)) or 1
+    standardization = Standardization.fit(train.vectors)
+    vectors = standardization(train.vectors)
+    path = STRENGTHS[: STRENGTHS.index(strength) + 1]
+    *_, (_, model) = fit_path(vectors, train.labels, classes, path)
+    return FittedProbe(
+        standardization, model, strength, neighbours, chosen_on if pairs else FIXED, vectors, train.labels
+    )
+
+
+def measure_probe(probe: FittedProbe, test: LabelledVectors, seed: int = 0) -> dict:
+    """Accuracies on held-out clips.
+
+    Returns:
+        `linear`: `accuracy`, `interval` (Wilson), `bootstrap_interval`, `regularization`, `chosen_on`; `knn`: `k` and
+        the same.
+    """
+    predictions = (probe.linear(test.vectors), probe.knn(test.vectors))
+    hits = np.stack([predicted == test.labels for predicted in predictions], axis=1)
+    linear, knn = (
+        {
+            "accuracy": share.value,
+            "interval": share.wilson,
+            "bootstrap_interval": share.bootstrap,
+            "chosen_on": probe.chosen_on,
+        }
+        for share in measure_shares(hits, test.files, seed)
+    )
+    return {"linear": {**linear, "regularization": probe.strength}, "knn": {**knn, "k": probe.neighbours}}
+
+
+def _rows(vectors: LabelledVectors, rows: np.ndarray) -> LabelledVectors:
+    return LabelledVectors(vectors.vectors[rows], vectors.labels[rows], vectors.files[rows])
+
+
+def _choose(pairs: list, candidates: tuple, scores: Callable):
+    """The candidate with most right clips in all folds together, then the likelier, then the first; None of no fold."""
+    if not pairs:
+        return None
+    total = sum(scores(fit, check) for fit, check in pairs)
+    return max(zip(total.tolist(), candidates, strict=True), key=lambda one: one[0])[1]
+
+
+def _linear_scores(fit: LabelledVectors, check: LabelledVectors, classes: int) -> np.ndarray:
+    """[strengths, 2]: right clips, and the sum of the logarithms of the true labels' probabilities."""
+    standardization = Standardization.fit(fit.vectors)
+    features, truth = standardization(check.vectors), check.labels
+    scores = []
+    for _, model in fit_path(standardization(fit.vectors), fit.labels, classes):
+        found = model.log_probabilities(features)
+        likelihood = np.maximum(found[np.arange(len(truth)), truth], -50.0).sum()  # -inf where it was not trained on
+        scores.append(((found.argmax(axis=1) == truth).sum(), likelihood))
+    return np.array(scores)
+
+
+def _neighbour_scores(fit: LabelledVectors, check: LabelledVectors, classes: int, counts: tuple) -> np.ndarray:
+    """[counts, 1]: right clips."""
+    standardization = Standardization.fit(fit.vectors)
+    rows, similarities = nearest_rows(standardization(check.vectors), standardization(fit.vectors), counts[-1])
+    labels = fit.labels[rows]
+    return np.array([[(vote(labels, similarities, k, classes) == check.labels).sum()] for k in counts])
