@@ -198,6 +198,12 @@ class Config:
             f"at least segments + 1 = {needed} (ClipGeometry.segments is {self.geometry.segments})",
         )
         require(
+            set(self.finetune.streams) <= set(self.model.modalities),
+            "FinetuneConfig.streams",
+            self.finetune.streams,
+            f"some of the model's modalities, {', '.join(self.model.modalities)}, or none for all of them",
+        )
+        require(
             self.model.rotation_storage != "folded",
             "ModelConfig.rotation_storage",
             "folded",

@@ -101,7 +101,8 @@ class PretrainConfig(TrainingConfig):
 
     Attributes:
         steps, batch_size: optimizer steps and global batch size (clips).
-        learning_rate: peak; linear warm-up over `warmup_fraction` of the steps, then half-period cosine (ours).
+        learning_rate, warmup_fraction, schedule: peak; linear warm-up over that share of the steps, then a half-period
+            cosine (ours, all three).
         weight_decay, beta_1, beta_2, epsilon: AdamW with AMSGrad, as the paper.
         mask_rate: share of tokens masked per stream, at least one (ours).
         negatives: how negatives are drawn; `negative_count` of them or all that remain (count ours).
@@ -122,6 +123,7 @@ class PretrainConfig(TrainingConfig):
     batch_size: int = 256
     learning_rate: float = 1e-4
     warmup_fraction: float = 0.06
+    schedule: str = "cosine"
     weight_decay: float = 1e-4
     beta_1: float = 0.9
     beta_2: float = 0.98
@@ -141,6 +143,7 @@ class PretrainConfig(TrainingConfig):
         super().__post_init__()
         require_positive(self, "learning_rate", "negative_count", "projection")
         require_one_of("PretrainConfig.negatives", self.negatives, NEGATIVES)
+        require_one_of("PretrainConfig.schedule", self.schedule, SCHEDULES)
         require(
             self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)"
         )
@@ -175,6 +178,9 @@ class FinetuneConfig(TrainingConfig):
         weight_decay: L2 added to the gradient of everything but batch normalization.
         schedule, warmup_fraction: learning-rate schedule.
         head_dropout: dropout in the heads.
+        streams: what the classifier looks at, of the model's modalities (ours: none named is all). The others are
+            passed over in training and ever after, as where a clip does not have them.
+        labels_per_class: train on so many clips of each label, drawn by `seed` (ours: 0 is all of them).
         label_smoothing: share of a label's weight that all classes get alike (ours: 0 is off).
         mixup: clips are mixed with others of the batch, inputs and labels, with weights from Beta(mixup, mixup) (ours:
             0 is off). A clip is mixed only with one that has the same streams, among those that a device sees at once.
@@ -196,6 +202,8 @@ class FinetuneConfig(TrainingConfig):
     schedule: str = "cosine"
     warmup_fraction: float = 0.0
     head_dropout: float = 0.5
+    streams: tuple[str, ...] = ()
+    labels_per_class: int = 0
     label_smoothing: float = 0.0
     mixup: float = 0.0
     loss: str = "cross_entropy"
@@ -208,6 +216,8 @@ class FinetuneConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "base_learning_rate", "margin", "validate_every")
+        object.__setattr__(self, "streams", tuple(self.streams))
+        require(self.labels_per_class >= 0, "FinetuneConfig.labels_per_class", self.labels_per_class, "0 (all) or more")
         require_one_of("FinetuneConfig.schedule", self.schedule, SCHEDULES)
         require_one_of("FinetuneConfig.loss", self.loss, LOSSES)
         require_one_of("FinetuneConfig.select", self.select, SELECTIONS)

@@ -186,3 +186,8 @@ def test_a_preset_that_is_none(tmp_path, content):
 @pytest.mark.parametrize(("steps", "fraction", "expected"), [(220_000, 0.06, 13_200), (10, 0.0, 0), (10, 0.19, 1)])
 def test_warmup_steps(steps, fraction, expected):
     assert warmup_steps(steps, fraction) == expected
+
+
+def test_a_classifier_cannot_look_at_a_stream_that_the_model_lacks():
+    with pytest.raises(PemtError, match=r"FinetuneConfig.streams is \('visual',\); allowed: .*audio"):
+        Config.from_dict({"model": {"modalities": ["audio"]}, "finetune": {"streams": ["visual"]}})

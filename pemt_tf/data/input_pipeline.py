@@ -32,6 +32,7 @@ def training_clips(
     start_step: int = 0,
     labelled: bool = False,
     streams: tuple[str, ...] = (),
+    only: frozenset[str] | None = None,
     augmentation: AugmentationConfig = _AS_THE_AUTHORS,
     mixup: float = 0.0,
     share: Share = EVERYTHING,
@@ -46,6 +47,7 @@ def training_clips(
         start_step: batches to pass over, cheaply: they are not decoded.
         labelled: leave out clips without a label.
         streams: leave out clips that lack one of these; modalities by name.
+        only: leave out all clips but these, by id.
         augmentation: of the spectrograms.
         mixup: alpha of the weights with which clips will be mixed; 0 for none.
         share: of a worker among several; the rows of the others are read, but not decoded. Batches are then those of
@@ -73,6 +75,8 @@ def training_clips(
     clips = clips.map(lambda raw: records.parse(raw, geometry, source.payload), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
+    if only is not None:
+        clips = clips.filter(_is_one_of(only))
     for flag in (_FLAGS[stream] for stream in streams):
         clips = clips.filter(lambda clip, flag=flag: clip[flag])
     if next(read_batches(clips.take(1)), None) is None:
@@ -93,6 +97,13 @@ def training_clips(
 
     clips = clips.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return clips.batch(share.size(batch_size), drop_remainder=True).prefetch(2)
+
+
+def _is_one_of(ids: frozenset[str]):
+    """A filter of parsed clips."""
+    names = tf.constant(sorted(ids))
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, tf.ones_like(names, tf.bool)), False)
+    return lambda clip: table.lookup(clip["id"])
 
 
 def read_batches(clips: Iterable) -> Iterator:

@@ -59,17 +59,27 @@ def moving_digit(
     # Each shot draws from a generator of its own, so that its path does not depend on the number of frames before it.
     own = generator.spawn(len(shots))
     pairs = zip(shots, own, strict=True)
-    return np.concatenate([_shot(ink, shot, width, height, draws) for shot, draws in pairs if len(shot)])
+    return np.concatenate([draw_shot(ink, shot, width, height, draws) for shot, draws in pairs if len(shot)])
 
 
-def _shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:
-    """One shot: its frames at the given times, seconds; [frames, height, width, 3] uint8 RGB."""
+def draw_shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:
+    """One shot: colours, path and texture are drawn once for it.
+
+    Args:
+        ink: [rows, rows] float, 0 (paper) to 1 (full ink).
+        time: [frames] seconds.
+        width, height: pixels.
+        generator: every random choice comes from it.
+
+    Returns:
+        [frames, height, width, 3] uint8 RGB.
+    """
     short = min(width, height)
     side = short * generator.uniform(*DIGIT_SIZE)
     room = max((short - side) / 2 + OVERHANG * short, 0.0)
     left = width / 2 - side / 2 + room * _wander(time, generator)
     top = height / 2 - side / 2 + room * _wander(time, generator)
-    rows, columns = _spread(top, side, height), _spread(left, side, width)
+    rows, columns = _spread(top, side, height, len(ink)), _spread(left, side, width, len(ink))
     cover = np.einsum("fyi,ij,fxj->fyx", rows, ink, columns, optimize=True)
     cover = np.clip((cover - STROKE[0]) / (STROKE[1] - STROKE[0]), 0, 1)[..., None].astype(np.float32)
 
@@ -92,19 +102,20 @@ def _wander(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.sin(travelled * np.pi / 2)
 
 
-def _spread(offset: np.ndarray, side: float, length: int) -> np.ndarray:
-    """Weights that enlarge 8 samples to `side` pixels from each offset on, smoothly and at sub-pixel precision.
+def _spread(offset: np.ndarray, side: float, length: int, samples: int) -> np.ndarray:
+    """Weights that enlarge samples to `side` pixels from each offset on, smoothly and at sub-pixel precision.
 
     Args:
         offset: [frames] float, pixels.
         side: size of the enlarged image, pixels.
         length: pixels of the frame along this axis.
+        samples: how many there are.
 
     Returns:
-        [frames, length, 8] float; weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small loops.
+        [frames, length, samples] float; weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small loops.
     """
-    position = (np.arange(length) + 0.5 - offset[:, None]) / side * 8 - 0.5
-    distance = np.abs(position[..., None] - np.arange(8))
+    position = (np.arange(length) + 0.5 - offset[:, None]) / side * samples - 0.5
+    distance = np.abs(position[..., None] - np.arange(samples))
     near = 1 - 2.5 * distance**2 + 1.5 * distance**3
     far = 2 - 4 * distance + 2.5 * distance**2 - 0.5 * distance**3
     return np.where(distance < 1, near, np.where(distance < 2, far, 0))

@@ -50,23 +50,3 @@ def grouped_folds(labels: np.ndarray, groups: np.ndarray, seed: int = 0) -> list
     # Where files have several labels a fold may have nothing to check by, or one label to learn.
     fewest = min(2, len(np.unique(labels)))
     return [f for f in folds if len(f.check) and len(np.unique(labels[f.fit])) >= fewest]
-
-
-def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Draws clips of every label; fewer per class are a part of more, and the order of the records does not matter.
-
-    Args:
-        ids: [clips].
-        labels: [clips] int, -1 without.
-        per_class: how many of each label; all where a label has fewer.
-        seed: of the draw.
-
-    Returns:
-        Row numbers, ascending.
-    """
-    drawn = []
-    for label in np.unique(labels[labels >= 0]):
-        rows = np.flatnonzero(labels == label)
-        rows = rows[np.argsort(ids[rows], kind="stable")]
-        drawn.append(np.random.default_rng([seed, int(label)]).permutation(rows)[:per_class])
-    return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, int)

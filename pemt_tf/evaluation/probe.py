@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.few_labels import draw_labelled
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation import embedding_statistics as statistics
 from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, extract_features
-from pemt_tf.evaluation.folds import draw_labelled, grouped_folds
+from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
 from pemt_tf.evaluation.pair_scores import pair_scores
 from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe

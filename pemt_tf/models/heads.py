@@ -7,7 +7,7 @@ from keras import ops
 
 from pemt_tf.config import ModelConfig
 from pemt_tf.layers.dropout import Dropout
-from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.models.av_transformer import INPUT_NAMES, AVTransformer
 
 
 def _dense(units: int, name: str, policy, use_bias: bool = True) -> keras.layers.Dense:
@@ -101,11 +101,19 @@ class AVClassifier(keras.Model):
         config: of the backbone.
         classes: number of classes.
         dropout: in the heads.
+        streams: modalities that are looked at; the inputs of others are passed over. Empty: all.
     """
 
-    def __init__(self, config: ModelConfig | dict, classes: int, dropout: float = 0.5, **kwargs):
+    def __init__(
+        self,
+        config: ModelConfig | dict,
+        classes: int,
+        dropout: float = 0.5,
+        streams: tuple[str, ...] = (),
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.classes, self.dropout = classes, dropout
+        self.classes, self.dropout, self.streams = classes, dropout, tuple(streams)
         policy = self.dtype_policy
         self.backbone = AVTransformer(config, dtype=policy, name="backbone")
         modalities = self.backbone.config.modalities
@@ -124,8 +132,24 @@ class AVClassifier(keras.Model):
         self.built = True
 
     def call(self, inputs, training=False):
-        outputs = self.backbone(inputs, training=training)
-        logits = {"clip": self.clip_head(self._features(outputs, inputs), training=training)}
+        inputs = self.looked_at(inputs)
+        return self.judge(self.backbone(inputs, training=training), inputs, training=training)
+
+    def looked_at(self, inputs: dict) -> dict:
+        """The inputs without those of streams that this classifier passes over."""
+        passed_over = {m for m in self.backbone.config.modalities if self.streams and m not in self.streams}
+        left_out = {name for m in passed_over for name in (INPUT_NAMES[m], f"{m}_mask")}
+        return {name: value for name, value in inputs.items() if name not in left_out}
+
+    def judge(self, outputs: dict, masks: dict, training=False) -> dict:
+        """Adds the heads' answers to the outputs of the backbone.
+
+        Args:
+            outputs: of the backbone.
+            masks: `visual_mask`, `audio_mask` [batch, segments], where the model was given them; the rest is ignored.
+            training: whether dropout is active.
+        """
+        logits = {"clip": self.clip_head(self._features(outputs, masks), training=training)}
         if self.sequence_head is not None and "joint" in outputs:
             logits["sequence"] = self.sequence_head(outputs["joint"], training=training)
         logits = {name: ops.cast(value, "float32") for name, value in logits.items()}
@@ -151,7 +175,7 @@ class AVClassifier(keras.Model):
     def fold(self) -> AVClassifier:
         """A copy for inference, see `AVTransformer.fold`."""
         config = self.backbone.config.folded()
-        folded = AVClassifier(config, self.classes, self.dropout, dtype=self.dtype_policy, name=self.name)
+        folded = AVClassifier(config, self.classes, self.dropout, self.streams, dtype=self.dtype_policy, name=self.name)
         folded.build()
         folded.backbone.fold_from(self.backbone)
         folded.clip_head.set_weights(self.clip_head.get_weights())
@@ -165,4 +189,5 @@ class AVClassifier(keras.Model):
             "config": self.backbone.get_config()["config"],
             "classes": self.classes,
             "dropout": self.dropout,
+            "streams": self.streams,
         }

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.few_labels import few_labelled
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.heads import AVClassifier
@@ -61,6 +62,10 @@ def finetune(
     if settings.select == "best_validation":
         require_validation_split(source, settings, split)
 
+    chosen = None
+    if settings.labels_per_class:
+        chosen = few_labelled(source, split, settings.labels_per_class, settings.seed)
+
     def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
         return training_clips(
             source,
@@ -69,6 +74,8 @@ def finetune(
             settings.seed,
             start_step * settings.accumulation,
             labelled=True,
+            streams=settings.streams,
+            only=chosen,
             augmentation=config.augmentation,
             mixup=settings.mixup,
             share=share,
@@ -101,7 +108,9 @@ def finetune(
 def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None, clips, policy) -> TrainingTask:
     """Model and optimizer, under the strategy's scope."""
     settings, modalities = config.finetune, config.model.modalities
-    model = AVClassifier(config.model, len(source.labels), settings.head_dropout, dtype=policy, name="classifier")
+    model = AVClassifier(
+        config.model, len(source.labels), settings.head_dropout, settings.streams, dtype=policy, name="classifier"
+    )
     model.build()
     if initial is not None:
         initial.load_backbone_into(model.backbone)

@@ -191,7 +191,9 @@ class RunDirectory:
         if not (self.path / CLASSIFIER).is_file():
             raise PemtError(f"{self.path} holds no classifier; give the --output of `pemt finetune`")
         config = self.config()
-        model = AVClassifier(config.model, len(labels), config.finetune.head_dropout, name="classifier")
+        model = AVClassifier(
+            config.model, len(labels), config.finetune.head_dropout, config.finetune.streams, name="classifier"
+        )
         model.build()
         model.load_weights(self.path / CLASSIFIER)
         return model, labels

@@ -157,3 +157,22 @@ def test_classifier_contract(tmp_path, inputs):
         return AVClassifier(SMALL, 3, **arguments)
 
     assert_layer_contract(make, inputs, tmp_path, bfloat16_tolerance=0.25)
+
+
+def test_a_classifier_of_one_stream_passes_the_other_over(small_config):
+    """Its answer is that of the clip without pictures, whatever the pictures."""
+    heard = AVClassifier(small_config.model, 3, streams=("audio",))
+    heard.build()
+    generator = np.random.default_rng(0)
+    log_mel = generator.normal(size=(2, 3, 16, 16, 1)).astype("float32")
+    frames = generator.normal(size=(2, 3, 2, 16, 16, 3)).astype("float32")
+    alone = heard({"log_mel": log_mel})
+    both = heard({"log_mel": log_mel, "frames": frames, "visual_mask": np.ones((2, 3), "float32")})
+    assert set(both["logits"]) == {"clip"}  # there is no joint sequence to judge
+    np.testing.assert_array_equal(both["probabilities"], alone["probabilities"])
+    everything = AVClassifier(small_config.model, 3)
+    everything.build()
+    everything.set_weights(heard.get_weights())
+    seen = everything({"log_mel": log_mel, "frames": frames})["probabilities"]
+    assert not np.allclose(seen, alone["probabilities"])
+    assert AVClassifier.from_config(heard.get_config()).streams == ("audio",)

@@ -1,0 +1,222 @@
+"""Which commands make the tables of docs/RESULTS.md, and where each leaves its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.jobs import Job
+
+HERE = Path(__file__).parent
+CLI = "pemt_tf.cli"
+FOLDS = (1, 2, 3, 4, 5)
+SEEDS = (0, 1, 2)
+LABELS = (1, 5, 20)  # labelled clips of each digit
+STREAMS = ("audio", "visual", "both")
+NOISES = ("none", "pixels", "sound")
+NOISY_LABELS = 5
+NOISY_SEEDS = (0,)
+
+# Ablations: table, row, and what differs from experiments/digits.yaml, whose own settings are the row named "*".
+ABLATIONS = (
+    ("sharing", "none", "model.sharing=none"),
+    ("sharing", "layers", "model.sharing=layers"),
+    ("sharing", "layers_and_modalities", "model.sharing=layers_and_modalities"),
+    ("sharing", "low_rank *", ""),
+    ("fusion", "early", "model.fusion=early"),
+    ("fusion", "mid *", ""),
+    ("fusion", "late", "model.fusion=late"),
+    ("negatives", "current_sequence", "pretrain.negatives=current_sequence"),
+    ("negatives", "mini_batch", "pretrain.negatives=mini_batch"),
+    ("negatives", "cans_similar *", ""),
+    ("negatives", "cans_dissimilar", "pretrain.negatives=cans_dissimilar"),
+    ("pairs", "with *", ""),
+    ("pairs", "without", "pretrain.pair_weight=0"),
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the data are.
+
+    Attributes:
+        esc10: folders of ESC-10's recordings, one a class.
+        fsdd: folder of the recordings of FSDD.
+        mnist: CSV file of MNIST.
+    """
+
+    esc10: Path
+    fsdd: Path
+    mnist: Path
+
+
+def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Five folds, sound only: from scratch, on frozen features, fine-tuned, random features, and without a network."""
+    preset = str(HERE / "esc10.yaml")
+    for fold in FOLDS:
+        name, folder = f"esc10/{fold}", output / "esc10" / str(fold)
+        manifest, records = folder / "manifest.csv", folder / "records"
+        data = ("--data", str(records))
+        yield Job(
+            f"{name}/manifest",
+            "beam_jobs.datasets",
+            (
+                *("esc50", "--subset", "esc10", "--root", str(sources.esc10)),
+                *("--fold", str(fold), "--output", str(manifest)),
+            ),
+            manifest,
+        )
+        yield Job(
+            f"{name}/records",
+            "beam_jobs.preprocess",
+            (
+                *("--input", str(manifest), "--input_root", str(sources.esc10)),
+                *("--output", str(records), "--preset", preset),
+            ),
+            records / "dataset_card.json",
+            (f"{name}/manifest",),
+        )
+        ready = (f"{name}/records",)
+        baseline = folder / "baseline.json"
+        yield Job(
+            f"{name}/baseline", "experiments.log_mel_baseline", (*data, "--output", str(baseline)), baseline, ready
+        )
+        yield from _train(f"{name}/pretrain", "pretrain", records, folder / "pretrained", ready)
+        pretrained = (f"{name}/pretrain",)
+        for kind, model, needs in (
+            ("probe", ("--model", str(folder / "pretrained")), pretrained),
+            ("random", ("--random-seed", "0"), ready),
+        ):
+            result = folder / f"{kind}.json"
+            arguments = ("probe", *model, *data, "--no-retrieval", "--output", str(result))
+            yield Job(f"{name}/{kind}", CLI, arguments, result, needs)
+        yield from _finetune(f"{name}/scratch", records, folder / "scratch", ready)
+        yield from _finetune(
+            f"{name}/finetune", records, folder / "finetuned", pretrained, ("--init", str(folder / "pretrained"))
+        )
+
+
+def digit_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Audio-visual digits: pretrained and not, few labels, each stream alone and both, retrieval; and with noise."""
+    for noise in NOISES:
+        folder = output / "digits" / noise
+        yield from corpus_jobs(sources, output, noise)
+        for seed in SEEDS if noise == "none" else NOISY_SEEDS:
+            own = folder / str(seed)
+            name = f"digits/{noise}/{seed}"
+            ready = (f"digits/{noise}/records",)
+            yield from _train(
+                f"{name}/pretrain", "pretrain", folder / "records", own / "pretrained", ready, _seeds("pretrain", seed)
+            )
+            result = own / "probe.json"
+            yield Job(
+                f"{name}/probe",
+                CLI,
+                (
+                    *("probe", "--model", str(own / "pretrained"), "--data", str(folder / "records")),
+                    *("--gallery", "0", "--seed", str(seed), "--output", str(result)),
+                ),
+                result,
+                (f"{name}/pretrain",),
+            )
+            for labels in LABELS if noise == "none" else (NOISY_LABELS,):
+                for streams in STREAMS:
+                    yield from _few_labels(folder / "records", own, name, seed, labels, streams)
+
+
+def _few_labels(records: Path, own: Path, name: str, seed: int, labels: int, streams: str) -> Iterator[Job]:
+    """Fine-tuned after pretraining, and from random weights, on the same few labelled clips."""
+    chosen = "[visual,audio]" if streams == "both" else f"[{streams}]"
+    settings = (
+        *_seeds("finetune", seed),
+        *("--set", f"finetune.labels_per_class={labels}", "--set", f"finetune.streams={chosen}"),
+    )
+    case = f"{streams}-{labels}"
+    pretrained = own / "pretrained"
+    yield from _finetune(
+        f"{name}/{case}-pretrained",
+        records,
+        own / f"{case}-pretrained",
+        (f"{name}/pretrain",),
+        ("--init", str(pretrained), *settings),
+    )
+    yield from _finetune(
+        f"{name}/{case}-scratch", records, own / f"{case}-scratch", (name.rsplit("/", 1)[0] + "/records",), settings
+    )
+
+
+def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:
+    """The files of one kind of noise, and their records."""
+    folder = output / "digits" / noise
+    videos, records = folder / "videos", folder / "records"
+    yield Job(
+        f"digits/{noise}/videos",
+        "experiments.digit_videos",
+        (
+            *("--fsdd", str(sources.fsdd), "--mnist", str(sources.mnist)),
+            *("--noise", noise, "--output", str(videos)),
+        ),
+        videos / "manifest.csv",
+    )
+    yield Job(
+        f"digits/{noise}/records",
+        "beam_jobs.preprocess",
+        ("--input", str(videos / "manifest.csv"), "--output", str(records), "--preset", str(HERE / "digits.yaml")),
+        records / "dataset_card.json",
+        (f"digits/{noise}/videos",),
+    )
+
+
+def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Pretraining with one thing changed, three seeds each, measured by a linear classifier on frozen features."""
+    yield from corpus_jobs(sources, output, "none")
+    records = output / "digits" / "none" / "records"
+    for setting in dict.fromkeys(setting for _, _, setting in ABLATIONS):
+        for seed in SEEDS:
+            name, folder = ablation_place(setting, seed)
+            place = output / folder
+            changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
+            if setting:  # the unchanged one is the pretraining of the digits
+                needs = ("digits/none/records",)
+                yield from _train(f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
+            for labels in LABELS:
+                result = place / f"frozen-{labels}.json"
+                yield Job(
+                    f"{name}/frozen-{labels}",
+                    CLI,
+                    (
+                        *("probe", "--model", str(place / "pretrained"), "--data", str(records), "--no-retrieval"),
+                        *("--labels-per-class", str(labels), "--seed", str(seed), "--output", str(result)),
+                    ),
+                    result,
+                    (f"{name}/pretrain",),
+                )
+
+
+def ablation_place(setting: str, seed: int) -> tuple[str, Path]:
+    """Name of the jobs and folder (below the output) of one ablation."""
+    if not setting:
+        return f"digits/none/{seed}", Path("digits", "none", str(seed))
+    return f"ablations/{setting}/{seed}", Path("ablations", setting, str(seed))
+
+
+def _seeds(section: str, seed: int) -> tuple[str, ...]:
+    return ("--set", f"{section}.seed={seed}")
+
+
+def _train(name: str, command: str, records: Path, run: Path, needs: tuple[str, ...], more=()) -> Iterator[Job]:
+    arguments = (command, "--data", str(records), "--output", str(run), *more)
+    yield Job(name, CLI, arguments, run / "backbone.weights.h5", needs)
+
+
+def _finetune(name: str, records: Path, run: Path, needs: tuple[str, ...], more=()) -> Iterator[Job]:
+    """Fine-tuning, and its evaluation on the test split."""
+    yield from _train(name, "finetune", records, run, needs, more)
+    yield Job(
+        f"{name}/evaluate",
+        CLI,
+        ("evaluate", "--model", str(run), "--data", str(records)),
+        run / "evaluation-test.json",
+        (name,),
+    )

@@ -1,0 +1,84 @@
+"""Runs the experiments of docs/RESULTS.md and writes its tables.
+
+    python -m experiments.run --data DATA --output out/results
+
+DATA holds `audio/esc10` (a folder of recordings for each class), `audio/fsdd` and `images/mnist_5k.csv.gz`, or say
+where they are with --esc10, --fsdd and --mnist. Interrupted, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments import tables
+from experiments.jobs import Job, run_jobs
+from experiments.plan import Sources, ablation_jobs, digit_jobs, esc10_jobs
+from pemt_tf.errors import PemtError
+
+PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "ablations": ablation_jobs}
+_PLACES = {"esc10": ("audio", "esc10"), "fsdd": ("audio", "fsdd"), "mnist": ("images", "mnist_5k.csv.gz")}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; the exit code is 0 when all that was asked for is done."""
+    options = _parser().parse_args(arguments)
+    try:
+        sources = _sources(options)
+        output = options.output
+        jobs = _unique(job for part in options.only for job in PARTS[part](sources, output))
+        if options.dry_run:
+            for job in jobs:
+                sys.stdout.write(job.command + "\n")
+            return 0
+        output.mkdir(parents=True, exist_ok=True)
+        run_jobs(jobs, output, options.workers)
+        text = tables.make_tables(jobs, output, options.only)
+        (output / "tables.md").write_text(text, encoding="utf-8")
+        sys.stdout.write(text)
+        if options.write:
+            tables.replace_tables(options.write, text)
+    except PemtError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command to go on\n")
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog="example: python -m experiments.run --data DATA --output out/results --only esc10",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="folder with audio/esc10, audio/fsdd and images/mnist_5k.csv.gz")
+    for name in _PLACES:
+        add(f"--{name}", type=Path, help="where it is, if not there")
+    add("--output", type=Path, default=Path("out/results"), help="default: %(default)s")
+    add("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="which tables (default: all)")
+    add("--workers", type=int, default=2, help="commands at a time, one core each (default: %(default)s)")
+    add("--write", type=Path, metavar="FILE", help="also put the tables into this page, docs/RESULTS.md")
+    add("--dry-run", action="store_true", help="only print the commands")
+    return parser
+
+
+def _sources(options: argparse.Namespace) -> Sources:
+    found = {}
+    for name, parts in _PLACES.items():
+        path = getattr(options, name) or (options.data.joinpath(*parts) if options.data else None)
+        if path is None or not path.exists():
+            raise PemtError(f"{path or name} is not there; give --data with {'/'.join(parts)} in it, or --{name}")
+        found[name] = path
+    return Sources(**found)
+
+
+def _unique(jobs) -> list[Job]:
+    """Parts share what they both need."""
+    return list({job.name: job for job in jobs}.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

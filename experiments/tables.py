@@ -1,0 +1,188 @@
+"""The tables of docs/RESULTS.md, made of the JSON files that the commands wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.jobs import Job, times_of
+from experiments.plan import ABLATIONS, FOLDS, LABELS, NOISES, NOISY_LABELS, NOISY_SEEDS, SEEDS, STREAMS, ablation_place
+from pemt_tf.errors import PemtError
+
+# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
+_T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+_STREAM_NAMES = {"audio": "sound only", "visual": "pictures only", "both": "both"}
+
+
+@dataclass(frozen=True)
+class _Results:
+    """Where figures, commands and times come from."""
+
+    jobs: dict[str, Job]
+    output: Path
+
+    def accuracy(self, path: str, *keys: str) -> float:
+        """A number in a JSON file below the output."""
+        value = json.loads((self.output / path).read_text(encoding="utf-8"))
+        for key in (*keys, "accuracy"):
+            value = value[key]
+        return float(value)
+
+    def cost(self, names: Iterable[str]) -> str:
+        """Median CPU seconds of some jobs of one kind."""
+        return f"{statistics.median(times_of(self.jobs[name], self.output)['cpu_seconds'] for name in names):.0f}"
+
+    def command(self, name: str) -> str:
+        """A job's command with the output folder as OUT."""
+        return "`" + self.jobs[name].command.replace(str(self.output), "OUT").replace("|", "\\|") + "`"
+
+
+def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
+    """Markdown: for every part a block between `<!-- begin NAME -->` and `<!-- end NAME -->`."""
+    results = _Results({job.name: job for job in jobs}, output)
+    makers = {"esc10": _esc10, "digits": _digits, "ablations": _ablations}
+    return "".join(f"<!-- begin {part} -->\n{makers[part](results)}<!-- end {part} -->\n" for part in parts)
+
+
+def replace_tables(page: Path, text: str) -> None:
+    """Puts each block of `make_tables` in the place of the one of its name.
+
+    Raises:
+        PemtError: the page has no such block.
+    """
+    content = page.read_text(encoding="utf-8")
+    for name, block in re.findall(r"(<!-- begin (?:\w+) -->)(.*?<!-- end \w+ -->)", text, re.S):
+        end = name.replace("begin", "end")
+        pattern = re.compile(re.escape(name) + ".*?" + re.escape(end), re.S)
+        if not pattern.search(content):
+            raise PemtError(f"{page} has no place for a table: it needs the lines {name} and {end}")
+        content = pattern.sub(lambda _, whole=name + block: whole, content)
+    page.write_text(content, encoding="utf-8")
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, and its 95 % interval by Student's t; the values themselves where there is one only."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, mean, mean
+    half = _T95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def _share(values: Sequence[float]) -> str:
+    """Mean and half the interval, per cent."""
+    mean, low, _ = mean_interval(values)
+    return f"{mean:.1%}" if len(values) < 2 else f"{mean:.1%} ± {(mean - low) * 100:.1f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def _esc10(results: _Results) -> str:
+    kinds = (
+        ("a", "the network from scratch", "scratch/evaluation-test.json", (), "scratch"),
+        (
+            "b",
+            "pretrained without labels, linear classifier on frozen features",
+            "probe.json",
+            ("audio", "linear"),
+            "probe",
+        ),
+        ("c", "pretrained without labels, fine-tuned", "finetuned/evaluation-test.json", (), "finetune"),
+        ("d", "random network, linear classifier on its features", "random.json", ("audio", "linear"), "random"),
+        ("e", "no network: logistic regression on log-mel statistics", "baseline.json", (), "baseline"),
+    )
+    rows, commands = [], []
+    for letter, what, path, keys, job in kinds:
+        values = [results.accuracy(f"esc10/{fold}/{path}", *keys) for fold in FOLDS]
+        names = [f"esc10/{fold}/{job}" for fold in FOLDS]
+        rows.append([letter, what, *(f"{value:.3f}" for value in values), _share(values)])
+        commands.append([letter, results.cost(names), results.command(names[0])])
+    pretrain = [f"esc10/{fold}/pretrain" for fold in FOLDS]
+    commands.append(["b, c", results.cost(pretrain), results.command(pretrain[0])])
+    header = ["", "", *(f"fold {fold}" for fold in FOLDS), "mean"]
+    return _table(header, rows) + "\n" + _table(["row", "CPU s a fold", "command (fold 1, seed 0)"], commands)
+
+
+def _digits(results: _Results) -> str:
+    rows = []
+    for noise in NOISES:
+        seeds = SEEDS if noise == "none" else NOISY_SEEDS
+        for streams in STREAMS:
+            for labels in LABELS if noise == "none" else (NOISY_LABELS,):
+                case = f"{streams}-{labels}"
+                columns = {
+                    kind: [
+                        results.accuracy(f"digits/{noise}/{seed}/{case}-{kind}/evaluation-test.json") for seed in seeds
+                    ]
+                    for kind in ("pretrained", "scratch")
+                }
+                names = [f"digits/{noise}/{seed}/{case}-pretrained" for seed in seeds]
+                shares = [_share(values) for values in columns.values()]
+                cost = results.cost(names)
+                rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(names[0])])
+    header = [
+        "noise",
+        "streams",
+        "labels a digit",
+        "pretrained",
+        "from scratch",
+        "CPU s",
+        "command (pretrained, seed 0)",
+    ]
+    return _table(header, rows) + "\n" + _retrieval(results)
+
+
+def _retrieval(results: _Results) -> str:
+    rows = []
+    for noise in NOISES:
+        seeds = SEEDS if noise == "none" else NOISY_SEEDS
+        found = [
+            json.loads((results.output / f"digits/{noise}/{seed}/probe.json").read_text(encoding="utf-8"))
+            for seed in seeds
+        ]
+        for method in found[0]["retrieval_methods"]:
+            for direction in ("audio_to_video", "video_to_audio"):
+                figures = [probe["retrieval_methods"][method][direction] for probe in found]
+                recalls = [_share([f[f"recall_at_{k}"] for f in figures]) for k in (1, 5, 10)]
+                rank = f"{statistics.fmean(f['median_rank'] for f in figures):.0f} of {figures[0]['clips']}"
+                rows.append([noise, method.replace("_", " "), direction.replace("_", " "), *recalls, rank])
+    name = f"digits/none/{SEEDS[0]}/probe"
+    caption = f"\nCommand (seed 0, {results.cost([name])} CPU s): {results.command(name)}\n"
+    return _table(["noise", "method", "direction", "R@1", "R@5", "R@10", "median rank"], rows) + caption
+
+
+def _ablations(results: _Results) -> str:
+    blocks = []
+    for table in dict.fromkeys(table for table, _, _ in ABLATIONS):
+        rows = []
+        for _, row, setting in (entry for entry in ABLATIONS if entry[0] == table):
+            cells = []
+            for stream in ("visual", "audio", "joint"):
+                for labels in LABELS:
+                    places = [ablation_place(setting, seed)[1] for seed in SEEDS]
+                    cells.append(
+                        _share(
+                            [
+                                results.accuracy(str(place / f"frozen-{labels}.json"), stream, "linear")
+                                for place in places
+                            ]
+                        )
+                    )
+            names = [f"{ablation_place(setting, seed)[0]}/pretrain" for seed in SEEDS]
+            rows.append([row, *cells, results.cost(names), results.command(names[0])])
+        header = [
+            table,
+            *(f"{s}, {n}" for s in ("pictures", "sound", "both") for n in LABELS),
+            "CPU s",
+            "command (seed 0)",
+        ]
+        blocks.append(_table(header, rows))
+    return "\n".join(blocks)

@@ -1,0 +1,45 @@
+"""Which clips keep their label when only a few per class may be used."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from pemt_tf.data import records
+from pemt_tf.data.clip_source import ClipSource
+
+
+def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Draws clips of every label; fewer per class are a part of more, and the order of the records does not matter.
+
+    Args:
+        ids: [clips].
+        labels: [clips] int, -1 without.
+        per_class: how many of each label; all where a label has fewer.
+        seed: of the draw.
+
+    Returns:
+        Row numbers, ascending.
+    """
+    drawn = []
+    for label in np.unique(labels[labels >= 0]):
+        rows = np.flatnonzero(labels == label)
+        rows = rows[np.argsort(ids[rows], kind="stable")]
+        drawn.append(np.random.default_rng([seed, int(label)]).permutation(rows)[:per_class])
+    return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, int)
+
+
+def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> frozenset[str]:
+    """Ids of `per_class` clips of every label, as `draw_labelled` draws them; pictures are not decoded.
+
+    Args:
+        source: the records.
+        split: which clips.
+        per_class: how many of each label; all where a label has fewer.
+        seed: of the draw.
+    """
+    clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
+    clips = clips.map(lambda raw: records.parse(raw, source.geometry, source.payload))
+    found = list(clips.map(lambda clip: (clip["id"], clip["label"])).as_numpy_iterator())
+    ids, labels = np.array([name for name, _ in found]), np.array([label for _, label in found])
+    return frozenset(name.decode() for name in ids[draw_labelled(ids, labels, per_class, seed)])
