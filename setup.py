@@ -13,6 +13,7 @@ CORE = [
     "keras>=3.10",
     "matplotlib>=3.8",
     "numpy>=1.26",
+    "packaging>=22",  # version ranges, for `pemt doctor`
     "pyarrow>=10",
     "PyYAML>=6",
     "scikit-learn>=1.4",
@@ -20,6 +21,7 @@ CORE = [
     "simplejpeg>=1.8",
     "tensorboard>=2.16",
     "tensorflow>=2.16,<3",
+    "tensorflow-serving-api>=2.16,<3",  # messages of the server: the client, warm-up requests
 ]
 
 EXTRAS = {

@@ -11,7 +11,9 @@ from pemt_tf import __version__
 from pemt_tf.commands import (
     convert,
     demo,
+    doctor,
     evaluate,
+    explore,
     export,
     finetune,
     params,
@@ -24,15 +26,29 @@ from pemt_tf.commands import (
 from pemt_tf.errors import PemtError
 
 # In the order of `--help`.
-COMMANDS = (params, pretrain, finetune, evaluate, probe, export, predict, search, report, convert, demo)
+COMMANDS = (
+    params,
+    pretrain,
+    finetune,
+    evaluate,
+    probe,
+    export,
+    predict,
+    search,
+    explore,
+    report,
+    convert,
+    doctor,
+    demo,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of the `pemt` command; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+    """Entry point of the `pemt` command; returns the exit code: 0 done, 2 bad input, 130 stopped, 1 from `doctor`."""
     quiet_libraries()
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -42,7 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `pemt ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
         return 0
-    return 0
 
 
 def quiet_libraries() -> None:

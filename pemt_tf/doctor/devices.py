@@ -1,0 +1,104 @@
+"""Words for what the probes of TensorFlow and of the codecs found out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
+from pemt_tf.doctor.probe import Answer
+
+NEEDED_DECODERS = ("H.264", "AAC", "MPEG-4")
+OLDEST_AV = (17, 1)
+
+
+def machine_has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU with its driver, whatever TensorFlow says."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def tensorflow_findings(answer: Answer, has_gpu: bool) -> Iterator[Finding]:
+    """Lines on TensorFlow, Keras, processor, GPUs and TF_CONFIG."""
+    values = answer.values
+    if "tensorflow" in values:
+        found = f"{values['tensorflow']}, imported in {values['seconds']:.1f} s"
+        yield Finding(OK, "TensorFlow", found)
+    if "keras" in values:
+        if values["backend"] == "tensorflow":
+            yield Finding(OK, "Keras", f"{values['keras']} on tensorflow")
+        else:
+            found = f"{values['keras']} on {values['backend']}; training and export need tensorflow"
+            yield Finding(PROBLEM, "Keras", found, 'set "backend": "tensorflow" in ~/.keras/keras.json')
+    if "cpu" in values:
+        single, half = values["cpu"]["float32"], values["cpu"]["bfloat16"]
+        found = f"a product of 512 x 512 takes {1000 * single:.1f} ms in float32, {1000 * half:.1f} ms in bfloat16"
+        yield Finding(OK, "CPU arithmetic", found)
+    if "products" in values:
+        yield from _gpu_findings(values, has_gpu)
+    if cluster := values.get("cluster"):
+        wrong = cluster.removeprefix("error: ") if cluster.startswith("error: ") else ""
+        first, _, rest = wrong.partition(". ")
+        yield Finding(PROBLEM, "TF_CONFIG", first, rest) if wrong else Finding(OK, "TF_CONFIG", cluster)
+    if answer.failure:
+        yield Finding(PROBLEM, "TensorFlow", answer.failure, _tensorflow_fix(answer.failure))
+
+
+def _tensorflow_fix(failure: str) -> str:
+    if "SIGILL" in failure:
+        return "the processor lacks instructions that the wheel was built with (AVX): use another machine"
+    if "SIGKILL" in failure:
+        return "most likely out of memory: see the line on memory"
+    if "numpy" in failure.lower():
+        return "NumPy does not fit this TensorFlow: pip install 'numpy<2' for 2.16 and 2.17, else a current one"
+    if "Descriptors cannot be created" in failure or "protobuf" in failure.lower():
+        return "protobuf does not fit: see the lines on packages, or install from a lock in requirements/"
+    if "No module named" in failure:
+        return "pip install --constraint requirements/stack-a.lock . (stack-b.lock for Python 3.11 and later)"
+    return "install again in a fresh environment: make setup-core"
+
+
+def _gpu_findings(values: dict, has_gpu: bool) -> Iterator[Finding]:
+    for about, wrong in zip(values["gpus"], values["products"], strict=True):
+        if wrong:
+            fix = "driver and CUDA libraries do not fit this TensorFlow, or the GPU's memory is taken: see nvidia-smi"
+            yield Finding(PROBLEM, "GPU", f"{about}: {wrong}", fix)
+        else:
+            yield Finding(OK, "GPU", f"{about}; a matrix product on it is right")
+    if not values["gpus"] and has_gpu:
+        found = "this machine has an NVIDIA GPU that TensorFlow does not see, so all runs on the CPU"
+        fix = "pip install 'tensorflow[and-cuda]' in the same version; in a container, start it with --gpus all"
+        yield Finding(WARNING, "GPU", found, fix)
+    elif not values["gpus"]:
+        yield Finding(OK, "GPU", "none; presets like tiny train on the CPU, avbert_base needs GPUs")
+
+
+def media_findings(answer: Answer) -> Iterator[Finding]:
+    """Lines on PyAV, its decoders and the round trips."""
+    values, again = answer.values, "pip install --force-reinstall --only-binary :all: av"
+    if "av" in values:
+        version = tuple(int(part) for part in values["av"].split(".")[:2] if part.isdigit())
+        found = f"{values['av']} with FFmpeg {values['ffmpeg']}"
+        if version < OLDEST_AV:
+            found += "; before 17.1 its resampler leaks memory"
+            yield Finding(PROBLEM, "PyAV", found, "pip install 'av>=17.1'")
+        else:
+            yield Finding(OK, "PyAV", found)
+    if "missing" in values:
+        missing = values["missing"]
+        if missing:
+            status = PROBLEM if set(missing) & set(NEEDED_DECODERS) else WARNING
+            fix = f"the wheel from PyPI has all: {again}"
+            yield Finding(status, "decoders", f"none for {', '.join(missing)}: such files will fail", fix)
+        else:
+            yield Finding(OK, "decoders", "H.264, HEVC, VP8, VP9, AV1, MPEG-4, MPEG-2, AAC, MP3, Opus, Vorbis, PCM")
+    for name, what, fix in (
+        ("clip", "a clip written and read in memory", again),
+        ("jpeg", "a JPEG written and read", "pip install --force-reinstall simplejpeg"),
+    ):
+        if name in values:
+            wrong = values[name]
+            title = "clip round trip" if name == "clip" else "JPEG round trip"
+            yield Finding(PROBLEM, title, wrong, fix) if wrong else Finding(OK, title, f"{what} came back right")
+    if answer.failure:
+        yield Finding(PROBLEM, "codecs", answer.failure, again)

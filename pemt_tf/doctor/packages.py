@@ -1,0 +1,177 @@
+"""Python and the packages: versions, what they need of each other, known traps, optional extras."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+
+from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
+
+OURS = "pemt-tf"
+PYTHON = ((3, 10), (3, 14))  # from, and below
+TESTED_PYTHON = ("3.10", "3.11")
+# Of the two locks; a test compares.
+TESTED = {
+    "apache-beam": ("2.74.0", "2.77.0"),
+    "av": ("17.1.0", "18.1.0"),
+    "keras": ("3.12.4", "3.15.1"),
+    "numpy": ("1.26.4", "2.4.6"),
+    "protobuf": ("3.20.3", "6.33.6"),
+    "tensorflow": ("2.16.2", "2.21.0"),
+}
+# Whose own needs are compared with what is there: here most broken installations show.
+DEPENDENTS = (
+    "tensorflow",
+    "keras",
+    "apache-beam",
+    "tfx",
+    "tensorflow-serving-api",
+    "scipy",
+    "scikit-learn",
+    "umap-learn",
+)
+EXTRAS = {
+    "tfx": ("tfx", "the TFX pipeline"),
+    "dataflow": ("google-apitools", "Dataflow and gs://"),
+    "search": ("usearch", "approximate search among more than a million clips"),
+    "umap": ("umap-learn", "the UMAP map of pemt explore"),
+}
+TFX_GLIBC = (2, 39)  # of the wheels that TFX for Python 3.11 and later needs
+
+
+def version_of(package: str) -> str | None:
+    """The installed version; None where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def check_python(version: tuple[int, ...] = sys.version_info[:3], is_64_bit: bool = sys.maxsize > 2**32) -> Finding:
+    """Whether this Python is supported."""
+    text = ".".join(map(str, version))
+    found = f"{text} at {sys.executable}"
+    if not PYTHON[0] <= tuple(version[:2]) < PYTHON[1]:
+        return Finding(PROBLEM, "Python", found, "use Python 3.10 (stack A) or 3.11 to 3.13 (stack B)")
+    if not is_64_bit:
+        return Finding(PROBLEM, "Python", f"{found}, 32 bits", "use a 64-bit Python: TensorFlow has no other wheels")
+    if ".".join(text.split(".")[:2]) not in TESTED_PYTHON:
+        return Finding(OK, "Python", f"{found} (supported; tested: {', '.join(TESTED_PYTHON)})")
+    return Finding(OK, "Python", found)
+
+
+def check_ranges() -> Iterator[Finding]:
+    """Whether every package that we need is there, in the range that we need."""
+    from packaging.requirements import Requirement
+
+    try:
+        needed = [Requirement(text) for text in importlib.metadata.requires(OURS) or []]
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(WARNING, "packages", f"{OURS} is not installed, so its needs are unknown", "pip install -e .")
+        return
+    core = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    fitting = 0
+    for requirement in core:
+        version = version_of(requirement.name)
+        if version is None:
+            yield Finding(PROBLEM, requirement.name, "not installed", f"pip install '{_plain(requirement)}'")
+        elif not requirement.specifier.contains(version, prereleases=True):
+            found = f"{version}, but {requirement.specifier} is needed"
+            yield Finding(PROBLEM, requirement.name, found, f"pip install '{_plain(requirement)}'")
+        else:
+            fitting += 1
+    if fitting:
+        yield Finding(OK, "packages", f"{fitting} of {len(core)} are there in the versions that are needed")
+
+
+def check_tested() -> Finding:
+    """Whether the packages that matter most are those that the project was tested with."""
+    versions = {name: version for name in TESTED if (version := version_of(name))}
+    other = [
+        f"{name} {version} (tested: {', '.join(TESTED[name])})"
+        for name, version in versions.items()
+        if _minor(version) not in {_minor(tested) for tested in TESTED[name]}
+    ]
+    if other:
+        fix = "if something fails, install the tested ones: pip install --constraint requirements/stack-a.lock ."
+        return Finding(WARNING, "tested versions", "; ".join(other), fix)
+    return Finding(OK, "tested versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def check_needs_of_packages() -> Iterator[Finding]:
+    """Whether packages have what they need of each other: NumPy 2 beside TensorFlow 2.16, a protobuf too new, ..."""
+    from packaging.requirements import Requirement
+
+    broken = 0
+    for name in DEPENDENTS:
+        if version_of(name) is None:
+            continue
+        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            version = version_of(requirement.name)
+            if version is not None and requirement.specifier.contains(version, prereleases=True):
+                continue
+            broken += 1
+            there = version or "not installed"
+            found = f"{name} {version_of(name)} needs {_plain(requirement)}, there is {there}"
+            yield Finding(PROBLEM, requirement.name, found, f"pip install '{_plain(requirement)}'")
+    if not broken:
+        yield Finding(OK, "needs of packages", "each has what it needs of the others")
+
+
+def check_traps(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """What makes another Keras run than ours, and packages that break beside it."""
+    clean = True
+    if environment.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
+        clean = False
+        found = "TF_USE_LEGACY_KERAS is set: tf.keras is then Keras 2, which cannot read or run our models"
+        yield Finding(PROBLEM, "Keras", found, "unset TF_USE_LEGACY_KERAS")
+    if environment.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        clean = False
+        found = f"KERAS_BACKEND is {environment['KERAS_BACKEND']!r}; training and export need tensorflow"
+        yield Finding(PROBLEM, "Keras", found, "unset KERAS_BACKEND, or export KERAS_BACKEND=tensorflow")
+    if version_of("tensorflow-addons"):
+        clean = False
+        found = "installed; it ended in 2024, cannot be imported beside Keras 3, and nothing here uses it"
+        yield Finding(WARNING, "tensorflow-addons", found, "pip uninstall tensorflow-addons")
+    io, tensorflow = version_of("tensorflow-io"), version_of("tensorflow")
+    if io and tensorflow and _minor(tensorflow) != (2, 16):
+        clean = False
+        found = f"{io} beside TensorFlow {tensorflow}: its library loads with 2.16 only"
+        yield Finding(WARNING, "tensorflow-io", found, "pip uninstall tensorflow-io")
+    several = [name for name in ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tf-nightly") if version_of(name)]
+    if len(several) > 1:
+        clean = False
+        fix = f"pip uninstall {' '.join(several)}; then pip install tensorflow"
+        yield Finding(PROBLEM, "TensorFlow", f"{' and '.join(several)} overwrite each other's files", fix)
+    if clean:
+        legacy = f"tf_keras {version_of('tf-keras')} is there and not in the way; " if version_of("tf-keras") else ""
+        yield Finding(OK, "known traps", f"{legacy}no variable and no package makes another Keras run")
+
+
+def check_extras(libc: tuple[str, str] = platform.libc_ver()) -> Iterator[Finding]:
+    """The optional parts. What is absent is no problem; how to get it is said."""
+    for extra, (package, purpose) in EXTRAS.items():
+        version = version_of(package)
+        if version is not None:
+            yield Finding(OK, f"extra {extra}", f"{package} {version}, for {purpose}")
+            continue
+        fix = f"if you want it: pip install '{OURS}[{extra}]'"
+        too_old = libc[0] == "glibc" and tuple(map(int, libc[1].split(".")[:2])) < TFX_GLIBC
+        if extra == "tfx" and sys.version_info >= (3, 11) and too_old:
+            fix = f"needs Python 3.10 here: for later ones its wheels want glibc 2.39, this machine has {libc[1]}"
+        yield Finding(OK, f"extra {extra}", f"not installed ({purpose})", fix)
+
+
+def _plain(requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"
+
+
+def _minor(version: str) -> tuple[int, ...]:
+    from packaging.version import Version
+
+    return Version(version).release[:2]
