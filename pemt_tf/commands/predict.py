@@ -2,48 +2,158 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLE = """pemt predict clip.mp4 --model out/servable
+  pemt predict *.mp4 --server localhost:8500 --json
+  pemt predict clip.mp4 --server https://models.example.org --rest --version-label stable"""
+# A video, and either the probabilities of its labels or why there are none.
+Answer = tuple[str, "np.ndarray | PemtError"]
 
 
 def add(commands) -> None:
     """Declares the command."""
     command = add_command(
-        commands,
-        "predict",
-        _run,
-        "classify video files with an exported SavedModel",
-        "pemt predict clip.mp4 --model out/servable",
+        commands, "predict", _run, "classify video files with an exported SavedModel, here or on a server", EXAMPLE
     )
-    command.add_argument("video", nargs="+", help="media file")
-    command.add_argument("--model", required=True, help="SavedModel, or the folder of its versions")
-    command.add_argument("--top", type=int, default=3, help="labels to show (default: %(default)s)")
-    command.add_argument("--start", type=float, help="begin of the clip, seconds")
-    command.add_argument("--end", type=float, help="end of the clip, seconds")
-    command.add_argument("--json", action="store_true", help="one JSON object per file instead of text")
+    add = command.add_argument
+    add("video", nargs="+", help="media file")
+    place = command.add_mutually_exclusive_group(required=True)
+    place.add_argument("--model", help="SavedModel, or the folder of its versions, to load here")
+    place.add_argument("--server", metavar="HOST:PORT", help="TensorFlow Serving; with --rest also a URL")
+    add("--top", type=int, default=3, help="labels to show (default: %(default)s)")
+    add("--start", type=float, help="begin of the clip, seconds")
+    add("--end", type=float, help="end of the clip, seconds")
+    add("--json", action="store_true", help="one JSON object per file instead of text")
+    served = command.add_argument_group("with --server")
+    add = served.add_argument
+    add("--rest", action="store_true", help="REST instead of gRPC (the port is usually 8501 instead of 8500)")
+    add("--rest-layout", choices=("columns", "rows"), default="columns", help="form of requests (default: %(default)s)")
+    add("--model-name", default="pemt", help="name of the model on the server (default: %(default)s)")
+    add("--model-version", type=int, metavar="N", help="its version (default: the latest)")
+    add("--version-label", metavar="LABEL", help="label of a version, as stable, instead of a number")
+    add("--batch", type=int, default=8, help="clips in one request (default: %(default)s)")
+    add("--raw", action="store_true", help="send pixels and samples instead of JPEG records, one clip at a time")
+    add("--timeout", type=float, default=60.0, help="seconds for a request with its retries (default: %(default)g)")
+    add(
+        "--attempts", type=int, default=5, help="how often to ask a server that is not available (default: %(default)s)"
+    )
+    add("--max-message-mb", type=float, default=64.0, help="megabytes of a request or answer (default: %(default)g)")
 
 
-def _run(options) -> None:
-    from pemt_tf.export.local_predictor import LocalPredictor, best_labels
+def _run(options: argparse.Namespace) -> None:
+    if options.top < 1:
+        raise PemtError(f"--top {options.top} is not above 0")
+    labels, answers = (_ask_server if options.server else _ask_model)(options)
+    failed = 0
+    for video, answer in answers:
+        if isinstance(answer, PemtError):
+            sys.stderr.write(f"error: {answer}\n")
+            failed += 1
+        else:
+            _show(video, answer, labels, options)
+    if failed:
+        raise PemtError(f"{failed} of {len(options.video)} files could not be classified")
+
+
+def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], options: argparse.Namespace) -> None:
+    from pemt_tf.export.best_labels import best_labels
+
+    best = best_labels(probabilities, labels, options.top)
+    if options.json:
+        say(json.dumps({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))
+    else:
+        say(f"{video}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
+
+
+def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
+    """Labels and answers of a SavedModel that is loaded here."""
+    from pemt_tf.export.local_predictor import LocalPredictor
 
     predictor = LocalPredictor(options.model)
     if not predictor.labels:
         raise PemtError(f"{predictor.directory} has no classifier; export a run of `pemt finetune`")
-    failed = 0
+
+    def answers() -> Iterator[Answer]:
+        for video in options.video:
+            record = _attempt(lambda video=video: predictor.record_of(video, options.start, options.end))
+            yield video, record if isinstance(record, PemtError) else predictor.answer([record])["probabilities"][0]
+
+    return predictor.labels, answers()
+
+
+def _ask_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
+    """Labels and answers of a server. Its geometry is asked for, so that nothing of the model need be here."""
+    from pemt_tf.export.client import PredictionClient
+
+    client = PredictionClient(
+        options.server,
+        options.model_name,
+        rest=options.rest,
+        rest_layout=options.rest_layout,
+        version=options.model_version,
+        label=options.version_label,
+        timeout=options.timeout,
+        attempts=options.attempts,
+        max_message_mb=options.max_message_mb,
+        batch=options.batch,
+    )
+    labels = client.metadata().labels
+    if not labels:
+        raise PemtError(f"the model on {options.server} has no classifier; export a run of `pemt finetune`")
+
+    def answers() -> Iterator[Answer]:
+        with client:
+            yield from (_one_by_one if options.raw else _in_batches)(client, options)
+
+    return labels, answers()
+
+
+def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
+    """Sends records, as many at once as were asked for, and keeps the order of the files."""
+    from pemt_tf.export.clip_request import record_of
+
+    geometry = client.metadata().config.geometry
+    for start in range(0, len(options.video), options.batch):
+        videos = options.video[start : start + options.batch]
+        made = [_attempt(lambda v=video: record_of(v, geometry, options.start, options.end)) for video in videos]
+        whole = [record for record in made if isinstance(record, bytes)]
+        answered = iter(client.predict(whole).probabilities if whole else ())
+        for video, record in zip(videos, made, strict=True):
+            yield video, next(answered) if isinstance(record, bytes) else record
+
+
+def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
+    """Sends raw media: files may differ in the size of their pictures, and messages are large."""
+    from pemt_tf.export.clip_request import raw_media_of
+
+    config = client.metadata().config
+    streams = {"frames": "visual", "waveform": "audio"}
     for video in options.video:
-        try:
-            record = predictor.record_of(video, options.start, options.end)
-        except PemtError as error:
-            sys.stderr.write(f"error: {error}\n")
-            failed += 1
+        media = _attempt(lambda v=video: raw_media_of(v, config.geometry, options.start, options.end))
+        if isinstance(media, PemtError):
+            yield video, media
             continue
-        best = best_labels(predictor.answer([record])["probabilities"][0], predictor.labels, options.top)
-        if options.json:
-            say(json.dumps({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))
-        else:
-            say(f"{video}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
-    if failed:
-        raise PemtError(f"{failed} of {len(options.video)} files could not be classified")
+        media = {name: values for name, values in media.items() if streams[name] in config.model.modalities}
+        if not media:
+            yield video, PemtError(f"{video} has none of the model's streams ({', '.join(config.model.modalities)})")
+            continue
+        yield video, client.predict(**media).probabilities[0]
+
+
+def _attempt(make: Callable):
+    """What a function makes, or the error that concerns only one file."""
+    try:
+        return make()
+    except PemtError as error:
+        return error

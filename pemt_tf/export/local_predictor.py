@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pemt_tf.data import records
-from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.errors import PemtError
-from pemt_tf.export.saved_model import ServableMetadata
-from pemt_tf.features.decode import decode_clip
-from pemt_tf.features.media_errors import MediaError
+from pemt_tf.export.best_labels import best_labels
+from pemt_tf.export.clip_request import record_of
+from pemt_tf.export.servable_metadata import ServableMetadata
+
+__all__ = ["LocalPredictor", "best_labels", "latest_version"]
 
 _BATCH = 16
 
@@ -59,14 +59,7 @@ class LocalPredictor:
         Raises:
             PemtError: the file cannot be used; says why.
         """
-        if not Path(path).is_file():
-            raise PemtError(f"{path}: there is no such file")
-        geometry = self.metadata.config.geometry
-        try:
-            decoded = decode_clip(path, geometry, start, end)
-        except MediaError as error:
-            raise PemtError(f"{path}: {error.cause}: {error.detail}") from None
-        return records.serialize(build_clip(decoded, geometry, Path(path).stem, path), geometry)
+        return record_of(path, self.metadata.config.geometry, start, end)
 
 
 def latest_version(directory: Path) -> Path:
@@ -81,9 +74,3 @@ def latest_version(directory: Path) -> Path:
     if not found:
         raise PemtError(f"{directory} is no SavedModel and has no numbered version; make one with `pemt export`")
     return max(found, key=lambda path: int(path.name))
-
-
-def best_labels(probabilities: np.ndarray, labels: tuple[str, ...], count: int = 3) -> list[tuple[str, float]]:
-    """The most probable labels of one clip, best first."""
-    order = np.argsort(-probabilities, kind="stable")[:count]
-    return [(labels[index], float(probabilities[index])) for index in order]

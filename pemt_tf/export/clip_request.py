@@ -1,0 +1,59 @@
+"""From a media file to what a model is asked about: a record, or raw frames and sound. No TensorFlow is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data.clip_builder import build_clip
+from pemt_tf.data.record_format import serialize
+from pemt_tf.errors import PemtError
+from pemt_tf.features.decode import DecodedClip, decode_clip
+from pemt_tf.features.media_errors import MediaError
+
+
+def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
+    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
+
+    Raises:
+        PemtError: the file cannot be used; says why.
+    """
+    decoded = decode_media(path, geometry, start, end)
+    return serialize(build_clip(decoded, geometry, Path(path).stem, path), geometry)
+
+
+def raw_media_of(
+    path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None
+) -> dict[str, np.ndarray]:
+    """The same as raw media, one clip: `frames` [1, segments, frames, height, width, 3] uint8, `waveform` [1, segments,
+    samples] float32; a stream that the file lacks is not there.
+
+    Raises:
+        PemtError: the file cannot be used; says why.
+    """
+    decoded = decode_media(path, geometry, start, end)
+    media = {}
+    if decoded.jpegs is not None:
+        # The fast transform is that of TensorFlow's decoder, so both ways of asking get the same answer.
+        pictures = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True) for jpeg in decoded.jpegs])
+        media["frames"] = pictures.reshape(1, geometry.segments, geometry.frames_per_segment, *pictures.shape[1:])
+    if decoded.waveform is not None:
+        media["waveform"] = np.asarray(decoded.waveform, np.float32)[None]
+    return media
+
+
+def decode_media(path: str, geometry: ClipGeometry, start: float | None, end: float | None) -> DecodedClip:
+    """Decodes a media file, or a stretch of it in seconds.
+
+    Raises:
+        PemtError: the file cannot be used; says why.
+    """
+    if not Path(path).is_file():
+        raise PemtError(f"{path}: there is no such file")
+    try:
+        return decode_clip(path, geometry, start, end)
+    except MediaError as error:
+        raise PemtError(f"{path}: {error.cause}: {error.detail}") from None

@@ -1,0 +1,171 @@
+"""Serialized records in a request: checked, parsed and decoded inside the graph.
+
+Only what the model looks at is read, so a record without an id or with other labels is welcome. The pixels and numbers
+are those of evaluation: `decode_for_evaluation` makes them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data import records
+from pemt_tf.data.input_pipeline import decode_for_evaluation
+from pemt_tf.export.request_checks import MAX_SIDE, after, checked_strings, require
+
+_HEAD = 6  # bytes: the key of the only field of an Example, and a length of at most five
+_JPEG = b"\xff\xd8\xff"
+_SCALARS = (records.HAS_VIDEO, records.HAS_AUDIO, records.IMAGE_HEIGHT, records.IMAGE_WIDTH)
+
+
+def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tuple[str, ...]) -> dict[str, tf.Tensor]:
+    """Makes a batch of clips.
+
+    Args:
+        examples: [clips] string, serialized `tf.train.Example`s.
+        geometry: that they must have.
+        modalities: streams that the model looks at; others are not decoded.
+
+    Returns:
+        As `decode_for_evaluation` for every clip: `frames` [clips, segments, frames, crop, crop, 3] uint8, `log_mel`
+        [clips, segments, mel_bins, mel_frames, 1] float32, `visual_mask`, `audio_mask` [clips, segments] float32.
+    """
+    examples = checked_strings(examples, "examples", "records as beam_jobs.preprocess and pemt predict make them")
+    examples = _whole(examples)
+    features = {name: tf.io.RaggedFeature(tf.int64) for name in _SCALARS}
+    features |= {records.IMAGE: tf.io.RaggedFeature(tf.string), records.LOG_MEL: tf.io.RaggedFeature(tf.float32)}
+    parsed = tf.io.parse_example(examples, features)
+    scalars = _scalars(parsed)
+    seen, heard = scalars[records.HAS_VIDEO] > 0, scalars[records.HAS_AUDIO] > 0
+    clips = {
+        "number": tf.range(tf.size(examples)),
+        "has_video": seen if "visual" in modalities else tf.zeros_like(seen),
+        "has_audio": heard if "audio" in modalities else tf.zeros_like(heard),
+        "height": tf.cast(scalars[records.IMAGE_HEIGHT], tf.int32),
+        "width": tf.cast(scalars[records.IMAGE_WIDTH], tf.int32),
+    }
+    clips["jpegs"] = _pictures(parsed[records.IMAGE], clips, geometry)
+    clips["log_mel"] = _spectrograms(parsed[records.LOG_MEL], clips["has_audio"], geometry)
+    return tf.map_fn(lambda clip: _decode(clip, geometry), clips, fn_output_signature=_clip_signature(geometry))
+
+
+def _whole(examples: tf.Tensor) -> tf.Tensor:
+    """Refuses what is cut short or no Example at all: one field, number 1, as long as its length says."""
+    sizes = tf.strings.length(examples)
+    heads = tf.io.decode_raw(tf.strings.substr(examples + b"\0" * _HEAD, 0, _HEAD), tf.uint8)
+    digits = tf.cast(heads[:, 1:], tf.int64)
+    goes_on = tf.cast(digits >= 128, tf.int64)
+    used = tf.concat([tf.ones_like(goes_on[:, :1]), tf.math.cumprod(goes_on, axis=1)[:, :-1]], 1)
+    weights = tf.constant([1 << (7 * place) for place in range(_HEAD - 1)], tf.int64)
+    length = tf.reduce_sum((digits % 128) * used * weights, axis=1)
+    whole = tf.cast(sizes, tf.int64) == 1 + tf.reduce_sum(used, axis=1) + length
+    bad = ~(whole & (heads[:, 0] == 0x0A))
+    first = _first(bad)
+    check = require(
+        ~tf.reduce_any(bad),
+        "examples[{}] ({} bytes) is no tf.train.Example, or is cut short; expected a whole record as "
+        "beam_jobs.preprocess and pemt predict make them",
+        first,
+        sizes[first],
+    )
+    return after([check], examples)
+
+
+def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
+    """The features that must be there once; [clips] int64 each."""
+    scalars = {}
+    for name in _SCALARS:
+        counts = tf.cast(parsed[name].row_lengths(), tf.int32)
+        first = _first(counts != 1)
+        check = require(
+            tf.reduce_all(counts == 1),
+            f"examples[{{}}] has {{}} values of {name}; expected one, as in the records of beam_jobs.preprocess",
+            first,
+            counts[first],
+        )
+        scalars[name] = after([check], parsed[name].to_tensor(shape=[None, 1]))[:, 0]
+    return scalars
+
+
+def _pictures(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipGeometry) -> tf.Tensor:
+    """Refuses clips with pictures of another number, size or kind; [clips, pictures] string, empty without video."""
+    segments, per_segment = geometry.segments, geometry.frames_per_segment
+    seen = clips["has_video"]
+    counts = tf.cast(jpegs.row_lengths(), tf.int32)
+    wrong = seen & (counts != segments * per_segment)
+    counted = require(
+        ~tf.reduce_any(wrong),
+        f"examples[{{}}] has {{}} pictures; expected {segments * per_segment} ({segments} segments of {per_segment})",
+        _first(wrong),
+        counts[_first(wrong)],
+    )
+    height, width = clips["height"], clips["width"]
+    odd = seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE))
+    sized = require(
+        ~tf.reduce_any(odd),
+        f"examples[{{}}] says that its pictures have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
+        _first(odd),
+        height[_first(odd)],
+        width[_first(odd)],
+    )
+    dense = after([counted, sized], jpegs.to_tensor("", shape=[None, segments * per_segment]))
+    other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
+    check = require(~tf.reduce_any(other), "examples[{}] has a picture that is no JPEG", _first(other))
+    return after([check], dense)
+
+
+def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeometry) -> tf.Tensor:
+    """Refuses spectrograms of another size, or that are not finite; zeros where a clip has no sound."""
+    shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
+    size = math.prod(shape)
+    counts = tf.cast(values.row_lengths(), tf.int32)
+    wrong = heard & (counts != size)
+    counted = require(
+        ~tf.reduce_any(wrong),
+        f"examples[{{}}] has {{}} spectrogram values; expected {size} ({shape[0]} segments of {shape[1]} x {shape[2]})",
+        _first(wrong),
+        counts[_first(wrong)],
+    )
+    dense = after([counted], values.to_tensor(0.0, shape=[None, size]))
+    dense = tf.where(heard[:, None], dense, 0.0)
+    infinite = ~tf.reduce_all(tf.math.is_finite(dense), axis=1)
+    finite = require(
+        ~tf.reduce_any(infinite), "examples[{}] has NaN or infinite values in its spectrogram", _first(infinite)
+    )
+    return tf.reshape(after([finite], dense), [-1, *shape])
+
+
+def _decode(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.Tensor]:
+    """One clip, when its first picture has the size that the record says."""
+
+    def sized() -> tf.Tensor:
+        shape = tf.image.extract_jpeg_shape(clip["jpegs"][0])
+        said = tf.stack([clip["height"], clip["width"]])
+        check = require(
+            tf.reduce_all(shape[:2] == said),
+            "examples[{}] says that its pictures have {} rows and columns, but the first has {}",
+            clip["number"],
+            said,
+            shape[:2],
+        )
+        return after([check], clip["jpegs"])
+
+    jpegs = tf.cond(clip["has_video"], sized, lambda: clip["jpegs"])
+    return decode_for_evaluation({**clip, "jpegs": jpegs}, geometry)
+
+
+def _first(wrong: tf.Tensor) -> tf.Tensor:
+    """Number of the first clip that a check refuses; scalar int32."""
+    return tf.argmax(tf.cast(wrong, tf.int32), output_type=tf.int32)
+
+
+def _clip_signature(geometry: ClipGeometry) -> dict[str, tf.TensorSpec]:
+    segments, crop = geometry.segments, geometry.test_crop
+    return {
+        "frames": tf.TensorSpec([segments, geometry.frames_per_segment, crop, crop, 3], tf.uint8),
+        "log_mel": tf.TensorSpec([segments, geometry.mel_bins, geometry.mel_frames, 1], tf.float32),
+        "visual_mask": tf.TensorSpec([segments], tf.float32),
+        "audio_mask": tf.TensorSpec([segments], tf.float32),
+    }

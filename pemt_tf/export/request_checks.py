@@ -1,0 +1,106 @@
+"""Checks of what is asked of a servable, inside its graph: a bad request gets INVALID_ARGUMENT and one sentence.
+
+The sentence says what came and what is expected. Servers escape quotation marks and everything that is not ASCII, so
+there is none of it in here. The signatures leave all shapes open: a static one would be refused by the runtime first,
+in its own words, or would let the runtime leave our check out as always true.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+
+MAX_SIDE = 16_384  # of a picture, pixels
+MAX_LEVEL = 16.0  # of a sample; full scale is 1, and what is far above it is integers that were not scaled
+
+
+def require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
+    """An operation that fails with INVALID_ARGUMENT unless a condition holds.
+
+    Args:
+        condition: scalar bool.
+        message: the sentence; `{}` is replaced by the values.
+        values: tensors to show.
+    """
+    return tf.debugging.Assert(condition, [tf.strings.format(message, values) if values else tf.constant(message)])
+
+
+def after(checks: list[tf.Operation], tensor: tf.Tensor) -> tf.Tensor:
+    """The tensor, which exists only when the checks have passed."""
+    with tf.control_dependencies(checks):
+        return tf.identity(tensor)
+
+
+def checked_frames(frames: tf.Tensor, geometry: ClipGeometry, max_segments: int) -> tf.Tensor:
+    """Refuses frames of another shape; [clips, segments, frames, height, width, 3] uint8."""
+    count = geometry.frames_per_segment
+    shape = tf.shape(frames)
+    sizes = tf.concat([shape, tf.zeros([6], tf.int32)], 0)[:6]  # so that any rank can be looked at
+    fits = (
+        tf.equal(tf.size(shape), 6)
+        & tf.reduce_all(sizes >= 1)
+        & (sizes[1] <= max_segments)
+        & tf.equal(sizes[2], count)
+        & tf.reduce_all(sizes[3:5] <= MAX_SIDE)
+        & tf.equal(sizes[5], 3)
+    )
+    check = require(
+        fits,
+        f"frames has the shape {{}}; expected uint8 [clips, segments, {count}, height, width, 3] with at least one "
+        f"clip, 1 to {max_segments} segments, and height and width from 1 to {MAX_SIDE}",
+        shape,
+    )
+    return tf.ensure_shape(after([check], frames), [None, None, count, None, None, 3])
+
+
+def checked_waveform(waveform: tf.Tensor, geometry: ClipGeometry, max_segments: int) -> tf.Tensor:
+    """Refuses sound of another shape, or that is not finite; [clips, segments, samples] float32."""
+    samples = geometry.samples_per_segment
+    shape = tf.shape(waveform)
+    sizes = tf.concat([shape, tf.zeros([3], tf.int32)], 0)[:3]
+    fits = (
+        tf.equal(tf.size(shape), 3)
+        & tf.reduce_all(sizes >= 1)
+        & (sizes[1] <= max_segments)
+        & tf.equal(sizes[2], samples)
+    )
+    shaped = require(
+        fits,
+        f"waveform has the shape {{}}; expected float32 [clips, segments, {samples}] with at least one clip and 1 to "
+        f"{max_segments} segments: mono at {geometry.sample_rate} Hz",
+        shape,
+    )
+    waveform = after([shaped], waveform)
+    finite = require(
+        tf.reduce_all(tf.math.is_finite(waveform)),
+        "waveform holds NaN or infinite samples; expected finite ones, full scale from -1 to 1",
+    )
+    level = tf.reduce_max(tf.abs(waveform))
+    # A comparison with NaN is false: of NaN only the sentence above is said.
+    loud = require(
+        tf.logical_not(tf.math.is_finite(level) & (level > MAX_LEVEL)),
+        "waveform has samples up to {}; expected full scale from -1 to 1 (divide 16-bit integers by 32768)",
+        level,
+    )
+    return tf.ensure_shape(after([finite, loud], waveform), [None, None, samples])
+
+
+def same_clips(frames: tf.Tensor, waveform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Refuses streams that differ in the number of clips or segments."""
+    seen, heard = tf.shape(frames)[:2], tf.shape(waveform)[:2]
+    check = require(
+        tf.reduce_all(tf.equal(seen, heard)),
+        "frames has {} clips and segments but waveform has {}; expected the same of both",
+        seen,
+        heard,
+    )
+    return after([check], frames), after([check], waveform)
+
+
+def checked_strings(values: tf.Tensor, name: str, meaning: str) -> tf.Tensor:
+    """Refuses anything but a list of strings that is not empty; [count] string."""
+    shape = tf.shape(values)
+    fits = tf.equal(tf.size(shape), 1) & (tf.size(values) >= 1)
+    check = require(fits, f"{name} has the shape {{}}; expected a list of at least one string: {meaning}", shape)
+    return tf.ensure_shape(after([check], values), [None])

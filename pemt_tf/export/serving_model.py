@@ -1,0 +1,121 @@
+"""The model of a servable, in parts: functions that are traced once, however many signatures use them."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.export.weight_storage import StoredWeights
+from pemt_tf.features import video
+from pemt_tf.models.av_transformer import INPUT_NAMES
+from pemt_tf.models.heads import AVClassifier
+
+Tensors = dict[str, tf.Tensor]
+
+
+class ServingModel:
+    """A classifier or backbone for inference, in parts: a CNN for each stream, and all that comes after.
+
+    Args:
+        model: the classifier or backbone.
+        geometry: of its clips.
+        weights: in which form its weights are stored.
+    """
+
+    def __init__(self, model: keras.Model, geometry: ClipGeometry, weights: StoredWeights):
+        self._model, self._geometry, self._weights = model, geometry, weights
+        self.classifies = isinstance(model, AVClassifier)
+        self._backbone = model.backbone if self.classifies else model
+        self.modalities: tuple[str, ...] = tuple(self._backbone.config.modalities)
+        self.outputs = ("probabilities", "embedding") if self.classifies else ("embedding",)
+        self._cnns = {m: self._make_cnn(m) for m in self.modalities}
+        self._rest = self._make_rest()
+        self._alone = {m: self._make_alone(m) for m in self.modalities}
+
+    def answer(self, inputs: Tensors) -> Tensors:
+        """The answer about clips with all streams of the model.
+
+        Args:
+            inputs: `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] where segments may lack them.
+
+        Returns:
+            `embedding` [clips, hidden] float32, and of a classifier `probabilities` [clips, classes] float32.
+        """
+        features = {m: self._cnns[m](inputs[INPUT_NAMES[m]]) for m in self.modalities}
+        present = tf.ones(tf.shape(next(iter(features.values())))[:2])
+        masks = {m: inputs.get(f"{m}_mask", present) for m in self.modalities}
+        return self._rest(features, masks)
+
+    def answer_without_others(self, modality: str, stream: tf.Tensor) -> Tensors:
+        """As `answer` about records that have only this stream.
+
+        Such a record has black pictures or an empty spectrogram in the place of the other stream, and a mask that hides
+        it. All its segments are alike, so the CNN need see only one of them.
+        """
+        geometry = self._geometry
+        blanks = {
+            "visual": (1, 1, geometry.frames_per_segment, geometry.test_crop, geometry.test_crop, 3),
+            "audio": (1, 1, geometry.mel_bins, geometry.mel_frames, 1),
+        }
+        features, masks = {}, {}
+        own = self._cnns[modality](stream)
+        clips, segments = tf.unstack(tf.shape(own)[:2])
+        for m in self.modalities:
+            if m == modality:
+                features[m], masks[m] = own, tf.ones([clips, segments])
+                continue
+            blank = tf.zeros(blanks[m])
+            stand_in = self._cnns[m](video.normalize(blank) if m == "visual" else blank)
+            features[m], masks[m] = tf.tile(stand_in, [clips, segments, 1]), tf.zeros([clips, segments])
+        return self._rest(features, masks)
+
+    def embed_alone(self, modality: str, stream: tf.Tensor) -> Tensors:
+        """`embedding` of one stream by itself: its own Transformer, not the joint one."""
+        return self._alone[modality](self._cnns[modality](stream))
+
+    def _make_cnn(self, modality: str):
+        geometry, backbone = self._geometry, self._backbone
+        crop = geometry.test_crop
+        shapes = {
+            "visual": [None, None, geometry.frames_per_segment, crop, crop, 3],
+            "audio": [None, None, geometry.mel_bins, geometry.mel_frames, 1],
+        }
+
+        @tf.function(input_signature=[tf.TensorSpec(shapes[modality], tf.float32)], autograph=False)
+        def features(stream):
+            with self._weights.scope(backbone.cnns[modality].variables):
+                return backbone.local_features({INPUT_NAMES[modality]: stream})[modality]
+
+        return features
+
+    def _features_spec(self, modality: str) -> tf.TensorSpec:
+        return tf.TensorSpec([None, None, self._backbone.cnns[modality].feature_size], tf.float32, modality)
+
+    def _make_rest(self):
+        specs = {m: self._features_spec(m) for m in self.modalities}
+        masks = {m: tf.TensorSpec([None, None], tf.float32, f"{m}_mask") for m in self.modalities}
+
+        @tf.function(input_signature=[specs, masks], autograph=False)
+        def rest(features, masks):
+            with self._weights.scope(self._variables_after_cnns()):
+                outputs = self._backbone.contextualize(self._backbone.tokenize(features), masks)
+                if self.classifies:
+                    outputs |= {f"{m}_features": values for m, values in features.items()}
+                    outputs = self._model.judge(outputs, {f"{m}_mask": mask for m, mask in masks.items()})
+            return {name: tf.cast(outputs[name], tf.float32) for name in self.outputs}
+
+        return rest
+
+    def _make_alone(self, modality: str):
+        @tf.function(input_signature=[self._features_spec(modality)], autograph=False)
+        def alone(features):
+            with self._weights.scope(self._variables_after_cnns()):
+                outputs = self._backbone.contextualize(self._backbone.tokenize({modality: features}))
+            return {"embedding": tf.cast(outputs["embedding"], tf.float32)}
+
+        return alone
+
+    def _variables_after_cnns(self) -> list[keras.Variable]:
+        inside = {id(variable) for cnn in self._backbone.cnns.values() for variable in cnn.variables}
+        return [variable for variable in self._model.variables if id(variable) not in inside]
