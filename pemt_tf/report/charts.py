@@ -140,7 +140,7 @@ def _counts_grid(up: Axis) -> list[Markup]:
 
 def _axes(steps: list[int], values: list[float]) -> tuple[Axis, Axis]:
     low, high = min(values), max(values)
-    margin = (high - low) * 0.06 or max(abs(high) * 0.1, 0.1)
+    margin = (high - low) * 0.06 or abs(high) * 0.1 or 0.1
     low = 0.0 if low >= 0 and low < 0.4 * high else low - margin  # zero is shown where it is near
     first, last = min(steps), max(steps)
     across = Axis(first, last if last > first else first + 1, LEFT, WIDTH - RIGHT)

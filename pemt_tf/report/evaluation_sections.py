@@ -52,10 +52,9 @@ def evaluations(found: dict[str, dict[str, Any]]) -> Markup:
         )
         for split, item in found.items()
     ]
-    notes = [element("p", note, class_="note") for split, item in found.items() for note in notes_of(split, item)]
-    return element(
-        "div", table("Accuracy on clips that were not trained on, if the split is not train", columns, rows), notes
-    )
+    sentences = {split: " ".join(notes_of(split, item)) for split, item in found.items()}
+    notes = [element("p", text, class_="note") for text in sentences.values() if text]
+    return element("div", table("Accuracy by split", columns, rows), notes)
 
 
 def views_and_crops(item: dict[str, Any]) -> str:
