@@ -66,7 +66,7 @@ def add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cpu-devices", type=int, default=1, metavar="N", help="split the CPU into N devices, to try data parallelism"
     )
-    command.add_argument("--keep", type=int, metavar="N", help="how many checkpoints to keep (default: 2)")
+    command.add_argument("--keep", type=whole_number, metavar="N", help="how many checkpoints to keep (default: 2)")
 
 
 def with_keep(options: argparse.Namespace, section: str) -> argparse.Namespace:

@@ -99,8 +99,6 @@ def finetune(
     with strategy.scope():
         task = _make_task(config, source, initial, clips, policy)
     train(task, run, strategy)
-    if run.writes:
-        write_projector(run.tensorboard, task.model.backbone, source, settings.part_size)
     run.save_model(task.model)
     return run
 
@@ -132,6 +130,7 @@ def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None,
         keep_best=validates,
         shown=("loss", "accuracy"),
         streams=modalities,
+        show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
         validate=Validation(model, source, settings) if validates else None,
         validate_every=settings.validate_every,
     )

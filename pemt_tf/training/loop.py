@@ -33,6 +33,8 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
     """
     _Loop(task, run, strategy).run_to_the_end()
     task.finish()
+    if run.writes and task.show_embeddings is not None:
+        task.show_embeddings(run.tensorboard)
 
 
 class _Loop:

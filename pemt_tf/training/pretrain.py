@@ -74,15 +74,13 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
         return run
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        task = _make_task(config, clips, policy)
+        task = _make_task(config, source, clips, policy)
     train(task, run, strategy)
-    if run.writes:
-        write_projector(run.tensorboard, task.model.backbone, source, settings.part_size)
     run.save_model(task.model)
     return run
 
 
-def _make_task(config: Config, clips, policy) -> TrainingTask:
+def _make_task(config: Config, source: ClipSource, clips, policy) -> TrainingTask:
     """Model and optimizer, under the strategy's scope: by default AdamW with AMSGrad, linear warm-up, then cosine."""
     settings, modalities = config.pretrain, config.model.modalities
     model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
@@ -99,8 +97,12 @@ def _make_task(config: Config, clips, policy) -> TrainingTask:
         clips,
         settings,
         make_schedule(
-            "cosine", settings.learning_rate, settings.steps, warmup_steps(settings.steps, settings.warmup_fraction)
+            settings.schedule,
+            settings.learning_rate,
+            settings.steps,
+            warmup_steps(settings.steps, settings.warmup_fraction),
         ),
         shown=("loss", "mep_accuracy", "cpp_accuracy"),
         streams=modalities,
+        show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
     )

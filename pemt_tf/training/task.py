@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ class TrainingTask:
         settings: steps, accumulation and so on.
         shown: metrics named in the progress line.
         streams: whose pictures TensorBoard gets.
+        show_embeddings: writes embeddings of clips into TensorBoard's folder, with the final weights; None for none.
         validate: scores the model as it is: `validation_accuracy`, `validation_loss` and so on; None for no validation.
         validate_every: steps.
         average: of the weights, if asked for.
@@ -46,6 +48,7 @@ class TrainingTask:
     settings: TrainingConfig
     shown: tuple[str, ...] = ("loss",)
     streams: tuple[str, ...] = ()
+    show_embeddings: Callable[[Path], None] | None = None
     validate: Callable[[], dict[str, float]] | None = None
     validate_every: int = 0
     average: WeightAverage | None = None

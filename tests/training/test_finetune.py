@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
+from tensorboard.plugins.projector import projector_config_pb2
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.training import finetune as finetuning
 from pemt_tf.training.classification_losses import classification_losses
-from pemt_tf.training.finetune import finetune, make_optimizer
+from pemt_tf.training.finetune import finetune
 from pemt_tf.training.run_directory import RunDirectory
 from tests.fake_dataset import fake_clips, replace_card, write_dataset
 
@@ -35,6 +37,56 @@ def test_classification_losses_equal_the_formula():
         assert float(terms[f"{name}_loss"]) == pytest.approx(expected[name], abs=1e-5)
     assert float(terms["loss"]) == pytest.approx(sum(expected.values()), abs=1e-5)
     assert float(terms["accuracy"]) == np.mean(probabilities.argmax(-1) == labels)
+
+
+def test_multi_margin_equals_the_formula():
+    """REFERENCE.md section 13: 1/C sum over j != y of max(0, 0.1 - x_y + x_j)."""
+    logits = np.random.default_rng(0).normal(scale=0.2, size=(3, 2, 4)).astype(np.float32)
+    labels = np.array([1, 0, 3])
+    outputs = {"logits": {"clip": logits}, "probabilities": np.eye(4, dtype=np.float32)[labels]}
+    values = [
+        sum(max(0.0, 0.1 - x[label] + x[j]) for j in range(4) if j != label) / 4
+        for segments, label in zip(logits.astype(float), labels, strict=True)
+        for x in segments
+    ]
+    terms = classification_losses(outputs, labels, loss="multi_margin")
+    assert float(terms["loss"]) == pytest.approx(np.mean(values), abs=1e-6)
+    assert float(terms["accuracy"]) == 1.0
+
+
+def test_rate_0_freezes_the_backbone_with_its_statistics_and_dropout(captured, small_config, clip_source, tmp_path):
+    """The authors' linear evaluation: only heads are trained, and a step of training leaves all else alone."""
+    finetune(small_config.with_overrides(["finetune.finetune_learning_rate=0"]), clip_source, tmp_path / "run")
+    model = captured[0].model
+    assert {v.path.split("/")[1] for v in model.trainable_variables} == {"clip_head", "sequence_head"}
+    before = model.backbone.get_weights()
+    captured[0].losses(next(iter(captured[0].clips(0))))
+    for mine, theirs in zip(model.backbone.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ["finetune.select=best_validation"],
+            "has no split 'validation' to select weights on; put some clips into one",
+        ),
+        (["finetune.precision=mixed_float16"], "mixed_float16 needs a GPU: TensorFlow cannot pool float16 on a CPU"),
+    ],
+)
+def test_what_cannot_be_done_here_is_refused_before_anything_is_written(
+    small_config, clip_source, tmp_path, changes, message
+):
+    with pytest.raises(PemtError, match=message):
+        finetune(small_config.with_overrides(changes), clip_source, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_split_that_is_trained_on_does_not_select(small_config, clip_source, tmp_path):
+    config = small_config.with_overrides(["finetune.select=best_validation", "finetune.validation_split=held"])
+    with pytest.raises(PemtError, match="cannot be selected on the split 'held', which they are trained on"):
+        finetune(config, clip_source, tmp_path / "run", split="held")
 
 
 def test_starts_from_the_pretrained_backbone(captured, small_config, clip_source, pretraining_run, tmp_path):
@@ -71,8 +123,9 @@ def test_heads_and_backbone_have_their_own_rates(captured, small_config, clip_so
         assert decay == (0.0 if norm else 5e-6), path
 
 
-def test_optimizer_is_the_references(small_config):
-    optimizer = make_optimizer(small_config.finetune)
+def test_optimizer_is_the_references(captured, small_config, clip_source, tmp_path):
+    finetune(small_config, clip_source, tmp_path / "run")
+    optimizer = captured[0].optimizer
     assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, 0.999, 1e-6)
     assert not optimizer.decoupled and not optimizer.amsgrad
 
@@ -84,6 +137,20 @@ def test_finished_run(finetuning_run):
     assert [row["step"] for row in rows] == [2, 4]
     for row in rows:
         assert row["loss"] == pytest.approx(row["clip_loss"] + row["sequence_loss"], rel=1e-6)
+
+
+def test_the_projector_shows_training_clips_where_there_is_no_validation_split(finetuning_run):
+    """One embedding a row; clip 7 has neither stream, clip 8 no label."""
+    config = text_format.Parse(
+        (finetuning_run.tensorboard / "projector_config.pbtxt").read_text(), projector_config_pb2.ProjectorConfig()
+    )
+    (shown,) = config.embeddings
+    vectors = np.loadtxt(finetuning_run.tensorboard / shown.tensor_path, delimiter="\t")
+    rows = [line.split("\t") for line in (finetuning_run.tensorboard / shown.metadata_path).read_text().splitlines()]
+    assert rows[0] == ["id", "label", "split"] and vectors.shape == (11, 16)
+    labels = {f"fake-{i:06d}": "-" if i == 8 else f"label{i % 3}" for i in range(12) if i != 7}
+    assert {row[0]: row[1] for row in rows[1:]} == labels and {row[2] for row in rows[1:]} == {"train"}
+    assert np.std(vectors, axis=0).max() > 0
 
 
 def test_the_weights_did_move(finetuning_run, pretraining_run):

@@ -13,65 +13,10 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import training_clips
 from pemt_tf.errors import PemtError
 from pemt_tf.training import loop
-from pemt_tf.training.loop import TrainingTask, train
-from pemt_tf.training.optimizers import TorchAdam
 from pemt_tf.training.run_directory import RunDirectory
-from pemt_tf.training.schedules import make_schedule
 from tests.fake_dataset import fake_clips, write_dataset
 from tests.training.test_checkpoint import largest_file
-
-STEPS = 11
-WALL_CLOCK = {"steps_per_second", "input_wait_share"}
-
-
-class Toy(keras.Model):
-    """Dropout and a linear layer on the mean spectrum: weights, random state and a loss that depends on both."""
-
-    def __init__(self):
-        super().__init__()
-        self.drop = keras.layers.Dropout(0.5, seed=3)
-        self.dense = keras.layers.Dense(1)
-
-    def build(self, input_shape=None):
-        self.dense.build((None, 16))
-        self.built = True
-
-    def call(self, log_mel, training=False):
-        return self.dense(self.drop(tf.reduce_mean(log_mel, [1, 3, 4]), training=training))
-
-
-def make_task(source, seed=0, log_every=4, checkpoint_every=2, loss=None):
-    keras.utils.set_random_seed(seed)
-    model = Toy()
-    model.build()
-    optimizer = TorchAdam(make_schedule("cosine", 0.01, STEPS), beta_1=0.9, beta_2=0.98)
-    optimizer.build(model.trainable_variables)
-
-    def losses(batch):
-        output = model(batch["log_mel"], training=True)
-        value = tf.reduce_mean(tf.square(output - 1.0))
-        return {"loss": value if loss is None else loss(model), "size": tf.reduce_mean(tf.abs(output))}
-
-    def clips(step):
-        return training_clips(source, "train", 4, seed, step)
-
-    return TrainingTask("toy", model, optimizer, losses, clips, STEPS, log_every, checkpoint_every, keep=2)
-
-
-def run_toy(source, path, **settings):
-    task = make_task(source, **settings)
-    run = RunDirectory(path)
-    path.mkdir(exist_ok=True)
-    train(task, run, tf.distribute.get_strategy())
-    return task, run
-
-
-def state(task):
-    return [np.asarray(v.numpy()) for v in task.state]
-
-
-def logged(run):
-    return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in run.metrics()]
+from tests.training.toy import STEPS, logged, run_toy, state
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +73,8 @@ def test_stopped_between_an_update_and_its_bookkeeping(clip_source, tmp_path, mo
     def make_train_step(task, strategy):
         train_step = original(task, strategy)
 
-        def interrupted(batch):
-            metrics = train_step(batch)
+        def interrupted(batches):
+            metrics = train_step(batches)
             if int(task.optimizer.iterations) == 3:
                 raise KeyboardInterrupt
             return metrics
@@ -149,7 +94,7 @@ def test_killed_while_logging_and_resumed_is_bit_for_bit_the_same(
 ):
     """SystemExit is not handled: nothing is saved on the way out, as when the process is killed."""
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        interrupt(patch, "_log", call, SystemExit())
+        interrupt(patch, "collapse_alarms", call, SystemExit())
         run_toy(clip_source, tmp_path / "run")
     with (tmp_path / "run/metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # the line it was writing
@@ -237,6 +182,19 @@ def test_a_gradient_that_is_no_number_is_caught_before_it_is_saved(clip_source, 
             loss=lambda model: tf.reduce_sum(tf.sqrt(tf.square(model.dense.bias))),
         )
     assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_nan_names_the_clips_of_all_parts_of_a_batch(clip_source, tmp_path):
+    batches = training_clips(clip_source, "train", 2, 0).take(2)
+    with pytest.raises(PemtError, match="the loss of step 1 is inf; last good checkpoint: none") as error:
+        run_toy(
+            clip_source,
+            tmp_path / "run",
+            accumulation=2,
+            loss=lambda model: tf.reduce_sum(model.dense.kernel) + np.inf,
+        )
+    assert all(i.decode() in str(error.value) for batch in batches for i in batch["id"].numpy())
+    assert str(error.value).count("fake-") == 4
 
 
 def test_a_damaged_record_is_one_sentence(tmp_path, small_config):

@@ -11,13 +11,13 @@ import pytest
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.training import pretrain as pretraining
-from pemt_tf.training.pretrain import make_optimizer, pretrain
+from pemt_tf.training.pretrain import pretrain
 from tests.fake_dataset import fake_clips, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # Of a log line, what must not differ between two runs: all but the speed.
-WALL_CLOCK = {"steps_per_second", "input_wait_share"}
+WALL_CLOCK = {"examples_per_second", "input_wait_share"}
 
 KILLED_AT_STEP_3 = """
 import os, signal, sys
@@ -95,8 +95,11 @@ def test_a_model_of_one_modality_sees_only_clips_that_have_it(
     assert len(set(seen)) == 10 and not missing & set(seen)
 
 
-def test_optimizer_is_the_papers(small_config):
-    optimizer = make_optimizer(small_config.pretrain)
+def test_optimizer_is_the_papers(small_config, clip_source, tmp_path, monkeypatch):
+    tasks = []
+    monkeypatch.setattr(pretraining, "train", lambda task, run, strategy: tasks.append(task))
+    pretrain(small_config, clip_source, tmp_path / "run")
+    optimizer = tasks[0].optimizer
     settings = (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.default_weight_decay)
     assert settings == (0.9, 0.98, 1e-6, 1e-4)
     assert optimizer.decoupled and optimizer.amsgrad and not optimizer.groups

@@ -42,6 +42,11 @@ def test_another_configuration_is_refused_by_name(tmp_path, small_config, assign
         started(tmp_path, small_config.with_overrides([assignment]))
 
 
+def test_how_many_checkpoints_are_kept_may_change(tmp_path, small_config):
+    started(tmp_path, small_config)
+    started(tmp_path, small_config.with_overrides(["pretrain.keep=5"]))
+
+
 def test_other_data_is_refused_by_name(tmp_path, small_config):
     run = started(tmp_path, small_config)
     with pytest.raises(PemtError, match=r"\(data_hash: ab there, cd asked\)"):
