@@ -92,6 +92,20 @@ def test_hover_shows_the_card_with_its_picture(opened):
     assert opened.value(SHOWN_CARD) == ""
 
 
+def test_lines_lead_to_every_neighbour(opened):
+    opened.value("explorer.choose(1); explorer.drawing.drawOverlay()")
+    middles = """explorer.table.neighboursOf(1).map(({place}) => {
+      const {view, table, overlay} = explorer.drawing;
+      const x = view.pixelX((table.x(1) + table.x(place)) / 2), y = view.pixelY((table.y(1) + table.y(place)) / 2);
+      const {data} = overlay.getContext('2d').getImageData(Math.round(x) - 2, Math.round(y) - 2, 5, 5);
+      let darkest = 255;
+      for (let index = 0; index < data.length; index += 4) { darkest = Math.min(darkest, data[index]); }
+      return darkest;
+    })"""
+    darkest = opened.value(middles)
+    assert len(darkest) == 5 and max(darkest) < 200  # the veil alone is white
+
+
 def test_click_opens_the_neighbours_in_order_and_they_lead_on(opened):
     opened.click(*place_of(opened, 1))  # at 10 degrees: 0 and 30 are next, then 90, 260, 180
     assert opened.value(TITLE) == NAMES[1]

@@ -49,7 +49,7 @@ class Details {
     this.welcome.hidden = true;
     this.panel.parentElement.scrollTop = 0;
     if (matchMedia("(max-width: 760px)").matches) {
-      this.panel.scrollIntoView({ block: "nearest" }); // there it is below the map
+      facts.scrollIntoView({ block: "nearest" }); // there it is below the map, of which most stays in sight
     }
   }
 

@@ -134,11 +134,12 @@ class MapDrawing {
     context.globalAlpha = 0.65; // the other clips step back
     context.fillStyle = this.colour("--card");
     context.fillRect(0, 0, view.width, view.height);
-    context.strokeStyle = this.colour("--ink");
+    const ink = this.colour("--ink");
     for (const { place } of table.neighboursOf(this.chosen)) {
       const [x, y] = [view.pixelX(table.x(place)), view.pixelY(table.y(place))];
       context.globalAlpha = 0.6;
       context.lineWidth = 1;
+      context.strokeStyle = ink;
       context.beginPath();
       context.moveTo(fromX, fromY);
       context.lineTo(x, y);
