@@ -113,7 +113,9 @@ class Probe:
             PemtError: it cannot be written.
         """
         values = asdict(self)
-        values |= values.pop("plan") | values.pop("streams")
+        asked = values.pop("plan")
+        del asked["retrieval"], asked["streams"]  # what was measured says it
+        values = {**asked, **values.pop("streams"), **values}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
