@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import select
@@ -18,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.outcomes import WrittenClip
+from beam_jobs.record_slot import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.features.decode import DecodeSettings, FailedWindow, MediaError
 
 START_UP_SECONDS = 60.0  # the first answer of a process includes its imports, on a machine that may be busy
-READ_BYTES = 2**20
+DYING_SECONDS = 5.0  # from the end of its answers to its own
+READ_BYTES = 2**16
+TAKEN = b"\n"  # tells the process that its record was read and the slot is free
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class ExpendableDecoder:
         self._command = command or (sys.executable, "-m", "beam_jobs.decoder_child")
         self._settings = json.dumps(settings)
         self._process: subprocess.Popen | None = None
+        self._slot: RecordSlot | None = None
         self._buffer = bytearray()
 
     def __enter__(self) -> ExpendableDecoder:
@@ -175,32 +178,34 @@ class ExpendableDecoder:
         if process is not None:
             process.kill()
             process.wait()
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
             process.stdout.close()
+            self._slot.close()
 
     def _start(self) -> None:
+        self._slot = RecordSlot.create()
         self._process = subprocess.Popen(
-            [*self._command, self._settings],
+            [*self._command, self._settings, str(self._slot.descriptor)],
+            pass_fds=[self._slot.descriptor],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the job, which then closes its decoders
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
-        if hasattr(fcntl, "F_SETPIPE_SZ"):  # fewer, larger reads; a system may allow less
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, READ_BYTES)
 
     def _answer(self, deadline: float) -> tuple[dict[str, Any], bytes]:
         while (line_end := self._buffer.find(b"\n")) < 0:
             self._receive(deadline)
         header = json.loads(self._buffer[:line_end])
-        begin, end = line_end + 1, line_end + 1 + header["size"]
-        while len(self._buffer) < end:
-            self._receive(deadline)
-        with memoryview(self._buffer) as view:
-            record = bytes(view[begin:end])
-        del self._buffer[:end]
+        del self._buffer[: line_end + 1]
+        if not header["size"]:
+            return header, b""
+        record = self._slot.take(header["size"])
+        with contextlib.suppress(BrokenPipeError):  # it died after that; the clip is good
+            self._process.stdin.write(TAKEN)
+            self._process.stdin.flush()
         return header, record
 
     def _receive(self, deadline: float) -> None:
@@ -219,7 +224,11 @@ class ExpendableDecoder:
         if timed_out:
             self.close()
             return MediaError("timeout", f"decoding took more than {self._timeout:g} s")
-        code = self._process.wait()
+        try:
+            code = self._process.wait(DYING_SECONDS)
+        except subprocess.TimeoutExpired:  # it talks nonsense, but lives
+            self._process.kill()
+            code = self._process.wait()
         self.close()
         if code == -signal.SIGALRM:
             return MediaError("timeout", f"decoding took more than {self._timeout:g} s")

@@ -1,8 +1,12 @@
 """The expendable process that makes clips: reads requests on standard input, answers on standard output.
 
+The answer to a clip is a line of JSON; its record lies in the slot (`beam_jobs.record_slot`) until the job says, with
+an empty line, that it has taken it.
+
 It imports PyAV, NumPy and SciPy, no TensorFlow and no Beam. It does all that takes time (decoding, JPEGs, spectrograms,
-the bytes of the record), so that the job's own process only passes records on. What comes back is a line of JSON and a
-record, never pickled objects: a decoder that a hostile file has taken over must not be able to run code in the job.
+the bytes of the record), so that the job's own process only passes records on. What comes back is JSON and the
+record's bytes, never pickled objects: a decoder that a hostile file has taken over must not be able to run code in the
+job.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from beam_jobs.record_slot import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_format
 from pemt_tf.data.clip_builder import build_clip, clip_id
@@ -29,7 +34,6 @@ from pemt_tf.features.decode import (
     decode_windows,
 )
 
-WRITE_BYTES = 2**20
 Answer = tuple[dict[str, Any], bytes]  # what is said of a clip, and its record
 
 
@@ -94,41 +98,65 @@ class ClipMaker:
         return {"clip": about, "source": dataclasses.asdict(clip.source)}, record
 
 
-def answer(output: BinaryIO, header: dict[str, Any], record: bytes = b"") -> None:
-    """Writes one answer."""
-    output.write(json.dumps({**header, "size": len(record)}).encode() + b"\n")
-    output.write(record)
-    output.flush()
+class JobSide:
+    """The job: gives requests, gets answers."""
+
+    def __init__(self, requests: BinaryIO, answers: BinaryIO, slot: RecordSlot) -> None:
+        """Args: requests, answers: pipes; slot: for the records."""
+        self._requests, self._answers, self._slot = requests, answers, slot
+        self._is_taken = True
+
+    def next_request(self) -> dict[str, Any] | None:
+        """Waits for a request; None when the job has no more."""
+        self._wait()
+        line = self._requests.readline()
+        return json.loads(line) if line else None
+
+    def answer(self, header: dict[str, Any], record: bytes = b"") -> None:
+        """Sends one answer; with a record, as soon as the job has taken the previous one."""
+        if record:
+            self._wait()
+            self._slot.put(record)
+            self._is_taken = False
+        self._answers.write(json.dumps({**header, "size": len(record)}).encode() + b"\n")
+        self._answers.flush()
+
+    def _wait(self) -> None:
+        if not self._is_taken:
+            signal.alarm(0)  # it is the job that takes its time now; should it die, the pipe ends
+            self._is_taken = bool(self._requests.readline())
+            if not self._is_taken:
+                sys.exit()
 
 
-def serve(requests: BinaryIO, output: BinaryIO, maker: ClipMaker, timeout: float) -> None:
+def serve(job: JobSide, maker: ClipMaker, timeout: float) -> None:
     """Answers requests until the other side closes: an answer for each clip, and one that ends the request."""
-    for line in requests:
+    while (request := job.next_request()) is not None:
         # Should the job die while FFmpeg hangs, the system ends this process; the default action needs no Python.
         signal.alarm(int(timeout) + 10)
         try:
-            for header, record in maker.answers(json.loads(line)):
-                answer(output, header, record)
+            for header, record in maker.answers(request):
+                job.answer(header, record)
                 signal.alarm(int(timeout) + 10)
-            answer(output, {"done": True})
+            job.answer({"done": True})
         except MediaError as error:
-            answer(output, {"cause": error.cause, "detail": error.detail})
+            job.answer({"cause": error.cause, "detail": error.detail})
         except MemoryError:
-            answer(output, {"cause": "too_large", "detail": "decoding took more memory than is allowed"})
+            job.answer({"cause": "too_large", "detail": "decoding took more memory than is allowed"})
         except Exception as error:
-            answer(output, {"cause": "decoder_crash", "detail": f"{type(error).__name__}: {error}"})
+            job.answer({"cause": "decoder_crash", "detail": f"{type(error).__name__}: {error}"})
         signal.alarm(0)
 
 
 def main() -> None:
-    """Arguments: the settings as one JSON object."""
-    settings = json.loads(sys.argv[1])
-    output = os.fdopen(os.dup(1), "wb", WRITE_BYTES)
+    """Arguments: the settings as one JSON object, and the slot's descriptor."""
+    settings, slot = json.loads(sys.argv[1]), RecordSlot(int(sys.argv[2]))
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that a library prints may get between the answers
     limit = settings["memory_mb"] * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    serve(sys.stdin.buffer, output, ClipMaker(settings), settings["timeout"])
+    serve(JobSide(sys.stdin.buffer, answers, slot), ClipMaker(settings), settings["timeout"])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from beam_jobs import decode
 from beam_jobs.decode import ClipRequest, ExpendableDecoder
+from beam_jobs.record_slot import RecordSlot
 from pemt_tf.config import Config
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import serialize
@@ -25,6 +27,7 @@ for line in sys.stdin:
     if what == "crash": os.kill(os.getpid(), 11)
     if what == "exit": sys.exit(3)
     if what == "hang": time.sleep(60)
+    if what == "lie": print('{"clip": {}, "size": 1000}', flush=True); time.sleep(60)
     if what == "half": sys.stdout.write("{"); sys.stdout.flush(); time.sleep(60)
     print(json.dumps({"cause": "open_failed", "detail": f"{os.getpid()}", "size": 0}), flush=True)
 """
@@ -85,6 +88,16 @@ def test_windows_come_one_by_one(tmp_path):
         assert decoder.clip(ClipRequest(path, clip_id="whole")).about.clip_id == "whole"
 
 
+def test_a_record_stays_until_it_was_taken(tmp_path):
+    """The process runs ahead of a slow job, but never writes over a record that the job has not read."""
+    path = str(media.write_video(tmp_path / "a.mp4", seconds=5))
+    with ExpendableDecoder(GEOMETRY, 60, 4096) as decoder:
+        for one in decoder.clips(ClipRequest(path, window=1.0, stride=0.5, clip_id="a.mp4")):
+            time.sleep(0.2)
+            assert features_of(one.record)["clip/id"].bytes_list.value == [one.about.clip_id.encode()]
+        assert one.about.clip_id == "a.mp4#4-5"
+
+
 def test_causes_come_through_and_the_process_lives_on(tmp_path):
     good = str(media.write_video(tmp_path / "a.mp4"))
     with ExpendableDecoder(GEOMETRY, 60, 4096) as decoder:
@@ -102,6 +115,26 @@ def test_crash_costs_one_clip():
         assert failure(decoder, "exit").detail == "the decoding process ended with exit code 3"
         after = failure(decoder, "fine")
         assert after.cause == "open_failed" and after.detail != before
+
+
+def test_record_that_is_not_there_costs_one_clip(monkeypatch):
+    monkeypatch.setattr(decode, "DYING_SECONDS", 0.1)
+    with misbehaving() as decoder:
+        assert failure(decoder, "lie").detail == "the decoding process ended by SIGKILL"
+        assert failure(decoder, "fine").cause == "open_failed"
+
+
+def test_slot_holds_the_last_record_only():
+    slot = RecordSlot.create()
+    try:
+        for record in (b"0123456789", b"abc"):
+            slot.put(record)
+            assert slot.take(len(record)) == record
+        assert slot.take(0) == b""
+        with pytest.raises(EOFError, match="10 of 11 bytes"):
+            slot.take(11)
+    finally:
+        slot.close()
 
 
 @pytest.mark.parametrize("how", ["hang", "half"])
