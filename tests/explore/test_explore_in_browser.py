@@ -94,14 +94,20 @@ def test_hover_shows_the_card_with_its_picture(opened):
 
 def test_lines_lead_to_every_neighbour(opened):
     opened.value("explorer.choose(1); explorer.drawing.drawOverlay()")
-    middles = """explorer.table.neighboursOf(1).map(({place}) => {
-      const {view, table, overlay} = explorer.drawing;
-      const x = view.pixelX((table.x(1) + table.x(place)) / 2), y = view.pixelY((table.y(1) + table.y(place)) / 2);
-      const {data} = overlay.getContext('2d').getImageData(Math.round(x) - 2, Math.round(y) - 2, 5, 5);
-      let darkest = 255;
-      for (let index = 0; index < data.length; index += 4) { darkest = Math.min(darkest, data[index]); }
-      return darkest;
-    })"""
+    middles = """(({view, table, overlay}) => {
+      const {data, width} = overlay.getContext('2d').getImageData(0, 0, overlay.width, overlay.height);
+      return table.neighboursOf(1).map(({place}) => {
+        const x = Math.round(view.pixelX((table.x(1) + table.x(place)) / 2));
+        const y = Math.round(view.pixelY((table.y(1) + table.y(place)) / 2));
+        let darkest = 255;
+        for (let down = -2; down <= 2; down++) {
+          for (let right = -2; right <= 2; right++) {
+            darkest = Math.min(darkest, data[4 * ((y + down) * width + x + right)]);
+          }
+        }
+        return darkest;
+      });
+    })(explorer.drawing)"""
     darkest = opened.value(middles)
     assert len(darkest) == 5 and max(darkest) < 200  # the veil alone is white
 
