@@ -157,9 +157,9 @@ def work(side: str, run: Path, folder: Path) -> None:
         if batch not in made:
             made[batch] = make_inputs(config, batch)
         inputs = made[batch]
-        start = time.perf_counter()
+        cpu, start = time.process_time(), time.perf_counter()
         next(iter(functions[question["signature"]](inputs).values())).numpy()
-        print(json.dumps(time.perf_counter() - start), flush=True)
+        print(json.dumps([time.perf_counter() - start, time.process_time() - cpu]), flush=True)
 
 
 def read_records(path: str) -> list[bytes]:
@@ -171,25 +171,26 @@ def read_records(path: str) -> list[bytes]:
 
 
 def measure_latency(workers: dict[str, ServingWorker], batches: list[int], rounds: int) -> None:
-    """Prints p50 and p99 of every signature, batch size and side; the sides take turns call by call."""
-    print(f"\n{'milliseconds, p50 / p99':24} {'clips':>5}  " + "".join(f"{side:>18}" for side in workers))
+    """Prints CPU time, and p50 and p99 of wall time, by signature, batch and side; the sides take turns by call."""
+    print(f"\n{'ms of CPU; wall p50/p99':24} {'clips':>5}  " + "".join(f"{side:>24}" for side in workers))
     for signature in SIGNATURES:
         for batch in batches:
             taking_part = {s: w for s, w in workers.items() if s != "keras" or signature == "classify"}
-            times: dict[str, list[float]] = {side: [] for side in taking_part}
+            times: dict[str, list[list[float]]] = {side: [] for side in taking_part}
             for number in range(rounds + 2):
                 for side, worker in taking_part.items():
                     seconds = worker.ask(signature=signature, batch=batch)
                     if number >= 2:  # the first calls trace and optimize
-                        times[side].append(1000 * seconds)
+                        times[side].append([1000 * each for each in seconds])
             cells = [cell(times[side]) if side in times else "" for side in workers]
-            print(f"{signature:24} {batch:5}  " + "".join(f"{text:>18}" for text in cells), flush=True)
+            print(f"{signature:24} {batch:5}  " + "".join(f"{text:>24}" for text in cells), flush=True)
 
 
-def cell(times: list[float]) -> str:
-    """Median and the 99th percentile (the largest, of fewer than 100)."""
-    ordered = sorted(times)
-    return f"{statistics.median(ordered):.1f} / {ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]:.1f}"
+def cell(times: list[list[float]]) -> str:
+    """Median CPU time, median wall time and its 99th percentile (the largest, of fewer than 100)."""
+    walls = sorted(wall for wall, _ in times)
+    slowest = walls[min(len(walls) - 1, int(0.99 * len(walls)))]
+    return f"{statistics.median(cpu for _, cpu in times):.1f}; {statistics.median(walls):.1f}/{slowest:.1f}"
 
 
 def compare_probabilities(workers: dict[str, ServingWorker], run: Path, data: str | None, folder: Path) -> None:

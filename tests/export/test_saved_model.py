@@ -206,31 +206,37 @@ def test_warm_up_requests(request, servable):
 
 
 @pytest.fixture(scope="module")
-def small_weights(tmp_path_factory, finetuning_run):
-    """A float16 and an int8 export, made while the global policy is that of training in bfloat16."""
+def int8_servable(tmp_path_factory, finetuning_run):
+    """Made while the global policy is that of training in bfloat16."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        base = tmp_path_factory.mktemp("small_weights")
-        found = {kind: export_version(finetuning_run, base, kind) for kind in ("float16", "int8")}
+        found = export_version(finetuning_run, tmp_path_factory.mktemp("small_weights"), "int8")
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
     return found
 
 
-@pytest.mark.parametrize(("kind", "tolerance", "ratio"), [("float16", 2e-3, 0.75), ("int8", 3e-2, 0.6)])
-def test_smaller_weights(small_weights, loaded, classifier_servable, test_records, kind, tolerance, ratio):
-    """Computed in float32, so what differs is the rounding of weights: far less than bfloat16 would change."""
-    path = small_weights[kind]
-    signatures = tf.saved_model.load(str(path)).signatures
+def test_smaller_weights(int8_servable, loaded, classifier_servable, test_records):
+    """Computed in float32: only the rounding of weights differs."""
+    signatures = tf.saved_model.load(str(int8_servable)).signatures
     assert signatures.keys() == CLASSIFIER_OUTPUTS.keys()
     expected = loaded.signatures["serving_default"](examples=tf.constant(test_records))
     answer = signatures["serving_default"](examples=tf.constant(test_records))
-    np.testing.assert_allclose(answer["probabilities"], expected["probabilities"], atol=tolerance)
+    np.testing.assert_allclose(answer["probabilities"], expected["probabilities"], atol=3e-2)
     assert np.abs(answer["embedding"] - expected["embedding"]).max() > 0
-    assert ServableMetadata.read(path).weights == kind
-    stored = [sum(f.stat().st_size for f in (p / "variables").iterdir()) for p in (path, classifier_servable)]
-    assert stored[0] < ratio * stored[1]
+    assert ServableMetadata.read(int8_servable).weights == "int8"
+    sizes = [sum(f.stat().st_size for f in (p / "variables").iterdir()) for p in (int8_servable, classifier_servable)]
+    assert sizes[0] < 0.6 * sizes[1]
+    message = saved_model_pb2.SavedModel.FromString((int8_servable / "saved_model.pb").read_bytes())
+    types = {
+        node.attr["T"].type
+        for meta in message.meta_graphs
+        for f in meta.graph_def.library.function
+        for node in f.node_def
+        if node.op in ("Conv2D", "MatMul", "BatchMatMulV2", "Conv3D")
+    }
+    assert types == {tf.float32.as_datatype_enum}  # bfloat16 was the policy, but not here
 
 
 def test_a_bare_backbone_answers_as_the_pretrained_one(backbone_servable, pretraining_run, clip_source, test_records):
