@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
@@ -53,6 +54,16 @@ def test_what_a_run_leaves(pretraining_run, small_config):
     terms = [f"mep_{m}_{stage}" for m in ("visual", "audio") for stage in ("context", "joint")] + ["cpp"]
     for row in rows:
         assert row["loss"] == pytest.approx(sum(row[term] for term in terms), rel=1e-5)
+
+
+def test_tensorboard_shows_the_first_batch_and_every_number(pretraining_run):
+    events = EventAccumulator(str(pretraining_run.tensorboard))
+    events.Reload()
+    shown = {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
+    assert shown.pop("clips/frames") == shown.pop("clips/log_mel") == [1]
+    assert set(shown) == set(pretraining_run.metrics()[0]) - {"step"}
+    named = {"mep_accuracy", "cpp_accuracy", "visual_spread", "audio_collapsed", "learning_rate", "gradient_norm"}
+    assert named | {"examples_per_second", "input_wait_share"} <= set(shown)
 
 
 def test_a_finished_run_is_not_repeated(pretraining_run, small_config, clip_source, monkeypatch):
