@@ -272,6 +272,8 @@ def test_a_probe_that_hangs(monkeypatch, tmp_path):
     broken_module(monkeypatch, tmp_path, "tensorflow", "import time; time.sleep(600)")
     answer = Probe("pemt_tf.doctor.tensorflow_probe", seconds=3).answer()
     assert answer.failure.startswith("no answer within 3 s")
+    (finding,) = devices.tensorflow_findings(answer, False)
+    assert finding.status == "problem" and "again when it is idle" in finding.fix
 
 
 WORKING = {"tensorflow": "2.16.2", "seconds": 5.04, "keras": "3.12.4", "backend": "tensorflow", "gpus": []}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
-from pemt_tf.doctor.probe import Answer
+from pemt_tf.doctor.probe import UNANSWERED, Answer
 
 NEEDED_DECODERS = ("H.264", "AAC", "MPEG-4")
 OLDEST_AV = (17, 1)
@@ -45,6 +45,8 @@ def tensorflow_findings(answer: Answer, has_gpu: bool) -> Iterator[Finding]:
 
 
 def _tensorflow_fix(failure: str) -> str:
+    if failure.startswith(UNANSWERED):
+        return "the machine is very busy or its disk very slow: run the doctor again when it is idle"
     if "SIGILL" in failure:
         return "the processor lacks instructions that the wheel was built with (AVX): use another machine"
     if "SIGKILL" in failure:

@@ -12,6 +12,8 @@ from typing import Any
 
 SECONDS = 600.0  # a busy machine with a slow disk takes minutes to import TensorFlow
 
+UNANSWERED = "no answer"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -59,7 +61,7 @@ class Probe:
             return Answer(values)
         where = f" during: {step}" if step else ""
         if code is None:
-            return Answer(values, f"no answer within {self._seconds:g} s{where}")
+            return Answer(values, f"{UNANSWERED} within {self._seconds:g} s{where}")
         if code < 0:
             return Answer(values, f"Python was killed by {_signal_name(-code)}{where}")
         last = err.strip().splitlines()[-1:] or [f"exit code {code}"]
