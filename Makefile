@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. Both set up what they need first.
 PYTHON ?= python3
 OUT ?= out/demo
+DATA ?= ../shared
 VENV := .venv
 VENV_B := .venv-b
 TOOLS := .venv-tools
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 LOCK := requirements/stack-a.lock
 LOCK_B := requirements/stack-b.lock
 
-.PHONY: help setup setup-core setup-b setup-bench setup-bench-media bench demo test test-fast test-b lint lock clean
+.PHONY: help setup setup-core setup-b setup-bench setup-bench-media bench results demo test test-fast test-b lint lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -58,6 +59,9 @@ setup-bench-media: .venv-bench-media/.ready  ## video2dataset, ffmpeg and libros
 bench: $(VENV)/.core setup-bench  ## the figures of the README, ours against PyTorch
 	$(BIN)/python benchmarks/transformer_step.py
 	$(BIN)/python benchmarks/full_model_step.py
+
+results: $(VENV)/.core  ## experiments on real data; DATA=a folder with audio/esc10, audio/fsdd, images/mnist_5k.csv.gz
+	$(BIN)/python -m experiments.run --data "$(DATA)" --output out/results
 
 demo: $(VENV)/.core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")

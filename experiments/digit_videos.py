@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pemt_tf.demo.handwriting import draw_shot
+from pemt_tf.demo.handwriting import Look, draw_shot
 from pemt_tf.demo.media_writer import MediaFormat, write_media
 from pemt_tf.errors import PemtError
 from pemt_tf.progress import Progress
@@ -33,10 +33,13 @@ TAKE_SECONDS = 0.5
 FRAME_RATE = 16
 FRAME_SIZE = (64, 64)  # width, height
 SAMPLE_RATE = 8000  # the recordings' own
+# Light ink on a dark ground, as in MNIST: what is hard shall be the handwriting, not to find it.
+LOOK = Look((0.80, 1.00), (150.0, 180.0), (1.0,), (1.0, 4.0), 8.0, (0.0, 4.0))
 TEST_SPEAKERS = ("theo", "yweweler")
 TEST_IMAGE_SHARE = 0.2
 TRAIN_CLIPS, TEST_CLIPS = 120, 25  # of each digit
 PEAK = 0.5  # of full scale, of every recording
+SOFTER_DECIBELS = (0.0, 12.0)
 SIGNAL_TO_NOISE_DECIBELS = (15.0, 30.0)
 NOISY_DECIBELS = (-3.0, 6.0)  # with --noise sound
 NOISY_PIXELS = 60.0  # standard deviation, grey levels, with --noise pixels
@@ -176,19 +179,26 @@ def render(clip: DigitClip, ink: np.ndarray, folder: Path, noise: str, generator
     """
     take_frames, take_samples = round(TAKE_SECONDS * FRAME_RATE), round(TAKE_SECONDS * SAMPLE_RATE)
     time = np.arange(take_frames) / FRAME_RATE
-    pixels = np.concatenate([draw_shot(ink[row], time, *FRAME_SIZE, generator) for row in clip.images])
+    pixels = np.concatenate([draw_shot(ink[row], time, *FRAME_SIZE, generator, LOOK) for row in clip.images])
     if noise == "pixels":
         pixels = pixels + generator.standard_normal(pixels.shape[:-1])[..., None] * NOISY_PIXELS
         pixels = np.clip(pixels, 0, 255).round().astype(np.uint8)
-    sound = np.zeros(TAKES * take_samples, np.float32)
-    for number, name in enumerate(clip.recordings):
-        said = read_recording(folder / name)
-        start = number * take_samples + int(generator.integers(take_samples - len(said) + 1))
-        sound[start : start + len(said)] += said
+    sounds = [_take_sound(read_recording(folder / name), take_samples, noise, generator) for name in clip.recordings]
+    return pixels, np.clip(np.concatenate(sounds), -0.99, 0.99)[None]
+
+
+def _take_sound(said: np.ndarray, samples: int, noise: str, generator: np.random.Generator) -> np.ndarray:
+    """A recording somewhere in a take, louder or softer, in noise; [samples] float32.
+
+    All of it is drawn anew for each take: a noise that runs through a clip would give away which takes belong together.
+    """
+    said = said * np.float32(10.0 ** (-generator.uniform(*SOFTER_DECIBELS) / 20.0))
     low, high = NOISY_DECIBELS if noise == "sound" else SIGNAL_TO_NOISE_DECIBELS
-    level = np.sqrt(np.square(sound).mean()) * 10.0 ** (-generator.uniform(low, high) / 20.0)
-    sound = sound + generator.standard_normal(len(sound)).astype(np.float32) * np.float32(level)
-    return pixels, np.clip(sound, -0.99, 0.99)[None]
+    level = np.sqrt(np.square(said).mean()) * 10.0 ** (-generator.uniform(low, high) / 20.0)
+    sound = generator.standard_normal(samples).astype(np.float32) * np.float32(level)
+    start = int(generator.integers(samples - len(said) + 1))
+    sound[start : start + len(said)] += said
+    return sound
 
 
 def make_corpus(

@@ -8,17 +8,35 @@ handwriting is also all that the segments of a clip have in common: nothing else
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 
 SHOT_SECONDS = (0.35, 0.70)  # length of a shot
 
-# How hard it is to see the digit. Less contrast, more texture and noise: harder.
-DIGIT_SIZE = (0.60, 0.80)  # side of the 8 x 8 image, as a share of the frame's short side
-CONTRAST = (130.0, 170.0)  # between the digit and the mean of the background, grey levels
-TEXTURE = (2.0, 6.0)  # standard deviation of the background, grey levels
-TINT = 10.0  # largest colour cast of digit and background, grey levels
-PIXEL_NOISE = (0.0, 2.0)  # standard deviation of the noise of each frame, grey levels
+
+@dataclass(frozen=True)
+class Look:
+    """How hard it is to see the digit. Less contrast, more texture and noise: harder.
+
+    Attributes:
+        digit_size: side of the image, as a share of the frame's short side; smallest and largest, as all pairs here.
+        contrast: between the digit and the mean of the background, grey levels.
+        polarities: 1 for light ink, -1 for dark ink; one is drawn.
+        texture: standard deviation of the background, grey levels.
+        tint: largest colour cast of digit and background, grey levels.
+        pixel_noise: standard deviation of the noise of each frame, grey levels.
+    """
+
+    digit_size: tuple[float, float] = (0.60, 0.80)
+    contrast: tuple[float, float] = (130.0, 170.0)
+    polarities: tuple[float, ...] = (-1.0, 1.0)
+    texture: tuple[float, float] = (2.0, 6.0)
+    tint: float = 10.0
+    pixel_noise: tuple[float, float] = (0.0, 2.0)
+
+
+DEMO_LOOK = Look()
 TEXTURE_GRAIN = (3.0, 14.0)  # size of the blobs of the background, pixels
 BACKGROUND_DRIFT = 12.0  # fastest drift of the background, pixels per second
 OVERHANG = 0.0  # how far the digit's image may leave the central square, as a share of the short side
@@ -62,7 +80,9 @@ def moving_digit(
     return np.concatenate([draw_shot(ink, shot, width, height, draws) for shot, draws in pairs if len(shot)])
 
 
-def draw_shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:
+def draw_shot(
+    ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator, look: Look = DEMO_LOOK
+) -> np.ndarray:
     """One shot: colours, path and texture are drawn once for it.
 
     Args:
@@ -70,12 +90,13 @@ def draw_shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, genera
         time: [frames] seconds.
         width, height: pixels.
         generator: every random choice comes from it.
+        look: of the shot.
 
     Returns:
         [frames, height, width, 3] uint8 RGB.
     """
     short = min(width, height)
-    side = short * generator.uniform(*DIGIT_SIZE)
+    side = short * generator.uniform(*look.digit_size)
     room = max((short - side) / 2 + OVERHANG * short, 0.0)
     left = width / 2 - side / 2 + room * _wander(time, generator)
     top = height / 2 - side / 2 + room * _wander(time, generator)
@@ -83,13 +104,13 @@ def draw_shot(ink: np.ndarray, time: np.ndarray, width: int, height: int, genera
     cover = np.einsum("fyi,ij,fxj->fyx", rows, ink, columns, optimize=True)
     cover = np.clip((cover - STROKE[0]) / (STROKE[1] - STROKE[0]), 0, 1)[..., None].astype(np.float32)
 
-    contrast = generator.uniform(*CONTRAST) * generator.choice((-1.0, 1.0))
+    contrast = generator.uniform(*look.contrast) * generator.choice(look.polarities)
     middle = generator.uniform(max(40.0, 25.0 - contrast), min(215.0, 230.0 - contrast))
-    paper = middle + generator.uniform(-TINT, TINT, 3)
-    pen = middle + contrast + generator.uniform(-TINT, TINT, 3)
-    background = paper + _texture(time, width, height, generator)[..., None]
+    paper = middle + generator.uniform(-look.tint, look.tint, 3)
+    pen = middle + contrast + generator.uniform(-look.tint, look.tint, 3)
+    background = paper + _texture(time, width, height, look.texture, generator)[..., None]
     pixels = background + cover * (pen - background)
-    noise = generator.standard_normal((len(time), height, width, 1), np.float32) * generator.uniform(*PIXEL_NOISE)
+    noise = generator.standard_normal((len(time), height, width, 1), np.float32) * generator.uniform(*look.pixel_noise)
     return np.clip(pixels + noise, 0, 255).round().astype(np.uint8)
 
 
@@ -112,7 +133,8 @@ def _spread(offset: np.ndarray, side: float, length: int, samples: int) -> np.nd
         samples: how many there are.
 
     Returns:
-        [frames, length, samples] float; weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small loops.
+        [frames, length, samples] float; weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small
+        loops.
     """
     position = (np.arange(length) + 0.5 - offset[:, None]) / side * samples - 0.5
     distance = np.abs(position[..., None] - np.arange(samples))
@@ -121,7 +143,9 @@ def _spread(offset: np.ndarray, side: float, length: int, samples: int) -> np.nd
     return np.where(distance < 1, near, np.where(distance < 2, far, 0))
 
 
-def _texture(time: np.ndarray, width: int, height: int, generator: np.random.Generator) -> np.ndarray:
+def _texture(
+    time: np.ndarray, width: int, height: int, deviation: tuple[float, float], generator: np.random.Generator
+) -> np.ndarray:
     """A drifting random texture of mean 0, [frames, height, width] float32, grey levels."""
     grain = generator.uniform(*TEXTURE_GRAIN)
     down, right = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
@@ -131,4 +155,4 @@ def _texture(time: np.ndarray, width: int, height: int, generator: np.random.Gen
     angle, speed = generator.uniform(0, 2 * np.pi), generator.uniform(0, BACKGROUND_DRIFT)
     shift = speed * time[:, None, None] * (down * np.sin(angle) + right * np.cos(angle))  # a shift turns the phases
     frames = np.fft.irfft2(spectrum * np.exp(-2j * np.pi * shift), (height, width))
-    return (frames / frames.std() * generator.uniform(*TEXTURE)).astype(np.float32)
+    return (frames / frames.std() * generator.uniform(*deviation)).astype(np.float32)

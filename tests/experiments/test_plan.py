@@ -1,0 +1,99 @@
+"""The plan of the experiments: commands that parse, needs that are met, tables that say what the files say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from beam_jobs import preprocess
+from experiments import digit_videos, tables
+from experiments.jobs import NAMES
+from experiments.plan import ABLATIONS, FOLDS, SEEDS, Sources, ablation_jobs, digit_jobs, esc10_jobs
+from experiments.run import main
+from pemt_tf import cli
+from pemt_tf.config import Config
+
+PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "ablations": ablation_jobs}
+
+
+def jobs_of(output, *parts):
+    sources = Sources(Path("esc10"), Path("fsdd"), Path("mnist.csv"))
+    return list({job.name: job for part in parts for job in PARTS[part](sources, output)}.values())
+
+
+def test_needs_are_jobs_that_come_before():
+    before = set()
+    for job in jobs_of(Path("out"), "ablations", "digits", "esc10"):
+        assert before.issuperset(job.needs) or job.name.startswith("ablations") or "frozen" in job.name, job.name
+        before.add(job.name)
+    everything = jobs_of(Path("out"), *PARTS)
+    names = {job.name for job in everything}
+    assert all(names.issuperset(job.needs) for job in everything)
+    assert len({job.produces for job in everything}) == len(everything)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_commands_parse_and_their_settings_exist(part):
+    for job in jobs_of(Path("out"), part):
+        if job.module != "pemt_tf.cli":
+            continue
+        options = cli._parser().parse_args(list(job.arguments))
+        settings = [name for name in getattr(options, "set", []) if name]
+        preset = "esc10" if part == "esc10" else "digits"
+        Config.from_preset(f"experiments/{preset}.yaml").with_overrides(settings)
+
+
+def test_every_ablation_changes_one_thing_and_has_the_unchanged_row():
+    for table in dict.fromkeys(table for table, _, _ in ABLATIONS):
+        settings = [setting for name, _, setting in ABLATIONS if name == table]
+        assert settings.count("") == 1
+        assert len({setting.partition("=")[0] for setting in settings if setting}) == 1
+
+
+def test_mean_and_interval():
+    # Student's t: 4.303 times the deviation 1 by the root of 3.
+    mean, low, high = tables.mean_interval([1.0, 2.0, 3.0])
+    assert mean == 2 and low == pytest.approx(2 - 2.48434, abs=1e-4) and high == pytest.approx(2 + 2.48434, abs=1e-4)
+    assert tables.mean_interval([0.7]) == (0.7, 0.7, 0.7)
+
+
+def test_tables_of_esc10_and_ablations(tmp_path):
+    jobs = jobs_of(tmp_path, "esc10", "ablations")
+    for job in jobs:
+        path = tmp_path / "times" / f"{job.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"command": job.command, "seconds": 9.0, "cpu_seconds": 7.0}))
+        if job.produces.suffix == ".json":
+            job.produces.parent.mkdir(parents=True, exist_ok=True)
+            fold = job.name.split("/")[1]
+            accuracy = 0.5 + 0.05 * int(fold) if fold.isdigit() else 0.25
+            streams = {name: {"linear": {"accuracy": accuracy}} for name in ("visual", "audio", "joint")}
+            job.produces.write_text(json.dumps({"accuracy": accuracy, **streams}))
+    text = tables.make_tables(jobs, tmp_path, ["esc10", "ablations"])
+    rows = [line for line in text.splitlines() if line.startswith("| e | no network")]
+    # The folds' 0.55 to 0.75: deviation 0.0790569, times 2.776 by the root of 5.
+    assert rows == [
+        "| e | no network: logistic regression on log-mel statistics | 0.550 | 0.600 | 0.650 | 0.700 | 0.750 "
+        "| 65.0% ± 9.8 |"
+    ]
+    assert "`pemt pretrain --data OUT/esc10/1/records --output OUT/esc10/1/pretrained`" in text
+    assert text.count("| model.fusion") == 0 and "| early | 25.0%" in text and str(tmp_path) not in text
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Before\n<!-- begin esc10 -->\nold\n<!-- end esc10 -->\nAfter\n<!-- begin ablations --><!-- end ablations -->"
+    )
+    tables.replace_tables(page, text)
+    assert "old" not in page.read_text() and page.read_text().startswith("Before\n<!-- begin esc10 -->\n| ")
+    assert "After" in page.read_text()
+
+
+def test_what_is_missing_is_said(tmp_path, capsys):
+    assert main(["--data", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "audio/esc10" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_names_that_people_type():
+    job = jobs_of(Path("out"), "esc10")[0]
+    assert job.command.startswith("python -m beam_jobs.datasets esc50") and NAMES["pemt_tf.cli"] == "pemt"
+    assert len(FOLDS) == 5 and len(SEEDS) == 3
+    assert callable(preprocess.main) and callable(digit_videos.main)
