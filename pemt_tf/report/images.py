@@ -83,7 +83,7 @@ def spectrogram_uris(log_mel: np.ndarray) -> list[str]:
 
 
 def spectrogram_levels(log_mel: np.ndarray) -> np.ndarray:
-    """Places in the colour map for the segments of one clip, [segments, mel_bins, mel_frames] uint8, high tones first."""
+    """Places in the colour map for a clip, [segments, mel_bins, mel_frames] uint8, high tones first."""
     finite = np.nan_to_num(np.asarray(log_mel, np.float64))
     low, high = np.percentile(finite, SPECTROGRAM_PERCENTILES)
     levels = np.clip((finite - low) / max(high - low, 1e-9), 0, 1)
