@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -11,9 +10,13 @@ import tensorflow as tf
 
 from pemt_tf import cli
 from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.report import run_report
 from pemt_tf.report.attention import joint_attention, segment_attention
 from pemt_tf.report.held_out_clips import look_at_clips
+from pemt_tf.training.run_directory import RunDirectory
+from tests.report.fake_run import write_run
 from tests.report.test_report_page import Page
+from tests.report.test_run_report import held_out_clips
 
 
 def backbone_of(config, **changes):
@@ -29,7 +32,7 @@ def random_tokens(config, modalities=("visual", "audio")):
     return {modality: tf.constant(generator.normal(size=shape), tf.float32) for modality in modalities}
 
 
-@pytest.mark.parametrize("changes", [{}, {"fusion": "early"}, {"fusion": "late", "sharing": "none"}])
+@pytest.mark.parametrize("changes", [{}, {"fusion": "early"}, {"fusion": "late", "sharing": "none", "layers": 1}])
 def test_attention_comes_from_the_computation_that_the_model_does(small_config, changes):
     backbone, tokens = backbone_of(small_config, **changes), random_tokens(small_config)
     masks = {modality: tf.constant([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]) for modality in tokens}
@@ -68,9 +71,8 @@ def test_joint_attention_is_split_by_stream():
 
 
 @pytest.mark.slow
-def test_neighbours_are_the_nearest_training_clips(pretraining_run, clip_source, capsys):
-    backbone = pretraining_run.load_backbone()
-    found = look_at_clips(backbone, clip_source, 9, 10)
+def test_neighbours_are_the_nearest_training_clips(small_config, clip_source, capsys):
+    found = look_at_clips(backbone_of(small_config), clip_source, 9, 10)
     capsys.readouterr()  # the progress line
     assert (found.split, found.searched_split, found.searched) == ("test", "train", 10)
     assert len(found.neighbours) == len(found.attended) == 9
@@ -82,20 +84,22 @@ def test_neighbours_are_the_nearest_training_clips(pretraining_run, clip_source,
     assert by_streams == {0: 0, 1: 2, 2: 2, 3: 6}  # neither, pictures only, sound only, both
 
 
-@pytest.mark.slow
-def test_the_command_writes_page_and_card(finetuning_run, dataset_directory, tmp_path, capsys):
-    arguments = ["report", str(finetuning_run.path), "--data", str(dataset_directory), "--output", str(tmp_path / "o")]
+def test_the_command_writes_page_and_card(small_config, dataset_directory, clip_view, tmp_path, capsys, monkeypatch):
+    run = RunDirectory(write_run(tmp_path / "run", small_config, ("label0", "label1")))
+    asked = []
+    monkeypatch.setattr(RunDirectory, "load_backbone", lambda run: run.path)
+    monkeypatch.setattr(run_report, "look_at_clips", lambda *given: (asked.append(given), held_out_clips(clip_view))[1])
+    arguments = ["report", str(run.path), "--data", str(dataset_directory), "--output", str(tmp_path / "o")]
     assert cli.main([*arguments, "--clips", "2", "--search", "6"]) == 0
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "o/report.html"), str(tmp_path / "o/MODEL_CARD.md")]
+    ((backbone, source, clips, searched),) = asked
+    assert (backbone, source.name, clips, searched) == (run.path, str(dataset_directory), 2, 6)
     page = Page((tmp_path / "o/report.html").read_text(encoding="utf-8"))
     sections = [attributes["id"] for attributes in page.all("section")]
     assert {"neighbours", "attention", "curves", "about", "parameters"} <= set(sections)
-    assert "Searched: the first 6 clips of the train split" in page.text
-    assert len([item for item in page.all("ol") if item.get("class") == "neighbours"]) == 2
+    assert "loss 1 · 1.25" in page.text
     card = (tmp_path / "o/MODEL_CARD.md").read_text(encoding="utf-8")
-    assert f"`{'f' * 64}`" in card and "Clips: 12, of them labelled 11, with pictures 10, with sound 10" in card
-    last = [json.loads(line) for line in (finetuning_run.path / "metrics.jsonl").read_text().splitlines()][-1]
-    assert f"loss {last['loss']:.3g}" in page.text
+    assert "Clips: 12, of them labelled 11, with pictures 10, with sound 10" in card
     assert not list((tmp_path / "o").glob("*.partial"))
 
 
