@@ -117,16 +117,18 @@ def waiting_for_others(cluster: Cluster, seconds: float = WAIT_SECONDS) -> Itera
     def watch() -> None:
         others = ", ".join(a for index, a in enumerate(cluster.addresses) if index != cluster.index)
         waited = 0.0
-        while not ready.wait(min(_REMIND_SECONDS, seconds - waited)):
-            waited += min(_REMIND_SECONDS, seconds - waited)
-            if waited >= seconds:
-                sys.stderr.write(
-                    f"error: no connection to all of {others} after {seconds:.0f} seconds; start the same command on "
-                    "every machine of TF_CONFIG, and see that these ports are open\n"
-                )
-                sys.stderr.flush()
-                os._exit(2)
-            sys.stderr.write(f"waiting for {others}\n")
+        while waited < seconds:
+            if ready.wait(min(_REMIND_SECONDS, seconds - waited)):
+                return
+            waited += _REMIND_SECONDS
+            if waited < seconds:
+                sys.stderr.write(f"waiting for {others}\n")
+        sys.stderr.write(
+            f"error: no connection to all of {others} after {seconds:.0f} seconds; start the same command on every "
+            "machine of TF_CONFIG, and see that these ports are open\n"
+        )
+        sys.stderr.flush()
+        os._exit(2)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

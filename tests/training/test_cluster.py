@@ -73,12 +73,7 @@ def test_a_cluster_of_one_is_no_cluster(monkeypatch):
 
 def test_waiting_ends_with_a_message_and_the_process(monkeypatch, capsys):
     codes = []
-
-    def leave(code):
-        codes.append(code)
-        raise SystemExit  # ends the watching thread only
-
-    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(clusters, "_REMIND_SECONDS", 0.02)
     with waiting_for_others(Cluster(("a:1", "b:2", "c:3"), 1), seconds=0.05):
         for _ in range(500):
