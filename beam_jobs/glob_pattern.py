@@ -10,7 +10,8 @@ import functools
 import re
 
 WILDCARDS = re.compile(r"[*?\[]")
-_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.DOTALL)
+_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?(?:\][^\]/]*|[^\]/]+)\]|.", re.DOTALL)
+_RANGE = re.compile(r"(.)-(.)|(.)", re.DOTALL)
 _MEANING = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -50,8 +51,16 @@ def _regex(glob: str) -> re.Pattern:
 
 
 def _translated(token: str) -> str:
-    if len(token) > 2 and token[0] == "[":
-        negated = "^" if token[1] in "!^" else ""
-        characters = re.sub(r"([\\\[\]^&|~])", r"\\\1", token[1 + len(negated) : -1])  # "a-z" keeps its meaning
-        return f"(?!/)[{negated}{characters}]"
-    return _MEANING.get(token, re.escape(token))
+    return _characters(token[1:-1]) if len(token) > 2 and token[0] == "[" else _MEANING.get(token, re.escape(token))
+
+
+def _characters(choice: str) -> str:
+    is_negated = len(choice) > 1 and choice[0] in "!^"
+    allowed = "".join(
+        f"{re.escape(first)}-{re.escape(last)}" if first else re.escape(one)
+        for first, last, one in _RANGE.findall(choice[is_negated:])
+        if first <= last  # others hold nothing
+    )
+    if not allowed:
+        return "[^/]" if is_negated else "(?!)"
+    return f"(?!/)[{'^' if is_negated else ''}{allowed}]"

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.glob_pattern import GlobPattern
@@ -23,6 +23,12 @@ from pemt_tf.errors import PemtError
         ("in/[a-c]x", "in", ["ax", "cx"], ["dx", "-x", "/x"]),
         ("in/[!a-c]x", "in", ["dx"], ["ax", "/x"]),
         ("in/[]^]x", "in", ["]x", "^x"], ["ax"]),
+        ("in/[^]x", "in", ["^x"], ["ax"]),
+        ("in/[!]a]x", "in", ["bx"], ["]x", "ax"]),
+        ("in/[a-]x", "in", ["ax", "-x"], ["bx"]),
+        ("in/[z-a]x", "in", [], ["ax", "zx", "-x"]),
+        ("in/[!z-a]x", "in", ["ax"], ["/x", "x"]),
+        ("in/[a&&b\\]x", "in", ["ax", "&x", "\\x"], ["cx"]),
         ("gs://bucket/in/**.mp4", "gs://bucket/in", ["a.mp4", "d/a.mp4"], ["a.mkv"]),
         ("in/a[1", "in", ["a[1"], ["a1"]),
     ],
@@ -33,6 +39,7 @@ def test_what_a_glob_names(glob, root, names, others):
     assert [name for name in [*names, *others] if pattern.matches(name)] == names
 
 
+@settings(deadline=None, max_examples=500)
 @given(st.lists(st.text("ab*?[]!-^\\&", min_size=1), min_size=1, max_size=3), st.text("ab[]!-^\\&/", min_size=1))
 def test_a_folder_of_what_is_named_may_hold_it(parts, name):
     text = "/".join(parts)
