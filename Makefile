@@ -9,6 +9,8 @@ UV := $(TOOLS)/bin/uv
 BIN := $(VENV)/bin
 LOCK := requirements/stack-a.lock
 LOCK_B := requirements/stack-b.lock
+# Tracing, most of a test's time, keeps one core busy. The tests of a file stay together, for what they share.
+TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
 
 .PHONY: help setup setup-core setup-b setup-bench setup-bench-media bench results demo test test-fast test-b lint lock clean
 
@@ -67,13 +69,13 @@ demo: $(VENV)/.core  ## from videos to a served prediction and a report; VIDEOS=
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")
 
 test: $(VENV)/.full  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO_AT_A_TIME)
 
 test-fast: $(VENV)/.full  ## all but the slow tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(TWO_AT_A_TIME) -m 'not slow'
 
 test-b: $(VENV_B)/.core  ## the core tests on stack B
-	$(VENV_B)/bin/python -m pytest -m 'not tfx and not slow'
+	$(VENV_B)/bin/python -m pytest $(TWO_AT_A_TIME) -m 'not tfx and not slow'
 
 lint: $(VENV)/.full  ## ruff
 	$(BIN)/ruff check .
