@@ -130,7 +130,7 @@ class RestTransport:
         self._connection.close()
 
     def _ask(self, method: str, path: str, request: dict | None, seconds: float) -> Any:
-        body = None if request is None else json.dumps(request).encode("ascii")
+        body = None if request is None else json.dumps(request, separators=(",", ":")).encode("ascii")
         if body is not None and len(body) > self._max_message:
             raise too_large("a request", len(body), self._max_message)
         try:
