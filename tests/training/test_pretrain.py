@@ -44,7 +44,8 @@ def logged(run):
 
 def test_what_a_run_leaves(pretraining_run, small_config):
     names = {path.name for path in pretraining_run.path.iterdir()}
-    assert names == {"config.json", "run.json", "metrics.jsonl", "checkpoints", "tensorboard", "backbone.weights.h5"}
+    files = {"config.json", "run.json", "metrics.jsonl", "pair_classifiers.npz", "backbone.weights.h5"}
+    assert names == files | {"checkpoints", "tensorboard"}
     assert [path.name for path in sorted(pretraining_run.checkpoints.iterdir())] == [
         "step-000000002.npz",
         "step-000000004.npz",
