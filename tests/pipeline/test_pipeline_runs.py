@@ -285,7 +285,8 @@ def test_the_pushed_model_answers_exactly_as_the_trainers(workplace):
 
     ours, theirs = (tf.saved_model.load(str(path)).signatures["serving_default"](raw) for path in (pushed, trainers))
 
-    assert set(ours) == {"probabilities", "embedding"}
+    assert set(ours) == {"probabilities", "embedding", "labels"}
+    assert ours["labels"].numpy().tolist() == [[b"quiet", b"loud"]] * len(raw)
     for name in ours:
         np.testing.assert_array_equal(ours[name].numpy(), theirs[name].numpy())
     model, labels = RunDirectory(workplace.only("Trainer/model_run/*/finetune")).load_classifier()
