@@ -119,8 +119,8 @@ def evaluate(
     model, labels = run.load_classifier()
     source.require_geometry(run.config().geometry)
     require_labels(labels, source)
-    if plan.crops > 1 and "visual" not in model.backbone.config.modalities:
-        raise PemtError(f"{run.path} is a model of sound only, which has no crops; leave --crops out")
+    if plan.crops > 1 and "visual" not in (model.streams or model.backbone.config.modalities):
+        raise PemtError(f"{run.path} is a classifier of sound only, which has no crops; leave --crops out")
     segments = plan.segments(source.geometry.segments)
     votes = _vote(model, source, split, batch_size, plan, segments)
     description = run.description()

@@ -70,44 +70,53 @@ class ClipFeatures:
         return np.concatenate(list(self.pooled.values()), axis=1) if stream == JOINT else self.pooled[stream]
 
 
-def extract_features(
-    backbone: AVTransformer, source: ClipSource, split: str, batch_size: int = 16, labelled: bool = False
-) -> ClipFeatures:
-    """Runs the backbone once over a split, centre crop.
+class FeatureExtractor:
+    """Runs a frozen backbone over splits, centre crop; it is traced once for all of them.
 
     Args:
         backbone: with trained weights, or without.
         source: records of the model's geometry.
-        split: which clips.
         batch_size: clips at once.
-        labelled: leave out clips without a label.
-
-    Raises:
-        PemtError: there is no such split, or a record is damaged.
     """
-    clips = evaluation_clips(source, split, batch_size, labelled)
-    features = _compute(backbone, clips.element_spec)
-    columns: dict[tuple[str, str], list[np.ndarray]] = {}
-    about: dict[str, list[np.ndarray]] = {"id": [], "path": [], "label": []}
-    progress, done = Progress(f"features of {split}", source.clips.get(split, 0), "clips"), 0
-    for batch in read_batches(clips):
-        for key, value in features(batch).items():
-            columns.setdefault(tuple(key.split("/")), []).append(value.numpy())
-        for name, values in about.items():
-            values.append(batch[name].numpy())
-        done += len(about["id"][-1])
-        progress.total = max(progress.total, done)
-        progress.update(done)
-    progress.total = done
-    progress.close()
-    return _assemble(about, columns, backbone)
+
+    def __init__(self, backbone: AVTransformer, source: ClipSource, batch_size: int = 16):
+        self._backbone, self._source, self._batch_size = backbone, source, batch_size
+        self._compute = None
+
+    def extract(self, split: str, labelled: bool = False) -> ClipFeatures:
+        """One pass over a split.
+
+        Args:
+            split: which clips.
+            labelled: leave out clips without a label.
+
+        Raises:
+            PemtError: there is no such split, or a record is damaged.
+        """
+        clips = evaluation_clips(self._source, split, self._batch_size, labelled)
+        self._compute = self._compute or _traced(self._backbone, clips.element_spec)
+        columns: dict[tuple[str, str], list[np.ndarray]] = {}
+        about: dict[str, list[np.ndarray]] = {"id": [], "path": [], "label": []}
+        progress, done = Progress(f"features of {split}", self._source.clips.get(split, 0), "clips"), 0
+        for batch in read_batches(clips):
+            for key, value in self._compute(batch).items():
+                columns.setdefault(tuple(key.split("/")), []).append(value.numpy())
+            for name, values in about.items():
+                values.append(batch[name].numpy())
+            done += len(about["id"][-1])
+            progress.total = max(progress.total, done)
+            progress.update(done)
+        progress.total = done
+        progress.close()
+        return _assemble(about, columns, self._backbone)
 
 
-def _compute(backbone: AVTransformer, specification: dict):
+def _traced(backbone: AVTransformer, specification: dict):
+    """Batch to features, as a compiled function that takes any number of clips."""
     modalities = backbone.config.modalities
     early = backbone.config.fusion == "early" and backbone.fuses
 
-    @tf.function(input_signature=[specification])  # traced once, whatever the size of the last batch
+    @tf.function(input_signature=[specification])
     def features(batch: dict) -> dict:
         outputs = backbone(model_inputs(batch, modalities), training=False)
         found = {}

@@ -12,7 +12,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.few_labels import draw_labelled
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation import embedding_statistics as statistics
-from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, extract_features
+from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
 from pemt_tf.evaluation.pair_scores import pair_scores
@@ -148,13 +148,11 @@ def probe(
         raise PemtError(f"{model} has no stream {unknown[0]!r}; it has: {', '.join(known)}")
     source.require_split(plan.split)
     retrieves = plan.retrieval and JOINT in known
-    train, test = (
-        extract_features(backbone, source, split, plan.batch_size, labelled=not plan.retrieval)
-        for split in (plan.train_split, plan.split)
-    )
+    extractor = FeatureExtractor(backbone, source, plan.batch_size)
+    train, test = (extractor.extract(s, labelled=not plan.retrieval) for s in (plan.train_split, plan.split))
     validation = None
     if _chooses_by_validation(source, plan):
-        validation = extract_features(backbone, source, VALIDATION, plan.batch_size, labelled=True)
+        validation = extractor.extract(VALIDATION, labelled=True)
     require_apart(train, test, plan)
     streams = {
         stream: found

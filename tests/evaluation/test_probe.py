@@ -9,7 +9,7 @@ import pytest
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.feature_extraction import ClipFeatures, extract_features
+from pemt_tf.evaluation.feature_extraction import ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.pair_scores import read_pair_classifier
 from pemt_tf.evaluation.probe import ProbePlan, measure_methods, probe, probe_stream, require_apart
 from pemt_tf.training.run_directory import PAIR_CLASSIFIERS
@@ -124,9 +124,15 @@ def backbone(pretraining_run):
 
 
 @pytest.fixture(scope="module")
-def extracted(backbone, clip_source):
-    """Of the test split, in batches of four, the last smaller."""
-    return extract_features(backbone, clip_source, "test", batch_size=4)
+def extractor(backbone, clip_source):
+    """In batches of four; the last of the test split is smaller."""
+    return FeatureExtractor(backbone, clip_source, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def extracted(extractor):
+    """Of the test split."""
+    return extractor.extract("test")
 
 
 def test_features_equal_those_of_one_clip_at_a_time(backbone, clip_source, extracted):
@@ -150,8 +156,8 @@ def test_features_equal_those_of_one_clip_at_a_time(backbone, clip_source, extra
             np.testing.assert_allclose(extracted.vectors("joint", "pooled")[row], side_by_side, atol=1e-5)
 
 
-def test_labelled_clips_only(backbone, clip_source, extracted):
-    labelled = extract_features(backbone, clip_source, "test", batch_size=4, labelled=True)
+def test_labelled_clips_only(extractor, extracted):
+    labelled = extractor.extract("test", labelled=True)
     assert labelled.ids.tolist() == [i for i, label in zip(extracted.ids, extracted.labels, strict=True) if label >= 0]
 
 
