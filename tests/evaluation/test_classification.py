@@ -126,8 +126,6 @@ def test_clips_that_training_saw_are_named(finetuning_run, clip_source):
     result = evaluate(finetuning_run, clip_source, split="train", batch_size=11)
     assert result.caution == "the model was trained on these clips"
     assert result.summary.endswith("; caution: the model was trained on these clips")
-    other = evaluate(finetuning_run, dataclasses.replace(clip_source, content_hash="0"), split="train", batch_size=11)
-    assert (other.caution, other.data_hash) == ("", "0")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +140,7 @@ def test_clips_that_training_saw_are_named(finetuning_run, clip_source):
 def test_caution(clip_source, split, selection, caution):
     description = {"data_hash": clip_source.content_hash, "split": "train", "selection": selection}
     assert find_caution(description, clip_source, split) == caution
+    assert find_caution({**description, "data_hash": "0"}, clip_source, split) == ""  # a split of other data
 
 
 def test_refusals(finetuning_run, pretraining_run, clip_source):
