@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -151,9 +152,9 @@ def noticing_lost_workers() -> Iterator[None]:
     except _LOST as error:
         if this_cluster() is None:
             raise
-        cause = error.message.strip().splitlines()
-        telling = next((line for line in cause if "Collective ops is aborted" in line or "/task:" in line), cause[0])
+        found = re.search(r"Collective ops is aborted by: (.+?)(\. |$)", error.message, re.MULTILINE)
+        cause = found.group(1) if found else error.message.strip().splitlines()[0]
         raise PemtError(
-            f"another worker is gone ({telling.strip()}); start the same command again on every machine, and the run "
-            "goes on from its last checkpoint"
+            f"another worker is gone ({cause}); start the same command again on every machine, and the run goes on "
+            "from its last checkpoint"
         ) from None

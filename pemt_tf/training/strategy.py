@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -80,23 +80,32 @@ def is_chief() -> bool:
     return cluster is None or cluster.is_chief
 
 
-def distribute_clips(
-    strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset]
-) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset]) -> Iterable:
     """Batches for all devices of this process: the rows of the global batch in the order of the devices.
 
     Args:
         strategy: from `make_strategy`.
-        clips: makes the stream of global batches; or, called with `share`, that of a worker's rows.
+        clips: makes the endless stream of global batches; or, called with `share`, that of a worker's rows.
     """
     if this_cluster() is None:
         return strategy.experimental_distribute_dataset(clips())
     replicas = strategy.num_replicas_in_sync
 
     def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return clips(share=Share(context.input_pipeline_id, context.num_input_pipelines, replicas))
+        own = clips(share=Share(context.input_pipeline_id, context.num_input_pipelines, replicas))
+        # Else the workers would ask each other before every batch whether all of them still have clips.
+        return own.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-    return strategy.distribute_datasets_from_function(rows)
+    return _watched(strategy.distribute_datasets_from_function(rows))
+
+
+def _watched(clips: tf.distribute.DistributedDataset) -> Iterator:
+    """The same batches, or the message that another worker is gone."""
+    batches = iter(clips)
+    while True:
+        with noticing_lost_workers():
+            batch = next(batches)
+        yield batch
 
 
 def require_same_step(strategy: tf.distribute.Strategy, step: int) -> None:

@@ -1,10 +1,11 @@
-"""Run as a program by test_two_devices: trains on two logical CPUs, and the same step on one, and reports as JSON.
+"""Run as a program by test_two_devices: trains on two logical CPUs and on one, and reports as JSON.
 
 Splitting the CPU must come before TensorFlow starts, so it cannot be done in the process of the tests.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from pemt_tf.training import finetune as finetuning
 from pemt_tf.training import pretrain as pretraining
 from pemt_tf.training.strategy import make_strategy, split_cpu
 from tests.conftest import SMALL
+from tests.training.small_cnns import use_small_cnns
 
 QUIET = ["model.attention_dropout=0", "model.hidden_dropout=0", "finetune.head_dropout=0", "model.layers=1"]
 
@@ -50,6 +52,17 @@ def run_and_compare(module, function, *arguments, **more) -> float:
     return seen[0]
 
 
+@contextlib.contextmanager
+def one_device():
+    """Trains on one of the two."""
+    modules, kept = (pretraining, finetuning), pretraining.make_strategy
+    for module in modules:
+        module.make_strategy = tf.distribute.get_strategy
+    yield
+    for module in modules:
+        module.make_strategy = kept
+
+
 def refusal(function, *arguments) -> str:
     try:
         function(*arguments)
@@ -59,7 +72,7 @@ def refusal(function, *arguments) -> str:
 
 
 def step_differences(one: Path, two: Path) -> dict[str, float]:
-    """Largest differences of every variable and optimizer slot after a step, relative to the larger of 1 and them."""
+    """Largest difference of all variables and optimizer slots after a step."""
     with np.load(one) as a, np.load(two) as b:
         names = [name for name in a.files if name != "notes"]
         assert names == [name for name in b.files if name != "notes"]
@@ -75,11 +88,28 @@ def main(data: str, out: str) -> None:
     source, folder = ClipSource.open(data), Path(out)
     report = {"devices": make_strategy().num_replicas_in_sync}
 
-    short = config.with_overrides(["pretrain.steps=2", "finetune.steps=1", "finetune.checkpoint_every=1"])
+    every_step = ["steps=2", "checkpoint_every=1", "log_every=1"]
+    short = config.with_overrides(
+        [f"pretrain.{each}" for each in every_step] + ["finetune.steps=1", "finetune.checkpoint_every=1"]
+    )
+    gathered = short.with_overrides(["pretrain.gather_negatives=true"])
+    report["finetune_replicas_differ"] = run_and_compare(finetuning, finetuning.finetune, short, source, folder / "two")
+    with one_device():
+        finetuning.finetune(short, source, folder / "one")
+
+    use_small_cnns()
     report["pretrain_replicas_differ"] = run_and_compare(
         pretraining, pretraining.pretrain, short, source, folder / "pretrain"
     )
-    report["finetune_replicas_differ"] = run_and_compare(finetuning, finetuning.finetune, short, source, folder / "two")
+    pretraining.pretrain(gathered, source, folder / "pretrain_gathered")
+    with one_device():
+        groups = short.with_overrides(["pretrain.negative_groups=2"])
+        pretraining.pretrain(groups, source, folder / "pretrain_one_with_groups")
+        pretraining.pretrain(short, source, folder / "pretrain_one")
+
+    report["pretrain_groups"] = refusal(
+        pretraining.pretrain, config.with_overrides(["pretrain.negative_groups=1"]), source, folder / "uneven"
+    )
     report["pretrain_uneven"] = refusal(
         pretraining.pretrain, config.with_overrides(["pretrain.batch_size=2"]), source, folder / "uneven"
     )
@@ -88,13 +118,19 @@ def main(data: str, out: str) -> None:
     )
     report["refused_runs_left_nothing"] = not (folder / "uneven").exists()
 
-    finetuning.make_strategy = tf.distribute.get_strategy  # one device
-    finetuning.finetune(short, source, folder / "one")
-    checkpoint = "checkpoints/step-000000001.npz"
-    report["step"] = step_differences(folder / "one" / checkpoint, folder / "two" / checkpoint)
-    for name in ("one", "two", "pretrain"):
-        lines = (folder / name / "metrics.jsonl").read_text().splitlines()
-        report[f"{name}_metrics"] = json.loads(lines[-1])
+    first, second = (f"checkpoints/step-{step:09d}.npz" for step in (1, 2))
+    report["step"] = step_differences(folder / "one" / first, folder / "two" / first)
+    for name, one, two in (
+        ("own", "pretrain_one_with_groups", "pretrain"),
+        ("gathered", "pretrain_one", "pretrain_gathered"),
+        ("own_or_gathered", "pretrain", "pretrain_gathered"),
+    ):
+        report[f"pretrain_{name}"] = [
+            step_differences(folder / one / step, folder / two / step) for step in (first, second)
+        ]
+    for run in (path.parent for path in folder.glob("*/metrics.jsonl")):
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        report[f"{run.name}_metrics"] = json.loads(lines[-1])
     (folder / "report.json").write_text(json.dumps(report))
 
 
