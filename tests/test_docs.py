@@ -18,6 +18,7 @@ from pemt_tf.export.reference_slots import reference_slots
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.parameter_report import parameter_report
+from pemt_tf.models.without_values import without_values
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -52,10 +53,13 @@ def count(variables) -> int:
 
 def built(kind, *arguments) -> keras.Model:
     """A model whose variables have a shape but no values: it takes no memory."""
-    with keras.StatelessScope(initialize_variables=False):
+
+    def build():
         model = kind(*arguments)
         model.build()
-    return model
+        return model
+
+    return without_values(build)
 
 
 def distinct_transformers(model: AVTransformer) -> list:
@@ -155,8 +159,7 @@ def test_shapes(classifier):
 
     frames = tf.TensorSpec((batch, segments, geometry.frames_per_segment, crop, crop, 3))
     log_mel = tf.TensorSpec((batch, segments, geometry.mel_bins, geometry.mel_frames, 1))
-    with keras.StatelessScope(initialize_variables=False):
-        traced = tf.function(trace).get_concrete_function(frames, log_mel).structured_outputs
+    traced = without_values(lambda: tf.function(trace).get_concrete_function(frames, log_mel).structured_outputs)
     for modality in ("visual", "audio"):
         stem, *stages = traced.pop(f"{modality} maps")
         traced |= {f"{modality} CNN": stem, **{f"{modality} stage {i}": x for i, x in enumerate(stages, 2)}}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 
-import keras
-
 from pemt_tf.config import ModelConfig
 from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.models.without_values import without_values
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,21 @@ def parameter_report(config: ModelConfig) -> ParameterReport:
 
     Variables are created without values, so that the 128 million of the unshared Transformers cost no memory.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        model = AVTransformer(config)
-        model.build()
-        rows = [*_transformer_rows(model), *_other_rows(model)]
-        unshared = AVTransformer(dataclasses.replace(config, sharing="none"))
-        unshared.build()
-        return ParameterReport(
-            tuple(rows),
-            sum(row.parameters for row in rows),
-            _count(_transformer_weights(model)),
-            _count(_transformer_weights(unshared)),
-        )
+    return without_values(functools.partial(_count_parts, config))
+
+
+def _count_parts(config: ModelConfig) -> ParameterReport:
+    model = AVTransformer(config)
+    model.build()
+    rows = [*_transformer_rows(model), *_other_rows(model)]
+    unshared = AVTransformer(dataclasses.replace(config, sharing="none"))
+    unshared.build()
+    return ParameterReport(
+        tuple(rows),
+        sum(row.parameters for row in rows),
+        _count(_transformer_weights(model)),
+        _count(_transformer_weights(unshared)),
+    )
 
 
 def _count(weights) -> int:

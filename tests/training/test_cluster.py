@@ -105,7 +105,7 @@ def test_waiting_is_silent_when_the_others_come(monkeypatch, capsys):
         ),
         (
             "{{function_node __wrapped__CollectiveReduceV2_device_/job:worker/task:0}} Collective ops is aborted by: "
-            "Error reported from /job:worker/task:1: Task /job:worker/replica:0/task:1 heartbeat timeout. This indicates",
+            "Error reported from /job:worker/task:1: Task /job:worker/replica:0/task:1 heartbeat timeout. This is",
             "Error reported from /job:worker/task:1: Task /job:worker/replica:0/task:1 heartbeat timeout",
         ),
         ("connection refused\nmore", "connection refused"),
