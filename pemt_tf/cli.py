@@ -58,6 +58,21 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `pemt ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
         return 0
+    except Exception as error:
+        # Known by its name: TensorFlow is imported by the commands that need it, not here.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+            raise
+        sys.stderr.write(f"error: {_out_of_memory(error)}\n")
+        return 2
+
+
+def _out_of_memory(error: Exception) -> str:
+    said = [line.strip() for line in str(getattr(error, "message", error)).splitlines() if "OOM" in line]
+    return (
+        f"out of memory ({said[0][:200] if said else type(error).__name__}); needs less: a smaller batch_size, "
+        "--set pretrain.accumulation=8, --set model.remat=true, or --set pretrain.precision=mixed_bfloat16; "
+        "see docs/faq.md"
+    )
 
 
 def quiet_libraries() -> None:

@@ -84,3 +84,26 @@ def test_interrupt_gives_130(monkeypatch, capsys):
     monkeypatch.setattr("pemt_tf.commands.params._run", interrupted)
     code, _, err = run(capsys, "params")
     assert (code, err) == (130, "stopped\n")
+
+
+def test_out_of_memory_is_one_line_and_says_what_helps(monkeypatch, capsys):
+    """What TensorFlow raises on a GPU: several lines, the sizes in one of them."""
+    import tensorflow as tf
+
+    said = "Graph execution error:\n\nDetected at node a\nOOM when allocating tensor with shape[9,9] on GPU:0\n\t [[a]]"
+
+    def too_much(options):
+        raise tf.errors.ResourceExhaustedError(None, None, said)
+
+    monkeypatch.setattr("pemt_tf.commands.params._run", too_much)
+    code, _, err = run(capsys, "params")
+    assert_one_line_error(code, err, "(OOM when allocating tensor with shape[9,9] on GPU:0)", "pretrain.accumulation")
+
+
+def test_other_failures_are_not_taken_for_memory(monkeypatch):
+    def wrong(options):
+        raise ValueError("OOM")
+
+    monkeypatch.setattr("pemt_tf.commands.params._run", wrong)
+    with pytest.raises(ValueError):
+        cli.main(["params"])
