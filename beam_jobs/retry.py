@@ -64,12 +64,11 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
     retried = {clip.clip_id for clip in failed}
 
     def everything() -> DatasetCard:
-        for shard in old_shards:
-            _take_over(base, output.work, shard, retried)
+        kept = [_take_over(base, output.work, shard, retried) for shard in old_shards]
         shards = sharding.write_plan(output.work, sharded)
         settled = list(read_outcomes(storage.join(base, LISTED_NAME)))
         making = Making(
-            output.work, [*old_shards, *shards], settled, settings, config, job, card.source, command,
+            output.work, [*kept, *shards], settled, settings, config, job, card.source, command,
             options.drop_duplicates,
         )  # fmt: skip
         return make(making, output, pipeline_options, options)
@@ -112,7 +111,8 @@ def _settings(options: argparse.Namespace, base: str, card: DatasetCard, work: s
     )
 
 
-def _take_over(base: str, work: str, shard: Shard, retried: set[str]) -> None:
+def _take_over(base: str, work: str, shard: Shard, retried: set[str]) -> Shard:
+    """Puts what is kept of a shard into the new data set; returns the shard with the number of inputs kept."""
     statistics = read_statistics(base, shard)
     kept = [one for one in read_outcomes(storage.join(base, shard.outcome_name)) if _is_kept(one, retried)]
     counted = ShardStatistics(shard)
@@ -124,6 +124,7 @@ def _take_over(base: str, work: str, shard: Shard, retried: set[str]) -> None:
         _copy(storage.join(base, shard.name), storage.join(work, shard.name))
     values = {**counted.to_json(), "bytes": statistics["bytes"], "sha256": statistics["sha256"]}
     write_statistics(work, shard, values)
+    return dataclasses.replace(shard, clips=len(kept))
 
 
 def _is_kept(outcome: Outcome, retried: set[str]) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,8 +136,9 @@ def test_retry_of_what_failed(corpus, made, tmp_path, capsys):
     subprocess.run(["cp", "-r", corpus, root], check=True)
     assert run(capsys, "--input", root, "--output", output)[0] == 0
     before = contents(output)
-    code, out, _ = run(capsys, "--retry_failed", output / "errors", "--output", tmp_path / "new")
+    code, out, err = run(capsys, "--retry_failed", output / "errors", "--output", tmp_path / "new")
     assert code == 0 and "3 failed inputs tried again: 0 clips gained" in out
+    assert re.search(r"^9/9 clips .* 6 ok, 3 bad ", err, re.M), "what is kept counts in both numbers"
     assert DatasetCard.read(tmp_path / "new").failed == DatasetCard.read(output).failed
 
     media.write_video(root / "dog" / "broken.mp4", seconds=1)
