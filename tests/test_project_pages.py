@@ -1,0 +1,73 @@
+"""CONTRIBUTING.md, CHANGELOG.md, the template of model cards and the table of failures: what they name is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pemt_tf import cli
+from pemt_tf.config import preset_names
+from pemt_tf.features.media_errors import CAUSES
+from tests.report.test_model_card import FIELDS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+CONTRIBUTING, CHANGELOG = page("CONTRIBUTING.md"), page("CHANGELOG.md")
+TEMPLATE = page("docs/model_card_template.md")
+SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEMPLATE, re.M | re.S))
+
+
+def test_contributing_names_files_that_are_there():
+    paths = set(re.findall(r"`((?:pemt_tf|beam_jobs|tests|docs)/[\w/.]*)`", CONTRIBUTING))
+    paths |= set(re.findall(r"\]\(([^)#:]+)", CONTRIBUTING)) | set(re.findall(r"pytest (\S+)", CONTRIBUTING))
+    assert len(paths) > 12
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_contributing_names_targets_of_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):", page("Makefile"), re.M))
+    named = set(re.findall(r"\bmake ([a-z-]+)", CONTRIBUTING))
+    assert {"setup", "test-fast", "lint", "lock"} <= named <= targets
+    assert (ROOT / ".ci" / "run").exists()
+
+
+def test_change_log_keeps_the_form():
+    titles = re.findall(r"^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$", CHANGELOG, re.M)
+    assert titles[0] == "Unreleased" and len(re.findall("^## ", CHANGELOG, re.M)) == len(titles)
+    kinds = re.findall(r"^### (.*)$", CHANGELOG, re.M)
+    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    for line in CHANGELOG.splitlines():
+        assert not line or line.startswith(("#", "- ", "  ", "[")) or line in CHANGELOG.partition("## ")[0], line
+
+
+def test_change_log_names_every_command_and_preset():
+    for command in cli.COMMANDS:
+        name = command.__name__.rpartition(".")[2]
+        if name not in ("params", "demo"):
+            assert f"`pemt {name}`" in CHANGELOG, name
+    for preset in preset_names():
+        assert f"`{preset}`" in CHANGELOG, preset
+
+
+def test_template_has_the_fields_of_the_card_that_the_report_writes():
+    """`FIELDS` is what tests/report/test_model_card.py finds in the card of a run."""
+    assert list(SECTIONS) == FIELDS
+
+
+@pytest.mark.parametrize("field", FIELDS[:-1])
+def test_each_field_of_the_template_leaves_something_to_people(field):
+    assert re.search(r"^- \w", SECTIONS[field], re.M), field
+
+
+def test_causes_of_failure_are_those_of_the_page():
+    table = page("docs/data_format.md").partition("\n## Failures\n")[2].partition("\n\nDecoding runs")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert named == list(CAUSES)
