@@ -14,6 +14,7 @@ FOLDS = (1, 2, 3, 4, 5)
 SEEDS = (0, 1, 2)
 LABELS = (1, 5, 20)  # labelled clips of each digit
 STREAMS = ("audio", "visual", "both")
+FROZEN_LABELS = 5  # for the linear classifiers of the ablations
 NOISES = ("none", "pixels", "sound")
 NOISY_LABELS = 5
 NOISY_SEEDS = (0,)
@@ -177,25 +178,23 @@ def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
             name, folder = ablation_place(setting, seed)
             place = output / folder
             changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
-            if setting:  # the unchanged one is the pretraining of the digits
-                needs = ("digits/none/records",)
-                yield from _train(f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
-            for labels in LABELS:
-                result = place / f"frozen-{labels}.json"
-                yield Job(
-                    f"{name}/frozen-{labels}",
-                    CLI,
-                    (
-                        *("probe", "--model", str(place / "pretrained"), "--data", str(records), "--no-retrieval"),
-                        *("--labels-per-class", str(labels), "--seed", str(seed), "--output", str(result)),
-                    ),
-                    result,
-                    (f"{name}/pretrain",),
-                )
+            needs = ("digits/none/records",)
+            yield from _train(f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
+            result = place / "frozen.json"
+            yield Job(
+                f"{name}/frozen",
+                CLI,
+                (
+                    *("probe", "--model", str(place / "pretrained"), "--data", str(records), "--no-retrieval"),
+                    *("--labels-per-class", str(FROZEN_LABELS), "--seed", str(seed), "--output", str(result)),
+                ),
+                result,
+                (f"{name}/pretrain",),
+            )
 
 
 def ablation_place(setting: str, seed: int) -> tuple[str, Path]:
-    """Name of the jobs and folder (below the output) of one ablation."""
+    """Name of the jobs and folder (below the output) of one ablation; with nothing changed those of the digits."""
     if not setting:
         return f"digits/none/{seed}", Path("digits", "none", str(seed))
     return f"ablations/{setting}/{seed}", Path("ablations", setting, str(seed))

@@ -164,25 +164,13 @@ def _ablations(results: _Results) -> str:
     for table in dict.fromkeys(table for table, _, _ in ABLATIONS):
         rows = []
         for _, row, setting in (entry for entry in ABLATIONS if entry[0] == table):
-            cells = []
-            for stream in ("visual", "audio", "joint"):
-                for labels in LABELS:
-                    places = [ablation_place(setting, seed)[1] for seed in SEEDS]
-                    cells.append(
-                        _share(
-                            [
-                                results.accuracy(str(place / f"frozen-{labels}.json"), stream, "linear")
-                                for place in places
-                            ]
-                        )
-                    )
+            places = [ablation_place(setting, seed)[1] for seed in SEEDS]
+            cells = [
+                _share([results.accuracy(str(place / "frozen.json"), stream, "linear") for place in places])
+                for stream in ("visual", "audio", "joint")
+            ]
             names = [f"{ablation_place(setting, seed)[0]}/pretrain" for seed in SEEDS]
             rows.append([row, *cells, results.cost(names), results.command(names[0])])
-        header = [
-            table,
-            *(f"{s}, {n}" for s in ("pictures", "sound", "both") for n in LABELS),
-            "CPU s",
-            "command (seed 0)",
-        ]
+        header = [table, "pictures", "sound", "both", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)
