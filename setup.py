@@ -32,13 +32,15 @@ EXTRAS = {
         "dill",  # TFX 1.16 pickles Beam's main session with it
         "setuptools<81",  # TFX and TFDV still import pkg_resources
         "pip",  # the TFX Trainer installs its module file with pip
+        "kfp-pipeline-spec>=0.2.2",  # the format that the pipeline is compiled to for Kubeflow and Vertex AI
+        "rich>=13",  # the live table of `tfx pipeline run`; Keras brings it as well
     ],
     "dataflow": ["apache-beam[gcp]>=2.65"],
     # tensorflow-io 0.37.1 is its last release; its library loads with TensorFlow 2.16 only.
     "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
     "search": ["usearch>=2.16"],  # approximate neighbours among more than a million clips
     "umap": ["umap-learn>=0.5.6"],  # the other map of `pemt explore`
-    "dev": ["gcp-storage-emulator>=2024.8", "hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8"],
+    "dev": ["gcp-storage-emulator>=2024.8", "hypothesis>=6.100", "pdoc>=15", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8"],
 }
 
 setup(
@@ -52,7 +54,7 @@ setup(
     packages=find_packages(include=["pemt_tf*", "beam_jobs*", "pipeline*"]),
     package_data={
         "pemt_tf": ["presets/*.yaml", "report/*.css", "explore/assets/*"],
-        "pipeline": ["schema/*.pbtxt", "*.yaml"],
+        "pipeline": ["schema/*.pbtxt", "*.yaml", "*.cc"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

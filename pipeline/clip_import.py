@@ -11,19 +11,22 @@ from tfx.components.example_gen.import_example_gen import executor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 
 from pemt_tf.data import records
+from pipeline.slices import add_slices
 
 
 class ClipImportExecutor(executor.Executor):
     """Imports the splits as they are, but of the splits that judge a model only what can judge: labelled clips.
 
-    `train` keeps its unlabelled clips: pretraining needs them.
+    `train` keeps its unlabelled clips: pretraining needs them. All clips get the features that the Evaluator cuts by.
     """
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]):  # noqa: N802 (TFX)
         """The records of each split, by split name."""
         splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
         return {
-            name: examples if name == "train" else examples | f"LabelledOnly[{name}]" >> beam.FlatMap(with_one_label)
+            name: examples
+            | f"LabelledOnly[{name}]" >> beam.FlatMap(as_it_is if name == "train" else with_one_label)
+            | f"AddSlices[{name}]" >> beam.Map(add_slices)
             for name, examples in splits.items()
         }
 
@@ -32,6 +35,11 @@ class ClipExampleGen(tfx.components.ImportExampleGen):
     """ImportExampleGen with that executor."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(ClipImportExecutor)
+
+
+def as_it_is(example: tf.train.Example) -> list[tf.train.Example]:
+    """An example, whatever it holds."""
+    return [example]
 
 
 def with_one_label(example: tf.train.Example) -> list[tf.train.Example]:

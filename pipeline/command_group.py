@@ -79,12 +79,19 @@ def commands() -> None:
 @click.option("--engine", default="local", show_default=True, help="Orchestrator; `run` waits for the local one only.")
 @click.option("--pipeline_path", "--pipeline-path", callback=absolute_path, help="Path of the pipeline's Python file.")
 @click.option("--pipeline_name", "--pipeline-name", help="Name of a created pipeline, instead of a path.")
-def run(engine: str, pipeline_path: str | None, pipeline_name: str | None) -> None:
-    """Create or update a pipeline, run it, wait, and show what became of each node.
+@click.option("--status", is_flag=True, help="Run nothing; show the last runs: states, times, metrics, model versions.")
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="How many runs --status shows.")
+def run(engine: str, pipeline_path: str | None, pipeline_name: str | None, status: bool, runs: int) -> None:
+    """Create or update a pipeline, run it, wait, and show what becomes of each node.
 
-    Example: tfx pipeline run --pipeline-path pipeline/local_runner.py
+    \b
+    Examples: tfx pipeline run --pipeline-path pipeline/local_runner.py
+              tfx pipeline run --status
+
+    With --status and neither path nor name, the pipeline is the one of pipeline/config.yaml and the PEMT_PIPELINE_*
+    variables.
     """
-    if bool(pipeline_path) == bool(pipeline_name):
+    if (pipeline_path and pipeline_name) or not (pipeline_path or pipeline_name or status):
         raise click.UsageError("give either --pipeline-path or --pipeline-name")
     if engine not in ("local", "auto"):
         raise click.UsageError(
@@ -92,6 +99,11 @@ def run(engine: str, pipeline_path: str | None, pipeline_name: str | None) -> No
         )
     if pipeline_path and not Path(pipeline_path).is_file():
         raise PemtError(f"no pipeline file at {pipeline_path}; give the path of a file like pipeline/local_runner.py")
+    if status:
+        from pipeline.run_status import status_lines
+
+        click.echo("\n".join(status_lines(pipeline_path, pipeline_name, runs)))
+        return
     from pipeline.local_run import run_pipeline
 
     raise SystemExit(run_pipeline(pipeline_path, pipeline_name))

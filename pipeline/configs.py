@@ -23,6 +23,7 @@ from pemt_tf.errors import PemtError
 DEFAULT_FILE = Path(__file__).with_name("config.yaml")
 VARIABLE_PREFIX = "PEMT_PIPELINE_"
 FILE_VARIABLE = f"{VARIABLE_PREFIX}CONFIG"
+INFRA_CHECKS = ("cpp", "python", "off")
 
 _EXPECTED = {
     "str": "text",
@@ -51,15 +52,48 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class EvaluatorConfig:
-    """What a model must reach to be pushed.
+    """What a model must reach to be pushed; shares of the held-out labelled clips, 0 to 1.
 
     Attributes:
-        accuracy_at_least: share of the held-out labelled clips, 0 to 1.
-        accuracy_may_drop: how much less than the last blessed model's accuracy is still accepted, 0 to 1.
+        accuracy_at_least: least accuracy (top-1).
+        accuracy_may_drop: how much less than the last blessed model's accuracy is still accepted.
+        top5_at_least: least share of clips whose label is among the five most probable; 0 is off.
+        slice_accuracy_at_least: least accuracy in every slice; 0 is off.
+        slice_accuracy_may_drop: how much less than the last blessed model's accuracy is accepted in a slice; 1 is off.
+        slice_clips_at_least: slices of fewer clips are neither shown nor judged.
     """
 
     accuracy_at_least: float = 0.5
     accuracy_may_drop: float = 0.02
+    top5_at_least: float = 0.0
+    slice_accuracy_at_least: float = 0.0
+    slice_accuracy_may_drop: float = 1.0
+    slice_clips_at_least: int = 10
+
+
+@dataclass(frozen=True)
+class NodeBeamConfig:
+    """Options of Apache Beam for single nodes, in the place of `beam_arguments`; None takes those."""
+
+    import_example_gen: tuple[str, ...] | None = None
+    statistics_gen: tuple[str, ...] | None = None
+    data_gate: tuple[str, ...] | None = None
+    evaluator: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class KubeflowConfig:
+    """What compiling for Kubeflow Pipelines and Vertex AI needs besides.
+
+    Attributes:
+        image: container image that holds this package, for every node.
+        root: folder of artefacts as the cluster sees it, as `gs://bucket/pemt`.
+        output: the compiled pipeline; None is `root/NAME.json` of the pipeline's own root.
+    """
+
+    image: str = ""
+    root: str = ""
+    output: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -68,14 +102,16 @@ class PipelineConfig:
 
     Attributes:
         name: of the pipeline, in the metadata and for the `tfx` commands.
-        data: folder written by `python -m beam_jobs.preprocess`.
+        data: folder written by `python -m beam_jobs.preprocess`; with `{SPAN}` or `{YYYY}`, `{MM}` and `{DD}`, and
+            `{VERSION}`, the newest one of those that fit, see `pipeline.spans`.
         root: folder of everything that the pipeline writes.
         push: folder of pushed versions; None is `root/serving`.
         cache: take over results of earlier runs whose inputs and settings are the same.
         preset: name of a preset, or a YAML file.
         overrides: `section.field=value` changes to the preset.
         beam_arguments: options of Apache Beam for the nodes that run on it.
-        trainer, evaluator: see there.
+        infra_check: what loads a model before it is pushed: `cpp`, the loader of TF Serving; `python`; or `off`.
+        beam_of, trainer, evaluator, kubeflow: see there.
     """
 
     name: str = "pemt"
@@ -86,8 +122,11 @@ class PipelineConfig:
     preset: str = "tiny"
     overrides: tuple[str, ...] = ()
     beam_arguments: tuple[str, ...] = ("--runner=FnApiRunner",)
+    infra_check: str = "cpp"
+    beam_of: NodeBeamConfig = field(default_factory=NodeBeamConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluator: EvaluatorConfig = field(default_factory=EvaluatorConfig)
+    kubeflow: KubeflowConfig = field(default_factory=KubeflowConfig)
 
     def __post_init__(self) -> None:
         trainer, evaluator = self.trainer, self.evaluator
@@ -95,8 +134,12 @@ class PipelineConfig:
         _require((trainer.pretrain_steps or 0) >= 0, "trainer.pretrain_steps", trainer.pretrain_steps, "0 or more")
         _require(trainer.finetune_steps != 0, "trainer.finetune_steps", 0, "1 or more")
         _require(trainer.cpu_devices >= 1, "trainer.cpu_devices", trainer.cpu_devices, "1 or more")
+        _require(self.infra_check in INFRA_CHECKS, "infra_check", self.infra_check, ", ".join(INFRA_CHECKS))
+        least = evaluator.slice_clips_at_least
+        _require(least >= 1, "evaluator.slice_clips_at_least", least, "1 or more")
         for name, value in vars(evaluator).items():
-            _require(0 <= value <= 1, f"evaluator.{name}", value, "a share from 0 to 1")
+            if isinstance(value, float):
+                _require(0 <= value <= 1, f"evaluator.{name}", value, "a share from 0 to 1")
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> PipelineConfig:
@@ -107,11 +150,12 @@ class PipelineConfig:
         """
         path = Path(environment.get(FILE_VARIABLE) or DEFAULT_FILE).expanduser()
         config = _build(cls, _read_yaml(path), str(path), _variables(environment))
-        return dataclasses.replace(config, **{name: _absolute(getattr(config, name)) for name in ("root", "push")})
+        kubeflow = dataclasses.replace(config.kubeflow, output=_absolute(config.kubeflow.output))
+        return dataclasses.replace(config, root=_absolute(config.root), push=_absolute(config.push), kubeflow=kubeflow)
 
     @property
     def data_folder(self) -> Path:
-        """The data set's folder, absolute.
+        """The data set's folder, absolute; it may hold placeholders.
 
         Raises:
             PemtError: it is not set.
@@ -172,12 +216,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The pipeline's variables that are set; an unknown one is most likely a spelling mistake."""
+    """The pipeline's variables that are set; an unknown one is most likely a spelling mistake.
+
+    Two underscores mean the same as one, for those who like to see where a section ends.
+    """
     known = {FILE_VARIABLE} | {VARIABLE_PREFIX + name.upper().replace(".", "_") for name in field_names()}
-    found = {name: text for name, text in environment.items() if name.startswith(VARIABLE_PREFIX) and text}
-    unknown = sorted(set(found) - known)
-    if unknown:
-        raise PemtError(f"environment variable {unknown[0]} is not known; known: {', '.join(sorted(known))}")
+    found: dict[str, str] = {}
+    for given, text in sorted(environment.items()):
+        if not given.startswith(VARIABLE_PREFIX) or not text:
+            continue
+        name = given.replace("__", "_")
+        if name not in known:
+            raise PemtError(f"environment variable {given} is not known; known: {', '.join(sorted(known))}")
+        if found.setdefault(name, text) != text:
+            raise PemtError(f"{name} is set twice, with one and with two underscores, to different values")
     return found
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from ml_metadata import errors
 from tfx.orchestration.pipeline import Pipeline
 from tfx.tools.cli import labels
 from tfx.tools.cli.handler.local_dag_runner_patcher import LocalDagRunnerPatcher
 from tfx.tools.cli.handler.local_handler import LocalHandler
 
-from pemt_tf.child_process import run_and_wait
 from pemt_tf.errors import PemtError
-from pipeline.run_report import RunHistory, RunReport
+from pipeline.run_history import RunHistory
+from pipeline.run_report import RunReport
+from pipeline.run_watch import watch
 
 
 class _Patcher(LocalDagRunnerPatcher):
@@ -46,7 +49,7 @@ class _Handler(LocalHandler):
 
 
 def run_pipeline(path: str | None, name: str | None) -> int:
-    """Runs a pipeline and says what became of it.
+    """Runs a pipeline, shows how it goes, and says what became of it.
 
     Args:
         path: of the pipeline's file; or
@@ -58,19 +61,45 @@ def run_pipeline(path: str | None, name: str | None) -> int:
     Raises:
         PemtError: the file is not there, or the run's process was killed.
     """
-    flags = {labels.ENGINE_FLAG: "local"}
-    path = path or _Handler(flags).stored_path(name)
-    if not Path(path).is_file():
-        raise PemtError(f"no pipeline file at {path}; give the path of a file like pipeline/local_runner.py")
-    pipeline = _Handler({**flags, labels.PIPELINE_DSL_PATH: path}).create_or_update()
+    path = _existing_path(path, name)
+    pipeline = _Handler({labels.ENGINE_FLAG: "local", labels.PIPELINE_DSL_PATH: path}).create_or_update()
     history = RunHistory(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_name)
-    before = history.run_ids()
-    code = run_and_wait([sys.executable, path])
-    report = history.report(before, [node.id for node in pipeline.components])
-    click.echo("\n".join([*report.lines(), *reasons(report)]))
+    before, nodes = history.run_ids(), [node.id for node in pipeline.components]
+    code = watch([sys.executable, path], pipeline.pipeline_info.pipeline_name, partial(_now, history, before, nodes))
+    report = history.report(before, nodes)
+    if report.begun or not code:
+        click.echo("\n".join([*report.lines(), *reasons(report)]))
     if code < 0:
         raise PemtError(f"the run was killed by signal {-code}; if memory was short, use a smaller batch")
     return code or int(not report.succeeded)
+
+
+def _now(history: RunHistory, before: set[int], nodes: list[str]) -> RunReport | None:
+    try:
+        return history.report(before, nodes, alive=True)
+    except errors.StatusError:  # the database is busy
+        return None
+
+
+def load_pipeline(path: str | None, name: str | None) -> Pipeline:
+    """The pipeline of a file, without storing or running it; arguments as of `run_pipeline`."""
+    patcher = _Patcher()
+    handler = _Handler({labels.ENGINE_FLAG: "local", labels.PIPELINE_DSL_PATH: _existing_path(path, name)})
+    handler.execute_dsl(patcher)
+    return patcher.pipeline
+
+
+def _existing_path(path: str | None, name: str | None) -> str:
+    path = path or _Handler({labels.ENGINE_FLAG: "local"}).stored_path(name)
+    if not Path(path).is_file():
+        raise PemtError(f"no pipeline file at {path}; give the path of a file like pipeline/local_runner.py")
+    return path
+
+
+def slice_in_words(keys: Sequence[Any]) -> str:
+    """As ` for label = dog`; empty for all clips together."""
+    cuts = [f"{key.column.rpartition('/')[2]} {getattr(key, key.WhichOneof('kind'))!r}" for key in keys]
+    return f" for {', '.join(cuts)}".replace("b'", "'") if cuts else ""
 
 
 def reasons(report: RunReport) -> list[str]:
@@ -80,12 +109,16 @@ def reasons(report: RunReport) -> list[str]:
     import tensorflow_model_analysis as tfma
 
     lines = []
-    for checked in tfma.load_validation_result(report.evaluation).metric_validations_per_slice:
+    found = tfma.load_validation_result(report.evaluation)
+    for checked in found.metric_validations_per_slice:
+        where = slice_in_words(checked.slice_key.single_slice_keys)
         for failure in checked.failures:
             threshold, value = failure.metric_threshold, failure.metric_value.double_value.value
-            if threshold.HasField("change_threshold"):
+            if failure.metric_key.is_diff:
                 needed = f"a change against the last blessed model of {threshold.change_threshold.absolute.value:+g}"
             else:
                 needed = f"{threshold.value_threshold.lower_bound.value:g}"
-            lines.append(f"  {failure.metric_key.name} is {value:.4g}, at least {needed} is needed")
+            lines.append(f"  {failure.metric_key.name}{where} is {value:.4g}, at least {needed} is needed")
+    for missing in found.missing_slices:
+        lines.append(f"  no slice by {', '.join(missing.feature_keys)} has enough clips to be judged")
     return lines

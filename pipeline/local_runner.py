@@ -15,6 +15,10 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.configs import PipelineConfig
 
 _FOLDER = Path(__file__).resolve().parent
 
@@ -46,28 +50,45 @@ def run() -> None:
     from pemt_tf.data.dataset_card import DatasetCard
     from pemt_tf.errors import PemtError
     from pipeline.configs import PipelineConfig
+    from pipeline.cpp_loader import require_compiler
+    from pipeline.run_lock import only_run
+    from pipeline.spans import find_data
 
     config = PipelineConfig.load()
-    DatasetCard.read(config.data_folder)  # TFX takes half a minute to load; a missing folder is told before
+    # TFX takes half a minute to load; a missing folder is told before.
+    DatasetCard.read(find_data(config.data_folder).path)
+    if config.infra_check == "cpp":
+        require_compiler()
     log = config.root / "logs" / time.strftime("%Y%m%d-%H%M%S.log")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PemtError(f"cannot write to the pipeline's root {config.root}: {error.strerror}") from None
-    try:
-        from tfx import v1 as tfx
+    with contextlib.nullcontext() if _only_looked_at() else only_run(config.root):
+        try:
+            _build_and_run(config, log)
+        except Exception as error:
+            with log.open("a", encoding="utf-8") as file:
+                traceback.print_exc(file=file)
+            raise PemtError(f"{cause(error)} (details: {log})") from None
 
-        from pipeline import trainer_module
-        from pipeline.pipeline import create_pipeline
 
-        trainer_module.ensure_cpu_devices(config.trainer.cpu_devices)  # before other nodes start TensorFlow
-        pipeline = create_pipeline(config)
-        with logged_to(log):
-            tfx.orchestration.LocalDagRunner().run(pipeline)
-    except Exception as error:
-        with log.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
-        raise PemtError(f"{cause(error)} (details: {log})") from None
+def _build_and_run(config: PipelineConfig, log: Path) -> None:
+    from tfx import v1 as tfx
+
+    from pipeline import trainer_module
+    from pipeline.pipeline import create_pipeline
+
+    trainer_module.ensure_cpu_devices(config.trainer.cpu_devices)  # before other nodes start TensorFlow
+    pipeline = create_pipeline(config)
+    with logged_to(log):
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+
+
+def _only_looked_at() -> bool:
+    """Whether this is a command of TFX that wants the pipeline: it puts a function in the place of the engine's."""
+    engine = sys.modules.get("tfx.orchestration.local.local_dag_runner")
+    return engine is not None and hasattr(engine.LocalDagRunner.run, "__wrapped__")
 
 
 def cause(error: BaseException) -> str:

@@ -6,69 +6,109 @@ import hashlib
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
-import tensorflow_model_analysis as tfma
 from absl import flags
-from tfx import v1 as tfx  # before any use of tfma.EvalConfig: TFX adds it in recent releases
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx import v1 as tfx
 
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pipeline import trainer_module
+from pipeline.card_writer import CardWriter
 from pipeline.clip_import import ClipExampleGen
-from pipeline.configs import EvaluatorConfig, PipelineConfig
-from pipeline.training_order import judging_split, make_order
+from pipeline.clip_rules import ClipRules
+from pipeline.configs import PipelineConfig
+from pipeline.data_gate import DataGate
+from pipeline.evaluation import evaluation
+from pipeline.serving_check import ServingCheck
+from pipeline.spans import DataFolder, find_data
+from pipeline.training_order import FINETUNE, PRETRAIN, TrainingOrder, judging_split, make_orders
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "schema.pbtxt"
+TRAINERS = {
+    PRETRAIN: ("Pretrainer", trainer_module.pretrain_fn),
+    FINETUNE: ("Finetuner", trainer_module.finetune_fn),
+}
 
 
-def create_pipeline(config: PipelineConfig) -> tfx.dsl.Pipeline:
+def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx.dsl.Pipeline:
     """Builds the pipeline; the same for every engine.
+
+    Args:
+        config: of the pipeline.
+        artifacts: where the engine keeps artefacts; by default in the pipeline's root.
 
     Raises:
         PemtError: the data set or the configuration does not allow it.
     """
     batch_by_size()
-    card = DatasetCard.read(config.data_folder)
-    order = make_order(config)
-    judge = judging_split(card, config.data_folder)
+    data = find_data(config.data_folder)
+    card = DatasetCard.read(data.path)
+    orders = make_orders(config, data.path)
+    judge = judging_split(card, data.path)
 
-    examples = import_clips(config.data_folder, [name for name, split in card.splits.items() if split.clips])
-    schema = tfx.components.ImportSchemaGen(schema_file=str(stored_schema(config.root)))
+    examples = import_clips(data, [name for name, split in card.splits.items() if split.clips])
+    schema = tfx.components.ImportSchemaGen(schema_file=str(stored_schema(config.root, card.labels)))
     statistics = describe_scalars(examples, schema)
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    trainer = tfx.components.Trainer(
-        run_fn=f"{trainer_module.__name__}.{trainer_module.run_fn.__name__}",
+    gate = DataGate(
         examples=examples.outputs["examples"],
-        train_args=tfx.proto.TrainArgs(splits=["train"]),
-        eval_args=tfx.proto.EvalArgs(splits=[judge]),  # unused, but TFX wants a split that exists
-        custom_config=order.to_custom_config(),
+        anomalies=validator.outputs["anomalies"],
+        rules=ClipRules(card.geometry, tuple(card.labels)),
+        clips=imported_clips(card),
     )
-    trainer.add_upstream_node(validator)  # looked at first, so that it can stop a training
-    blessed, evaluator = judge_model(config, examples, schema, trainer, judge)
-    pusher = tfx.components.Pusher(
-        model=trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.push_folder))
-        ),
+    trainers = make_trainers(orders, examples, gate, judge)
+    model = trainers[-1].outputs["model"]
+    blessed, evaluator = judge_model(config, examples, schema, model, judge, len(card.labels))
+    writer = CardWriter(
+        model_run=trainers[-1].outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        pipeline=config.name,
+        split=judge,
+        least=config.evaluator.slice_clips_at_least,
     )
+    checks = [] if config.infra_check == "off" else [ServingCheck(model=model, how=config.infra_check)]
+    pusher = push_model(config, model, evaluator, checks)
+    beam = {examples: "import_example_gen", statistics: "statistics_gen", gate: "data_gate", evaluator: "evaluator"}
+    for node, name in beam.items():
+        own = getattr(config.beam_of, name)
+        node.with_beam_pipeline_args(config.beam_arguments if own is None else own)
     return tfx.dsl.Pipeline(
         pipeline_name=config.name,
-        pipeline_root=str(config.root / "artifacts"),
-        components=[examples, schema, statistics, validator, trainer, blessed, evaluator, pusher],
+        pipeline_root=artifacts or str(config.root / "artifacts"),
+        components=[
+            *(examples, schema, statistics, validator, gate, *trainers, blessed, evaluator, writer, *checks, pusher)
+        ],
         enable_cache=config.cache,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             str(config.metadata_file)
         ),
-        beam_pipeline_args=list(config.beam_arguments),
     )
 
 
-def stored_schema(root: Path) -> Path:
-    """Copies the schema to a name that follows from its content: TFX caches by the name and would miss a change."""
-    content = SCHEMA_FILE.read_bytes()
+def stored_schema(root: Path, labels: list[str]) -> Path:
+    """Writes the curated schema with this data set's vocabulary, so that ExampleValidator finds labels out of it.
+
+    The name follows from the content: TFX caches by the name and would miss a change.
+
+    Args:
+        root: of the pipeline.
+        labels: the vocabulary.
+
+    Raises:
+        PemtError: it cannot be written.
+    """
+    schema = text_format.Parse(SCHEMA_FILE.read_text(encoding="utf-8"), schema_pb2.Schema())
+    for feature in schema.feature:
+        if feature.name == records.LABEL_INDEX:
+            feature.int_domain.max = len(labels) - 1
+        elif feature.name == records.LABEL_STRING:
+            feature.string_domain.value.extend(labels)
+    content = text_format.MessageToString(schema, as_utf8=True).encode()
     path = root / "schema" / f"{hashlib.sha256(content).hexdigest()[:16]}.pbtxt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,11 +118,48 @@ def stored_schema(root: Path) -> Path:
     return path
 
 
-def import_clips(folder: Path, splits: list[str]) -> ClipExampleGen:
-    """Imports the splits of a data set; what `ClipImportExecutor` leaves out is said there."""
-    patterns = [tfx.proto.Input.Split(name=name, pattern=f"{name}/clips-*.tfrecord") for name in splits]
-    node = ClipExampleGen(input_base=str(folder), input_config=tfx.proto.Input(splits=patterns))
+def imported_clips(card: DatasetCard) -> dict[str, int]:
+    """Split to the number of clips that the import leaves of it: of the splits that judge, labelled ones."""
+    return {
+        name: split.clips if name == "train" else split.clips - split.unlabelled
+        for name, split in card.splits.items()
+        if split.clips
+    }
+
+
+def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
+    """Imports the splits of a data set; what `ClipImportExecutor` leaves out is said there.
+
+    Where days have folders, TFX gets the pattern and the span: both stand in the metadata then.
+    """
+    inside = f"{data.pattern}/" if data.pattern else ""
+    patterns = [tfx.proto.Input.Split(name=name, pattern=f"{inside}{name}/clips-*.tfrecord") for name in splits]
+    span = None
+    if data.span is not None:
+        only = tfx.proto.StaticRange(start_span_number=data.span, end_span_number=data.span)
+        span = tfx.proto.RangeConfig(static_range=only)
+    node = ClipExampleGen(input_base=str(data.base), input_config=tfx.proto.Input(splits=patterns), range_config=span)
     return node.with_id("ImportExampleGen")
+
+
+def make_trainers(
+    orders: dict[str, TrainingOrder], examples: ClipExampleGen, gate: DataGate, judge: str
+) -> list[tfx.components.Trainer]:
+    """Pretrainer, unless it is left out, and Finetuner, which starts from its model."""
+    nodes: list[tfx.components.Trainer] = []
+    for stage, order in orders.items():
+        name, function = TRAINERS[stage]
+        node = tfx.components.Trainer(
+            run_fn=f"{trainer_module.__name__}.{function.__name__}",
+            examples=examples.outputs["examples"],
+            base_model=nodes[-1].outputs["model"] if nodes else None,
+            train_args=tfx.proto.TrainArgs(splits=["train"]),
+            eval_args=tfx.proto.EvalArgs(splits=[order.validation_split or judge]),
+            custom_config=order.to_custom_config(),
+        ).with_id(name)
+        node.add_upstream_node(gate)
+        nodes.append(node)
+    return nodes
 
 
 def describe_scalars(
@@ -101,10 +178,11 @@ def describe_scalars(
 
 def judge_model(
     config: PipelineConfig,
-    examples: tfx.components.ImportExampleGen,
+    examples: ClipExampleGen,
     schema: tfx.components.ImportSchemaGen,
-    trainer: tfx.components.Trainer,
+    model: tfx.types.BaseChannel,
     split: str,
+    labels: int,
 ) -> tuple[tfx.dsl.Resolver, tfx.components.Evaluator]:
     """Finds the last blessed model and measures the new one against it and against the thresholds."""
     blessed = tfx.dsl.Resolver(
@@ -115,37 +193,28 @@ def judge_model(
     evaluator = tfx.components.Evaluator(
         examples=examples.outputs["examples"],
         example_splits=[split],
-        model=trainer.outputs["model"],
+        model=model,
         baseline_model=blessed.outputs["model"],
         schema=schema.outputs["schema"],
-        eval_config=evaluation(config.evaluator),
+        eval_config=evaluation(config.evaluator, labels),
     )
     return blessed, evaluator
 
 
-def evaluation(thresholds: EvaluatorConfig) -> tfma.EvalConfig:
-    """What is measured, and when a model is blessed; without a blessed model only the absolute threshold counts."""
-    accuracy = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": thresholds.accuracy_at_least}),
-        change_threshold=tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -thresholds.accuracy_may_drop}
+def push_model(
+    config: PipelineConfig,
+    model: tfx.types.BaseChannel,
+    evaluator: tfx.components.Evaluator,
+    checks: list[ServingCheck],
+) -> tfx.components.Pusher:
+    """Pushes what the Evaluator blessed and the serving check let through."""
+    return tfx.components.Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=checks[0].outputs["blessing"] if checks else None,
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.push_folder))
         ),
-    )
-    return tfma.EvalConfig(
-        model_specs=[
-            tfma.ModelSpec(
-                signature_name="serving_default", prediction_key="probabilities", label_key=records.LABEL_INDEX
-            )
-        ],
-        slicing_specs=[tfma.SlicingSpec()],
-        metrics_specs=[
-            tfma.MetricsSpec(
-                metrics=[
-                    tfma.MetricConfig(class_name="ExampleCount"),
-                    tfma.MetricConfig(class_name="SparseCategoricalAccuracy", threshold=accuracy),
-                ]
-            )
-        ],
     )
 
 

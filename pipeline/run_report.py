@@ -1,15 +1,17 @@
-"""What became of a run, read from ML Metadata: TFX cannot tell it for the local engine."""
+"""What became of one run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
+from typing import Any
 
-from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2
+from pemt_tf.progress import duration
 
 NOT_RUN = "NOT RUN"
+RUNNING = "RUNNING"
 STOPPED = "STOPPED"  # it was running when its process ended
-_FINE = ("COMPLETE", "CACHED")
+FINE = ("COMPLETE", "CACHED")
 
 
 @dataclass(frozen=True)
@@ -17,89 +19,87 @@ class RunReport:
     """One run of a pipeline.
 
     Attributes:
-        states: node to COMPLETE, CACHED, FAILED, CANCELED, STOPPED or NOT RUN, in the pipeline's order.
+        states: node to COMPLETE, CACHED, FAILED, CANCELED, RUNNING, STOPPED or NOT RUN, in the pipeline's order.
         blessed: whether the Evaluator blessed the model; None if it did not judge one.
         evaluation: folder of the Evaluator's results, if there is one.
         pushed: folder of the pushed version, if the model was pushed; its name is the version.
+        card: folder of the model card, if there is one.
+        seconds: node to how long it took; of a running one, so far.
+        began: time in seconds since 1970; 0 if the run has not begun.
+        data: which span and version of the data, in words.
+        metrics: what the model card knows, by name; empty without one.
     """
 
     states: dict[str, str]
     blessed: bool | None = None
     evaluation: str = ""
     pushed: str = ""
+    card: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    began: float = 0.0
+    data: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any node ran, or was found to have run before."""
+        return any(state != NOT_RUN for state in self.states.values())
 
     @property
     def succeeded(self) -> bool:
         """Whether every node did its work or had it done before."""
-        return all(state in _FINE for state in self.states.values())
+        return all(state in FINE for state in self.states.values())
 
     def lines(self) -> list[str]:
-        """For people."""
-        width = max(map(len, self.states), default=0)
-        lines = [f"{node:{width}}  {state}" for node, state in self.states.items()]
+        """What the command says at the end of a run."""
+        lines = self.node_lines()
+        if self.metrics:
+            lines.append(metrics_in_words(self.metrics))
         if self.blessed is not None:
             lines.append(f"model blessed: {'yes' if self.blessed else 'no, so it is not pushed'}")
         if self.pushed:
             folder, _, version = self.pushed.rpartition("/")
             lines.append(f"model pushed: version {version} in {folder}")
+        if self.card:
+            lines.append(f"model card: {self.card}/MODEL_CARD.md")
         return lines
 
+    def node_lines(self) -> list[str]:
+        """A line for each node: its state, and how long it took."""
+        width = max(map(len, self.states), default=0)
+        lines = []
+        for node, state in self.states.items():
+            took = duration(self.seconds[node]) if node in self.seconds and state != "CACHED" else ""
+            lines.append(f"{node:{width}}  {state:8}  {took:>7}".rstrip())
+        return lines
 
-class RunHistory:
-    """The runs of one pipeline in a metadata database.
+    def history_lines(self) -> list[str]:
+        """For a list of runs: what came out first, then the nodes."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.began))
+        lines = [f"{when}, {duration(sum(self.seconds.values()))}: {self.outcome}"]
+        about = [f"data: {self.data}"] if self.data else []
+        about += [metrics_in_words(self.metrics)] if self.metrics else []
+        return [*lines, *(f"  {line}" for line in [*about, *self.node_lines()])]
 
-    Args:
-        connection: of the database.
-        pipeline: name of the pipeline.
-    """
+    @property
+    def outcome(self) -> str:
+        """The run in a few words."""
+        for wanted in (RUNNING, "FAILED", STOPPED, "CANCELED"):
+            found = [node for node, state in self.states.items() if state == wanted]
+            if found:
+                return f"{wanted.lower()} at {found[0]}" if wanted != RUNNING else f"running, at {found[0]}"
+        if self.pushed:
+            return f"model version {self.pushed.rpartition('/')[2]} pushed"
+        if self.blessed is False:
+            return "model not blessed, not pushed"
+        return "complete" if self.succeeded else "stopped between two nodes"
 
-    def __init__(self, connection: metadata_store_pb2.ConnectionConfig, pipeline: str):
-        self._store = MetadataStore(connection)
-        self._pipeline = pipeline
 
-    def run_ids(self) -> set[int]:
-        """Identifies the runs begun so far, of all pipelines in the database."""
-        return {context.id for context in self._store.get_contexts_by_type("pipeline_run")}
-
-    def report(self, before: set[int], nodes: list[str]) -> RunReport:
-        """Reports the latest run.
-
-        Args:
-            before: runs that it cannot be, as `run_ids` gave them.
-            nodes: the pipeline's nodes, in order.
-
-        Returns:
-            The report; all nodes are NOT RUN if no run has begun since.
-        """
-        states, outputs = dict.fromkeys(nodes, NOT_RUN), []
-        for run in sorted(self.run_ids() - before):
-            for execution in self._store.get_executions_by_context(run):
-                node = self._node_of(execution.id)
-                if node in states:
-                    state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
-                    states[node] = STOPPED if state in ("RUNNING", "NEW") else state
-                    outputs += self._outputs_of(execution.id) if states[node] in _FINE else []
-        return RunReport(states, **self._verdict(outputs))
-
-    def _node_of(self, execution: int) -> str:
-        prefix = f"{self._pipeline}."
-        contexts = [c.name for c in self._store.get_contexts_by_execution(execution) if c.type == "node"]
-        return next((name.removeprefix(prefix) for name in contexts if name.startswith(prefix)), "")
-
-    def _outputs_of(self, execution: int) -> list[metadata_store_pb2.Artifact]:
-        events = self._store.get_events_by_execution_ids([execution])
-        written = [e.artifact_id for e in events if e.type == metadata_store_pb2.Event.OUTPUT]
-        return list(self._store.get_artifacts_by_id(written))
-
-    @staticmethod
-    def _verdict(outputs: list[metadata_store_pb2.Artifact]) -> dict:
-        verdict = {}
-        for artifact in outputs:
-            said = artifact.custom_properties
-            if artifact.type == "ModelBlessing" and "blessed" in said:
-                verdict["blessed"] = said["blessed"].int_value == 1
-            elif artifact.type == "ModelEvaluation":
-                verdict["evaluation"] = artifact.uri
-            elif artifact.type == "PushedModel" and said["pushed"].int_value == 1:
-                verdict["pushed"] = said["pushed_destination"].string_value
-        return verdict
+def metrics_in_words(metrics: dict[str, Any]) -> str:
+    """One line: top-1 and top-5, and the top-1 of the model that it was compared with."""
+    line = (
+        f"top-1 {metrics['top1']:.1%}, top-5 {metrics['top5']:.1%} on {metrics['clips']:,} clips of {metrics['split']}"
+    )
+    if metrics.get("baseline_top1") is not None:
+        line += f" (last blessed model: {metrics['baseline_top1']:.1%})"
+    return line

@@ -1,19 +1,23 @@
-"""What the pipeline asks of the Trainer and the Evaluator, as far as the data set decides it; no TFX is needed here."""
+"""What the pipeline asks of trainers and Evaluator, as far as the data set decides it; no TFX is needed here."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pemt_tf
+from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
 from pipeline.configs import PipelineConfig
 
-# Parts of pemt_tf that decide what a model becomes; a change in them makes the Trainer run again.
+PRETRAIN, FINETUNE = "pretrain", "finetune"
+# Parts of pemt_tf that decide what a model becomes; a change in them makes the trainers run again.
 TRAINING_CODE = (
     "config.py", "data", "export/saved_model.py", "features", "layers", "losses", "models", "training",
 )  # fmt: skip
@@ -21,26 +25,30 @@ TRAINING_CODE = (
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """What the pipeline tells the Trainer, beside where the records are. TFX caches by it: equal orders, equal models.
+    """What the pipeline tells a trainer, beside where the records are. TFX caches by it: equal orders, equal models.
 
     Attributes:
+        stage: `pretrain` or `finetune`.
         config: of model and training, nested plain values.
-        pretrains: pretrain first, or start from random weights.
         labels: the vocabulary.
         train_labels: labels that the training split has.
         data: what messages call the data set.
         content_hash: of the data set.
         cpu_devices: into how many devices the CPU is split.
+        validation_split: name of the split that chooses the weights (`finetune.select`); empty for none.
+        work: folder in which trainings are that did not finish yet.
         code: fingerprint of the code that trains.
     """
 
+    stage: str
     config: dict[str, Any]
-    pretrains: bool
     labels: list[str]
     train_labels: list[str]
     data: str
     content_hash: str
     cpu_devices: int
+    validation_split: str
+    work: str
     code: str
 
     def to_custom_config(self) -> dict[str, Any]:
@@ -48,27 +56,47 @@ class TrainingOrder:
         return asdict(self)
 
 
-def make_order(config: PipelineConfig) -> TrainingOrder:
-    """What the Trainer is told.
+def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder]:
+    """What the trainers are told, by stage: `pretrain`, unless that is left out, and `finetune`.
+
+    Args:
+        config: of the pipeline.
+        folder: of the data set.
 
     Raises:
         PemtError: the data set has another geometry than the preset, or labels that training cannot learn.
     """
     training = config.training_config()
-    source = ClipSource.open(config.data_folder)
+    source = ClipSource.open(folder)
     source.require_geometry(training.geometry)
     source.require_split("train")
     source.require_known_labels()
-    return TrainingOrder(
-        config=training.to_dict(),
-        pretrains=config.pretrains,
-        labels=list(source.labels),
-        train_labels=list(source.train_labels or ()),
-        data=source.name,
-        content_hash=source.content_hash,
-        cpu_devices=config.trainer.cpu_devices,
-        code=code_fingerprint(),
-    )
+    if source.payload != EXAMPLE:
+        raise PemtError(
+            f"{folder} holds records of the form {source.payload!r}; the pipeline takes 'example', what "
+            "`python -m beam_jobs.preprocess` writes by default"
+        )
+    chooser = training.finetune.validation_split if training.finetune.select == "best_validation" else ""
+    if chooser:
+        source.require_split(chooser)
+    # Pretraining does not know of fine-tuning: other settings there must not pretrain again.
+    without = dataclasses.replace(training, finetune=Config.from_preset(config.preset).finetune)
+    configs = {PRETRAIN: without, FINETUNE: training} if config.pretrains else {FINETUNE: training}
+    return {
+        stage: TrainingOrder(
+            stage=stage,
+            config=each.to_dict(),
+            labels=list(source.labels),
+            train_labels=list(source.train_labels or ()),
+            data=source.name,
+            content_hash=source.content_hash,
+            cpu_devices=config.trainer.cpu_devices,
+            validation_split=chooser if stage == FINETUNE else "",
+            work=str(config.root / "unfinished"),
+            code=code_fingerprint(),
+        )
+        for stage, each in configs.items()
+    }
 
 
 def judging_split(card: DatasetCard, folder: Path) -> str:
@@ -87,7 +115,7 @@ def judging_split(card: DatasetCard, folder: Path) -> str:
 
 
 def code_fingerprint() -> str:
-    """SHA-256 of the code that trains, part of what the Trainer's cache goes by."""
+    """SHA-256 of the code that trains, part of what the trainers' cache goes by."""
     package = Path(pemt_tf.__file__).parent
     files = [Path(__file__).with_name("trainer_module.py")]
     for part in TRAINING_CODE:

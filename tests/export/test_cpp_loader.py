@@ -1,64 +1,24 @@
 """Every signature of the exported models, run by the C++ loader that TF Serving uses, against Python's answers."""
 
-import importlib.util
-import shutil
-import struct
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.cpp_loader import build_loader, find_compiler, run_loader, write_request
 from tests.export.malformed_requests import malformed_requests
-
-SOURCE = Path(__file__).with_name("load_saved_model.cc")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed, so the C++ loader cannot be built"),
+    pytest.mark.skipif(find_compiler() is None, reason="g++ is not installed, so the C++ loader cannot be built"),
 ]
 
 
 @pytest.fixture(scope="session")
 def loader(tmp_path_factory):
     """The program, compiled against the installed TensorFlow."""
-    tensorflow = Path(importlib.util.find_spec("tensorflow").origin).parent
-    program = tmp_path_factory.mktemp("cpp") / "load_saved_model"
-    command = ["g++", "-O1", "-std=c++17", "-D_GLIBCXX_USE_CXX11_ABI=1", "-DEIGEN_MAX_ALIGN_BYTES=64", "-w"]
-    command += [f"-I{tensorflow / 'include'}", str(SOURCE), "-o", str(program), f"-L{tensorflow}"]
-    # Newer releases keep the sessions in a library that nothing refers to: it must be linked nevertheless.
-    command += ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
-    command += [f"-Wl,-rpath,{tensorflow}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return program
-
-
-def write_request(path, array):
-    """As load_saved_model.cc says: the dimensions, then the elements."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if array.dtype == object:
-        data = b"".join(struct.pack("<Q", len(item)) + item for item in array.ravel())
-    else:
-        data = array.tobytes()
-    path.write_bytes(" ".join(map(str, array.shape)).encode() + b"\n" + data)
-
-
-def run(loader, model, requests):
-    """Signature and output name to array."""
-    done = subprocess.run([loader, model, requests], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    answers = {}
-    for line in done.stdout.splitlines():
-        signature, output, rank, *numbers = line.split()
-        shape, values = [int(size) for size in numbers[: int(rank)]], numbers[int(rank) :]
-        if values[0].startswith("x"):
-            array = np.array([bytes.fromhex(value[1:]) for value in values], object)
-        else:
-            array = np.array(values, np.float32)
-        answers[signature, output] = array.reshape(shape)
-    return answers
+    return build_loader(tmp_path_factory.mktemp("cpp"))
 
 
 def media(rng, segments):
@@ -82,7 +42,7 @@ def test_every_signature_answers_as_in_python(request, tmp_path, loader, clip_so
             write_request(tmp_path / name / key, value)
         answer = signature(**{key: tf.constant(value) for key, value in inputs.items()})
         expected |= {(name, output): tensor.numpy() for output, tensor in answer.items()}
-    answers = run(loader, model, tmp_path)
+    answers = run_loader(loader, model, tmp_path)
     assert answers.keys() == expected.keys()
     for key, value in answers.items():
         if value.dtype == object:

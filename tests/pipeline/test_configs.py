@@ -22,7 +22,9 @@ def test_the_file_in_the_repository_is_the_defaults():
     assert config.root == Path("~/tfx/pemt").expanduser()
     assert config.push_folder == config.root / "serving"
     assert config.trainer == configs.TrainerConfig(None, None, 1)
-    assert config.evaluator == configs.EvaluatorConfig(0.5, 0.02)
+    assert config.evaluator == configs.EvaluatorConfig(0.5, 0.02, 0.0, 0.0, 1.0, 10)
+    assert config.infra_check == "cpp" and config.kubeflow == configs.KubeflowConfig("", "", None)
+    assert config.beam_of == configs.NodeBeamConfig(None, None, None, None)
     assert config.beam_arguments == ("--runner=FnApiRunner",)
 
 
@@ -41,6 +43,18 @@ def test_every_field_can_be_set_by_a_variable(tmp_path):
         "PEMT_PIPELINE_TRAINER_CPU_DEVICES": "2",
         "PEMT_PIPELINE_EVALUATOR_ACCURACY_AT_LEAST": "0.75",
         "PEMT_PIPELINE_EVALUATOR_ACCURACY_MAY_DROP": "0",
+        "PEMT_PIPELINE_EVALUATOR_TOP5_AT_LEAST": "0.9",
+        "PEMT_PIPELINE_EVALUATOR_SLICE_ACCURACY_AT_LEAST": "0.25",
+        "PEMT_PIPELINE_EVALUATOR_SLICE_ACCURACY_MAY_DROP": "0.5",
+        "PEMT_PIPELINE_EVALUATOR_SLICE_CLIPS_AT_LEAST": "30",
+        "PEMT_PIPELINE_INFRA_CHECK": "python",
+        "PEMT_PIPELINE_BEAM_OF_IMPORT_EXAMPLE_GEN": "--runner=DataflowRunner --region=europe-west4",
+        "PEMT_PIPELINE_BEAM_OF_STATISTICS_GEN": "--a",
+        "PEMT_PIPELINE_BEAM_OF_DATA_GATE": "--b",
+        "PEMT_PIPELINE_BEAM_OF_EVALUATOR": "--c",
+        "PEMT_PIPELINE_KUBEFLOW_IMAGE": "registry/pemt:1",
+        "PEMT_PIPELINE_KUBEFLOW_ROOT": "gs://bucket/pemt",
+        "PEMT_PIPELINE_KUBEFLOW_OUTPUT": "/tmp/birds.json",
     }
     assert {f"PEMT_PIPELINE_{name.upper().replace('.', '_')}" for name in configs.field_names()} == set(environment)
 
@@ -51,7 +65,11 @@ def test_every_field_can_be_set_by_a_variable(tmp_path):
     assert config.overrides == ("model.rank=8", "geometry.train_scale=[40,48]")
     assert config.beam_arguments == ("--runner=FlinkRunner", "--parallelism=4")
     assert config.trainer == configs.TrainerConfig(7, 5, 2)
-    assert config.evaluator == configs.EvaluatorConfig(0.75, 0.0)
+    assert config.evaluator == configs.EvaluatorConfig(0.75, 0.0, 0.9, 0.25, 0.5, 30)
+    assert config.infra_check == "python"
+    dataflow = ("--runner=DataflowRunner", "--region=europe-west4")
+    assert config.beam_of == configs.NodeBeamConfig(dataflow, ("--a",), ("--b",), ("--c",))
+    assert config.kubeflow == configs.KubeflowConfig("registry/pemt:1", "gs://bucket/pemt", Path("/tmp/birds.json"))
     training = config.training_config()
     assert (training.model.rank, training.pretrain.steps, training.finetune.steps) == (8, 7, 5)
 
@@ -63,6 +81,15 @@ def test_a_variable_goes_before_the_file(tmp_path):
     assert PipelineConfig.load(environment).overrides == ("model.rank=4",)
     changed = PipelineConfig.load({**environment, "PEMT_PIPELINE_TRAINER_FINETUNE_STEPS": "9"})
     assert (changed.trainer.finetune_steps, changed.name) == (9, "file")
+
+
+def test_two_underscores_are_as_good_as_one():
+    config = PipelineConfig.load({"PEMT_PIPELINE__EVALUATOR__ACCURACY_AT_LEAST": "0.7"})
+    assert config.evaluator.accuracy_at_least == 0.7
+
+    both = {"PEMT_PIPELINE_NAME": "a", "PEMT_PIPELINE__NAME": "b"}
+    with pytest.raises(PemtError, match="PEMT_PIPELINE_NAME is set twice"):
+        PipelineConfig.load(both)
 
 
 def test_relative_paths_are_of_the_working_folder(tmp_path, monkeypatch):
@@ -90,6 +117,9 @@ def test_zero_pretraining_steps_leave_pretraining_out():
         ("trainer: {pretrain_steps: -1}", "trainer.pretrain_steps is -1; allowed: 0 or more"),
         ("trainer: {finetune_steps: 0}", "trainer.finetune_steps is 0"),
         ("evaluator: {accuracy_at_least: 50}", "a share from 0 to 1"),
+        ("evaluator: {slice_clips_at_least: 0}", "evaluator.slice_clips_at_least is 0; allowed: 1 or more"),
+        ("infra_check: docker", "infra_check is 'docker'; allowed: cpp, python, off"),
+        ("beam_of: {trainer: [--a]}", "unknown field beam_of.trainer; known: import_example_gen"),
         ("overrides: model.rank=4", "a list of words is needed"),
         ("name: a/b", "pipeline configuration field name is 'a/b'"),
         ("[1, 2]", "does not hold fields"),
@@ -106,7 +136,8 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, text, says):
 @pytest.mark.parametrize(
     ("variable", "text", "says"),
     [
-        ("PEMT_PIPELINE_TRAINER_STEPS", "3", "PEMT_PIPELINE_TRAINER_STEPS is not known"),
+        ("PEMT_PIPELINE_TRAINER_STEPS", "3", "PEMT_PIPELINE_TRAINER_STEPS is not known; known: PEMT_PIPELINE_BEAM_"),
+        ("PEMT_PIPELINE__TRAINER__STEPS", "3", "PEMT_PIPELINE__TRAINER__STEPS is not known"),
         ("PEMT_PIPELINE_TRAINER_CPU_DEVICES", "two", "PEMT_PIPELINE_TRAINER_CPU_DEVICES is 'two'; a whole number"),
         ("PEMT_PIPELINE_OVERRIDES", "'open", "PEMT_PIPELINE_OVERRIDES"),
         ("PEMT_PIPELINE_CONFIG", "/nowhere.yaml", "cannot read the pipeline configuration /nowhere.yaml"),

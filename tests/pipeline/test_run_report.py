@@ -7,7 +7,7 @@ pytest.importorskip("ml_metadata", reason="the tfx extra is not installed")
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.run_report import RunHistory, RunReport
+from pipeline.run_history import RunHistory
 
 pytestmark = pytest.mark.tfx
 NODES = ["Importer", "Trainer", "Evaluator", "Pusher"]
@@ -36,9 +36,22 @@ class Database:
             found = self.store.get_context_by_type_and_name("pipeline_run", name)
             self.store.put_execution(execution, written, [found or run, where])
 
-    def artifact(self, kind: str, properties: dict):
+    def card(self, run: str, node: str, folder: str) -> None:
+        """Adds a model card to what a node wrote."""
+        context = self.store.get_context_by_type_and_name("pipeline_run", run)
+        of_node = {
+            each.id
+            for each in self.store.get_executions_by_context(
+                self.store.get_context_by_type_and_name("node", f"mine.{node}").id
+            )
+        }
+        (execution,) = [each for each in self.store.get_executions_by_context(context.id) if each.id in of_node]
+        self.store.put_execution(execution, [self.artifact("pemt.ModelCard", {}, folder)], [context])
+
+    def artifact(self, kind: str, properties: dict, uri: str = ""):
         """An output artifact with its event."""
-        artifact = mlmd.Artifact(type_id=self.store.put_artifact_type(mlmd.ArtifactType(name=kind)), uri=f"/{kind}")
+        kind_id = self.store.put_artifact_type(mlmd.ArtifactType(name=kind))
+        artifact = mlmd.Artifact(type_id=kind_id, uri=uri or f"/{kind}")
         for name, value in properties.items():
             field = "int_value" if isinstance(value, int) else "string_value"
             setattr(artifact.custom_properties[name], field, value)
@@ -57,6 +70,9 @@ def test_a_run_that_died_shows_what_was_running_and_what_never_ran(database):
 
     assert report.states == {"Importer": "CACHED", "Trainer": "STOPPED", "Evaluator": "NOT RUN", "Pusher": "NOT RUN"}
     assert not report.succeeded and report.blessed is None
+    assert report.outcome == "stopped at Trainer"
+    alive = RunHistory(database.connection, "mine").report(set(), NODES, alive=True)
+    assert alive.states["Trainer"] == "RUNNING" and alive.outcome == "running, at Trainer"
 
 
 def test_only_the_new_run_of_the_pipeline_counts(database):
@@ -80,16 +96,11 @@ def test_the_verdict_comes_from_what_the_nodes_wrote(database):
 
     report = RunHistory(database.connection, "mine").report(set(), NODES)
 
-    assert report == RunReport(dict.fromkeys(NODES, "COMPLETE"), True, "/ModelEvaluation", "/models/17")
-    assert report.succeeded
-    assert report.lines() == [
-        "Importer   COMPLETE",
-        "Trainer    COMPLETE",
-        "Evaluator  COMPLETE",
-        "Pusher     COMPLETE",
-        "model blessed: yes",
-        "model pushed: version 17 in /models",
-    ]
+    assert (report.blessed, report.evaluation, report.pushed) == (True, "/ModelEvaluation", "/models/17")
+    assert report.succeeded and report.outcome == "model version 17 pushed"
+    lines = [line.split() for line in report.lines()]
+    assert lines[:4] == [[node, "COMPLETE", "0:00"] for node in NODES]
+    assert [" ".join(line) for line in lines[4:]] == ["model blessed: yes", "model pushed: version 17 in /models"]
 
 
 def test_a_model_that_was_not_blessed_is_said_to_be_not_pushed(database):
@@ -100,3 +111,33 @@ def test_a_model_that_was_not_blessed_is_said_to_be_not_pushed(database):
 
     assert report.blessed is False and report.pushed == "" and report.succeeded
     assert report.lines()[-1] == "model blessed: no, so it is not pushed"
+
+
+def test_the_last_runs_come_newest_first_and_without_those_of_others(database, tmp_path):
+    (tmp_path / "metrics.json").write_text(
+        '{"split": "test", "clips": 8, "top1": 0.75, "top5": 1, "baseline_top1": 0.5}'
+    )
+    outputs = {
+        "Importer": [("Examples", {"span": 20782, "version": 3})],
+        "Evaluator": [("ModelBlessing", {"blessed": 0})],
+    }
+    database.run("one", dict.fromkeys(NODES[:2], "COMPLETE"))
+    database.run("two", dict.fromkeys(NODES, "COMPLETE"), pipeline="other")
+    database.run("three", dict.fromkeys(NODES, "COMPLETE"), outputs=outputs)
+    database.card("three", "Evaluator", str(tmp_path))
+    database.run("four", {"Importer": "CACHED", "Trainer": "RUNNING"})
+
+    history = RunHistory(database.connection, "mine", dated=True)
+    reports = history.latest(2)
+
+    assert [report.outcome for report in reports] == ["stopped at Trainer", "model not blessed, not pushed"]
+    assert [report.outcome for report in history.latest(9, alive=True)] == [
+        "running, at Trainer",
+        "model not blessed, not pushed",
+        "complete",
+    ]
+    assert reports[0].began > 1.7e9  # seconds since 1970, not milliseconds
+    assert [line.strip() for line in reports[1].history_lines()[1:3]] == [
+        "data: 2026-11-25, version 3",
+        "top-1 75.0%, top-5 100.0% on 8 clips of test (last blessed model: 50.0%)",
+    ]

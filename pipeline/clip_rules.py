@@ -1,0 +1,102 @@
+"""What a record must be to be trained on: the rules that statistics of scalars cannot see."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data import records
+
+FINE = ""
+_JPEG = b"\xff\xd8"
+
+
+@dataclass(frozen=True)
+class ClipRules:
+    """The rules of one data set.
+
+    Attributes:
+        geometry: of its clips, as its card says.
+        labels: its vocabulary.
+    """
+
+    geometry: ClipGeometry
+    labels: tuple[str, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> ClipRules:
+        """The inverse of `to_plain`."""
+        return cls(ClipGeometry(**values["geometry"]), tuple(values["labels"]))
+
+    def judge(self, serialized: bytes) -> tuple[str, str]:
+        """Looks at one record.
+
+        Returns:
+            What is wrong, to follow on "clips have" (`FINE` if nothing is), and the clip's identity.
+        """
+        try:
+            feature = dict(tf.train.Example.FromString(serialized).features.feature)
+        except DecodeError:
+            return "no readable record", "?"
+        name = _texts(feature, records.CLIP_ID)[:1] or ["?"]
+        checks = (self._labels, self._streams, self._pictures, self._sound)
+        return next((wrong for check in checks if (wrong := check(feature))), FINE), name[0]
+
+    def _labels(self, feature: dict) -> str:
+        indices, names = _numbers(feature, records.LABEL_INDEX), _texts(feature, records.LABEL_STRING)
+        if any(not 0 <= index < len(self.labels) for index in indices):
+            return f"a label out of the vocabulary of {len(self.labels)}"
+        if names and names != [self.labels[index] for index in indices]:
+            return "a label whose name is not that of its number"
+        return FINE
+
+    def _streams(self, feature: dict) -> str:
+        flags = [_numbers(feature, name) for name in (records.HAS_VIDEO, records.HAS_AUDIO)]
+        heard = records.LOG_MEL in feature and len(feature[records.LOG_MEL].float_list.value) > 0
+        there = [len(_bytes(feature, records.IMAGE)) > 0, heard]
+        if flags != [[int(each)] for each in there]:
+            return "flags has_video and has_audio that are not what the record holds"
+        return FINE if any(there) else "neither pictures nor sound"
+
+    def _pictures(self, feature: dict) -> str:
+        jpegs, geometry = _bytes(feature, records.IMAGE), self.geometry
+        if not jpegs:
+            return FINE
+        wanted = geometry.segments * geometry.frames_per_segment
+        if len(jpegs) != wanted:
+            return f"another number of pictures than {wanted}, which the geometry asks for"
+        sides = [*_numbers(feature, records.IMAGE_HEIGHT), *_numbers(feature, records.IMAGE_WIDTH)]
+        if len(sides) != 2 or min(sides) != geometry.stored_short_side:
+            return f"pictures whose short side is not the geometry's {geometry.stored_short_side} pixels"
+        return FINE if all(jpeg.startswith(_JPEG) for jpeg in jpegs) else "a picture that is no JPEG"
+
+    def _sound(self, feature: dict) -> str:
+        if records.LOG_MEL not in feature:
+            return FINE
+        values, geometry = np.asarray(feature[records.LOG_MEL].float_list.value, np.float32), self.geometry
+        wanted = geometry.segments * geometry.mel_bins * geometry.mel_frames
+        if values.size not in (0, wanted):
+            return f"another number of spectrogram values than {wanted}, which the geometry asks for"
+        return FINE if np.isfinite(values).all() else "NaN or infinity in the spectrogram"
+
+
+def _numbers(feature: dict, name: str) -> list[int]:
+    return list(feature[name].int64_list.value) if name in feature else []
+
+
+def _bytes(feature: dict, name: str) -> list[bytes]:
+    return list(feature[name].bytes_list.value) if name in feature else []
+
+
+def _texts(feature: dict, name: str) -> list[str]:
+    return [value.decode("utf-8", "replace") for value in _bytes(feature, name)]

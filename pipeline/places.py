@@ -1,0 +1,27 @@
+"""Where artefacts lie. Our own code reads and writes files; TFX may name them by an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pemt_tf.errors import PemtError
+
+MOUNTS = Path("/gcs")  # where Vertex AI shows buckets to every container
+
+
+def local_path(address: str) -> Path:
+    """The path of an artefact: as it is given, or of `gs://BUCKET/...` the one below `/gcs/BUCKET`.
+
+    Raises:
+        PemtError: it lies on a storage that is not mounted.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return Path(address)
+    bucket = rest.partition("/")[0]
+    if scheme == "gs" and (MOUNTS / bucket).is_dir():
+        return MOUNTS / rest
+    raise PemtError(
+        f"{address} is not on a mounted file system: Vertex AI mounts gs://BUCKET at {MOUNTS}/BUCKET in every "
+        "container; elsewhere mount the bucket there, or let kubeflow.root be a path on a shared volume"
+    )
