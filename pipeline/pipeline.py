@@ -21,6 +21,7 @@ from pipeline.clip_rules import ClipRules
 from pipeline.configs import PipelineConfig
 from pipeline.data_gate import DataGate
 from pipeline.evaluation import evaluation
+from pipeline.places import bucket_address
 from pipeline.serving_check import ServingCheck
 from pipeline.spans import DataFolder, find_data
 from pipeline.training_order import FINETUNE, PRETRAIN, TrainingOrder, judging_split, make_orders
@@ -49,7 +50,7 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
     judge = judging_split(card, data.path)
 
     examples = import_clips(data, [name for name, split in card.splits.items() if split.clips])
-    schema = tfx.components.ImportSchemaGen(schema_file=str(stored_schema(config.root, card.labels)))
+    schema = tfx.components.ImportSchemaGen(schema_file=bucket_address(stored_schema(config.root, card.labels)))
     statistics = describe_scalars(examples, schema)
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
@@ -138,7 +139,9 @@ def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
     if data.span is not None:
         only = tfx.proto.StaticRange(start_span_number=data.span, end_span_number=data.span)
         span = tfx.proto.RangeConfig(static_range=only)
-    node = ClipExampleGen(input_base=str(data.base), input_config=tfx.proto.Input(splits=patterns), range_config=span)
+    node = ClipExampleGen(
+        input_base=bucket_address(data.base), input_config=tfx.proto.Input(splits=patterns), range_config=span
+    )
     return node.with_id("ImportExampleGen")
 
 
@@ -213,7 +216,7 @@ def push_model(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=checks[0].outputs["blessing"] if checks else None,
         push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(config.push_folder))
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=bucket_address(config.push_folder))
         ),
     )
 

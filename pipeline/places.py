@@ -25,3 +25,8 @@ def local_path(address: str) -> Path:
         f"{address} is not on a mounted file system: Vertex AI mounts gs://BUCKET at {MOUNTS}/BUCKET in every "
         "container; elsewhere mount the bucket there, or let kubeflow.root be a path on a shared volume"
     )
+
+
+def bucket_address(path: Path) -> str:
+    """The inverse, for what workers of Dataflow read, which mount nothing; a path elsewhere stays as it is."""
+    return f"gs://{path.relative_to(MOUNTS).as_posix()}" if path.is_relative_to(MOUNTS) else str(path)

@@ -13,7 +13,7 @@ pytest.importorskip("kfp.pipeline_spec", reason="kfp-pipeline-spec of the tfx ex
 from pemt_tf.errors import PemtError
 from pipeline import places
 from pipeline.kubeflow_runner import compile_pipeline
-from pipeline.places import local_path
+from pipeline.places import bucket_address, local_path
 from tests.pipeline.dataset import OVERRIDES, fake_clip, write_dataset
 
 pytestmark = pytest.mark.tfx
@@ -96,6 +96,8 @@ def test_buckets_are_read_where_they_are_mounted(tmp_path, monkeypatch):
 
     assert local_path("/artifacts/Model/3") == Path("/artifacts/Model/3")
     assert local_path("gs://bucket/pemt/Model/3") == tmp_path / "bucket" / "pemt" / "Model" / "3"
+    assert bucket_address(tmp_path / "bucket" / "data") == "gs://bucket/data"
+    assert bucket_address(Path("/videos")) == "/videos"
     for address in ("gs://other/x", "s3://bucket/x"):
         with pytest.raises(PemtError, match="is not on a mounted file system"):
             local_path(address)
