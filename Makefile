@@ -12,7 +12,7 @@ LOCK_B := requirements/stack-b.lock
 # Tracing, most of a test's time, keeps one core busy. The tests of a file stay together, for what they share.
 TWO_AT_A_TIME := --numprocesses 2 --dist loadfile
 
-.PHONY: help setup setup-core setup-b setup-bench setup-bench-media bench results demo test test-fast test-b lint lock clean
+.PHONY: help setup setup-core setup-b setup-bench setup-bench-media bench results demo docs test test-fast test-b lint lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -67,6 +67,10 @@ results: $(VENV)/.core  ## experiments on real data; DATA=a folder with audio/es
 
 demo: $(VENV)/.core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")
+
+# Some packages ask `lscpu` or `uname` as they are imported; pdoc would keep them from it, and warn.
+docs: $(VENV)/.full  ## API reference: out/api/index.html
+	PDOC_ALLOW_EXEC=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/pdoc --docformat google --output-directory out/api pemt_tf beam_jobs pipeline
 
 test: $(VENV)/.full  ## all tests
 	$(BIN)/python -m pytest $(TWO_AT_A_TIME)

@@ -40,7 +40,14 @@ EXTRAS = {
     "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
     "search": ["usearch>=2.16"],  # approximate neighbours among more than a million clips
     "umap": ["umap-learn>=0.5.6"],  # the other map of `pemt explore`
-    "dev": ["gcp-storage-emulator>=2024.8", "hypothesis>=6.100", "pdoc>=15", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8"],
+    "dev": [
+        "gcp-storage-emulator>=2024.8",
+        "hypothesis>=6.100",
+        "pdoc>=15",  # `make docs`
+        "pytest>=8",
+        "pytest-xdist>=3.6",
+        "ruff>=0.8",
+    ],
 }
 
 setup(

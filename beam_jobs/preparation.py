@@ -149,6 +149,20 @@ def guarded(output: OutputFolder, step):
 
 
 def make(making: Making, output: OutputFolder, pipeline_options, options: argparse.Namespace) -> DatasetCard:
+    """Makes the shards that are missing, checks and counts all of them, and publishes the data set.
+
+    Args:
+        making: what is to be made.
+        output: where; the working folder is prepared.
+        pipeline_options: of Beam.
+        options: of this job.
+
+    Returns:
+        The card.
+
+    Raises:
+        PemtError: nothing was published; says why.
+    """
     todo = _unfinished(making, output)
     begin, spent = time.monotonic(), _core_seconds()
     if todo:

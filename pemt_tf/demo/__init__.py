@@ -1,0 +1,1 @@
+"""The corpus of `make demo`, and the whole way in one command."""

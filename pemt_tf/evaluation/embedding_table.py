@@ -113,5 +113,6 @@ class EmbeddedClips:
 
 
 def select_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Some columns of a batch, in the order in which they are named."""
     # RecordBatch.select is younger than the pyarrow of stack A.
     return pa.RecordBatch.from_arrays([batch.column(batch.schema.names.index(name)) for name in columns], list(columns))

@@ -5,8 +5,6 @@ in the spectrogram survives encoding, scaling, changes of brightness and of gain
 coefficients too small to mean anything: what has no structure (black pictures, silence) hashes to zeros.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -44,7 +42,7 @@ class ClipContent:
     picture_hash: bytes | None = None
 
 
-class Thumb(NamedTuple):
+class Thumb(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
     """Some pixels of a picture, evenly spread: [rows, columns] int16 luma, and their mean."""
 
     luma: np.ndarray

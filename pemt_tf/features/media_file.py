@@ -148,6 +148,7 @@ class MediaFile:
 
     @property
     def duration(self) -> float:
+        """Seconds: to the end of what was read, if that is all of the file; else as the file declares."""
         ends = [index.end for index in (self.video_index, self.audio_index) if not np.isnan(index.end)]
         if self._seek_to is None and self._until is None and ends:
             return max(ends)

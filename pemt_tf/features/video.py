@@ -4,8 +4,6 @@ A crop of a scaled frame is described by the source rows and columns it reads (`
 (decoding only the window it needs) and to raw frames (inside the exported graph) with the same result.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -16,7 +14,7 @@ MEAN = 0.45
 DEVIATION = 0.225
 
 
-class CropPlan(NamedTuple):
+class CropPlan(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
     """Source rows and columns of a crop: two int32 vectors of the crop's height and width.
 
     Rows ascend; columns ascend too, or descend in a mirrored crop.

@@ -1,0 +1,1 @@
+"""Keras layers in pure `keras.ops`; the paper's idea is in `low_rank_shared_dense`."""

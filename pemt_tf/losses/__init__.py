@@ -1,0 +1,1 @@
+"""The objectives of pretraining, as functions of tensors and masks."""

@@ -1,0 +1,1 @@
+"""The two CNNs, the audio-visual Transformer, its heads, and the model that pretraining trains."""

@@ -1,0 +1,1 @@
+"""Pretraining and fine-tuning: task, loop and step, and their parts."""
