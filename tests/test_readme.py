@@ -39,6 +39,24 @@ def test_commands_of_the_readme_exist(capsys):
         assert "example:" in capsys.readouterr().out
 
 
+def test_readme_has_one_place_for_results_and_is_short():
+    assert README.count("<!-- begin results -->") == README.count("<!-- end results -->") == 1
+    before, _, rest = README.partition("<!-- begin results -->")
+    own = before + rest.partition("<!-- end results -->")[2]
+    words = re.findall(r"[A-Za-z]{2,}", re.sub(r"```.*?```|\(.*?\)", "", own, flags=re.S))
+    assert len(words) < 900, "it should be read in three minutes"
+
+
+def test_readme_leads_to_every_page_and_build_md_names_it():
+    tree = re.search(r"```\n(.*?)```", (ROOT / "BUILD.md").read_text(encoding="utf-8"), re.S).group(1)
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    assert {"tutorial.md", "faq.md"} <= pages
+    for page in pages:
+        assert f"(docs/{page})" in README, f"README.md does not lead to docs/{page}"
+    named = set(re.findall(r"\b(\w+\.md)\b", tree[tree.index("\ndocs/") : tree.index("\nrequirements/")]))
+    assert named == pages
+
+
 def test_presets_of_the_readme_are_those_that_ship():
     assert set(re.findall(r"^\| `(\w+)` \| \d+ segments", README, re.M)) == set(preset_names())
 
