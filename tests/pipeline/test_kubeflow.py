@@ -71,14 +71,13 @@ def test_nodes_run_in_the_image_with_their_own_beam_options(compiled):
 def test_the_import_is_told_the_pattern_and_the_span(compiled):
     task = compiled["pipelineSpec"]["root"]["dag"]["tasks"]["ImportExampleGen"]
     given = {
-        name: value["runtimeValue"]["constant"]
+        name: value["runtimeValue"]["constantValue"].get("stringValue")
         for name, value in task["inputs"]["parameters"].items()
-        if "constant" in value.get("runtimeValue", {})
     }
 
     assert "{SPAN}/train/clips-*.tfrecord" in given["input_config"]
     span = json.loads(given["range_config"])["static_range"]
-    assert {int(value) for value in span.values()} == {7}
+    assert (span["start_span_number"], span["end_span_number"]) == (7, 7)
 
 
 def test_without_an_image_it_says_what_to_set(tmp_path):
