@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from beam_jobs import dataset_index, manifest, preprocess
 from pemt_tf import cli
 from pemt_tf.config import preset_names
 from pemt_tf.features.media_errors import CAUSES
@@ -71,3 +73,40 @@ def test_causes_of_failure_are_those_of_the_page():
     table = page("docs/data_format.md").partition("\n## Failures\n")[2].partition("\n\nDecoding runs")[0]
     named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
     assert named == list(CAUSES)
+
+
+def test_columns_of_the_index_are_those_of_the_page():
+    table = page("docs/data_format.md").partition("\n`index.parquet` is")[2].partition("\n### A record")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(dataset_index.SCHEMA.names)
+
+
+def test_manifest_of_the_page_means_what_the_page_says(tmp_path):
+    (text,) = re.findall(r"```\n(path,labels,.*?)```", page("docs/data_format.md"), re.S)
+    (tmp_path / "videos.csv").write_text(text)
+    for name in ("farm/monday.mp4", "yard.webm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    clips = manifest.read_manifest(str(tmp_path / "videos.csv")).clips
+    assert [(c.labels, c.start, c.end, c.split, c.extra) for c in clips] == [
+        (("cow",), 0.0, 8.5, "train", (("camera", "north"),)),
+        (("dog", "cow"), 31.0, 40.0, "train", (("camera", "north"),)),
+        ((), None, None, None, (("camera", "south"),)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["data_format", "dataflow"])
+def test_jobs_of_the_page_have_flags_that_there_are(name):
+    """What our parser does not know must be Beam's own."""
+    text = page(f"docs/{name}.md").replace("\\\n", " ")
+    jobs = re.findall(r"^python -m beam_jobs.preprocess (.*)$", text, re.M)
+    jobs += re.findall(r"`python -m beam_jobs.preprocess (.*?)`", text)
+    assert jobs
+    beams = {
+        *("--project", "--region", "--temp_location", "--staging_location", "--sdk_container_image", "--machine_type"),
+        *("--disk_size_gb", "--max_num_workers", "--number_of_worker_harness_threads", "--service_account_email"),
+        *("--no_use_public_ips", "--experiments=no_use_multiple_sdk_containers"),
+    }
+    for job in jobs:
+        _, rest = preprocess.build_parser().parse_known_args(shlex.split(job))
+        assert {word for word in rest if word.startswith("--")} <= beams, rest

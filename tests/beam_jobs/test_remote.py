@@ -33,6 +33,8 @@ def test_remote_input_and_output_are_the_same_as_local_ones(tmp_path, capsys):
     assert cards[0]["content_hash"] == cards[1]["content_hash"] and cards[0]["written"] == cards[1]["written"] == 2
 
     capsys.readouterr()
+    assert main(["--input", "mem://bucket/in", "--dry_run"]) == 0
+    assert "all 3 tried: 2 written, 1 not (open_failed 1)" in capsys.readouterr().out
     assert main(["--input", "mem://bucket/in", "--output", "mem://bucket/out"]) == 2
     assert "already holds a finished data set" in capsys.readouterr().err
     manifest = "path,label,split\nin/dog/a.mp4,x,train\nmem://bucket/in/cat/b.webm,x,test\n"
