@@ -1,8 +1,10 @@
 """The pipeline's configuration: file, environment, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pemt_tf.errors import PemtError
 from pipeline import configs
@@ -26,6 +28,21 @@ def test_the_file_in_the_repository_is_the_defaults():
     assert config.infra_check == "cpp" and config.kubeflow == configs.KubeflowConfig("", "", None)
     assert config.beam_of == configs.NodeBeamConfig(None, None, None, None)
     assert config.beam_arguments == ("--runner=FnApiRunner",)
+
+
+def test_every_field_stands_in_the_file_and_in_the_documentation():
+    page = Path(configs.__file__).parents[1] / "docs" / "pipeline.md"
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`([\w.]+)`", row.split("|")[1])}
+    values = yaml.safe_load(configs.DEFAULT_FILE.read_text(encoding="utf-8"))
+    stored = {
+        f"{section}.{name}" if name else section
+        for section, value in values.items()
+        for name in (value if isinstance(value, dict) else [""])
+    }
+
+    assert set(configs.field_names()) == stored
+    assert set(configs.field_names()) <= documented
 
 
 def test_every_field_can_be_set_by_a_variable(tmp_path):

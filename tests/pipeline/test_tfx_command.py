@@ -60,6 +60,16 @@ def test_a_run_that_cannot_start_says_why(arguments, says):
     assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
 
 
+@needs_tfx
+@pytest.mark.tfx
+def test_the_status_of_a_pipeline_that_never_ran_is_an_error(tmp_path):
+    done = run("pipeline", "run", "--status", PEMT_PIPELINE_ROOT=str(tmp_path), PEMT_PIPELINE_NAME="birds")
+
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == f"error: pipeline 'birds' has not run yet: there is no {tmp_path}/metadata.sqlite\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("environment", "says"),
     [
