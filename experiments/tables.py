@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.jobs import Job, times_of
-from experiments.plan import ABLATIONS, FOLDS, LABELS, NOISES, NOISY_LABELS, NOISY_SEEDS, SEEDS, STREAMS, ablation_place
+from experiments.plan import ABLATIONS, DIGIT_SEED, FOLDS, LABELS, NOISES, NOISY_LABELS, SEEDS, STREAMS, ablation_place
 from pemt_tf.errors import PemtError
 
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom.
@@ -32,6 +32,12 @@ class _Results:
         for key in (*keys, "accuracy"):
             value = value[key]
         return float(value)
+
+    def with_interval(self, path: str) -> str:
+        """Accuracy in an evaluation, and its bootstrap interval over the test clips, per cent."""
+        found = json.loads((self.output / path).read_text(encoding="utf-8"))
+        low, high = found["interval"]
+        return f"{found['accuracy']:.1%} ({low:.1%} to {high:.1%})"
 
     def cost(self, names: Iterable[str]) -> str:
         """Median CPU seconds of some jobs of one kind."""
@@ -114,48 +120,32 @@ def _esc10(results: _Results) -> str:
 def _digits(results: _Results) -> str:
     rows = []
     for noise in NOISES:
-        seeds = SEEDS if noise == "none" else NOISY_SEEDS
         for streams in STREAMS:
             for labels in LABELS if noise == "none" else (NOISY_LABELS,):
-                case = f"{streams}-{labels}"
-                columns = {
-                    kind: [
-                        results.accuracy(f"digits/{noise}/{seed}/{case}-{kind}/evaluation-test.json") for seed in seeds
-                    ]
-                    for kind in ("pretrained", "scratch")
-                }
-                names = [f"digits/{noise}/{seed}/{case}-pretrained" for seed in seeds]
-                shares = [_share(values) for values in columns.values()]
-                cost = results.cost(names)
-                rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(names[0])])
-    header = [
-        "noise",
-        "streams",
-        "labels a digit",
-        "pretrained",
-        "from scratch",
-        "CPU s",
-        "command (pretrained, seed 0)",
-    ]
+                case = f"digits/{noise}/{DIGIT_SEED}/{streams}-{labels}"
+                shares = [
+                    results.with_interval(f"{case}-{kind}/evaluation-test.json") for kind in ("pretrained", "scratch")
+                ]
+                name = f"{case}-pretrained"
+                cost = results.cost([name])
+                rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(name)])
+    header = ["noise", "streams", "labels a digit", "pretrained", "from scratch", "CPU s", "command (pretrained)"]
     return _table(header, rows) + "\n" + _retrieval(results)
 
 
 def _retrieval(results: _Results) -> str:
     rows = []
     for noise in NOISES:
-        seeds = SEEDS if noise == "none" else NOISY_SEEDS
-        found = [
-            json.loads((results.output / f"digits/{noise}/{seed}/probe.json").read_text(encoding="utf-8"))
-            for seed in seeds
-        ]
-        for method in found[0]["retrieval_methods"]:
+        path = results.output / f"digits/{noise}/{DIGIT_SEED}/probe.json"
+        found = json.loads(path.read_text(encoding="utf-8"))["retrieval_methods"]
+        for method, directions in found.items():
             for direction in ("audio_to_video", "video_to_audio"):
-                figures = [probe["retrieval_methods"][method][direction] for probe in found]
-                recalls = [_share([f[f"recall_at_{k}"] for f in figures]) for k in (1, 5, 10)]
-                rank = f"{statistics.fmean(f['median_rank'] for f in figures):.0f} of {figures[0]['clips']}"
+                figures = directions[direction]
+                recalls = [f"{figures[f'recall_at_{k}']:.1%}" for k in (1, 5, 10)]
+                rank = f"{figures['median_rank']:.0f} of {figures['clips']}"
                 rows.append([noise, method.replace("_", " "), direction.replace("_", " "), *recalls, rank])
-    name = f"digits/none/{SEEDS[0]}/probe"
-    caption = f"\nCommand (seed 0, {results.cost([name])} CPU s): {results.command(name)}\n"
+    name = f"digits/none/{DIGIT_SEED}/probe"
+    caption = f"\nCommand ({results.cost([name])} CPU s): {results.command(name)}\n"
     return _table(["noise", "method", "direction", "R@1", "R@5", "R@10", "median rank"], rows) + caption
 
 
