@@ -66,7 +66,8 @@ def find_data(data: Path) -> DataFolder:
             "to where they are"
         )
     (span, version), path = max(finished)
-    if any(numbers > (span, version) for numbers, _ in found if numbers[0] == span):
+    newer = [each for numbers, each in found if numbers[0] == span and numbers[1] > version]
+    if any(record for each in newer for record in each.glob("*/clips-*.tfrecord")):
         # TFX would take the newer version of this span, which is not finished: it is told the one by name.
         rest = re.sub(r"\{VERSION(:\d+)?\}", _matched(path, base, rest, "VERSION"), rest)
     return DataFolder(path, base, rest, span, version if "VERSION" in names else None)

@@ -266,7 +266,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_the_first_one_shown(workpl
     assert second.returncode == 2 and second.stdout == "" and second.stderr.count("\n") == 1
     assert re.match(r"error: another run is under way in .*/root \(process \d+, since 20", second.stderr)
     assert status.returncode == 0, status.stderr
-    assert "running, at Pretrainer" in status.stdout
+    assert re.search("running, at (Pretrainer|Finetuner)$", status.stdout, re.MULTILINE)
     assert printed_states(status.stdout)["DataGate"] == "COMPLETE"
     with contextlib.closing(sqlite3.connect(workplace.root / "metadata.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -308,8 +308,8 @@ def test_the_newest_day_in_its_newest_finished_version_is_taken(workplace):
             "AND A.id = 1"
         ).fetchall()
 
-    assert ("span", 20782) in found  # days from 1970-01-01 to 2026-11-25
-    assert "data: 2026-11-25" in workplace.out[STATUS]
+    assert sorted(found) == [("span", 20782), ("version", 2)]  # days from 1970-01-01 to 2026-11-25
+    assert "data: 2026-11-25, version 2" in workplace.out[STATUS]
 
 
 def test_a_run_with_nothing_changed_is_cached_up_to_the_evaluator(workplace):

@@ -35,7 +35,12 @@ def test_folders_that_are_still_being_written_are_passed_over(tmp_path):
     (tmp_path / "span-8" / "v1" / "records").mkdir(parents=True)
     assert find_data(tmp_path / "span-{SPAN}" / "v{VERSION}" / "records").pattern == "span-{SPAN}/v{VERSION}/records"
 
-    (tmp_path / "span-7" / "v2" / "records").mkdir(parents=True)
+    train = tmp_path / "span-7" / "v2" / "records" / "train"
+    train.mkdir(parents=True)
+    found = find_data(tmp_path / "span-{SPAN}" / "v{VERSION}" / "records")
+    assert (found.version, found.pattern) == (1, "span-{SPAN}/v{VERSION}/records")
+
+    (train / "clips-00000-of-00002.tfrecord").touch()
     found = find_data(tmp_path / "span-{SPAN}" / "v{VERSION}" / "records")
 
     # TFX would take v2 by itself, so the version is named.
