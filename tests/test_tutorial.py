@@ -122,7 +122,7 @@ def test_configuration_of_the_page_can_be_loaded(tmp_path):
     (tmp_path / "tutorial.yaml").write_text(text)
     config = Config.from_preset(str(tmp_path / "tutorial.yaml"))
     assert config.geometry.segment_seconds == 0.5 and "3 segments of 0.5 s" in text
-    assert config.pretrain.steps == config.finetune.steps == 20
+    assert config.pretrain.steps == config.finetune.steps == 10
 
 
 def test_links_lead_to_pages():
