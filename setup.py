@@ -45,6 +45,7 @@ EXTRAS = {
         "hypothesis>=6.100",
         "pdoc>=15",  # `make docs`
         "pytest>=8",
+        "pytest-timeout>=2.3",
         "pytest-xdist>=3.6",
         "ruff>=0.8",
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before anything imports TensorFlow; child processes inherit it.
@@ -57,6 +58,13 @@ SMALL = {
         "checkpoint_every": 2,
     },
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def graphs_do_not_pile_up():
+    """Traced functions refer to themselves in circles, which are large and seldom looked for."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

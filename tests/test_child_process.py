@@ -11,8 +11,8 @@ from pemt_tf.child_process import run_and_wait
 
 CHILD = """
 import time
-print("started", flush=True)
 try:
+    print("started", flush=True)
     time.sleep(30)
 except KeyboardInterrupt:
     time.sleep(1)  # saving takes longer than subprocess.run would wait
