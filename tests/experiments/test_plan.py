@@ -80,7 +80,8 @@ def test_tables_of_esc10_and_ablations(tmp_path):
     assert text.count("| model.fusion") == 0 and "| early | 25.0%" in text and str(tmp_path) not in text
     page = tmp_path / "page.md"
     page.write_text(
-        "Before\n<!-- begin esc10 -->\nobsolete\n<!-- end esc10 -->\nAfter\n<!-- begin ablations --><!-- end ablations -->"
+        "Before\n<!-- begin esc10 -->\nobsolete\n<!-- end esc10 -->\nAfter\n"
+        "<!-- begin ablations --><!-- end ablations -->"
     )
     tables.replace_tables(page, text)
     assert "obsolete" not in page.read_text() and page.read_text().startswith("Before\n<!-- begin esc10 -->\n| ")
