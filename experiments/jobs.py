@@ -132,16 +132,25 @@ class _Runner:
             )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode == 0:
-            times = {
-                "command": job.command,
-                "seconds": round(time.monotonic() - started, 1),
-                "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
-            }
-            path = _times(job, self.folder)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(times, indent=2) + "\n", encoding="utf-8")
+        seconds, cpu_seconds = time.monotonic() - started, usage.ru_utime + usage.ru_stime
+        _note_times(job, self.folder, seconds, cpu_seconds, process.returncode == 0)
         return process.returncode
+
+
+def _note_times(job: Job, folder: Path, seconds: float, cpu_seconds: float, finished: bool) -> None:
+    """What the command took, with its tries that were interrupted or failed, whose work it went on from."""
+    path = _times(job, folder)
+    tried = path.with_suffix(".unfinished")
+    times = {"command": job.command, "seconds": seconds, "cpu_seconds": cpu_seconds}
+    if tried.is_file():
+        earlier = json.loads(tried.read_text(encoding="utf-8"))
+        if earlier["command"] == job.command:
+            times |= {name: times[name] + earlier[name] for name in ("seconds", "cpu_seconds")}
+    times |= {name: round(times[name], 1) for name in ("seconds", "cpu_seconds")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (path if finished else tried).write_text(json.dumps(times, indent=2) + "\n", encoding="utf-8")
+    if finished:
+        tried.unlink(missing_ok=True)
 
 
 def times_of(job: Job, folder: Path) -> dict:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.jobs import Job
+from pemt_tf.config import Config
 
 HERE = Path(__file__).parent
 CLI = "pemt_tf.cli"
@@ -18,6 +19,7 @@ FROZEN_LABELS = 5  # for the linear classifiers of the ablations
 NOISES = ("none", "pixels", "sound")
 NOISY_LABELS = 5
 DIGIT_SEED = 0
+LONGER = 4  # times the steps, for the networks from scratch once more
 
 # Ablations: table, row, and what differs from experiments/digits.yaml, whose own settings are the row named "*".
 ABLATIONS = (
@@ -125,7 +127,7 @@ def digit_jobs(sources: Sources, output: Path) -> Iterator[Job]:
 
 
 def _few_labels(records: Path, own: Path, name: str, seed: int, labels: int, streams: str) -> Iterator[Job]:
-    """Fine-tuned after pretraining, and from random weights, on the same few labelled clips."""
+    """Fine-tuned after pretraining, and from random weights twice (the second time longer), on the same few clips."""
     chosen = "[visual,audio]" if streams == "both" else f"[{streams}]"
     settings = (
         *_seeds("finetune", seed),
@@ -140,9 +142,10 @@ def _few_labels(records: Path, own: Path, name: str, seed: int, labels: int, str
         (f"{name}/pretrain",),
         ("--init", str(pretrained), *settings),
     )
-    yield from _finetune(
-        f"{name}/{case}-scratch", records, own / f"{case}-scratch", (name.rsplit("/", 1)[0] + "/records",), settings
-    )
+    needs = (name.rsplit("/", 1)[0] + "/records",)
+    longer = LONGER * Config.from_preset(str(HERE / "digits.yaml")).finetune.steps
+    for kind, steps in (("scratch", ()), ("longer", ("--set", f"finetune.steps={longer}"))):
+        yield from _finetune(f"{name}/{case}-{kind}", records, own / f"{case}-{kind}", needs, (*settings, *steps))
 
 
 def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:

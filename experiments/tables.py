@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.jobs import Job, times_of
-from experiments.plan import ABLATIONS, DIGIT_SEED, FOLDS, LABELS, NOISES, NOISY_LABELS, SEEDS, STREAMS, ablation_place
+from experiments.plan import (
+    ABLATIONS,
+    DIGIT_SEED,
+    FOLDS,
+    LABELS,
+    LONGER,
+    NOISES,
+    NOISY_LABELS,
+    SEEDS,
+    STREAMS,
+    ablation_place,
+)
 from pemt_tf.errors import PemtError
 
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom.
@@ -123,13 +134,22 @@ def _digits(results: _Results) -> str:
         for streams in STREAMS:
             for labels in LABELS if noise == "none" else (NOISY_LABELS,):
                 case = f"digits/{noise}/{DIGIT_SEED}/{streams}-{labels}"
-                shares = [
-                    results.with_interval(f"{case}-{kind}/evaluation-test.json") for kind in ("pretrained", "scratch")
-                ]
+                kinds = ("pretrained", "scratch", "longer")
+                shares = [results.with_interval(f"{case}-{kind}/evaluation-test.json") for kind in kinds]
                 name = f"{case}-pretrained"
                 cost = results.cost([name])
                 rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(name)])
-    header = ["noise", "streams", "labels a digit", "pretrained", "from scratch", "CPU s", "command (pretrained)"]
+    longer = f"from scratch, {LONGER} times the steps"
+    header = [
+        "noise",
+        "streams",
+        "labels a digit",
+        "pretrained",
+        "from scratch",
+        longer,
+        "CPU s",
+        "command (pretrained)",
+    ]
     return _table(header, rows) + "\n" + _retrieval(results)
 
 

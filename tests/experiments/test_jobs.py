@@ -1,6 +1,7 @@
 """Commands that depend on each other: order, going on, failures."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -34,3 +35,18 @@ def test_a_failure_says_what_failed_and_what_it_said_and_starts_nothing_else(tmp
     with pytest.raises(PemtError, match=r"touch.*failed: bad came before gone \(all of it: .*bad\.log\)"):
         run_jobs([failing, job(tmp_path, "after", "bad")], tmp_path, workers=2)
     assert not (tmp_path / "after").exists()
+
+
+@pytest.mark.parametrize(("command", "earlier"), [(None, 100.0), ("another", 0.0)])
+def test_time_of_tries_that_failed_counts(tmp_path, command, earlier):
+    again = dataclasses.replace(job(tmp_path, "b", "a"), needs=())
+    with pytest.raises(PemtError):
+        run_jobs([again], tmp_path, workers=1)
+    (noted,) = (tmp_path / "times").iterdir()
+    assert json.loads(noted.read_text())["command"] == again.command
+    noted.write_text(json.dumps({"command": command or again.command, "seconds": 100.0, "cpu_seconds": 100.0}))
+    (tmp_path / "a").touch()
+    run_jobs([again], tmp_path, workers=1)
+    times = times_of(again, tmp_path)
+    assert earlier <= times["cpu_seconds"] < earlier + 50 and earlier <= times["seconds"] < earlier + 50
+    assert not noted.exists()
