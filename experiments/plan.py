@@ -123,14 +123,16 @@ def digit_jobs(sources: Sources, output: Path) -> Iterator[Job]:
         )
         for labels in LABELS if noise == "none" else (NOISY_LABELS,):
             for streams in STREAMS:
-                yield from _few_labels(folder / "records", own, name, DIGIT_SEED, labels, streams)
+                yield from _few_labels(output, noise, labels, streams)
 
 
-def _few_labels(records: Path, own: Path, name: str, seed: int, labels: int, streams: str) -> Iterator[Job]:
-    """Fine-tuned after pretraining, and from random weights twice (the second time longer), on the same few clips."""
+def _few_labels(output: Path, noise: str, labels: int, streams: str) -> Iterator[Job]:
+    """Fine-tuned after pretraining, and from random weights, on the same few clips; without noise also for longer."""
+    folder, name = output / "digits" / noise, f"digits/{noise}/{DIGIT_SEED}"
+    records, own = folder / "records", folder / str(DIGIT_SEED)
     chosen = "[visual,audio]" if streams == "both" else f"[{streams}]"
     settings = (
-        *_seeds("finetune", seed),
+        *_seeds("finetune", DIGIT_SEED),
         *("--set", f"finetune.labels_per_class={labels}", "--set", f"finetune.streams={chosen}"),
     )
     case = f"{streams}-{labels}"
@@ -142,10 +144,12 @@ def _few_labels(records: Path, own: Path, name: str, seed: int, labels: int, str
         (f"{name}/pretrain",),
         ("--init", str(pretrained), *settings),
     )
-    needs = (name.rsplit("/", 1)[0] + "/records",)
+    needs = (f"digits/{noise}/records",)
     longer = LONGER * Config.from_preset(str(HERE / "digits.yaml")).finetune.steps
-    for kind, steps in (("scratch", ()), ("longer", ("--set", f"finetune.steps={longer}"))):
-        yield from _finetune(f"{name}/{case}-{kind}", records, own / f"{case}-{kind}", needs, (*settings, *steps))
+    yield from _finetune(f"{name}/{case}-scratch", records, own / f"{case}-scratch", needs, settings)
+    if noise == "none":
+        more = ("--set", f"finetune.steps={longer}")
+        yield from _finetune(f"{name}/{case}-longer", records, own / f"{case}-longer", needs, (*settings, *more))
 
 
 def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:

@@ -134,8 +134,12 @@ def _digits(results: _Results) -> str:
         for streams in STREAMS:
             for labels in LABELS if noise == "none" else (NOISY_LABELS,):
                 case = f"digits/{noise}/{DIGIT_SEED}/{streams}-{labels}"
-                kinds = ("pretrained", "scratch", "longer")
-                shares = [results.with_interval(f"{case}-{kind}/evaluation-test.json") for kind in kinds]
+                shares = [
+                    results.with_interval(f"{case}-{kind}/evaluation-test.json")
+                    if f"{case}-{kind}" in results.jobs
+                    else "not run"
+                    for kind in ("pretrained", "scratch", "longer")
+                ]
                 name = f"{case}-pretrained"
                 cost = results.cost([name])
                 rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(name)])
