@@ -61,10 +61,12 @@ SMALL = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def graphs_do_not_pile_up():
-    """Traced functions refer to themselves in circles, which are large and seldom looked for."""
+def modules_leave_nothing_behind():
+    """Between the modules of tests: memory and environment."""
+    # tensorflow-transform sets it when it is imported; child processes would inherit it, and `pemt doctor` complains.
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
     yield
-    gc.collect()
+    gc.collect()  # traced functions refer to themselves in circles, which are large and seldom looked for
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,6 @@ def answers(monkeypatch):
             stopped.append(self.module)
 
     monkeypatch.setattr(examination, "Probe", FakeProbe)
-    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)  # tensorflow-transform sets it where it is imported
     monkeypatch.setattr(examination.devices, "machine_has_gpu", lambda: False)
     yield given
     assert sorted(stopped) == sorted(given)
