@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.jobs import Job
-from pemt_tf.config import Config
 
 HERE = Path(__file__).parent
 CLI = "pemt_tf.cli"
@@ -19,7 +18,6 @@ FROZEN_LABELS = 5  # for the linear classifiers of the ablations
 NOISES = ("none", "pixels", "sound")
 NOISY_LABELS = 5
 DIGIT_SEED = 0
-LONGER = 4  # times the steps, for the networks from scratch once more
 
 # Ablations: table, row, and what differs from experiments/digits.yaml, whose own settings are the row named "*".
 ABLATIONS = (
@@ -127,7 +125,7 @@ def digit_jobs(sources: Sources, output: Path) -> Iterator[Job]:
 
 
 def _few_labels(output: Path, noise: str, labels: int, streams: str) -> Iterator[Job]:
-    """Fine-tuned after pretraining, and from random weights, on the same few clips; without noise also for longer."""
+    """Fine-tuned after pretraining, and from random weights, on the same few clips and with as many steps."""
     folder, name = output / "digits" / noise, f"digits/{noise}/{DIGIT_SEED}"
     records, own = folder / "records", folder / str(DIGIT_SEED)
     chosen = "[visual,audio]" if streams == "both" else f"[{streams}]"
@@ -145,11 +143,7 @@ def _few_labels(output: Path, noise: str, labels: int, streams: str) -> Iterator
         ("--init", str(pretrained), *settings),
     )
     needs = (f"digits/{noise}/records",)
-    longer = LONGER * Config.from_preset(str(HERE / "digits.yaml")).finetune.steps
     yield from _finetune(f"{name}/{case}-scratch", records, own / f"{case}-scratch", needs, settings)
-    if noise == "none":
-        more = ("--set", f"finetune.steps={longer}")
-        yield from _finetune(f"{name}/{case}-longer", records, own / f"{case}-longer", needs, (*settings, *more))
 
 
 def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:
