@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.jobs import Job
 
-HERE = Path(__file__).parent
+HERE = Path(os.path.relpath(Path(__file__).parent))  # as one would type it
 CLI = "pemt_tf.cli"
 FOLDS = (1, 2, 3, 4, 5)
 SEEDS = (0, 1, 2)
@@ -204,7 +205,9 @@ def _seeds(section: str, seed: int) -> tuple[str, ...]:
 
 
 def _train(name: str, command: str, records: Path, run: Path, needs: tuple[str, ...], more=()) -> Iterator[Job]:
-    arguments = (command, "--data", str(records), "--output", str(run), *more)
+    # Named, because the records keep the preset as it was when they were made.
+    preset = HERE / ("esc10.yaml" if name.startswith("esc10/") else "digits.yaml")
+    arguments = (command, "--data", str(records), "--output", str(run), "--preset", str(preset), *more)
     yield Job(name, CLI, arguments, run / "backbone.weights.h5", needs)
 
 

@@ -76,7 +76,7 @@ def test_tables_of_esc10_and_ablations(tmp_path):
         "| e | no network: logistic regression on log-mel statistics | 0.550 | 0.600 | 0.650 | 0.700 | 0.750 "
         "| 65.0% ± 9.8 |"
     ]
-    assert "`pemt pretrain --data OUT/esc10/1/records --output OUT/esc10/1/pretrained`" in text
+    assert "`pemt pretrain --data OUT/esc10/1/records --output OUT/esc10/1/pretrained --preset " in text
     assert text.count("| model.fusion") == 0 and "| early | 25.0%" in text and str(tmp_path) not in text
     page = tmp_path / "page.md"
     page.write_text(
