@@ -44,7 +44,7 @@ class _Results:
         return float(value)
 
     def with_interval(self, path: str) -> str:
-        """Accuracy in an evaluation, and its bootstrap interval over the test clips, per cent."""
+        """Accuracy in an evaluation, and its 95 % interval (Wilson) over the test clips, per cent."""
         found = json.loads((self.output / path).read_text(encoding="utf-8"))
         low, high = found["interval"]
         return f"{found['accuracy']:.1%} ({low:.1%} to {high:.1%})"
@@ -93,7 +93,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def _share(values: Sequence[float]) -> str:
     """Mean and half the interval, per cent."""
     mean, low, _ = mean_interval(values)
-    return f"{mean:.1%}" if len(values) < 2 else f"{mean:.1%} ± {(mean - low) * 100:.1f}"
+    return f"{mean:.1%} ± {(mean - low) * 100:.1f}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -37,7 +37,7 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """What the Trainer does.
+    """What Pretrainer and Finetuner do.
 
     Attributes:
         pretrain_steps: optimizer steps without labels; 0 starts from random weights, None takes the preset's.
@@ -179,7 +179,7 @@ class PipelineConfig:
 
     @property
     def pretrains(self) -> bool:
-        """Whether the Trainer pretrains before it fine-tunes."""
+        """Whether there is a Pretrainer before the Finetuner."""
         return self.trainer.pretrain_steps != 0
 
     def training_config(self) -> Config:
