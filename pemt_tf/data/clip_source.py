@@ -26,7 +26,8 @@ class ClipSource:
         content_hash: of the data set, if it has a card.
         train_labels: labels that the training split has, or None if that is not known.
         payload: form of the records, a name in `records.PAYLOADS`.
-        clips: split name to its number of clips, as far as known; for progress lines.
+        clips: split name to its number of clips, as far as known.
+        labelled: the same of clips with a label.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -37,6 +38,7 @@ class ClipSource:
     train_labels: tuple[str, ...] | None = None
     payload: str = records.EXAMPLE
     clips: dict[str, int] = field(default_factory=dict)
+    labelled: dict[str, int] = field(default_factory=dict)
 
     @property
     def compression(self) -> str:
@@ -66,6 +68,7 @@ class ClipSource:
             train_labels=tuple(train.labels) if train else (),
             payload=card.payload,
             clips={name: split.clips for name, split in card.splits.items()},
+            labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:
@@ -92,6 +95,13 @@ class ClipSource:
             known = ", ".join(name for name, found in self.files.items() if found) or "none"
             raise PemtError(f"{self.name} has no split {split!r}; it has: {known}")
         return files
+
+    def are_few(self, split: str, count: int, most_bytes: int) -> bool:
+        """Whether so many clips are a minor part of a split, and would fit into memory; False if that is not known."""
+        clips = self.clips.get(split, 0)
+        if count * 2 > clips:
+            return False
+        return count / clips * sum(tf.io.gfile.stat(file).length for file in self.files[split]) <= most_bytes
 
     def require_known_labels(self) -> None:
         """Refuses a vocabulary that training cannot learn: a label that the training split never shows.

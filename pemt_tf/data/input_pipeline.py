@@ -20,6 +20,7 @@ from pemt_tf.features import augment, video
 
 _SHUFFLE_CLIPS = 2048
 _READ_FILES_AT_ONCE = 4
+_MOST_KEPT = 2**30  # bytes of records
 _AS_THE_AUTHORS = AugmentationConfig()
 _FLAGS = {"visual": records.HAS_VIDEO, "audio": records.HAS_AUDIO}
 
@@ -82,6 +83,9 @@ def training_clips(
     if next(read_batches(clips.take(1)), None) is None:
         wanted = ["a label"] * labelled + [_FLAGS[stream].removeprefix("has_") for stream in streams]
         raise PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
+    asked_for = len(only) if only is not None else source.labelled.get(split) if labelled else None
+    if asked_for is not None and source.are_few(split, asked_for, _MOST_KEPT):
+        clips = clips.cache()  # or every epoch would read all records for a few clips
     clips = clips.shuffle(_SHUFFLE_CLIPS, seed=seed + 1).repeat()
     clips = clips.enumerate().skip(start_step * batch_size)
     if share.workers > 1:

@@ -66,6 +66,31 @@ def test_starting_at_a_step_gives_what_an_uninterrupted_stream_gives_there(clip_
     assert_same_batches(whole[step:], take(training_clips(clip_source, "train", 5, seed=3, start_step=step), 9 - step))
 
 
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_few_clips_of_many_are_read_once(small_config, tmp_path, step):
+    """Else an epoch of ten labelled clips would read the whole archive. Other than its reading nothing changes."""
+    source = ClipSource.open(
+        write_dataset(tmp_path, small_config.geometry, {"train": fake_clips(small_config.geometry, 30)})
+    )
+    few = frozenset(f"fake-{number:06d}" for number in (1, 4, 9, 20))
+    whole = take(training_clips(source, "train", 3, seed=3, only=few), 12)
+    assert {*numbers(whole)} == {1, 4, 9, 20}
+    batches = iter(training_clips(source, "train", 3, seed=3, start_step=step, only=few))
+    first = [next(batches) for _ in range(3)]
+
+    for file in source.files["train"]:
+        Path(file).unlink()
+
+    stream = [*first, *(next(batches) for _ in range(9 - step))]
+    assert_same_batches(whole[step:], [{name: value.numpy() for name, value in batch.items()} for batch in stream])
+
+
+@pytest.mark.parametrize(("count", "most_bytes", "few"), [(4, 10**9, True), (7, 10**9, False), (4, 10, False)])
+def test_many_clips_and_large_ones_are_not_kept(clip_source, count, most_bytes, few):
+    assert clip_source.are_few("train", count, most_bytes) is few
+    assert dataclasses.replace(clip_source, clips={}).are_few("train", count, most_bytes) is False
+
+
 def test_sounds_are_augmented_as_asked_and_repeatably(clip_source):
     """Without masks a roll and a gain keep every spectrogram's shape: differences between sorted values."""
     changes = AugmentationConfig(mask_share=0.0, gain_db=12.0, time_roll=0.5)
