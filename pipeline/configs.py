@@ -61,6 +61,7 @@ class EvaluatorConfig:
         slice_accuracy_at_least: least accuracy in every slice; 0 is off.
         slice_accuracy_may_drop: how much less than the last blessed model's accuracy is accepted in a slice; 1 is off.
         slice_clips_at_least: slices of fewer clips are neither shown nor judged.
+        compare_with_last: compare with the last blessed model; without it the thresholds on drops do not count.
     """
 
     accuracy_at_least: float = 0.5
@@ -69,6 +70,7 @@ class EvaluatorConfig:
     slice_accuracy_at_least: float = 0.0
     slice_accuracy_may_drop: float = 1.0
     slice_clips_at_least: int = 10
+    compare_with_last: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from absl import flags
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_node import BaseNode
 
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
@@ -21,6 +22,7 @@ from pipeline.clip_rules import ClipRules
 from pipeline.configs import PipelineConfig
 from pipeline.data_gate import DataGate
 from pipeline.evaluation import evaluation
+from pipeline.label_gate import LabelGate
 from pipeline.places import bucket_address
 from pipeline.serving_check import ServingCheck
 from pipeline.spans import DataFolder, find_data
@@ -49,6 +51,10 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
     orders = make_orders(config, data.path)
     judge = judging_split(card, data.path)
 
+    comparison: list[BaseNode] = []
+    if config.evaluator.compare_with_last:
+        blessed = last_blessed_model()
+        comparison = [blessed, LabelGate(model=blessed.outputs["model"], labels=card.labels)]
     examples = import_clips(data, [name for name, split in card.splits.items() if split.clips])
     schema = tfx.components.ImportSchemaGen(schema_file=bucket_address(stored_schema(config.root, card.labels)))
     statistics = describe_scalars(examples, schema)
@@ -61,9 +67,16 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
         rules=ClipRules(card.geometry, tuple(card.labels)),
         clips=imported_clips(card),
     )
-    trainers = make_trainers(orders, examples, gate, judge)
+    trainers = make_trainers(orders, examples, [*comparison, gate], judge)
     model = trainers[-1].outputs["model"]
-    blessed, evaluator = judge_model(config, examples, schema, model, judge, len(card.labels))
+    evaluator = tfx.components.Evaluator(
+        examples=examples.outputs["examples"],
+        example_splits=[judge],
+        model=model,
+        baseline_model=comparison[0].outputs["model"] if comparison else None,
+        schema=schema.outputs["schema"],
+        eval_config=evaluation(config.evaluator, len(card.labels)),
+    )
     writer = CardWriter(
         model_run=trainers[-1].outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
@@ -82,7 +95,8 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
         pipeline_name=config.name,
         pipeline_root=artifacts or str(config.root / "artifacts"),
         components=[
-            *(examples, schema, statistics, validator, gate, *trainers, blessed, evaluator, writer, *checks, pusher)
+            *(examples, schema, *comparison, statistics, validator, gate),
+            *(*trainers, evaluator, writer, *checks, pusher),
         ],
         enable_cache=config.cache,
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
@@ -146,7 +160,7 @@ def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
 
 
 def make_trainers(
-    orders: dict[str, TrainingOrder], examples: ClipExampleGen, gate: DataGate, judge: str
+    orders: dict[str, TrainingOrder], examples: ClipExampleGen, gates: list[BaseNode], judge: str
 ) -> list[tfx.components.Trainer]:
     """Pretrainer, unless it is left out, and Finetuner, which starts from its model."""
     nodes: list[tfx.components.Trainer] = []
@@ -160,7 +174,7 @@ def make_trainers(
             eval_args=tfx.proto.EvalArgs(splits=[order.validation_split or judge]),
             custom_config=order.to_custom_config(),
         ).with_id(name)
-        node.add_upstream_node(gate)
+        node.add_upstream_nodes(gates)
         nodes.append(node)
     return nodes
 
@@ -179,29 +193,13 @@ def describe_scalars(
     )
 
 
-def judge_model(
-    config: PipelineConfig,
-    examples: ClipExampleGen,
-    schema: tfx.components.ImportSchemaGen,
-    model: tfx.types.BaseChannel,
-    split: str,
-    labels: int,
-) -> tuple[tfx.dsl.Resolver, tfx.components.Evaluator]:
-    """Finds the last blessed model and measures the new one against it and against the thresholds."""
-    blessed = tfx.dsl.Resolver(
+def last_blessed_model() -> tfx.dsl.Resolver:
+    """Finds the model to compare with."""
+    return tfx.dsl.Resolver(
         strategy_class=tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("latest_blessed_model")
-    evaluator = tfx.components.Evaluator(
-        examples=examples.outputs["examples"],
-        example_splits=[split],
-        model=model,
-        baseline_model=blessed.outputs["model"],
-        schema=schema.outputs["schema"],
-        eval_config=evaluation(config.evaluator, labels),
-    )
-    return blessed, evaluator
 
 
 def push_model(

@@ -57,7 +57,9 @@ def fake_clip(seed: int, label: int | None, looks_like: int | None = None) -> re
     return dataclasses.replace(clip, log_mel=clip.log_mel + 12 * shown, labels=names)
 
 
-def write_dataset(folder: Path, splits: dict[str, list[records.ClipRecord]]) -> DatasetCard:
+def write_dataset(
+    folder: Path, splits: dict[str, list[records.ClipRecord]], labels: tuple[str, ...] = LABELS
+) -> DatasetCard:
     """Writes clips by split as `beam_jobs.preprocess` would: records, and last the card."""
     geometry, cards = tiny_config().geometry, {}
     for split, clips in splits.items():
@@ -67,9 +69,9 @@ def write_dataset(folder: Path, splits: dict[str, list[records.ClipRecord]]) -> 
             for clip in clips:
                 writer.write(records.serialize(clip, geometry))
         first = [clip.labels[0] for clip in clips if clip.labels]
-        counts = {label: first.count(label) for label in LABELS if label in first}
+        counts = {label: first.count(label) for label in labels if label in first}
         cards[split] = SplitCard([name], len(clips), counts, len(clips) - len(first))
     total = sum(map(len, splits.values()))
-    card = DatasetCard(geometry, list(LABELS), cards, total, total, {}, {}, content_hash=f"{total} clips")
+    card = DatasetCard(geometry, list(labels), cards, total, total, {}, {}, content_hash=f"{total} clips")
     card.write(folder)
     return card

@@ -50,11 +50,11 @@ def test_every_node_is_a_task_after_those_it_needs(compiled):
     assert compiled["pipelineSpec"]["schemaVersion"].startswith("2.")
     after = {name: set(task.get("dependentTasks", [])) for name, task in tasks.items()}
     assert set(after) >= {
-        "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Pretrainer",
-        "Finetuner", "Evaluator", "ServingCheck", "CardWriter", "Pusher",
+        "ImportExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "LabelGate",
+        "Pretrainer", "Finetuner", "Evaluator", "ServingCheck", "CardWriter", "Pusher",
     }  # fmt: skip
     assert after["DataGate"] == {"ImportExampleGen", "ExampleValidator"}
-    assert "DataGate" in after["Pretrainer"] and {"DataGate", "Pretrainer"} <= after["Finetuner"]
+    assert {"DataGate", "LabelGate"} <= after["Pretrainer"] and {"DataGate", "Pretrainer"} <= after["Finetuner"]
     assert {"Evaluator", "ServingCheck"} <= after["Pusher"]
 
 

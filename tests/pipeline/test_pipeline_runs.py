@@ -42,6 +42,7 @@ NODES = [
     "ImportExampleGen",
     "ImportSchemaGen",
     "latest_blessed_model",
+    "LabelGate",
     "StatisticsGen",
     "ExampleValidator",
     "DataGate",
@@ -203,6 +204,9 @@ def workplace(tmp_path_factory) -> Workplace:
     (today / "v3" / "train").mkdir(parents=True)  # still being written
     poisoned = [*train, dataclasses.replace(fake_clip(300, None), label_indices=(7,))]
     write_dataset(place.folder / "poisoned", {"train": poisoned, "test": test})
+    deafening = dataclasses.replace(fake_clip(301, 0), labels=("deafening",))
+    labels = ("deafening", "quiet", "loud")  # only the card counts: no record is read
+    write_dataset(place.folder / "relabelled", {"train": [*train, deafening], "test": test}, labels)
 
     runner = os.path.relpath(REPOSITORY / "pipeline" / "local_runner.py", place.folder / "here")
     command = ("-m", "pipeline.tfx_command", "pipeline", "run", "--pipeline-path", runner)
@@ -223,7 +227,10 @@ def workplace(tmp_path_factory) -> Workplace:
         "PEMT_PIPELINE_DATA=../data/day-{YYYY}-{MM}-{DD}/v{VERSION}",
         "PEMT_PIPELINE_TRAINER_CPU_DEVICES=3",
         f"pipeline run --engine local --pipeline_path {runner}",
-        "pipeline run --status --runs 6",
+        "PEMT_PIPELINE_DATA=../relabelled",
+        f"pipeline run --pipeline_path {runner}",
+        "PEMT_PIPELINE_DATA=../data/day-{YYYY}-{MM}-{DD}/v{VERSION}",
+        "pipeline run --status --runs 7",
     ]
     done = place.call("-c", COMMANDS, *commands)
     assert done.returncode == 0, done.stderr
@@ -242,7 +249,8 @@ AGAIN = "run create --engine local --pipeline-name small"
 WORSE = "pipeline run --pipeline_name small"
 POISONED = "pipeline run --pipeline-path RUNNER"
 FAILING = "pipeline run --engine local --pipeline_path RUNNER"
-STATUS = "pipeline run --status --runs 6"
+RELABELLED = "pipeline run --pipeline_path RUNNER"
+STATUS = "pipeline run --status --runs 7"
 
 
 def printed_states(text: str) -> dict[str, str]:
@@ -313,8 +321,8 @@ def test_the_newest_day_in_its_newest_finished_version_is_taken(workplace):
 
 
 def test_a_run_with_nothing_changed_is_cached_up_to_the_evaluator(workplace):
-    # There is a blessed model to compare with now.
-    assert workplace.executions()[2] == {node: "COMPLETE" if node in JUDGED_ANEW else "CACHED" for node in NODES}
+    anew = {*JUDGED_ANEW, "LabelGate"}  # there is a blessed model to compare with now
+    assert workplace.executions()[2] == {node: "COMPLETE" if node in anew else "CACHED" for node in NODES}
     assert "exit code" not in workplace.out[AGAIN]
 
 
@@ -352,6 +360,17 @@ def test_poisoned_data_stops_before_training_with_a_sentence(workplace):
     assert not {"Pretrainer", "Finetuner", "Evaluator", "Pusher"} & set(states)
 
 
+def test_other_labels_than_those_of_the_last_blessed_model_stop_the_run(workplace):
+    out, err = workplace.out[RELABELLED], workplace.err[RELABELLED]
+
+    assert out.endswith("exit code 2\n")
+    (cause,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert "the labels are not those of the last blessed model (new: deafening), so the two cannot be compared" in cause
+    states = printed_states(out)
+    assert states["LabelGate"] == "FAILED"
+    assert {states[node] for node in NODES[NODES.index("StatisticsGen") :]} == {"NOT RUN"}
+
+
 def test_a_failed_node_gives_its_cause_in_one_line_and_an_exit_code(workplace):
     out, err = workplace.out[FAILING], workplace.err[FAILING]
 
@@ -368,8 +387,9 @@ def test_status_lists_the_runs_with_states_times_metrics_and_versions(workplace)
     text = workplace.out[STATUS]
     runs = text.split("\n\n")[1:]
 
-    assert len(runs) == 6
+    assert len(runs) == 7
     assert [run.splitlines()[0].partition(": ")[2] for run in runs] == [
+        "failed at LabelGate",
         "failed at Pretrainer",
         "failed at DataGate",
         "model not blessed, not pushed",
@@ -377,8 +397,8 @@ def test_status_lists_the_runs_with_states_times_metrics_and_versions(workplace)
         f"model version {workplace.versions()[0]} pushed",
         "stopped at Finetuner",
     ]
-    assert "top-1 85.7%, top-5 100.0% on 7 clips of test" in runs[4]
-    assert re.search(r"^  Finetuner +COMPLETE +\d+:\d\d$", runs[4], re.MULTILINE)
+    assert "top-1 85.7%, top-5 100.0% on 7 clips of test" in runs[5]
+    assert re.search(r"^  Finetuner +COMPLETE +\d+:\d\d$", runs[5], re.MULTILINE)
 
 
 def test_the_card_of_the_model_has_its_slices_and_the_verdict(workplace):
@@ -409,7 +429,14 @@ def test_the_model_is_checked_as_a_server_would_load_it(workplace):
 
 
 def test_nothing_is_written_outside_of_root_and_home(workplace):
-    assert sorted(path.name for path in workplace.folder.iterdir()) == ["data", "here", "home", "poisoned", "root"]
+    assert sorted(path.name for path in workplace.folder.iterdir()) == [
+        "data",
+        "here",
+        "home",
+        "poisoned",
+        "relabelled",
+        "root",
+    ]
     assert not list((workplace.folder / "here").iterdir())
     assert sorted(path.name for path in workplace.root.iterdir()) == [
         "artifacts", "logs", "metadata.sqlite", "run.lock", "schema", "serving", "unfinished",
