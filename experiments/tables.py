@@ -115,12 +115,15 @@ def _esc10(results: _Results) -> str:
         ("d", "random network, linear classifier on its features", "random.json", ("audio", "linear"), "random"),
         ("e", "no network: logistic regression on log-mel statistics", "baseline.json", (), "baseline"),
     )
-    rows, commands = [], []
+    rows, commands, by_letter = [], [], {}
     for letter, what, path, keys, job in kinds:
-        values = [results.accuracy(f"esc10/{fold}/{path}", *keys) for fold in FOLDS]
+        values = by_letter[letter] = [results.accuracy(f"esc10/{fold}/{path}", *keys) for fold in FOLDS]
         names = [f"esc10/{fold}/{job}" for fold in FOLDS]
         rows.append([letter, what, *(f"{value:.3f}" for value in values), _share(values)])
         commands.append([letter, results.cost(names), results.command(names[0])])
+    for better, worse in ("ce", "ca", "bd"):
+        gains = [x - y for x, y in zip(by_letter[better], by_letter[worse], strict=True)]
+        rows.append([f"{better} - {worse}", "gain", *(f"{gain:+.3f}" for gain in gains), _share(gains)])
     pretrain = [f"esc10/{fold}/pretrain" for fold in FOLDS]
     commands.append(["b, c", results.cost(pretrain), results.command(pretrain[0])])
     header = ["", "", *(f"fold {fold}" for fold in FOLDS), "mean"]
