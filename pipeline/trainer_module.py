@@ -82,6 +82,8 @@ def _source(order: TrainingOrder, fn_args) -> ClipSource:
         name=order.data,
         content_hash=order.content_hash,
         train_labels=tuple(order.train_labels),
+        clips={"train": order.train_clips},
+        labelled={"train": order.train_labelled},
     )
 
 

@@ -32,6 +32,8 @@ class TrainingOrder:
         config: of model and training, nested plain values.
         labels: the vocabulary.
         train_labels: labels that the training split has.
+        train_clips: how many clips it has, and
+        train_labelled: how many of them with a label.
         data: what messages call the data set.
         content_hash: of the data set.
         cpu_devices: into how many devices the CPU is split.
@@ -44,6 +46,8 @@ class TrainingOrder:
     config: dict[str, Any]
     labels: list[str]
     train_labels: list[str]
+    train_clips: int
+    train_labelled: int
     data: str
     content_hash: str
     cpu_devices: int
@@ -88,6 +92,8 @@ def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder
             config=each.to_dict(),
             labels=list(source.labels),
             train_labels=list(source.train_labels or ()),
+            train_clips=source.clips["train"],
+            train_labelled=source.labelled["train"],
             data=source.name,
             content_hash=source.content_hash,
             cpu_devices=config.trainer.cpu_devices,

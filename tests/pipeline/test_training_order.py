@@ -25,6 +25,7 @@ def test_the_order_says_what_the_card_and_the_configuration_say(tmp_path):
     order = make_orders(config_for(tmp_path), tmp_path)["finetune"]
 
     assert (order.labels, order.train_labels) == (["quiet", "loud"], ["quiet", "loud"])
+    assert (order.train_clips, order.train_labelled) == (3, 2)
     assert (order.data, order.content_hash, order.cpu_devices) == (str(tmp_path), "4 clips", 1)
     assert (order.stage, order.config["geometry"]["segments"], order.validation_split) == ("finetune", 2, "")
     assert order.to_custom_config()["config"]["model"]["fusion"] == "early"
