@@ -167,12 +167,13 @@ def _ablations(results: _Results) -> str:
         rows = []
         for _, row, setting in (entry for entry in ABLATIONS if entry[0] == table):
             places = [ablation_place(setting, seed)[1] for seed in SEEDS]
-            cells = [
-                _share([results.accuracy(str(place / "frozen.json"), stream, "linear") for place in places])
+            visual, audio, joint = (
+                [results.accuracy(str(place / "frozen.json"), stream, "linear") for place in places]
                 for stream in ("visual", "audio", "joint")
-            ]
+            )
+            cells = [_share(visual), _share(audio), _share(joint), ", ".join(f"{value:.1%}" for value in joint)]
             names = [f"{ablation_place(setting, seed)[0]}/pretrain" for seed in SEEDS]
             rows.append([row, *cells, results.cost(names), results.command(names[0])])
-        header = [table, "pictures", "sound", "both", "CPU s", "command (seed 0)"]
+        header = [table, "pictures", "sound", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)

@@ -79,7 +79,12 @@ def test_tables_of_esc10_and_ablations(tmp_path):
     ]
     assert "| c - e | gain | +0.350 | +0.300 | +0.250 | +0.200 | +0.150 | 25.0% ± 9.8 |" in text
     assert "`pemt pretrain --data OUT/esc10/1/records --output OUT/esc10/1/pretrained --preset " in text
-    assert text.count("| model.fusion") == 0 and "| early | 25.0%" in text and str(tmp_path) not in text
+    assert (
+        text.count("| model.fusion") == 0
+        and "| early | 25.0% ± 0.0 |" in text
+        and "| 25.0%, 25.0%, 25.0% |" in text
+        and str(tmp_path) not in text
+    )
     page = tmp_path / "page.md"
     page.write_text(
         "Before\n<!-- begin esc10 -->\nobsolete\n<!-- end esc10 -->\nAfter\n"
