@@ -16,6 +16,7 @@ from pemt_tf.training.cluster import noticing_lost_workers
 from pemt_tf.training.collapse import alarm_line, collapse_alarms
 from pemt_tf.training.event_log import EventLog
 from pemt_tf.training.interruption import uninterrupted
+from pemt_tf.training.plateau import plateau_line
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.strategy import distribute_clips, require_same_step
 from pemt_tf.training.task import TrainingTask
@@ -51,6 +52,7 @@ class _Loop:
         self.window = Window(notes.get("window"))
         self.first_row = next((row for row in run.metrics() if "loss" in row), None)
         self.alarmed = False
+        self.plateau_told = False
         self.inside_step = False
         self.events = EventLog(str(run.tensorboard) if run.writes else None)
         self.progress = Progress(
@@ -136,6 +138,10 @@ class _Loop:
         if line and not self.alarmed:
             self.progress.say(line)
         self.alarmed = bool(line)
+        line = plateau_line(self.step, self.settings.steps, means, self.first_row)
+        if line and not self.plateau_told:
+            self.progress.say(line)
+            self.plateau_told = True
 
     def _write(self, row: dict[str, float]) -> None:
         self.run.append_metrics(row)

@@ -12,11 +12,11 @@ from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import training_clips
 from pemt_tf.errors import PemtError
-from pemt_tf.training import loop
+from pemt_tf.training import loop, plateau
 from pemt_tf.training.run_directory import RunDirectory
 from tests.fake_dataset import fake_clips, write_dataset
 from tests.training.test_checkpoint import largest_file
-from tests.training.toy import STEPS, logged, run_toy, state
+from tests.training.toy import STEPS, logged, make_toy, run_toy, state
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,19 @@ def test_log_lines_are_means_over_the_steps_since_the_last(clip_source, tmp_path
     for row, first, last in zip(rows, (0, 4, 8), (4, 8, 11), strict=True):
         for name in ("loss", "size", "gradient_norm"):
             assert row[name] == pytest.approx(np.mean([r[name] for r in every_step[first:last]]), rel=1e-12)
+
+
+def test_a_plateau_is_told_once(clip_source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plateau, "SHORTEST", STEPS)
+    task = make_toy(clip_source, log_every=2)
+    usual = task.losses
+    task.losses = lambda batch: {**usual(batch), "mep_visual_context": tf.constant(4.8)}
+    run = RunDirectory(tmp_path)
+
+    loop.train(task, run, tf.distribute.get_strategy())
+
+    said = capsys.readouterr().err
+    assert said.count("nothing is learned yet") == 1 and "nothing is learned yet at step 6 of 11" in said
 
 
 def test_logged_rate_is_the_one_that_was_used(clip_source, uninterrupted):
