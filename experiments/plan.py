@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.jobs import Job
 
 HERE = Path(os.path.relpath(Path(__file__).parent))  # as one would type it
+ESC10, DIGITS = str(HERE / "esc10.yaml"), str(HERE / "digits.yaml")
 CLI = "pemt_tf.cli"
 FOLDS = (1, 2, 3, 4, 5)
 SEEDS = (0, 1, 2)
@@ -55,7 +56,6 @@ class Sources:
 
 def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     """Five folds, sound only: from scratch, on frozen features, fine-tuned, random features, and without a network."""
-    preset = str(HERE / "esc10.yaml")
     for fold in FOLDS:
         name, folder = f"esc10/{fold}", output / "esc10" / str(fold)
         manifest, records = folder / "manifest.csv", folder / "records"
@@ -74,7 +74,7 @@ def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
             "beam_jobs.preprocess",
             (
                 *("--input", str(manifest), "--input_root", str(sources.esc10)),
-                *("--output", str(records), "--preset", preset),
+                *("--output", str(records), "--preset", ESC10),
             ),
             records / "dataset_card.json",
             (f"{name}/manifest",),
@@ -84,7 +84,7 @@ def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
         yield Job(
             f"{name}/baseline", "experiments.log_mel_baseline", (*data, "--output", str(baseline)), baseline, ready
         )
-        yield from _train(f"{name}/pretrain", "pretrain", records, folder / "pretrained", ready)
+        yield from _train(ESC10, f"{name}/pretrain", "pretrain", records, folder / "pretrained", ready)
         pretrained = (f"{name}/pretrain",)
         for kind, model, needs in (
             ("probe", ("--model", str(folder / "pretrained")), pretrained),
@@ -93,9 +93,9 @@ def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
             result = folder / f"{kind}.json"
             arguments = ("probe", *model, *data, "--no-retrieval", "--output", str(result))
             yield Job(f"{name}/{kind}", CLI, arguments, result, needs)
-        yield from _finetune(f"{name}/scratch", records, folder / "scratch", ready)
+        yield from _finetune(ESC10, f"{name}/scratch", records, folder / "scratch", ready)
         yield from _finetune(
-            f"{name}/finetune", records, folder / "finetuned", pretrained, ("--init", str(folder / "pretrained"))
+            ESC10, f"{name}/finetune", records, folder / "finetuned", pretrained, ("--init", str(folder / "pretrained"))
         )
 
 
@@ -108,7 +108,9 @@ def digit_jobs(sources: Sources, output: Path) -> Iterator[Job]:
         name = f"digits/{noise}/{DIGIT_SEED}"
         ready = (f"digits/{noise}/records",)
         changes = _seeds("pretrain", DIGIT_SEED)
-        yield from _train(f"{name}/pretrain", "pretrain", folder / "records", own / "pretrained", ready, changes)
+        yield from _train(
+            DIGITS, f"{name}/pretrain", "pretrain", folder / "records", own / "pretrained", ready, changes
+        )
         result = own / "probe.json"
         yield Job(
             f"{name}/probe",
@@ -137,6 +139,7 @@ def _few_labels(output: Path, noise: str, labels: int, streams: str) -> Iterator
     case = f"{streams}-{labels}"
     pretrained = own / "pretrained"
     yield from _finetune(
+        DIGITS,
         f"{name}/{case}-pretrained",
         records,
         own / f"{case}-pretrained",
@@ -144,7 +147,7 @@ def _few_labels(output: Path, noise: str, labels: int, streams: str) -> Iterator
         ("--init", str(pretrained), *settings),
     )
     needs = (f"digits/{noise}/records",)
-    yield from _finetune(f"{name}/{case}-scratch", records, own / f"{case}-scratch", needs, settings)
+    yield from _finetune(DIGITS, f"{name}/{case}-scratch", records, own / f"{case}-scratch", needs, settings)
 
 
 def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:
@@ -163,7 +166,7 @@ def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:
     yield Job(
         f"digits/{noise}/records",
         "beam_jobs.preprocess",
-        ("--input", str(videos / "manifest.csv"), "--output", str(records), "--preset", str(HERE / "digits.yaml")),
+        ("--input", str(videos / "manifest.csv"), "--output", str(records), "--preset", DIGITS),
         records / "dataset_card.json",
         (f"digits/{noise}/videos",),
     )
@@ -179,7 +182,7 @@ def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
             place = output / folder
             changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
             needs = ("digits/none/records",)
-            yield from _train(f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
+            yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
             result = place / "frozen.json"
             yield Job(
                 f"{name}/frozen",
@@ -204,16 +207,17 @@ def _seeds(section: str, seed: int) -> tuple[str, ...]:
     return ("--set", f"{section}.seed={seed}")
 
 
-def _train(name: str, command: str, records: Path, run: Path, needs: tuple[str, ...], more=()) -> Iterator[Job]:
-    # Named, because the records keep the preset as it was when they were made.
-    preset = HERE / ("esc10.yaml" if name.startswith("esc10/") else "digits.yaml")
-    arguments = (command, "--data", str(records), "--output", str(run), "--preset", str(preset), *more)
+def _train(
+    preset: str, name: str, command: str, records: Path, run: Path, needs: tuple[str, ...], more=()
+) -> Iterator[Job]:
+    """The preset is named, because the records keep it as it was when they were made."""
+    arguments = (command, "--data", str(records), "--output", str(run), "--preset", preset, *more)
     yield Job(name, CLI, arguments, run / "backbone.weights.h5", needs)
 
 
-def _finetune(name: str, records: Path, run: Path, needs: tuple[str, ...], more=()) -> Iterator[Job]:
+def _finetune(preset: str, name: str, records: Path, run: Path, needs: tuple[str, ...], more=()) -> Iterator[Job]:
     """Fine-tuning, and its evaluation on the test split."""
-    yield from _train(name, "finetune", records, run, needs, more)
+    yield from _train(preset, name, "finetune", records, run, needs, more)
     yield Job(
         f"{name}/evaluate",
         CLI,
