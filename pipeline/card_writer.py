@@ -20,21 +20,23 @@ from pemt_tf.report.run_commands import dataset_card
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.wording import percent
 from pipeline.artifact_types import ModelCard
+from pipeline.imported_code import code_fingerprint
 from pipeline.model_metrics import ModelMetrics
 from pipeline.places import local_path
 
 RUN, EVALUATION, BLESSING, CARD = "model_run", "evaluation", "blessing", "card"
-NAME, SPLIT, LEAST = "pipeline", "split", "least"
+NAME, SPLIT, LEAST, CODE = "pipeline", "split", "least", "code"
 CARD_FILE, METRICS_FILE = "MODEL_CARD.md", "metrics.json"
 
 
 class CardWriterSpec(ComponentSpec):
-    """Parameters: the pipeline's name, the split that judges, and how many clips a slice must have to be shown."""
+    """Parameters: the pipeline's name, the split that judges, the fewest clips of a slice that is shown, the code."""
 
     PARAMETERS = {  # noqa: RUF012 (TFX)
         NAME: ExecutionParameter(type=str),
         SPLIT: ExecutionParameter(type=str),
         LEAST: ExecutionParameter(type=int),
+        CODE: ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
         RUN: ChannelParameter(type=standard_artifacts.ModelRun),
@@ -95,7 +97,7 @@ class CardWriter(BaseComponent):
         least: int,
     ):
         inputs = {RUN: model_run, EVALUATION: evaluation, BLESSING: blessing}
-        parameters = {NAME: pipeline, SPLIT: split, LEAST: least}
+        parameters = {NAME: pipeline, SPLIT: split, LEAST: least, CODE: code_fingerprint(__name__)}
         super().__init__(spec=CardWriterSpec(**inputs, **parameters, **{CARD: types.Channel(type=ModelCard)}))
 
 

@@ -6,11 +6,16 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from google.protobuf.wrappers_pb2 import StringValue
 from tfx import v1 as tfx
 from tfx.components.example_gen.import_example_gen import executor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.proto.example_gen_pb2 import CustomConfig
+from tfx.types.standard_component_specs import CUSTOM_CONFIG_KEY
+from tfx.utils.proto_utils import proto_to_json
 
 from pemt_tf.data import records
+from pipeline.imported_code import code_fingerprint
 from pipeline.slices import add_slices
 
 
@@ -32,9 +37,15 @@ class ClipImportExecutor(executor.Executor):
 
 
 class ClipExampleGen(tfx.components.ImportExampleGen):
-    """ImportExampleGen with that executor."""
+    """ImportExampleGen with that executor; it runs again when the executor's code changes. Arguments as TFX's."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(ClipImportExecutor)
+
+    def __init__(self, **arguments: Any):
+        super().__init__(**arguments)
+        code = CustomConfig()
+        code.custom_config.Pack(StringValue(value=code_fingerprint(__name__)))
+        self.spec.exec_properties[CUSTOM_CONFIG_KEY] = proto_to_json(code)
 
 
 def as_it_is(example: tf.train.Example) -> list[tf.train.Example]:

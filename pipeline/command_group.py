@@ -6,6 +6,7 @@ TFX takes half a minute to load, so that it is loaded when one of its own comman
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -52,6 +53,10 @@ class PipelineCommands(click.Group):
 
 def tfx_group(name: str) -> click.Group:
     """Loads one of TFX's own groups."""
+    # TFX starts `pip` by its bare name, which is not on the path when the environment is not activated.
+    own = str(Path(sys.executable).parent)
+    if own not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([own, os.environ.get("PATH", "")])
     from tfx.tools.cli.cli_main import cli_group
 
     group = cli_group.commands[name]
@@ -104,6 +109,7 @@ def run(engine: str, pipeline_path: str | None, pipeline_name: str | None, statu
 
         click.echo("\n".join(status_lines(pipeline_path, pipeline_name, runs)))
         return
+    click.echo("loading TFX, which takes up to half a minute", err=True)
     from pipeline.local_run import run_pipeline
 
     raise SystemExit(run_pipeline(pipeline_path, pipeline_name))

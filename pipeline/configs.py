@@ -23,7 +23,7 @@ from pemt_tf.errors import PemtError
 DEFAULT_FILE = Path(__file__).with_name("config.yaml")
 VARIABLE_PREFIX = "PEMT_PIPELINE_"
 FILE_VARIABLE = f"{VARIABLE_PREFIX}CONFIG"
-INFRA_CHECKS = ("cpp", "python", "off")
+INFRA_CHECKS = ("auto", "cpp", "python", "off")
 
 _EXPECTED = {
     "str": "text",
@@ -112,7 +112,8 @@ class PipelineConfig:
         preset: name of a preset, or a YAML file.
         overrides: `section.field=value` changes to the preset.
         beam_arguments: options of Apache Beam for the nodes that run on it.
-        infra_check: what loads a model before it is pushed: `cpp`, the loader of TF Serving; `python`; or `off`.
+        infra_check: what loads a model before it is pushed: `cpp`, the loader of TF Serving; `python`; `auto`, which
+            is `cpp` where a C++ compiler is and `python` elsewhere; or `off`.
         beam_of, trainer, evaluator, kubeflow: see there.
     """
 
@@ -124,7 +125,7 @@ class PipelineConfig:
     preset: str = "tiny"
     overrides: tuple[str, ...] = ()
     beam_arguments: tuple[str, ...] = ("--runner=FnApiRunner",)
-    infra_check: str = "cpp"
+    infra_check: str = "auto"
     beam_of: NodeBeamConfig = field(default_factory=NodeBeamConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluator: EvaluatorConfig = field(default_factory=EvaluatorConfig)

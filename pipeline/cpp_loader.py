@@ -41,6 +41,13 @@ def require_compiler() -> str:
     return compiler
 
 
+def resolved_check(how: str) -> str:
+    """`cpp` or `python`: what `auto` means on this machine; anything else as it is."""
+    if how != "auto":
+        return how
+    return "cpp" if find_compiler() else "python"
+
+
 def build_loader(folder: Path) -> Path:
     """Compiles the program into a folder and returns it.
 

@@ -27,16 +27,18 @@ from pemt_tf.errors import PemtError
 from pipeline.anomalies import anomalies_in_words
 from pipeline.artifact_types import DataApproval
 from pipeline.clip_rules import FINE, ClipRules
+from pipeline.imported_code import code_fingerprint
 
-EXAMPLES, ANOMALIES, APPROVAL, RULES, CLIPS = "examples", "anomalies", "approval", "rules", "clips"
+EXAMPLES, ANOMALIES, APPROVAL = "examples", "anomalies", "approval"
+RULES, CLIPS, CODE = "rules", "clips", "code"
 APPROVAL_FILE = "approval.json"
 _NAMED = 3  # clips that a message names
 
 
 class DataGateSpec(ComponentSpec):
-    """Parameters: the rules and the clips of each split, both as JSON."""
+    """Parameters: the rules and the clips of each split, both as JSON; the fingerprint of the code."""
 
-    PARAMETERS = {RULES: ExecutionParameter(type=str), CLIPS: ExecutionParameter(type=str)}  # noqa: RUF012 (TFX)
+    PARAMETERS = {name: ExecutionParameter(type=str) for name in (RULES, CLIPS, CODE)}  # noqa: RUF012 (TFX)
     INPUTS = {  # noqa: RUF012
         EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
         ANOMALIES: ChannelParameter(type=standard_artifacts.ExampleAnomalies),
@@ -136,6 +138,7 @@ class DataGate(BaseBeamComponent):
                 ANOMALIES: anomalies,
                 RULES: json.dumps(rules.to_plain(), sort_keys=True),
                 CLIPS: json.dumps(clips, sort_keys=True),
+                CODE: code_fingerprint(__name__),
                 APPROVAL: types.Channel(type=DataApproval),
             }
         )

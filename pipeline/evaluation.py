@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow_model_analysis as tfma
-from tfx import v1 as tfx  # noqa: F401 (before any use of tfma.EvalConfig: TFX adds it in recent releases)
+from tensorflow_model_analysis.proto import config_pb2 as tfma  # recent releases have these names nowhere else
 
 from pemt_tf.data import records
 from pipeline.configs import EvaluatorConfig

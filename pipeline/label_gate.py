@@ -19,16 +19,17 @@ from tfx.utils import path_utils
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.servable_metadata import ServableMetadata
+from pipeline.imported_code import code_fingerprint
 from pipeline.places import local_path
 
-MODEL, LABELS = "model", "labels"
+MODEL, LABELS, CODE = "model", "labels", "code"
 _NAMED = 3  # labels that a message names
 
 
 class LabelGateSpec(ComponentSpec):
-    """Parameter: the data set's vocabulary as JSON. There is no model before the first one is blessed."""
+    """Parameters: the vocabulary as JSON; the fingerprint of the code. Before the first blessing there is no model."""
 
-    PARAMETERS = {LABELS: ExecutionParameter(type=str)}  # noqa: RUF012 (TFX)
+    PARAMETERS = {name: ExecutionParameter(type=str) for name in (LABELS, CODE)}  # noqa: RUF012 (TFX)
     INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True)}  # noqa: RUF012
     OUTPUTS = {}  # noqa: RUF012
 
@@ -64,7 +65,8 @@ class LabelGate(BaseComponent):
     EXECUTOR_SPEC = ExecutorClassSpec(LabelGateExecutor)
 
     def __init__(self, model: types.BaseChannel, labels: list[str]):
-        super().__init__(spec=LabelGateSpec(**{MODEL: model, LABELS: json.dumps(labels)}))
+        values = {MODEL: model, LABELS: json.dumps(labels), CODE: code_fingerprint(__name__)}
+        super().__init__(spec=LabelGateSpec(**values))
 
 
 def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None:

@@ -50,7 +50,7 @@ def run() -> None:
     from pemt_tf.data.dataset_card import DatasetCard
     from pemt_tf.errors import PemtError
     from pipeline.configs import PipelineConfig
-    from pipeline.cpp_loader import require_compiler
+    from pipeline.cpp_loader import require_compiler, resolved_check
     from pipeline.run_lock import only_run
     from pipeline.spans import find_data
 
@@ -59,6 +59,10 @@ def run() -> None:
     DatasetCard.read(find_data(config.data_folder).path)
     if config.infra_check == "cpp":
         require_compiler()
+    elif config.infra_check == "auto" and resolved_check("auto") == "python":
+        sys.stderr.write(
+            "note: there is no C++ compiler here; ServingCheck loads the model with TensorFlow in Python\n"
+        )
     log = config.root / "logs" / time.strftime("%Y%m%d-%H%M%S.log")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

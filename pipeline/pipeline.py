@@ -24,6 +24,7 @@ from pipeline.data_gate import DataGate
 from pipeline.evaluation import evaluation
 from pipeline.label_gate import LabelGate
 from pipeline.places import bucket_address
+from pipeline.pusher import PushOnce
 from pipeline.serving_check import ServingCheck
 from pipeline.spans import DataFolder, find_data
 from pipeline.training_order import FINETUNE, PRETRAIN, TrainingOrder, judging_split, make_orders
@@ -207,9 +208,9 @@ def push_model(
     model: tfx.types.BaseChannel,
     evaluator: tfx.components.Evaluator,
     checks: list[ServingCheck],
-) -> tfx.components.Pusher:
+) -> BaseNode:
     """Pushes what the Evaluator blessed and the serving check let through."""
-    return tfx.components.Pusher(
+    node = PushOnce(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=checks[0].outputs["blessing"] if checks else None,
@@ -217,6 +218,7 @@ def push_model(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=bucket_address(config.push_folder))
         ),
     )
+    return node.with_id("Pusher")
 
 
 def batch_by_size() -> None:

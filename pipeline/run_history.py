@@ -110,6 +110,7 @@ class RunHistory:
                 verdict |= {"card": artifact.uri, "metrics": _read_metrics(artifact.uri)}
             elif artifact.type == "PushedModel" and said["pushed"].int_value == 1:
                 verdict["pushed"] = said["pushed_destination"].string_value
+                verdict["unchanged"] = "unchanged" in said and said["unchanged"].int_value == 1
         return verdict
 
 

@@ -23,6 +23,7 @@ class RunReport:
         blessed: whether the Evaluator blessed the model; None if it did not judge one.
         evaluation: folder of the Evaluator's results, if there is one.
         pushed: folder of the pushed version, if the model was pushed; its name is the version.
+        unchanged: whether that version was there before, because the model is the same.
         card: folder of the model card, if there is one.
         seconds: node to how long it took; of a running one, so far.
         began: time in seconds since 1970; 0 if the run has not begun.
@@ -34,6 +35,7 @@ class RunReport:
     blessed: bool | None = None
     evaluation: str = ""
     pushed: str = ""
+    unchanged: bool = False
     card: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     began: float = 0.0
@@ -59,7 +61,8 @@ class RunReport:
             lines.append(f"model blessed: {'yes' if self.blessed else 'no, so it is not pushed'}")
         if self.pushed:
             folder, _, version = self.pushed.rpartition("/")
-            lines.append(f"model pushed: version {version} in {folder}")
+            how = "already in service" if self.unchanged else "pushed"
+            lines.append(f"model {how}: version {version} in {folder}")
         if self.card:
             lines.append(f"model card: {self.card}/MODEL_CARD.md")
         return lines
@@ -89,7 +92,7 @@ class RunReport:
             if found:
                 return f"{wanted.lower()} at {found[0]}" if wanted != RUNNING else f"running, at {found[0]}"
         if self.pushed:
-            return f"model version {self.pushed.rpartition('/')[2]} pushed"
+            return f"model version {self.pushed.rpartition('/')[2]} {'unchanged' if self.unchanged else 'pushed'}"
         if self.blessed is False:
             return "model not blessed, not pushed"
         return "complete" if self.succeeded else "stopped between two nodes"

@@ -11,7 +11,7 @@ from pipeline.live_table import LiveTable
 from pipeline.run_report import RunReport
 
 _SECONDS = 1.0
-_TO_KEEP = ("error: ", "interrupted")
+_TO_KEEP = ("error: ", "note: ", "interrupted")
 
 
 def watch(command: list[str], title: str, report: Callable[[], RunReport | None]) -> int:

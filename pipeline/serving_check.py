@@ -23,17 +23,18 @@ from tfx.utils import path_utils
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.warmup import WARM_UP
-from pipeline.cpp_loader import Answers, build_loader, run_loader, write_request
+from pipeline.cpp_loader import Answers, build_loader, resolved_check, run_loader, write_request
+from pipeline.imported_code import code_fingerprint
 from pipeline.places import local_path
 
-MODEL, BLESSING, HOW = "model", "blessing", "how"
+MODEL, BLESSING, HOW, CODE = "model", "blessing", "how", "code"
 _TOLERANCE = 1e-3  # of the sum of probabilities
 
 
 class ServingCheckSpec(ComponentSpec):
-    """Parameter: `cpp` or `python`."""
+    """Parameters: `cpp`, `python` or `auto`; the fingerprint of the code."""
 
-    PARAMETERS = {HOW: ExecutionParameter(type=str)}  # noqa: RUF012 (TFX)
+    PARAMETERS = {name: ExecutionParameter(type=str) for name in (HOW, CODE)}  # noqa: RUF012 (TFX)
     INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
     OUTPUTS = {BLESSING: ChannelParameter(type=standard_artifacts.InfraBlessing)}  # noqa: RUF012
 
@@ -53,10 +54,11 @@ class ServingCheckExecutor(BaseExecutor):
             PemtError: it does not load, a signature fails, an answer is not a number; or there is no C++ compiler.
         """
         model = artifact_utils.get_single_instance(input_dict[MODEL])
-        check_model(local_path(path_utils.serving_model_path(model.uri)), exec_properties[HOW])
+        how = resolved_check(exec_properties[HOW])  # here, because the pipeline may be compiled on another machine
+        check_model(local_path(path_utils.serving_model_path(model.uri)), how)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         blessing.set_int_custom_property("blessed", 1)
-        blessing.set_string_custom_property("how", exec_properties[HOW])
+        blessing.set_string_custom_property("how", how)
 
 
 class ServingCheck(BaseComponent):
@@ -64,7 +66,7 @@ class ServingCheck(BaseComponent):
 
     Args:
         model: a SavedModel of ours.
-        how: `cpp` or `python`.
+        how: `cpp`, `python` or `auto`.
     """
 
     SPEC_CLASS = ServingCheckSpec
@@ -72,7 +74,8 @@ class ServingCheck(BaseComponent):
 
     def __init__(self, model: types.BaseChannel, how: str):
         blessing = types.Channel(type=standard_artifacts.InfraBlessing)
-        super().__init__(spec=ServingCheckSpec(**{MODEL: model, HOW: how, BLESSING: blessing}))
+        values = {MODEL: model, HOW: how, CODE: code_fingerprint(__name__), BLESSING: blessing}
+        super().__init__(spec=ServingCheckSpec(**values))
 
 
 def check_model(model: Path, how: str) -> Answers:

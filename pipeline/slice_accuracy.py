@@ -7,6 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 
 
 class SliceAccuracy(tfma.metrics.Metric):
@@ -30,7 +31,7 @@ class AccuracyCombiner(beam.CombineFn):
         least: see `SliceAccuracy`.
     """
 
-    def __init__(self, key: tfma.metrics.MetricKey, config: tfma.EvalConfig | None, least: int):
+    def __init__(self, key: tfma.metrics.MetricKey, config: EvalConfig | None, least: int):
         self._key, self._config, self._least = key, config, least
 
     def create_accumulator(self) -> tuple[int, int]:
@@ -64,7 +65,7 @@ class AccuracyCombiner(beam.CombineFn):
 
 def _computations(
     name: str,
-    eval_config: tfma.EvalConfig | None = None,
+    eval_config: EvalConfig | None = None,
     model_name: str = "",
     output_name: str = "",
     least: int = 1,

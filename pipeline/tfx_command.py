@@ -8,9 +8,7 @@ Where another `tfx` script comes first on the path, `python -m pipeline.tfx_comm
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
-from pathlib import Path
 
 from pemt_tf.errors import PemtError
 
@@ -24,8 +22,6 @@ def main() -> int:
     from pipeline.quiet import silence_libraries
 
     silence_libraries()
-    # TFX starts `pip` by its bare name, which is not on the path when the environment is not activated.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         return commands.main(prog_name="tfx", standalone_mode=True) or 0
     except PemtError as error:

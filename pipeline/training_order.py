@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pemt_tf
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
 from pipeline.configs import PipelineConfig
+from pipeline.imported_code import code_fingerprint
 
 PRETRAIN, FINETUNE = "pretrain", "finetune"
-# Parts of pemt_tf that decide what a model becomes; a change in them makes the trainers run again.
-TRAINING_CODE = (
-    "config.py", "data", "export/saved_model.py", "features", "layers", "losses", "models", "training",
-)  # fmt: skip
+# What does not decide a stage's result, of all that the trainers import. The order itself is a parameter anyway.
+PASSED_OVER = {
+    PRETRAIN: ("pipeline.training_order", "pemt_tf.training.finetune", "pemt_tf.export.saved_model"),
+    FINETUNE: ("pipeline.training_order",),
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TrainingOrder:
         cpu_devices: into how many devices the CPU is split.
         validation_split: name of the split that chooses the weights (`finetune.select`); empty for none.
         work: folder in which trainings are that did not finish yet.
-        code: fingerprint of the code that trains.
+        code: fingerprint of all code that the stage runs, the exported graph's included.
     """
 
     stage: str
@@ -99,7 +99,7 @@ def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder
             cpu_devices=config.trainer.cpu_devices,
             validation_split=chooser if stage == FINETUNE else "",
             work=str(config.root / "unfinished"),
-            code=code_fingerprint(),
+            code=code_fingerprint("pipeline.trainer_module", PASSED_OVER[stage]),
         )
         for stage, each in configs.items()
     }
@@ -118,16 +118,3 @@ def judging_split(card: DatasetCard, folder: Path) -> str:
         f"{folder} has no labelled clip in a test or validation split, so no model can be judged; preprocess more "
         "labelled videos, or name their split in a manifest"
     )
-
-
-def code_fingerprint() -> str:
-    """SHA-256 of the code that trains, part of what the trainers' cache goes by."""
-    package = Path(pemt_tf.__file__).parent
-    files = [Path(__file__).with_name("trainer_module.py")]
-    for part in TRAINING_CODE:
-        path = package / part
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}\n".encode() + file.read_bytes())
-    return digest.hexdigest()

@@ -25,7 +25,7 @@ def test_the_file_in_the_repository_is_the_defaults():
     assert config.push_folder == config.root / "serving"
     assert config.trainer == configs.TrainerConfig(None, None, 1)
     assert config.evaluator == configs.EvaluatorConfig(0.5, 0.02, 0.0, 0.0, 1.0, 10)
-    assert config.infra_check == "cpp" and config.kubeflow == configs.KubeflowConfig("", "", None)
+    assert config.infra_check == "auto" and config.kubeflow == configs.KubeflowConfig("", "", None)
     assert config.beam_of == configs.NodeBeamConfig(None, None, None, None)
     assert config.beam_arguments == ("--runner=FnApiRunner",)
 
@@ -136,7 +136,7 @@ def test_zero_pretraining_steps_leave_pretraining_out():
         ("trainer: {finetune_steps: 0}", "trainer.finetune_steps is 0"),
         ("evaluator: {accuracy_at_least: 50}", "a share from 0 to 1"),
         ("evaluator: {slice_clips_at_least: 0}", "evaluator.slice_clips_at_least is 0; allowed: 1 or more"),
-        ("infra_check: docker", "infra_check is 'docker'; allowed: cpp, python, off"),
+        ("infra_check: docker", "infra_check is 'docker'; allowed: auto, cpp, python, off"),
         ("beam_of: {trainer: [--a]}", "unknown field beam_of.trainer; known: import_example_gen"),
         ("overrides: model.rank=4", "a list of words is needed"),
         ("name: a/b", "pipeline configuration field name is 'a/b'"),

@@ -103,6 +103,16 @@ def test_the_verdict_comes_from_what_the_nodes_wrote(database):
     assert [" ".join(line) for line in lines[4:]] == ["model blessed: yes", "model pushed: version 17 in /models"]
 
 
+def test_a_version_that_was_there_before_is_not_said_to_be_pushed(database):
+    noted = {"pushed": 1, "pushed_destination": "/models/17", "unchanged": 1}
+    database.run("one", dict.fromkeys(NODES, "COMPLETE"), outputs={"Pusher": [("PushedModel", noted)]})
+
+    report = RunHistory(database.connection, "mine").report(set(), NODES)
+
+    assert report.lines()[-1] == "model already in service: version 17 in /models"
+    assert report.outcome == "model version 17 unchanged"
+
+
 def test_a_model_that_was_not_blessed_is_said_to_be_not_pushed(database):
     outputs = {"Evaluator": [("ModelBlessing", {"blessed": 0})], "Pusher": [("PushedModel", {"pushed": 0})]}
     database.run("one", dict.fromkeys(NODES, "COMPLETE"), outputs=outputs)

@@ -1,5 +1,7 @@
 """The check that a model loads and answers, in Python; the C++ one is part of the whole runs."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,11 @@ def test_without_a_compiler_it_says_what_to_do(monkeypatch, tmp_path):
 
     with pytest.raises(PemtError, match=r"there is no C.. compiler here .* or set infra_check to python"):
         cpp_loader.build_loader(tmp_path)
+
+
+@pytest.mark.parametrize(("compiler", "auto"), [("no-such-compiler", "python"), (sys.executable, "cpp")])
+def test_the_check_in_cpp_is_an_option_where_a_compiler_is(monkeypatch, compiler, auto):
+    monkeypatch.setenv("CXX", compiler)
+
+    assert cpp_loader.resolved_check("auto") == auto
+    assert [cpp_loader.resolved_check(how) for how in ("cpp", "python")] == ["cpp", "python"]

@@ -92,3 +92,23 @@ def test_the_runner_says_in_one_line_what_is_missing(environment, says, tmp_path
     assert done.returncode == 2
     assert done.stderr.startswith(says) and done.stderr.count("\n") == 1
     assert not (tmp_path / "root").exists()
+
+
+@needs_tfx
+@pytest.mark.tfx
+def test_the_first_line_comes_before_tfx_is_loaded(tmp_path):
+    """TFX takes half a minute to load; a module of that name in its place tells whether it was asked for yet."""
+    (tmp_path / "tfx").mkdir()
+    (tmp_path / "tfx" / "__init__.py").write_text("import sys; sys.exit('TFX is being loaded')")
+
+    done = run("pipeline", "run", "--pipeline-path", __file__, PYTHONPATH=f"{tmp_path}{os.pathsep}{REPOSITORY}")
+
+    assert done.stderr.splitlines() == ["loading TFX, which takes up to half a minute", "TFX is being loaded"]
+
+
+@needs_tfx
+@pytest.mark.tfx
+def test_tfx_finds_pip_where_the_environment_is_not_activated():
+    done = run("pipeline", "list", "--engine", "local", PATH="/nowhere")
+
+    assert "No such file or directory: 'pip'" not in done.stderr and done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import pytest
 from pemt_tf.errors import PemtError
 from pipeline.configs import PipelineConfig, TrainerConfig
 from pipeline.trainer_module import work_folder
-from pipeline.training_order import code_fingerprint, judging_split, make_orders
+from pipeline.training_order import judging_split, make_orders
 from tests.pipeline.dataset import OVERRIDES, fake_clip, write_dataset
 
 
@@ -29,7 +29,7 @@ def test_the_order_says_what_the_card_and_the_configuration_say(tmp_path):
     assert (order.data, order.content_hash, order.cpu_devices) == (str(tmp_path), "4 clips", 1)
     assert (order.stage, order.config["geometry"]["segments"], order.validation_split) == ("finetune", 2, "")
     assert order.to_custom_config()["config"]["model"]["fusion"] == "early"
-    assert order.code == code_fingerprint() and len(order.code) == 64
+    assert len(order.code) == 64
 
 
 def test_other_settings_of_fine_tuning_do_not_pretrain_again(tmp_path):

@@ -1,0 +1,76 @@
+"""Pusher that gives a model one version only, however often it is blessed.
+
+Each new blessing makes the Evaluator judge the same model once more, now against itself; TFX's Pusher would then push
+it again under a new version, and every server would load what it already serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from tfx import types
+from tfx import v1 as tfx
+from tfx.components.pusher import executor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.dsl.io import fileio
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils
+from tfx.utils import proto_utils
+
+UNCHANGED = "unchanged"
+_PART = 2**20  # bytes read at a time
+
+
+class PushOnceExecutor(executor.Executor):
+    """Pushes a blessed model, unless the newest version in the destination is the same model."""
+
+    def Do(  # noqa: N802 (TFX)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes, or notes which version already is this model."""
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties["push_destination"], destination)
+        newest = newest_version(destination.filesystem.base_directory)
+        if newest and self.CheckBlessing(input_dict) and same_files(self.GetModelPath(input_dict), newest):
+            pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
+            self._MarkPushed(pushed, pushed_destination=newest, pushed_version=newest.rpartition("/")[2])
+            pushed.set_int_custom_property(UNCHANGED, 1)
+            return
+        super().Do(input_dict, output_dict, exec_properties)
+
+
+class PushOnce(tfx.components.Pusher):
+    """TFX's Pusher with that executor. Arguments as TFX's; the destination is a folder."""
+
+    EXECUTOR_SPEC = ExecutorClassSpec(PushOnceExecutor)
+
+
+def newest_version(folder: str) -> str | None:
+    """The folder of the highest version number, which is what TensorFlow Serving loads; None without any."""
+    names = fileio.listdir(folder) if fileio.isdir(folder) else []
+    versions = [name.rstrip("/") for name in names if name.rstrip("/").isdecimal()]
+    return f"{folder.rstrip('/')}/{max(versions, key=int)}" if versions else None
+
+
+def same_files(one: str, other: str) -> bool:
+    """Whether two folders hold files of the same names and contents."""
+    return _contents(one) == _contents(other)
+
+
+def _contents(folder: str) -> dict[str, str]:
+    """Path below the folder to the SHA-256 of what the file holds."""
+    found = {}
+    for inner, _, names in fileio.walk(folder):
+        for name in names:
+            path = os.path.join(inner, name)  # noqa: PTH118 (may be gs://)
+            digest = hashlib.sha256()
+            with fileio.open(path, "rb") as file:
+                while part := file.read(_PART):
+                    digest.update(part)
+            found[os.path.relpath(path, folder)] = digest.hexdigest()
+    return found
