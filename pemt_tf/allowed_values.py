@@ -152,7 +152,7 @@ def _or_none(rule: Rule) -> Rule:
 
 
 Count = Annotated[int, whole(1)]
-CountOrNone = Annotated[int, whole(0)]
+CountFrom0 = Annotated[int, whole(0)]
 Seed = Annotated[int, whole(0)]
 Positive = Annotated[float, number(above=0)]
 NotNegative = Annotated[float, number(least=0)]

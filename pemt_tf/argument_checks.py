@@ -33,6 +33,7 @@ def check_arguments(function: F) -> F:
                 raise ArgumentError(f"{owner}: {name} {problem(value, rules[name])}") from None
         return function(*bound.args, **bound.kwargs)
 
+    checked.__signature__ = signature  # Keras asks for the names of a constructor's arguments
     return checked
 
 

@@ -168,6 +168,15 @@ class ModelConfig:
         check_fields(self, "model")
         require(self.hidden % self.heads == 0, "model.hidden", self.hidden, f"a multiple of heads ({self.heads})")
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Builds it from its fields.
+
+        Raises:
+            PemtError: a field is not known or has a value that is not allowed.
+        """
+        return _section("model", cls, values)
+
     def folded(self) -> ModelConfig:
         """The configuration of this model's folded form."""
         low_rank = SHARING[self.sharing][2]
@@ -234,9 +243,7 @@ class Config:
         _refuse_unknown("", values, ["name", *sections])
         built = {}
         for section, kind in sections.items():
-            given = {} if values.get(section) is None else values[section]
-            _refuse_unknown(section, given, [f.name for f in dataclasses.fields(kind)])
-            built[section] = kind(**given)
+            built[section] = _section(section, kind, values.get(section))
         return cls(name=values.get("name", "custom"), **built)
 
     def to_dict(self) -> dict[str, Any]:
@@ -257,6 +264,12 @@ class Config:
                 raise PemtError(f"cannot read --set {assignment!r}; write section.field=value, as in model.rank=64")
             values[section][name] = parse_yaml(text, f"--set {assignment!r}")
         return Config.from_dict(values)
+
+
+def _section(name: str, kind: type, values: Any) -> Any:
+    values = {} if values is None else values
+    _refuse_unknown(name, values, [f.name for f in dataclasses.fields(kind)])
+    return kind(**values)
 
 
 def _refuse_unknown(section: str, given: Any, known: list[str]) -> None:

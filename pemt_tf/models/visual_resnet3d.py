@@ -8,6 +8,8 @@ import itertools
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, ResNetDepth, Truth
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.rematerialization import remat
@@ -34,7 +36,8 @@ class VisualResNet3D(keras.layers.Layer):
         remat: keep less for the backward pass, see `ResidualBlock`.
     """
 
-    def __init__(self, depth: int = 50, width: int = 64, remat: bool = False, **kwargs):
+    @check_arguments
+    def __init__(self, depth: ResNetDepth = 50, width: Count = 64, remat: Truth = False, **kwargs):
         super().__init__(**kwargs)
         self.depth, self.width, self.remat = depth, width, remat
         policy = self.dtype_policy
