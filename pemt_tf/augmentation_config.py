@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pemt_tf.config_checks import check_scalars, require
+from pemt_tf.allowed_values import number, whole
+from pemt_tf.config_checks import check_fields
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,10 @@ class AugmentationConfig:
             leaves at one end comes back at the other.
     """
 
-    mask_share: float = 0.05
-    mask_count: int = 1
-    gain_db: float = 0.0
-    time_roll: float = 0.0
+    mask_share: Annotated[float, number(0, 0.5, allowed="0 (off) to 0.5")] = 0.05
+    mask_count: Annotated[int, whole(0, 10, "a whole number from 0 (off) to 10")] = 1
+    gain_db: Annotated[float, number(0, 60, allowed="0 (off) to 60 decibels")] = 0.0
+    time_roll: Annotated[float, number(0, 0.5, allowed="0 (off) to 0.5, half a segment either way")] = 0.0
 
     def __post_init__(self) -> None:
-        check_scalars(self)
-        for name, high, allowed in (
-            ("mask_share", 0.5, "0 (off) to 0.5"),
-            ("mask_count", 10, "0 (off) to 10"),
-            ("gain_db", 60, "0 (off) to 60 decibels"),
-            ("time_roll", 0.5, "0 (off) to 0.5, half a segment either way"),
-        ):
-            value = getattr(self, name)
-            require(0 <= value <= high, f"AugmentationConfig.{name}", value, allowed)
+        check_fields(self, "augmentation")

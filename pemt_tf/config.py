@@ -6,22 +6,36 @@ artefacts can be compared field by field before they are used together.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
-
+from pemt_tf.allowed_values import (
+    MODALITIES,
+    Count,
+    Positive,
+    Probability,
+    ResNetDepth,
+    Rotation,
+    RotationStorage,
+    Text,
+    Truth,
+    list_of,
+    names,
+    number,
+    one_of,
+    shown,
+    whole,
+)
 from pemt_tf.augmentation_config import AugmentationConfig
-from pemt_tf.config_checks import check_scalars, require, require_one_of, require_positive
+from pemt_tf.config_checks import check_fields, require
 from pemt_tf.errors import PemtError
 from pemt_tf.training_config import FinetuneConfig, PretrainConfig
+from pemt_tf.yaml_reader import parse_yaml, read_yaml
 
 PRESET_DIRECTORY = Path(__file__).parent / "presets"
-MODALITIES = ("visual", "audio")
 
 # name: (across layers, across modalities, low rank). The paper's four rows first (PRETRAINING.md section 6).
 SHARING = {
@@ -35,10 +49,10 @@ SHARING = {
     "low_rank_modalities": (False, True, True),
 }
 FUSION = ("early", "mid", "late")
-ROTATIONS = ("exponential", "cayley")
-ROTATION_STORAGE = ("strict_triangle", "square", "folded")
 SUMMARIES = ("token", "mean_pooled")
-RESNET_DEPTHS = (18, 34, 50)
+
+_PIXELS = Annotated[int, whole(1, 65_500)]  # the longest side of a JPEG
+_TWO_SIZES = Annotated[tuple[int, int], list_of(whole(1, 65_500), 2, "two sizes in pixels, as in [128, 160]")]
 
 
 @dataclass(frozen=True)
@@ -59,39 +73,41 @@ class ClipGeometry:
         mel_frames: time steps of a spectrogram.
     """
 
-    segments: int = 10
-    frames_per_segment: int = 32
-    frame_rate: float = 15.0
-    stored_short_side: int = 160
-    train_crop: int = 112
-    train_scale: tuple[int, int] = (128, 160)
-    test_crop: int = 128
-    sample_rate: int = 44_100
-    samples_per_segment: int = 94_080
-    mel_bins: int = 80
-    mel_frames: int = 128
+    segments: Count = 10
+    frames_per_segment: Count = 32
+    frame_rate: Annotated[float, number(0.01, 1000)] = 15.0
+    stored_short_side: _PIXELS = 160
+    train_crop: _PIXELS = 112
+    train_scale: _TWO_SIZES = (128, 160)
+    test_crop: _PIXELS = 128
+    sample_rate: Annotated[int, whole(2)] = 44_100
+    samples_per_segment: Count = 94_080
+    mel_bins: Count = 80
+    mel_frames: Annotated[int, whole(2)] = 128
 
     def __post_init__(self) -> None:
-        check_scalars(self)
-        object.__setattr__(self, "train_scale", tuple(self.train_scale))
-        require_positive(
-            self, "segments", "frames_per_segment", "frame_rate", "stored_short_side", "train_crop", "test_crop"
-        )
-        require_positive(self, "sample_rate", "samples_per_segment", "mel_bins", "mel_frames")
+        check_fields(self, "geometry")
         low, high = self.train_scale
         require(
             self.train_crop <= low <= high,
-            "ClipGeometry.train_scale",
+            "geometry.train_scale",
             self.train_scale,
             f"two sizes, smallest first, not below train_crop ({self.train_crop})",
         )
         sound = self.samples_per_segment / self.sample_rate
         require(
             abs(sound - self.segment_seconds) < 1e-3,
-            "ClipGeometry.samples_per_segment",
+            "geometry.samples_per_segment",
             self.samples_per_segment,
             f"the samples of {self.segment_seconds:.4f} s (frames_per_segment / frame_rate) at {self.sample_rate} Hz: "
             f"{round(self.segment_seconds * self.sample_rate)}",
+        )
+        hop = self.samples_per_segment // self.mel_frames + 1
+        require(
+            self.samples_per_segment > hop,
+            "geometry.samples_per_segment",
+            self.samples_per_segment,
+            f"more than the {hop} samples between two of the {self.mel_frames} steps of a spectrogram (mel_frames)",
         )
 
     @property
@@ -127,50 +143,39 @@ class ModelConfig:
             training step for 1.4 times the time. The numbers are the same.
     """
 
-    modalities: tuple[str, ...] = MODALITIES
-    sharing: str = "low_rank"
-    fusion: str = "mid"
-    hidden: int = 768
-    heads: int = 12
-    intermediate: int = 3072
-    layers: int = 6
-    rank: int = 128
-    rotation: str = "exponential"
-    rotation_storage: str = "strict_triangle"
-    initializer_std: float = 0.01
-    summary: str = "token"
-    max_positions: int = 22
-    attention_dropout: float = 0.1
-    hidden_dropout: float = 0.1
-    visual_depth: int = 50
-    visual_width: int = 64
-    audio_depth: int = 50
-    audio_width: int = 32
-    remat: bool = False
+    modalities: Annotated[tuple[str, ...], names(MODALITIES, 1, "[visual], [audio] or [visual, audio]")] = MODALITIES
+    sharing: Annotated[str, one_of(tuple(SHARING))] = "low_rank"
+    fusion: Annotated[str, one_of(FUSION)] = "mid"
+    hidden: Count = 768
+    heads: Count = 12
+    intermediate: Count = 3072
+    layers: Count = 6
+    rank: Count = 128
+    rotation: Rotation = "exponential"
+    rotation_storage: RotationStorage = "strict_triangle"
+    initializer_std: Positive = 0.01
+    summary: Annotated[str, one_of(SUMMARIES)] = "token"
+    max_positions: Count = 22
+    attention_dropout: Probability = 0.1
+    hidden_dropout: Probability = 0.1
+    visual_depth: ResNetDepth = 50
+    visual_width: Count = 64
+    audio_depth: ResNetDepth = 50
+    audio_width: Count = 32
+    remat: Truth = False
 
     def __post_init__(self) -> None:
-        check_scalars(self)
-        object.__setattr__(self, "modalities", tuple(self.modalities))
-        require(
-            bool(self.modalities) and set(self.modalities) <= set(MODALITIES),
-            "ModelConfig.modalities",
-            self.modalities,
-            "[visual], [audio] or [visual, audio]",
-        )
-        require_one_of("ModelConfig.sharing", self.sharing, SHARING)
-        require_one_of("ModelConfig.fusion", self.fusion, FUSION)
-        require_one_of("ModelConfig.rotation", self.rotation, ROTATIONS)
-        require_one_of("ModelConfig.rotation_storage", self.rotation_storage, ROTATION_STORAGE)
-        require_one_of("ModelConfig.summary", self.summary, SUMMARIES)
-        require_positive(self, "hidden", "heads", "intermediate", "layers", "rank", "max_positions")
-        require_positive(self, "visual_width", "audio_width", "initializer_std")
-        require(self.hidden % self.heads == 0, "ModelConfig.hidden", self.hidden, f"a multiple of heads ({self.heads})")
-        for name in ("visual_depth", "audio_depth"):
-            value = getattr(self, name)
-            require(value in RESNET_DEPTHS, f"ModelConfig.{name}", value, ", ".join(map(str, RESNET_DEPTHS)))
-        for name in ("attention_dropout", "hidden_dropout"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"ModelConfig.{name}", value, "a probability from 0 to below 1")
+        check_fields(self, "model")
+        require(self.hidden % self.heads == 0, "model.hidden", self.hidden, f"a multiple of heads ({self.heads})")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Builds it from its fields.
+
+        Raises:
+            PemtError: a field is not known or has a value that is not allowed.
+        """
+        return _section("model", cls, values)
 
     def folded(self) -> ModelConfig:
         """The configuration of this model's folded form."""
@@ -182,7 +187,7 @@ class ModelConfig:
 class Config:
     """Everything that defines a run."""
 
-    name: str = "custom"
+    name: Text = "custom"
     geometry: ClipGeometry = field(default_factory=ClipGeometry)
     model: ModelConfig = field(default_factory=ModelConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -190,22 +195,23 @@ class Config:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         needed, rows = self.geometry.segments + 1, self.model.max_positions
         require(
             needed <= rows,
-            "ModelConfig.max_positions",
+            "model.max_positions",
             rows,
-            f"at least segments + 1 = {needed} (ClipGeometry.segments is {self.geometry.segments})",
+            f"at least segments + 1 = {needed} (geometry.segments is {self.geometry.segments})",
         )
         require(
             set(self.finetune.streams) <= set(self.model.modalities),
-            "FinetuneConfig.streams",
+            "finetune.streams",
             self.finetune.streams,
             f"some of the model's modalities, {', '.join(self.model.modalities)}, or none for all of them",
         )
         require(
             self.model.rotation_storage != "folded",
-            "ModelConfig.rotation_storage",
+            "model.rotation_storage",
             "folded",
             "strict_triangle or square for a model that is trained; AVTransformer.fold() makes folded ones",
         )
@@ -221,27 +227,23 @@ class Config:
         if not path.is_file():
             known = ", ".join(preset_names())
             raise PemtError(f"no preset {name!r}; known presets: {known}, or the path of a .yaml file")
+        return cls._of_file(path, {"name": path.stem, **read_yaml(path, "the preset")})
+
+    @classmethod
+    def _of_file(cls, path: Path, values: Any) -> Config:
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise PemtError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-        values = {} if values is None else values
-        _refuse_unknown(str(path), values, [f.name for f in dataclasses.fields(cls)])
-        return cls.from_dict({"name": path.stem, **values})
+            return cls.from_dict(values)
+        except PemtError as error:
+            raise PemtError(f"{path}: {error}") from None
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """Builds a configuration from nested plain values, the inverse of `to_dict`."""
         sections = {f.name: f.default_factory for f in dataclasses.fields(cls) if f.name != "name"}
-        _refuse_unknown("configuration", values, ["name", *sections])
+        _refuse_unknown("", values, ["name", *sections])
         built = {}
         for section, kind in sections.items():
-            given = values.get(section) or {}
-            _refuse_unknown(f"configuration section {section}", given, [f.name for f in dataclasses.fields(kind)])
-            try:
-                built[section] = kind(**given)
-            except TypeError as error:
-                raise PemtError(f"configuration section {section} has a value of the wrong type: {error}") from None
+            built[section] = _section(section, kind, values.get(section))
         return cls(name=values.get("name", "custom"), **built)
 
     def to_dict(self) -> dict[str, Any]:
@@ -249,7 +251,7 @@ class Config:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def with_overrides(self, assignments: list[str]) -> Config:
-        """Returns a copy with `section.field=value` assignments applied; values are YAML.
+        """Returns a copy with `section.field=value` assignments applied; values are YAML, and 1e-4 is a number.
 
         Raises:
             PemtError: an assignment has another form, or names an unknown field.
@@ -257,32 +259,26 @@ class Config:
         values = self.to_dict()
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
-            section, dot, name = key.partition(".")
+            section, dot, name = key.strip().partition(".")
             if not (equals and dot and isinstance(values.get(section), dict)):
                 raise PemtError(f"cannot read --set {assignment!r}; write section.field=value, as in model.rank=64")
-            values[section][name] = _read_value(text, assignment)
+            values[section][name] = parse_yaml(text, f"--set {assignment!r}")
         return Config.from_dict(values)
 
 
-def _read_value(text: str, assignment: str) -> Any:
-    """A YAML value; YAML 1.1 reads 1e-4 as text, which is surely not meant."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise PemtError(f"cannot read --set {assignment!r}: {text!r} is no YAML value") from None
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = float(value)
-            value = int(value) if value.is_integer() else value
-    return value
+def _section(name: str, kind: type, values: Any) -> Any:
+    values = {} if values is None else values
+    _refuse_unknown(name, values, [f.name for f in dataclasses.fields(kind)])
+    return kind(**values)
 
 
-def _refuse_unknown(where: str, given: dict[str, Any], known: list[str]) -> None:
+def _refuse_unknown(section: str, given: Any, known: list[str]) -> None:
+    where = f"configuration section {section}" if section else "the configuration"
     if not isinstance(given, dict):
-        raise PemtError(f"{where} is {given!r}; it must give fields their values, as in `rank: 64`")
+        raise PemtError(f"{where} is {shown(given)}; it must give fields their values, as in `rank: 64`")
     unknown = sorted(map(str, set(given) - set(known)))
     if unknown:
-        raise PemtError(f"{where} has no field {unknown[0]!r}; known: {', '.join(known)}")
+        raise PemtError(f"{where} has no field {shown(unknown[0])}; known: {', '.join(known)}")
 
 
 def preset_names() -> list[str]:
@@ -313,6 +309,7 @@ def load_config(path: Path) -> Config:
         PemtError: it is not there or damaged.
     """
     try:
-        return Config.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise PemtError(f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}") from None
+    return Config._of_file(path, values)

@@ -1,42 +1,36 @@
-"""Checks of configuration fields: each message says what was given, what is allowed, and where."""
+"""Checks of configurations: each message says which field, as the user writes it, what it is, and what is allowed."""
 
 from __future__ import annotations
 
 import dataclasses
-import numbers
-from collections.abc import Iterable
+import typing
 
+from pemt_tf.allowed_values import problem, rules_of, shown
 from pemt_tf.errors import PemtError
-
-_SCALARS = {
-    "int": (numbers.Integral, "a whole number"),
-    "float": (numbers.Real, "a number"),
-    "bool": (bool, "true or false"),
-}
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raises PemtError with the field, its value and what is allowed, unless the condition holds."""
     if not condition:
-        raise PemtError(f"configuration field {name} is {value!r}; allowed: {allowed}")
+        raise PemtError(f"configuration field {name} is {shown(value)}; allowed: {allowed}")
 
 
-def require_one_of(name: str, value: object, allowed: Iterable[str]) -> None:
-    """Raises PemtError unless the value is one of the allowed ones."""
-    require(value in allowed, name, value, ", ".join(allowed))
+def check_fields(owner: object, section: str = "") -> None:
+    """Holds every field of a dataclass to the rule of its type, and puts it in its plain form.
 
-
-def check_scalars(owner: object) -> None:
-    """Refuses text for numbers, fractions for counts and the like, which would fail much later."""
+    Args:
+        owner: the dataclass, frozen; a field is another dataclass, or has a type of `pemt_tf.allowed_values`.
+        section: name of the part of the configuration, `pretrain`.
+    """
+    rules, hints = rules_of(type(owner)), typing.get_type_hints(type(owner))
     for each in dataclasses.fields(owner):
-        kind, allowed = _SCALARS.get(each.type, (object, ""))
-        value = getattr(owner, each.name)
-        fits = isinstance(value, kind) and (each.type == "bool" or not isinstance(value, bool))
-        require(fits or not allowed, f"{type(owner).__name__}.{each.name}", value, allowed)
-
-
-def require_positive(owner: object, *names: str) -> None:
-    """Raises PemtError unless these fields are above 0."""
-    for name in names:
-        value = getattr(owner, name)
-        require(value > 0, f"{type(owner).__name__}.{name}", value, "a number above 0")
+        value, name = getattr(owner, each.name), f"{section}.{each.name}" if section else each.name
+        if dataclasses.is_dataclass(hints[each.name]):
+            kind = hints[each.name]
+            require(isinstance(value, kind), name, value, f"a {kind.__name__}")
+            continue
+        try:
+            plain = rules[each.name].read(value)
+        except (ValueError, TypeError, OverflowError):
+            raise PemtError(f"configuration field {name} {problem(value, rules[each.name])}") from None
+        object.__setattr__(owner, each.name, plain)

@@ -6,3 +6,7 @@ class PemtError(Exception):
 
     Every command line catches it, prints `error: <message>` and exits with code 2.
     """
+
+
+class ArgumentError(PemtError, ValueError):
+    """An argument of a layer, a model or a loss that is not allowed; a ValueError, as Keras' own layers raise."""

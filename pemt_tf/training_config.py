@@ -4,8 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-from pemt_tf.config_checks import check_scalars, require, require_one_of, require_positive
+from pemt_tf.allowed_values import (
+    MODALITIES,
+    Count,
+    NotNegative,
+    Positive,
+    PositiveShare,
+    Probability,
+    Seed,
+    Share,
+    Text,
+    Truth,
+    names,
+    number,
+    one_of,
+    whole,
+)
+from pemt_tf.config_checks import check_fields, require
 
 NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
 SCHEDULES = ("cosine", "linear", "constant")
@@ -23,6 +40,14 @@ PARTS = (
     "tokens",
     "transformer",
 )
+
+_FROM_0 = Annotated[int, whole(0, allowed="a whole number, 0 (off) or more")]
+_OFF_OR_MORE = Annotated[float, number(0, allowed="a finite number, 0 (off) or more")]
+_OFF_TO_1 = Annotated[float, number(0, below=1, allowed="0 (off) to below 1, as 0.999")]
+_GROUPS = (
+    "0 (a group per device), or a number that splits {}, what the model sees at once, into equal groups of 2 or more"
+)
+_SCHEDULE = Annotated[str, one_of(SCHEDULES)]
 
 
 @dataclass(frozen=True)
@@ -49,45 +74,37 @@ class TrainingConfig:
         images_every: steps between pictures of a training batch in TensorBoard, the first batch included; 0 is off.
     """
 
-    steps: int = 1000
-    batch_size: int = 32
-    seed: int = 0
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
-    accumulation: int = 1
-    precision: str = "float32"
-    jit_compile: bool = False
-    clip_norm: float = 0.0
-    ema: float = 0.0
-    frozen: tuple[str, ...] = ()
-    log_every: int = 10
-    checkpoint_every: int = 1000
-    keep: int = 2
-    images_every: int = 1000
+    section: ClassVar[str] = "training"
+
+    steps: Count = 1000
+    batch_size: Count = 32
+    seed: Seed = 0
+    optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adam"
+    weight_decay: NotNegative = 0.0
+    beta_1: Probability = 0.9
+    beta_2: Probability = 0.999
+    epsilon: Positive = 1e-6
+    accumulation: Count = 1
+    precision: Annotated[str, one_of(PRECISIONS)] = "float32"
+    jit_compile: Truth = False
+    clip_norm: _OFF_OR_MORE = 0.0
+    ema: _OFF_TO_1 = 0.0
+    frozen: Annotated[tuple[str, ...], names(PARTS)] = ()
+    log_every: Count = 10
+    checkpoint_every: Count = 1000
+    keep: Count = 2
+    images_every: _FROM_0 = 1000
 
     def __post_init__(self) -> None:
-        check_scalars(self)
-        name = type(self).__name__
-        frozen = (self.frozen,) if isinstance(self.frozen, str) else tuple(self.frozen)
-        object.__setattr__(self, "frozen", frozen)
-        require_positive(self, "steps", "batch_size", "accumulation", "log_every", "checkpoint_every", "keep")
-        require_one_of(f"{name}.optimizer", self.optimizer, OPTIMIZERS)
-        require_one_of(f"{name}.precision", self.precision, PRECISIONS)
+        if isinstance(self.frozen, str):
+            object.__setattr__(self, "frozen", (self.frozen,))
+        check_fields(self, self.section)
         require(
             self.batch_size % self.accumulation == 0,
-            f"{name}.accumulation",
+            f"{self.section}.accumulation",
             self.accumulation,
             f"a number that splits the {self.batch_size} clips of a batch into equal parts",
         )
-        for field in ("clip_norm", "images_every"):
-            value = getattr(self, field)
-            require(value >= 0, f"{name}.{field}", value, "0 (off) or more")
-        require(0 <= self.ema < 1, f"{name}.ema", self.ema, "0 (off) to below 1, as 0.999")
-        for part in self.frozen:
-            require(part in PARTS, f"{name}.frozen", part, ", ".join(PARTS))
 
     @property
     def part_size(self) -> int:
@@ -119,53 +136,45 @@ class PretrainConfig(TrainingConfig):
         steps and the fields not named here: see `TrainingConfig`.
     """
 
-    steps: int = 220_000
-    batch_size: int = 256
-    learning_rate: float = 1e-4
-    warmup_fraction: float = 0.06
-    schedule: str = "cosine"
-    weight_decay: float = 1e-4
-    beta_1: float = 0.9
-    beta_2: float = 0.98
-    epsilon: float = 1e-6
-    mask_rate: float = 0.15
-    negatives: str = "cans_similar"
-    negative_count: int = 64
-    negative_band: float = 0.95
-    gather_negatives: bool = False
-    negative_groups: int = 0
-    projection: int = 256
-    pair_weight: float = 1.0
-    stop_target_gradient: bool = False
-    optimizer: str = "adamw"
+    section: ClassVar[str] = "pretrain"
+
+    steps: Count = 220_000
+    batch_size: Annotated[int, whole(2, allowed="2 or more, because negatives come from other clips")] = 256
+    learning_rate: Positive = 1e-4
+    warmup_fraction: Share = 0.06
+    schedule: _SCHEDULE = "cosine"
+    weight_decay: NotNegative = 1e-4
+    beta_1: Probability = 0.9
+    beta_2: Probability = 0.98
+    epsilon: Positive = 1e-6
+    mask_rate: PositiveShare = 0.15
+    negatives: Annotated[str, one_of(NEGATIVES)] = "cans_similar"
+    negative_count: Count = 64
+    negative_band: PositiveShare = 0.95
+    gather_negatives: Truth = False
+    negative_groups: Annotated[int, whole(0, allowed=_GROUPS.format("a batch"))] = 0
+    projection: Count = 256
+    pair_weight: _OFF_OR_MORE = 1.0
+    stop_target_gradient: Truth = False
+    optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adamw"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "learning_rate", "negative_count", "projection")
-        require_one_of("PretrainConfig.negatives", self.negatives, NEGATIVES)
-        require_one_of("PretrainConfig.schedule", self.schedule, SCHEDULES)
-        require(
-            self.batch_size >= 2, "PretrainConfig.batch_size", self.batch_size, "2 or more (negatives need company)"
-        )
-        allowed = f"parts of 2 clips or more of the {self.batch_size} of a batch (negatives need company)"
-        require(self.part_size >= 2, "PretrainConfig.accumulation", self.accumulation, allowed)
+        allowed = f"parts of 2 clips or more of the {self.batch_size} of a batch, because negatives come from others"
+        require(self.part_size >= 2, "pretrain.accumulation", self.accumulation, allowed)
         self._check_groups()
-        for name in ("mask_rate", "negative_band"):
-            value = getattr(self, name)
-            require(0 < value <= 1, f"PretrainConfig.{name}", value, "a share above 0, at most 1")
 
     def _check_groups(self) -> None:
         groups, batch = self.negative_groups, self.part_size
         fits = groups >= 0 and (groups == 0 or (batch % groups == 0 and batch // groups >= 2))
         require(
             fits,
-            "PretrainConfig.negative_groups",
+            "pretrain.negative_groups",
             groups,
-            f"0 (a group per device), or a number that splits {batch} clips, what the model sees at once, into equal "
-            "groups of 2 or more",
+            _GROUPS.format(f"{batch} clips"),
         )
         alone = not self.gather_negatives or groups <= 1
-        require(alone, "PretrainConfig.negative_groups", groups, "0 or 1 with gather_negatives, which is one group")
+        require(alone, "pretrain.negative_groups", groups, "0 or 1 with gather_negatives, which is one group")
 
 
 @dataclass(frozen=True)
@@ -191,58 +200,44 @@ class FinetuneConfig(TrainingConfig):
         steps and the fields not named here: see `TrainingConfig`.
     """
 
-    steps: int = 4000
-    batch_size: int = 5
-    base_learning_rate: float = 1e-3
-    finetune_learning_rate: float = 1e-4
-    weight_decay: float = 5e-6
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
-    schedule: str = "cosine"
-    warmup_fraction: float = 0.0
-    head_dropout: float = 0.5
-    streams: tuple[str, ...] = ()
-    labels_per_class: int = 0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    loss: str = "cross_entropy"
-    margin: float = 0.1
-    select: str = "last"
-    validate_every: int = 100
-    validation_split: str = "validation"
-    checkpoint_every: int = 500
+    section: ClassVar[str] = "finetune"
+
+    steps: Count = 4000
+    batch_size: Count = 5
+    base_learning_rate: Positive = 1e-3
+    finetune_learning_rate: Annotated[float, number(0, allowed="a finite number, 0 (frozen backbone) or more")] = 1e-4
+    weight_decay: NotNegative = 5e-6
+    beta_1: Probability = 0.9
+    beta_2: Probability = 0.999
+    epsilon: Positive = 1e-6
+    schedule: _SCHEDULE = "cosine"
+    warmup_fraction: Share = 0.0
+    head_dropout: Probability = 0.5
+    streams: Annotated[tuple[str, ...], names(MODALITIES)] = ()
+    labels_per_class: Annotated[int, whole(0, allowed="a whole number, 0 (all) or more")] = 0
+    label_smoothing: Annotated[float, number(0, below=1, allowed="0 (off) to below 1")] = 0.0
+    mixup: _OFF_OR_MORE = 0.0
+    loss: Annotated[str, one_of(LOSSES)] = "cross_entropy"
+    margin: Positive = 0.1
+    select: Annotated[str, one_of(SELECTIONS)] = "last"
+    validate_every: Count = 100
+    validation_split: Text = "validation"
+    checkpoint_every: Count = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "base_learning_rate", "margin", "validate_every")
-        object.__setattr__(self, "streams", tuple(self.streams))
-        require(self.labels_per_class >= 0, "FinetuneConfig.labels_per_class", self.labels_per_class, "0 (all) or more")
-        require_one_of("FinetuneConfig.schedule", self.schedule, SCHEDULES)
-        require_one_of("FinetuneConfig.loss", self.loss, LOSSES)
-        require_one_of("FinetuneConfig.select", self.select, SELECTIONS)
         require(
-            self.validation_split not in ("test", "train", ""),
-            "FinetuneConfig.validation_split",
+            self.validation_split not in ("test", "train"),
+            "finetune.validation_split",
             self.validation_split,
             "a split that is neither trained on nor tested on, as 'validation'",
         )
         require(
             self.loss == "cross_entropy" or not self.label_smoothing,
-            "FinetuneConfig.label_smoothing",
+            "finetune.label_smoothing",
             self.label_smoothing,
             "0 with loss multi_margin, which knows no smoothed labels",
         )
-        require(
-            self.finetune_learning_rate >= 0,
-            "FinetuneConfig.finetune_learning_rate",
-            self.finetune_learning_rate,
-            "0 (frozen backbone) or more",
-        )
-        for name in ("head_dropout", "label_smoothing"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"FinetuneConfig.{name}", value, "0 to below 1")
-        require(self.mixup >= 0, "FinetuneConfig.mixup", self.mixup, "0 (off) or more")
 
 
 def warmup_steps(steps: int, fraction: float) -> int:

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
+from pemt_tf.yaml_reader import parse_yaml, read_yaml
 
 DEFAULT_FILE = Path(__file__).with_name("config.yaml")
 VARIABLE_PREFIX = "PEMT_PIPELINE_"
@@ -135,7 +134,8 @@ class PipelineConfig:
         trainer, evaluator = self.trainer, self.evaluator
         _require(bool(re.fullmatch(r"[\w.-]+", self.name)), "name", self.name, "letters, digits, '_', '.' and '-'")
         _require((trainer.pretrain_steps or 0) >= 0, "trainer.pretrain_steps", trainer.pretrain_steps, "0 or more")
-        _require(trainer.finetune_steps != 0, "trainer.finetune_steps", 0, "1 or more")
+        steps = trainer.finetune_steps
+        _require(steps is None or steps >= 1, "trainer.finetune_steps", steps, "1 or more")
         _require(trainer.cpu_devices >= 1, "trainer.cpu_devices", trainer.cpu_devices, "1 or more")
         _require(self.infra_check in INFRA_CHECKS, "infra_check", self.infra_check, ", ".join(INFRA_CHECKS))
         least = evaluator.slice_clips_at_least
@@ -152,7 +152,7 @@ class PipelineConfig:
             PemtError: the file is missing or not readable, a field is unknown or has a value of the wrong kind.
         """
         path = Path(environment.get(FILE_VARIABLE) or DEFAULT_FILE).expanduser()
-        config = _build(cls, _read_yaml(path), str(path), _variables(environment))
+        config = _build(cls, read_yaml(path, "the pipeline configuration"), str(path), _variables(environment))
         kubeflow = dataclasses.replace(config.kubeflow, output=_absolute(config.kubeflow.output))
         return dataclasses.replace(config, root=_absolute(config.root), push=_absolute(config.push), kubeflow=kubeflow)
 
@@ -204,18 +204,6 @@ def _require(condition: bool, name: str, value: object, allowed: str) -> None:
 def _absolute(path: Path | None) -> Path | None:
     """Engines run nodes in processes and folders of their own, where a relative path would mean another place."""
     return None if path is None else Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 (keeps links)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise PemtError(f"cannot read the pipeline configuration {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PemtError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise PemtError(f"{path} does not hold fields with values; see docs/pipeline.md")
-    return values
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -274,17 +262,17 @@ def _convert(value: Any, hint: Any, where: str, from_text: bool) -> Any:
         if from_text and kind == "tuple":
             return tuple(shlex.split(value))
         if from_text and kind in ("bool", "int", "float"):
-            value = yaml.safe_load(value)
+            value = parse_yaml(value, where)
         if value is None and type(None) in typing.get_args(hint):
             return None
-        if kind == "tuple" and isinstance(value, list):
+        if kind == "tuple" and isinstance(value, list) and not any(isinstance(v, (list, dict)) for v in value):
             return tuple(map(str, value))
-        if kind in ("str", "Path") and isinstance(value, (str, int, float)):
+        if kind in ("str", "Path") and isinstance(value, (str, int, float)) and not isinstance(value, bool):
             return wanted(str(value))
         if kind == "float" and isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return float(value)
         if isinstance(value, bool) == (kind == "bool") and isinstance(value, wanted):
             return value
-    except (ValueError, TypeError, yaml.YAMLError):
+    except (ValueError, TypeError, OverflowError, PemtError):
         pass
     raise PemtError(f"{where} is {given!r}; {_EXPECTED[kind]} is needed")

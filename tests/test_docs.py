@@ -13,7 +13,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from pemt_tf.config import FUSION, ROTATION_STORAGE, SHARING, Config
+from pemt_tf.allowed_values import ROTATION_STORAGE
+from pemt_tf.config import FUSION, SHARING, Config
 from pemt_tf.export.reference_slots import reference_slots
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier

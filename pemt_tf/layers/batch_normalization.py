@@ -7,6 +7,8 @@ import math
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Positive, Probability
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.replicas import mean_over_replicas, replica_count
 
 
@@ -17,7 +19,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras stores the biased variance. Statistics are those of the global batch under a distribution strategy.
     """
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs):
+    @check_arguments
+    def __init__(self, momentum: Probability = 0.9, epsilon: Positive = 1e-5, **kwargs):
         kwargs.pop("synchronized", None)  # always, and by our own hand
         kwargs.pop("axis", None)
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)

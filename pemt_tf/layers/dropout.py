@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Probability, Seed
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.replicas import replica_count, replica_index
 
 _STRIDE = 0x61C88647  # far from any small multiple of itself modulo 2^31 - 2, which Keras takes seeds by
@@ -34,7 +36,8 @@ class Dropout(keras.layers.Layer):
         seed: int, or None for one that follows from `keras.utils.set_random_seed`.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs):
+    @check_arguments
+    def __init__(self, rate: Probability, seed: Seed | None = None, **kwargs):
         super().__init__(**kwargs)
         self.rate, self.seed = rate, seed
         if rate > 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, CountFrom0, Probability
+from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.layers.dropout import Dropout
 
 
@@ -19,7 +21,10 @@ class TokenEmbeddings(keras.layers.Layer):
         dropout: probability.
     """
 
-    def __init__(self, max_positions: int, hidden: int, types: int = 0, dropout: float = 0.0, **kwargs):
+    @check_arguments
+    def __init__(
+        self, max_positions: Count, hidden: Count, types: CountFrom0 = 0, dropout: Probability = 0.0, **kwargs
+    ):
         super().__init__(**kwargs)
         self.max_positions, self.hidden, self.types, self.dropout = max_positions, hidden, types, dropout
         self.norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="norm")
@@ -45,7 +50,7 @@ class TokenEmbeddings(keras.layers.Layer):
             training: whether dropout is active.
 
         Raises:
-            ValueError: the sequence is longer than the position table.
+            ValueError: the sequence is longer than the position table, or there is no such type.
         """
         length = tokens.shape[1]
         if length is not None and length > self.max_positions:
@@ -53,6 +58,8 @@ class TokenEmbeddings(keras.layers.Layer):
                 f"a sequence of {length} tokens (segments + 1) does not fit the position table of "
                 f"{self.max_positions} rows; use fewer segments or a larger max_positions"
             )
+        known = token_type is None or token_type in range(self.types)
+        require_argument(known, self, "token_type", token_type, ["None", *map(str, range(self.types))])
         embedded = tokens + self.positions[: ops.shape(tokens)[1]]
         if token_type is not None:
             embedded = embedded + self.type_table[token_type]

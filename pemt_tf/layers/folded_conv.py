@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import keras
 from keras import ops
+
+from pemt_tf.allowed_values import Count, list_of, whole
+from pemt_tf.argument_checks import check_arguments, require_argument
+
+_Sides = Annotated[tuple[int, ...], list_of(whole())]
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -27,11 +33,14 @@ class FoldedConv(keras.layers.Layer):
         strides: as many as kernel sides.
     """
 
-    def __init__(self, filters: int, kernel: tuple[int, ...], strides: tuple[int, ...] | None = None, **kwargs):
+    @check_arguments
+    def __init__(self, filters: Count, kernel: _Sides, strides: _Sides | None = None, **kwargs):
         super().__init__(**kwargs)
-        self.filters = filters
-        self.kernel_size = tuple(kernel)
-        self.strides = tuple(strides or (1,) * len(kernel))
+        odd = len(kernel) in (2, 3) and all(side % 2 for side in kernel)
+        require_argument(odd, self, "kernel", kernel, "two or three sides, all odd")
+        strides = strides or (1,) * len(kernel)
+        require_argument(len(strides) == len(kernel), self, "strides", strides, f"{len(kernel)}, one for each side")
+        self.filters, self.kernel_size, self.strides = filters, kernel, strides
 
     def build(self, input_shape):
         # He normal over the fan-out, the reference's initializer (REFERENCE.md section 10).

@@ -14,6 +14,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, Positive, Rotation, RotationStorage, SomeNames
+from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.layers import orthogonal
 
 _SMALLEST_NORM = 1e-12
@@ -34,20 +36,21 @@ class LowRankSharedDense(keras.layers.Layer):
         initializer_std: standard deviation of U and V at the start (REFERENCE.md section 10).
     """
 
+    @check_arguments
     def __init__(
         self,
-        units: int,
-        rank: int,
-        modalities: tuple[str, ...] = ("visual", "audio", "joint"),
-        rotation: str = "exponential",
-        rotation_storage: str = "strict_triangle",
-        initializer_std: float = 0.01,
+        units: Count,
+        rank: Count,
+        modalities: SomeNames = ("visual", "audio", "joint"),
+        rotation: Rotation = "exponential",
+        rotation_storage: RotationStorage = "strict_triangle",
+        initializer_std: Positive = 0.01,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.units = units
         self.rank = rank
-        self.modalities = tuple(modalities)
+        self.modalities = modalities
         self.rotation = rotation
         self.rotation_storage = rotation_storage
         self.initializer_std = initializer_std
@@ -92,6 +95,9 @@ class LowRankSharedDense(keras.layers.Layer):
 
     def fold_from(self, source: LowRankSharedDense) -> None:
         """Takes the function of a layer of the same shape that is not folded; this one must be."""
+        shape = (source.units, source.rank, source.modalities)
+        fits = self.rotation_storage == "folded" and (self.units, self.rank, self.modalities) == shape
+        require_argument(fits, self, "source", shape, "the units, rank and modalities of this layer, which is folded")
         for modality in self.modalities:
             self.projections[modality].assign(source.projections[modality])
             self.expansions[modality].assign(source.expansion(modality))
@@ -99,6 +105,9 @@ class LowRankSharedDense(keras.layers.Layer):
 
     def skew(self, modality: str):
         """The skew-symmetric parameter of a modality, [rank, rank] float32."""
+        self._check_modality(modality)
+        kept = self.rotation_storage != "folded"
+        require_argument(kept, self, "rotation_storage", "folded", "strict_triangle, square: a folded layer has no Q")
         raw = ops.convert_to_tensor(self.raw_rotations[modality])
         if self.rotation_storage == "square":
             return orthogonal.skew_from_square(raw)
@@ -119,6 +128,7 @@ class LowRankSharedDense(keras.layers.Layer):
         Returns:
             [..., units] in the compute dtype.
         """
+        self._check_modality(modality)
         expansion = self.expansion(modality) if expansion is None else expansion
         return self.expand(normalize(ops.matmul(x, self.projections[modality])), expansion)
 
@@ -129,10 +139,14 @@ class LowRankSharedDense(keras.layers.Layer):
             modality: one of `modalities`.
             rotation: Q_m [rank, rank] float32, if already computed.
         """
+        self._check_modality(modality)
         if self.rotation_storage == "folded":
             return ops.cast(self.expansions[modality], self.compute_dtype)
         rotation = self.rotation_matrix(modality) if rotation is None else rotation
         return ops.cast(ops.matmul(rotation, self.kernel), self.compute_dtype)
+
+    def _check_modality(self, modality) -> None:
+        require_argument(modality in self.modalities, self, "modality", modality, self.modalities)
 
     def expand(self, code, expansion):
         """U Q_m code + b for a normalized code [..., rank]."""

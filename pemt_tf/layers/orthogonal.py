@@ -9,6 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from pemt_tf.allowed_values import Count, Rotation, Seed
+from pemt_tf.argument_checks import check_arguments
+
 # Scaling and squaring: the Taylor polynomial below is accurate to float32 rounding for norms up to _TAYLOR_RADIUS
 # (1.5**13 / 13! = 3e-8); larger matrices are halved first. Rotations of trained models stay below norm 20: the first
 # squarings, good for norm 24, are always done, the others only where a matrix needs them.
@@ -115,7 +118,8 @@ def cayley_transform(matrix):
     return ops.solve(identity + matrix, identity - matrix)
 
 
-def rotation_from_skew(matrix, rotation: str):
+@check_arguments
+def rotation_from_skew(matrix, rotation: Rotation):
     """The orthogonal matrix Q of a skew-symmetric one.
 
     Args:
@@ -132,7 +136,8 @@ class RotationInitializer(keras.initializers.Initializer):
     Gives the full square parameter, or its strict upper triangle when the weight is a vector.
     """
 
-    def __init__(self, rank: int, seed: int | None = None):
+    @check_arguments
+    def __init__(self, rank: Count, seed: Seed | None = None):
         self.rank = rank
         self.seed = seed
 

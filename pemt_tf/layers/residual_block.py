@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+from typing import Annotated
 
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Truth, list_of, whole
+from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.rematerialization import remat
+
+_Strides = Annotated[tuple[int, ...], list_of(whole())]
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -22,11 +27,14 @@ class ResidualBlock(keras.layers.Layer):
         remat: in training keep only the block's input and compute the rest again in the backward pass.
     """
 
-    def __init__(self, steps, shortcut_strides=None, remat: bool = False, **kwargs):
+    @check_arguments
+    def __init__(self, steps, shortcut_strides: _Strides | None = None, remat: Truth = False, **kwargs):
         super().__init__(**kwargs)
         self.remat = remat
+        fits = isinstance(steps, (list, tuple)) and steps and all(len(step) == 4 for step in steps)
+        require_argument(fits, self, "steps", steps, "a list of (name, filters, kernel, strides), at least one")
         self.steps = tuple((name, filters, tuple(kernel), tuple(strides)) for name, filters, kernel, strides in steps)
-        self.shortcut_strides = None if shortcut_strides is None else tuple(shortcut_strides)
+        self.shortcut_strides = shortcut_strides
         policy = self.dtype_policy
         self.convolutions = [FoldedConv(f, k, s, dtype=policy, name=name) for name, f, k, s in self.steps]
         last = len(self.steps) - 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage, Truth
+from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.layers import orthogonal
 from pemt_tf.layers.transformer_layer import MAPS, TransformerLayer
 
@@ -22,25 +24,28 @@ class SharedTransformer(keras.layers.Layer):
             probability after the attention too and none after the feed-forward network.
     """
 
+    @check_arguments
     def __init__(
         self,
-        layers: int,
-        hidden: int,
-        heads: int,
-        intermediate: int,
-        rank: int | None = None,
-        modalities: tuple[str, ...] = (),
-        share_layers: bool = True,
-        rotation: str = "exponential",
-        rotation_storage: str = "strict_triangle",
-        initializer_std: float = 0.01,
-        attention_dropout: float = 0.0,
-        hidden_dropout: float = 0.0,
+        layers: Count,
+        hidden: Count,
+        heads: Count,
+        intermediate: Count,
+        rank: Count | None = None,
+        modalities: Names = (),
+        share_layers: Truth = True,
+        rotation: Rotation = "exponential",
+        rotation_storage: RotationStorage = "strict_triangle",
+        initializer_std: Positive = 0.01,
+        attention_dropout: Probability = 0.0,
+        hidden_dropout: Probability = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        named = rank is None or modalities
+        require_argument(named, self, "modalities", modalities, f"at least one name with rank {rank}")
         self.layers, self.hidden, self.heads, self.intermediate = layers, hidden, heads, intermediate
-        self.rank, self.modalities, self.share_layers = rank, tuple(modalities), share_layers
+        self.rank, self.modalities, self.share_layers = rank, modalities, share_layers
         self.rotation, self.rotation_storage = rotation, rotation_storage
         self.initializer_std = initializer_std
         self.attention_dropout, self.hidden_dropout = attention_dropout, hidden_dropout
@@ -106,6 +111,8 @@ class SharedTransformer(keras.layers.Layer):
         Returns:
             [batch, length, hidden].
         """
+        known = self.rank is None or modality in self.modalities
+        require_argument(known, self, "modality", modality, self.modalities)
         matrices = self.matrices() if matrices is None else matrices
         per_block = matrices[None if self.rank is None else modality]
         for index in range(self.layers):

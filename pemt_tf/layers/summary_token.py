@@ -6,6 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from pemt_tf.allowed_values import Count, Truth
+from pemt_tf.argument_checks import check_arguments
+
 
 @keras.saving.register_keras_serializable("pemt_tf")
 class SummaryToken(keras.layers.Layer):
@@ -16,7 +19,8 @@ class SummaryToken(keras.layers.Layer):
         mean_pooled: add the mean over tokens, each with a sinusoidal position code.
     """
 
-    def __init__(self, hidden: int, mean_pooled: bool = False, **kwargs):
+    @check_arguments
+    def __init__(self, hidden: Count, mean_pooled: Truth = False, **kwargs):
         super().__init__(**kwargs)
         self.hidden, self.mean_pooled = hidden, mean_pooled
         self.supports_masking = True  # masks are an argument; without this Keras warns about them

@@ -7,6 +7,8 @@ import math
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage
+from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense, normalize
 
@@ -30,24 +32,28 @@ class TransformerLayer(keras.layers.Layer):
         feed_forward_dropout: after the feed-forward network. The reference has 0 here when layers are shared.
     """
 
+    @check_arguments
     def __init__(
         self,
-        hidden: int,
-        heads: int,
-        intermediate: int,
-        rank: int | None = None,
-        modalities: tuple[str, ...] = (),
-        rotation: str = "exponential",
-        rotation_storage: str = "strict_triangle",
-        initializer_std: float = 0.01,
-        attention_dropout: float = 0.0,
-        output_dropout: float = 0.0,
-        feed_forward_dropout: float = 0.0,
+        hidden: Count,
+        heads: Count,
+        intermediate: Count,
+        rank: Count | None = None,
+        modalities: Names = (),
+        rotation: Rotation = "exponential",
+        rotation_storage: RotationStorage = "strict_triangle",
+        initializer_std: Positive = 0.01,
+        attention_dropout: Probability = 0.0,
+        output_dropout: Probability = 0.0,
+        feed_forward_dropout: Probability = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        named = rank is None or modalities
+        require_argument(named, self, "modalities", modalities, f"at least one name with rank {rank}")
+        require_argument(hidden % heads == 0, self, "hidden", hidden, f"a multiple of heads ({heads})")
         self.hidden, self.heads, self.intermediate, self.rank = hidden, heads, intermediate, rank
-        self.modalities, self.rotation, self.rotation_storage = tuple(modalities), rotation, rotation_storage
+        self.modalities, self.rotation, self.rotation_storage = modalities, rotation, rotation_storage
         self.initializer_std = initializer_std
         self.attention_dropout, self.output_dropout = attention_dropout, output_dropout
         self.feed_forward_dropout = feed_forward_dropout

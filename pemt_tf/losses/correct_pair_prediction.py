@@ -5,13 +5,17 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count
+from pemt_tf.argument_checks import check_arguments
+from pemt_tf.errors import ArgumentError
 from pemt_tf.layers.replicas import own_rows, replica_count
 from pemt_tf.losses.masked_statistics import masked_mean
 
 _LARGEST_DRAW = 2**31 - 1
 
 
-def draw_derangement(batch: int, seed, groups: int = 1):
+@check_arguments
+def draw_derangement(batch: Count, seed, groups: Count = 1):
     """A random permutation without fixed point: a uniformly drawn cycle through the whole batch (ours).
 
     Args:
@@ -22,6 +26,10 @@ def draw_derangement(batch: int, seed, groups: int = 1):
     Returns:
         [batch] int32.
     """
+    if batch % groups or batch // groups < 2:
+        raise ArgumentError(
+            f"draw_derangement: groups is {groups}; allowed: equal groups of 2 or more of {batch} clips"
+        )
     draws = keras.random.uniform((batch,), dtype="float32", seed=seed)
     order = ops.argsort(ops.reshape(draws, (groups, -1)), axis=-1)
     successor = ops.take_along_axis(ops.roll(order, -1, axis=-1), ops.argsort(order, axis=-1), axis=-1)
@@ -29,7 +37,8 @@ def draw_derangement(batch: int, seed, groups: int = 1):
     return ops.reshape(ops.cast(successor, "int32") + first, (-1,))
 
 
-def draw_positions(batch: int, segments: int, seed, present=None):
+@check_arguments
+def draw_positions(batch: Count, segments: Count, seed, present=None):
     """One random segment per clip, all present ones equally likely.
 
     The draws are those of the global batch, of which a replica takes its rows.
@@ -77,7 +86,8 @@ class PairClassifier(keras.layers.Layer):
         hidden: width of each embedding.
     """
 
-    def __init__(self, hidden: int, **kwargs):
+    @check_arguments
+    def __init__(self, hidden: Count, **kwargs):
         super().__init__(**kwargs)
         self.hidden = hidden
         self.inner = keras.layers.Dense(hidden, dtype=self.dtype_policy, name="inner")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, PositiveShare
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.replicas import own_rows, replica_count
 from pemt_tf.losses.masked_statistics import counted_rows
 
 
-def draw_mask(batch: int, segments: int, rate: float, seed, present=None):
+@check_arguments
+def draw_mask(batch: Count, segments: Count, rate: PositiveShare, seed, present=None):
     """Chooses masked positions: each present one with probability `rate`, and at least one per row that has any.
 
     Rate, minimum and independence of the streams are ours. The draws are those of the global batch, of which a replica
@@ -46,7 +49,8 @@ class CompatibilityNetwork(keras.layers.Layer):
         projection: width in which they are compared.
     """
 
-    def __init__(self, hidden: int, projection: int = 256, **kwargs):
+    @check_arguments
+    def __init__(self, hidden: Count, projection: Count = 256, **kwargs):
         super().__init__(**kwargs)
         self.hidden, self.projection = hidden, projection
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import keras
 import numpy as np
 from keras import ops
 
+from pemt_tf.allowed_values import Count, PositiveShare, one_of
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.replicas import own_rows, replica_count
+from pemt_tf.training_config import NEGATIVES
 
+_Negatives = Annotated[str, one_of(NEGATIVES)]
 _EXCLUDED = -1e30
 _FAR = np.finfo(np.float32).max  # stands behind every distance in sorted rows; finite, so differences of it are numbers
 
@@ -32,7 +38,10 @@ def _squared(x):
     return ops.sum(ops.square(x), axis=-1)
 
 
-def candidate_log_weights(embeddings, groups, method: str, band: float = 0.95, present=None, anchors=None):
+@check_arguments
+def candidate_log_weights(
+    embeddings, groups, method: _Negatives, band: PositiveShare = 0.95, present=None, anchors=None
+):
     """Unnormalized log-probability with which every instance is drawn as a negative of every other.
 
     For the content-aware methods, over the candidates of each anchor: distances are scaled to [0, 1] (min-max), those
@@ -119,7 +128,8 @@ def _entry(ordered, index):
     return ops.take_along_axis(ordered, index, axis=-1)
 
 
-def draw_negatives(log_weights, count: int, seed):
+@check_arguments
+def draw_negatives(log_weights, count: Count, seed):
     """Draws without replacement in proportion to the weights, by Gumbel-top-k.
 
     The random numbers are those of all anchors of the global batch, of which a replica takes its rows.

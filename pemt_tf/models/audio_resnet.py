@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, ResNetDepth, Truth
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.residual_block import ResidualBlock
@@ -21,7 +23,8 @@ class AudioResNet(keras.layers.Layer):
         remat: see `ResidualBlock`.
     """
 
-    def __init__(self, depth: int = 50, width: int = 32, remat: bool = False, **kwargs):
+    @check_arguments
+    def __init__(self, depth: ResNetDepth = 50, width: Count = 32, remat: Truth = False, **kwargs):
         super().__init__(**kwargs)
         self.depth, self.width, self.remat = depth, width, remat
         policy = self.dtype_policy

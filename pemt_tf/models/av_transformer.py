@@ -7,7 +7,9 @@ import dataclasses
 import keras
 from keras import ops
 
+from pemt_tf.argument_checks import require_argument
 from pemt_tf.config import SHARING, Config, ModelConfig
+from pemt_tf.errors import ArgumentError
 from pemt_tf.layers.embeddings import TokenEmbeddings
 from pemt_tf.layers.shared_transformer import SharedTransformer
 from pemt_tf.layers.summary_token import SummaryToken
@@ -43,7 +45,9 @@ class AVTransformer(keras.Model):
 
     def __init__(self, config: ModelConfig | dict, **kwargs):
         super().__init__(**kwargs)
-        config = ModelConfig(**config) if isinstance(config, dict) else config
+        config = ModelConfig.from_dict(config) if isinstance(config, dict) else config
+        fits = isinstance(config, ModelConfig)
+        require_argument(fits, self, "config", config, "a ModelConfig, as Config.model is, or a dict of its fields")
         self.config = config
         policy = self.dtype_policy
         self.cnns = {}
@@ -154,11 +158,13 @@ class AVTransformer(keras.Model):
             features[modality] = ops.reshape(pooled, (-1, shape[1], cnn.feature_size))
         if not features:
             needed = " or ".join(INPUT_NAMES[m] for m in self.config.modalities)
-            raise ValueError(f"the inputs hold no modality of this model; give {needed}")
+            raise ArgumentError(f"the inputs hold no modality of this model; give {needed}")
         return features
 
     def tokenize(self, features: dict) -> dict:
         """Projects pooled features to tokens; modality to [batch, segments, hidden]."""
+        for modality in features:
+            self._check_modality(modality)
         return {m: self.token_norms[m](self.projections[m](f)) for m, f in features.items()}
 
     def contextualize(self, tokens: dict, masks: dict | None = None, training=False) -> dict:
@@ -173,6 +179,8 @@ class AVTransformer(keras.Model):
             The outputs of the model but for the features.
         """
         masks = masks or {}
+        for modality in (*tokens, *masks):
+            self._check_modality(modality)
         matrices = self.matrices()
         contexts = {m: self.encode_stream(m, t, masks.get(m), matrices, training=training) for m, t in tokens.items()}
         outputs = {f"{m}_tokens": t for m, t in tokens.items()}
@@ -191,6 +199,7 @@ class AVTransformer(keras.Model):
 
     def encode_stream(self, modality: str, tokens, mask, matrices: dict, training=False):
         """Summary token, embeddings and the modality's Transformer; [batch, 1 + segments, hidden]."""
+        self._check_modality(modality)
         sequence = self.summaries[modality](tokens, mask=mask)
         if self.config.fusion == "early":
             return sequence
@@ -223,6 +232,10 @@ class AVTransformer(keras.Model):
             matrices=matrices[transformer.name],
             training=_mode(transformer, training),
         )
+
+    def _check_modality(self, modality) -> None:
+        known = self.config.modalities
+        require_argument(modality in known, self, "modality", modality, known)
 
     def _embedding(self, outputs: dict, modalities: list[str], masks: dict):
         if "joint" in outputs:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import MODALITIES, Count, Probability, names
+from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.config import ModelConfig
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.models.av_transformer import INPUT_NAMES, AVTransformer
+
+_Modalities = Annotated[tuple[str, ...], names(MODALITIES, least=1)]
+_Streams = Annotated[tuple[str, ...], names(MODALITIES)]
 
 
 def _dense(units: int, name: str, policy, use_bias: bool = True) -> keras.layers.Dense:
@@ -25,9 +32,10 @@ class PooledFeatureHead(keras.layers.Layer):
         dropout: probability.
     """
 
-    def __init__(self, classes: int, modalities: tuple[str, ...], dropout: float = 0.5, **kwargs):
+    @check_arguments
+    def __init__(self, classes: Count, modalities: _Modalities, dropout: Probability = 0.5, **kwargs):
         super().__init__(**kwargs)
-        self.classes, self.modalities, self.dropout = classes, tuple(modalities), dropout
+        self.classes, self.modalities, self.dropout = classes, modalities, dropout
         self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
         self.projection = _dense(classes, "projection", self.dtype_policy)
 
@@ -59,7 +67,8 @@ class SequenceHead(keras.layers.Layer):
         dropout: probability.
     """
 
-    def __init__(self, classes: int, hidden: int, dropout: float = 0.5, **kwargs):
+    @check_arguments
+    def __init__(self, classes: Count, hidden: Count, dropout: Probability = 0.5, **kwargs):
         super().__init__(**kwargs)
         self.classes, self.hidden, self.dropout = classes, hidden, dropout
         policy = self.dtype_policy
@@ -104,19 +113,21 @@ class AVClassifier(keras.Model):
         streams: modalities that are looked at; the inputs of others are passed over. Empty: all.
     """
 
+    @check_arguments
     def __init__(
         self,
         config: ModelConfig | dict,
-        classes: int,
-        dropout: float = 0.5,
-        streams: tuple[str, ...] = (),
+        classes: Count,
+        dropout: Probability = 0.5,
+        streams: _Streams = (),
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.classes, self.dropout, self.streams = classes, dropout, tuple(streams)
+        self.classes, self.dropout, self.streams = classes, dropout, streams
         policy = self.dtype_policy
         self.backbone = AVTransformer(config, dtype=policy, name="backbone")
         modalities = self.backbone.config.modalities
+        require_argument(set(streams) <= set(modalities), self, "streams", streams, f"some of {', '.join(modalities)}")
         self.clip_head = PooledFeatureHead(classes, modalities, dropout, dtype=policy, name="clip_head")
         self.sequence_head = None
         if self.backbone.fuses:

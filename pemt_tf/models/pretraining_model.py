@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from pemt_tf.argument_checks import require_argument
 from pemt_tf.config import ModelConfig
 from pemt_tf.layers.replicas import gather_rows, own_rows, replica_count, replica_index
 from pemt_tf.losses import correct_pair_prediction as cpp
@@ -36,9 +37,12 @@ class PretrainingModel(keras.Model):
 
     def __init__(self, model: ModelConfig, pretrain: PretrainConfig, **kwargs):
         super().__init__(**kwargs)
+        fits = isinstance(pretrain, PretrainConfig)
+        require_argument(fits, self, "pretrain", pretrain, "a PretrainConfig, as Config.pretrain is")
         self.pretrain = pretrain
         policy = self.dtype_policy
         self.backbone = AVTransformer(model, dtype=policy, name="backbone")
+        model = self.backbone.config
         self.seeds = keras.random.SeedGenerator(pretrain.seed)
         # Where a masked token can be predicted from: early fusion has no Transformer per modality, late no joint one.
         stages = [] if model.fusion == "early" and self.backbone.fuses else ["context"]

@@ -8,6 +8,8 @@ import itertools
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import Count, ResNetDepth, Truth
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.rematerialization import remat
@@ -34,7 +36,8 @@ class VisualResNet3D(keras.layers.Layer):
         remat: keep less for the backward pass, see `ResidualBlock`.
     """
 
-    def __init__(self, depth: int = 50, width: int = 64, remat: bool = False, **kwargs):
+    @check_arguments
+    def __init__(self, depth: ResNetDepth = 50, width: Count = 64, remat: Truth = False, **kwargs):
         super().__init__(**kwargs)
         self.depth, self.width, self.remat = depth, width, remat
         policy = self.dtype_policy
@@ -94,9 +97,7 @@ class VisualResNet3D(keras.layers.Layer):
     def _start(self, frames, training):
         """Stem, norm, ReLU and pooling, and the statistics of the norm."""
         x, statistics = self.stem_norm.normalize(self.stem(frames), training)
-        # After ReLU a border of zeros is as good as the reference's border of minus infinity.
-        x = ops.pad(ops.relu(x), ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
-        return ops.max_pool(x, (1, 3, 3), (1, 2, 2), padding="valid", data_format="channels_last"), statistics
+        return _pool(ops.relu(x)), statistics
 
     def call(self, frames, training=False):
         """Computes features.
@@ -116,3 +117,16 @@ class VisualResNet3D(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "depth": self.depth, "width": self.width, "remat": self.remat}
+
+
+def _pool(x):
+    """The maxima of 3 x 3 windows at stride 2 of [batch, time, height, width, channels], which are not negative.
+
+    Frames are pooled as pictures: the gradient of TensorFlow's 3-D max-pooling on CPU goes, whole, to every value
+    within 1e-5 of the maximum of its window. That of 2-D pooling goes to one of them, the first, as the reference's.
+    """
+    shape = ops.shape(x)
+    # After ReLU a border of zeros is as good as the reference's border of minus infinity.
+    frames = ops.pad(ops.reshape(x, (-1, *shape[2:])), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    pooled = ops.max_pool(frames, 3, 2, padding="valid", data_format="channels_last")
+    return ops.reshape(pooled, (-1, shape[1], *ops.shape(pooled)[1:]))

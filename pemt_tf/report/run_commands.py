@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pemt_tf.config import Config, flat_fields, preset_names
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.training.run_directory import RUN
+from pemt_tf.yaml_reader import parse_yaml
 
 # Recorded settings of `pemt probe` that are flags of the same name, and their defaults.
 PROBE = {"train_split": "train", "features": "pooled", "labels_per_class": None, "seed": 0, "gallery": 1000}
@@ -111,7 +110,11 @@ def all_commands(files: RunFiles, card: DatasetCard | None) -> list[str]:
 
 def _yaml_value(value: Any) -> str:
     """A value as `--set` reads it; text without quotes where it needs none."""
-    return value if isinstance(value, str) and yaml.safe_load(value) == value else json.dumps(value)
+    try:
+        as_it_is = isinstance(value, str) and parse_yaml(value, "") == value
+    except PemtError:
+        as_it_is = False
+    return value if as_it_is else json.dumps(value)
 
 
 def _flag(name: str, value: Any, default: Any) -> list[str]:

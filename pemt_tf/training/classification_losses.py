@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import keras
 from keras import ops
+
+from pemt_tf.allowed_values import Positive, Probability, one_of
+from pemt_tf.argument_checks import check_arguments
+from pemt_tf.training_config import LOSSES
+
+_Loss = Annotated[str, one_of(LOSSES)]
 
 
 def classification_losses(
@@ -37,8 +45,13 @@ def accuracy(outputs: dict, labels):
     return ops.mean(ops.cast(correct, "float32"))
 
 
+@check_arguments
 def head_losses(
-    outputs: dict, labels, label_smoothing: float = 0.0, loss: str = "cross_entropy", margin: float = 0.1
+    outputs: dict,
+    labels,
+    label_smoothing: Probability = 0.0,
+    loss: _Loss = "cross_entropy",
+    margin: Positive = 0.1,
 ) -> dict:
     """Head name to the loss of every clip, the mean over its segments, [batch] float32."""
     losses = {}

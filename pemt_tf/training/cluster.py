@@ -68,9 +68,11 @@ class Cluster:
             return None
         jobs, task = config["cluster"], config.get("task")
         _check_jobs(jobs)
-        if not isinstance(task, dict) or task.get("type") not in jobs:
+        if not isinstance(task, dict) or not isinstance(task.get("type"), str) or task["type"] not in jobs:
             raise _malformed(f"has task {json.dumps(task)}, whose type must be one of: {', '.join(jobs)}")
         addresses, index = jobs[task["type"]], task.get("index")
+        if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 10:
+            index = int(index)  # as Kubeflow and scripts that fill in a variable write it
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(addresses):
             last = len(addresses) - 1
             raise _malformed(f"has task index {json.dumps(index)}; there are {task['type']} 0 to {last}")

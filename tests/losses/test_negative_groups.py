@@ -95,7 +95,7 @@ def test_on_one_device_gathering_changes_nothing(small_config):
         ({"negative_groups": -1}, "negative_groups is -1; allowed: 0 (a group per device), or a number that splits"),
         ({"negative_groups": 3}, "negative_groups is 3; allowed: 0 (a group per device), or a number that splits"),
         ({"negative_groups": 8}, "groups of 2 or more"),
-        ({"schedule": "step"}, "PretrainConfig.schedule is 'step'; allowed: cosine, linear, constant"),
+        ({"schedule": "step"}, "pretrain.schedule is 'step'; allowed: cosine, linear, constant"),
         (
             {"negative_groups": 2, "gather_negatives": True},
             "negative_groups is 2; allowed: 0 or 1 with gather_negatives, which is one group",

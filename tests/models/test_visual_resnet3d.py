@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pemt_tf.export.checkpoint_converter import assign_reference_weights
 from pemt_tf.models.visual_resnet3d import VisualResNet3D
@@ -32,6 +33,40 @@ def test_shapes_are_those_of_the_paper(size):
     shapes = [tuple(m.shape[1:]) for m in cnn.feature_maps(np.zeros((1, 32, size, size, 3), np.float32))]
     sides = {112: (28, 28, 14, 7, 4), 128: (32, 32, 16, 8, 4)}[size]
     assert shapes == [(16, side, side, channels) for side, channels in zip(sides, (1, 4, 8, 16, 32), strict=True)]
+
+
+def gradient_of_first_maxima(x, upstream):
+    """Of 3 x 3 windows at stride 2 with a border of 1: each gradient goes to the first maximum, row by row."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    gradient = np.zeros_like(padded)
+    for index in np.ndindex(*upstream.shape):
+        batch, time, row, column, channel = index
+        window = padded[batch, time, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3, channel]
+        down, right = np.unravel_index(window.argmax(), (3, 3))
+        gradient[batch, time, 2 * row + down, 2 * column + right, channel] += upstream[index]
+    return gradient[:, :, 1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("step", [0.0, 1e-7, 3e-6, 0.5])  # between the values of a window; 0: all are equal
+def test_the_pooling_of_the_stem_has_one_gradient_per_window(traced, step):
+    """Behind a stem and a norm that pass values on: equal and nearly equal neighbours share no gradient."""
+    numbers = np.random.default_rng(0)
+    x = (1.0 + step * numbers.integers(0, 5, (2, 3, 7, 8, 3))).astype(np.float32)
+    cnn = VisualResNet3D(18, 3)
+    cnn.build()
+    cnn.stem = lambda frames: frames
+    cnn.stem_norm = type("Norm", (), {"normalize": staticmethod(lambda x, training: (x, None))})()
+
+    def gradient(x, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            pooled, _ = cnn._start(x, training=True)
+        return tape.gradient(pooled, x, upstream)
+
+    upstream = numbers.normal(size=(2, 3, 4, 4, 3)).astype(np.float32)
+    actual = (tf.function(gradient) if traced else gradient)(tf.constant(x), tf.constant(upstream))
+    np.testing.assert_allclose(actual, gradient_of_first_maxima(x, upstream), rtol=0, atol=1e-6)
 
 
 def test_contract(tmp_path):

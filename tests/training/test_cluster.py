@@ -28,6 +28,7 @@ def test_no_cluster(given):
     [
         (text(), ("a:1", "b:2"), 0, True),
         (text(index=1), ("a:1", "b:2"), 1, False),
+        (text(index="1"), ("a:1", "b:2"), 1, False),
         (text({"chief": ["c:3"], **TWO}, type="chief"), ("c:3", "a:1", "b:2"), 0, True),
         (text({"chief": ["c:3"], **TWO}, index=0), ("c:3", "a:1", "b:2"), 1, False),
         (text({"worker": ["a:1"]}), ("a:1",), 0, True),
@@ -53,7 +54,12 @@ def test_workers_and_who_is_chief(given, addresses, index, chief):
         (json.dumps({"cluster": TWO}), "has task null, whose type must be one of: worker"),
         (text(type="evaluator"), "whose type must be one of: worker"),
         (text(index=2), "has task index 2; there are worker 0 to 1"),
-        (text(index="1"), 'has task index "1"; there are worker 0 to 1'),
+        (text(index="2"), "has task index 2; there are worker 0 to 1"),
+        (text(index="one"), 'has task index "one"; there are worker 0 to 1'),
+        (text(index="-1"), 'has task index "-1"; there are worker 0 to 1'),
+        (text(index="9" * 5000), "there are worker 0 to 1"),
+        (text(index=True), "has task index true; there are worker 0 to 1"),
+        (text(type=["worker"]), 'has task {"type": ["worker"], "index": 0}'),
         (text(index=-1), "has task index -1; there are worker 0 to 1"),
     ],
 )

@@ -1,0 +1,70 @@
+"""YAML as people write it: 1e-4 is a number (YAML 1.1, which PyYAML reads, calls it text), nothing is given twice."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pemt_tf.errors import PemtError
+
+# What PyYAML raises besides YAMLError: for a date of month 13, `!!float [1]`, a thousand brackets, ...
+_UNREADABLE = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with these two differences."""
+
+    def construct_mapping(self, node, deep=False):
+        given = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.value == "<<" or not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in given:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+            given.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value that a YAML text stands for.
+
+    Args:
+        text: the text.
+        where: what to call it in messages: a file's path, or a flag as the user typed it.
+
+    Raises:
+        PemtError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except _UNREADABLE as error:
+        raise PemtError(f"cannot read {where}: not readable YAML: {' '.join(str(error).split())}") from None
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """The fields of a YAML file; none if it is empty.
+
+    Args:
+        path: the file.
+        what: what it is, for messages: `the preset`.
+
+    Raises:
+        PemtError: it cannot be read, is not YAML, or holds something else than fields with values.
+    """
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"), f"{what} {path}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PemtError(f"cannot read {what} {path}: {getattr(error, 'strerror', None) or error}") from None
+    if values is not None and not isinstance(values, dict):
+        raise PemtError(f"{path} does not hold fields with values, as in `rank: 64`")
+    return values or {}
