@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 from pathlib import PurePath
 from typing import BinaryIO
 
 import av
 
-from pemt_tf.features.media_errors import MediaError
+from pemt_tf.features.media_errors import MediaError, why_no_file
 
 # FFmpeg's names. Left out: lists of files, devices and network sources, captions, scripts, and pictures of text.
 FORMATS = """
@@ -48,14 +47,6 @@ LISTS = {
     rb"\[playlist\]": "a playlist (PLS)",
 }
 BEGINNING = 4096  # bytes that are looked at to say what a refused file is
-# What a path may lead to besides a file.
-KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe (FIFO)"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
 
@@ -130,13 +121,9 @@ def _why_not(file: SingleFile, error: str, said: list[str]) -> str:
 
 
 def _open_path(path: str) -> BinaryIO:
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - paths of other machines need not be valid Path text
-    except (OSError, ValueError):
-        raise MediaError("not_found", f"no file at {path}") from None
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in KINDS if is_kind(mode)), "something else")
-        raise MediaError("not_found", f"{path} is {kind}, not a file")
+    problem = why_no_file(path)
+    if problem:
+        raise MediaError("not_found", problem)
     try:
         file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - closed by `SingleFile.close`
     except OSError as error:
