@@ -212,7 +212,7 @@ def _clip(
 def _source_info(media: MediaFile, pictures: PictureReader | None, sound: SoundReader | None) -> SourceInfo:
     about = {"duration": float(media.duration)}
     if pictures is not None:
-        about["frame_rate"] = float(media.video.average_rate or media.video.guessed_rate or 0)
+        about["frame_rate"] = media.frame_rate
         about["height"], about["width"] = pictures.upright_height, pictures.upright_width
         about["video_codec"] = media.video.codec_context.name
     if sound is not None:

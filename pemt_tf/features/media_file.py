@@ -17,6 +17,7 @@ import numpy as np
 from av.stream import Disposition
 
 from pemt_tf.features.container import SingleFile, message_of, open_container
+from pemt_tf.features.field_pictures import SecondFields
 from pemt_tf.features.media_errors import MediaError
 
 LARGEST_SIDE = 16_384
@@ -81,6 +82,7 @@ class MediaFile:
     Attributes:
         video, audio: the chosen streams, or None.
         video_index, audio_index: their packets; empty until `index` is called.
+        second_fields: [packets] bool, of the pictures: those that complete the picture before (`SecondFields`).
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
         duration: seconds, as well as it is known.
         dts_only: the container stores no presentation times.
@@ -107,6 +109,7 @@ class MediaFile:
         self._until: float | None = None
         self.notes: list[str] = []
         self.video_index = self.audio_index = _PacketList().index()
+        self.second_fields = np.zeros(0, bool)
         self._container = self._file = None
         try:
             self._open()
@@ -157,6 +160,14 @@ class MediaFile:
             return max(ends)
         return self.declared_end or (self._container.duration or 0) / av.time_base or max(ends, default=0.0)
 
+    @property
+    def frame_rate(self) -> float:
+        """Pictures a second, 0 where nothing tells. Counted where fields are stored: headers then count either."""
+        index = self.video_index
+        if self.second_fields.any() and index.end > index.start:
+            return float(np.count_nonzero(~self.second_fields) / (index.end - index.start))
+        return float(self.video.average_rate or self.video.guessed_rate or 0)
+
     def seconds(self, timestamp: int | None, stream: av.stream.Stream) -> float:
         """A stream's timestamp on the clip's clock, seconds; NaN for None."""
         return self._seconds(timestamp, stream.index)
@@ -192,8 +203,11 @@ class MediaFile:
         lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
         units = {index: numerator / denominator for index, (numerator, denominator) in self._units.items()}
         self._kept, size = [], 0
+        fields, second = SecondFields(self.video), []
         for packet in self._read():
             number = packet.stream_index
+            if self.video is not None and number == self.video.index:
+                second.append(fields.is_second(packet))
             time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
             lists[number].add(packet, self._seconds(time, number), units[number])
             size += packet.size
@@ -203,6 +217,10 @@ class MediaFile:
                 self._kept.append(packet)
         for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
             setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
+        self.second_fields = np.array(second, bool)
+        times = self.video_index.times
+        for place in np.flatnonzero(self.second_fields & np.isnan(times)):
+            times[place] = times[place - 1]  # in transport streams the first field may speak for both
 
     def _read(self) -> Iterator[av.Packet]:
         streams = [stream for stream in (self.video, self.audio) if stream is not None]

@@ -27,7 +27,8 @@ class ClipPictures:
         times: [segments x frames] timestamp of the picture, seconds.
         height, width: of the JPEGs, pixels; 0 until there is one.
         meter: what is measured of them.
-        fed, damaged_packets, decoded, damaged_pictures: counts within the clip.
+        fed, damaged_packets, decoded, damaged_pictures: counts within the clip; two fields of a picture count as one
+            packet.
     """
 
     jpegs: list[bytes | None]
@@ -72,10 +73,14 @@ class PictureReader:
         # Without presentation times a keyframe's stamp may be early by the decoder's delay: decode a little more.
         margins = (-0.5, 0.0, 0.5) if media.dts_only else (0.0,)
         around = np.concatenate([self._moments + margin for margin in margins])
-        self._needed = packets_to_decode(index.times, index.keyframes, around)
+        second = media.second_fields
+        self._needed = packets_to_decode(index.times, index.keyframes & ~second, around)
+        self._needed[1:] |= second[1:] & self._needed[:-1]
+        self._begins = ~second
         self._damaged = np.zeros(len(index.times), bool)
-        rate = self._stream.average_rate or self._stream.guessed_rate or 25
-        self._clock = FrameClock(1.0 / float(rate), index.times[np.argmax(self._needed)] if media.dts_only else None)
+        self._clock = FrameClock(
+            1.0 / (media.frame_rate or 25), index.times[np.argmax(self._needed)] if media.dts_only else None
+        )
         self._picker = FramePicker(self._moments)
         self._scaler = PictureScaler()
         self._aspect = float(self._stream.sample_aspect_ratio or 1)
@@ -129,7 +134,7 @@ class PictureReader:
         begin, end = self._plans[clip].start, self._plans[clip].end
         inside = (self._times >= begin - TIME_TOLERANCE) & (self._times < end) | np.isnan(self._times)
         inside[self._ordinal + 1 :] = False
-        pictures.fed = int((inside & self._needed).sum())
+        pictures.fed = int((inside & self._needed & self._begins).sum())
         pictures.damaged_packets = int((inside & self._damaged).sum())
         good, damaged = (_between(times, begin, end) for times in (self._decoded.good, self._decoded.damaged))
         pictures.decoded, pictures.damaged_pictures = good + damaged, damaged
