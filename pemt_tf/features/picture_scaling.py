@@ -24,6 +24,20 @@ BLACK = (0, 128, 128)
 Turn = tuple[bool, bool, bool]
 
 
+def _unnamed(kind: type[SideDataType], value: int) -> SideDataType:
+    """Stands for side data that PyAV has no name for, as Exif.
+
+    PyAV reads all of a frame's side data at once and refuses the whole where one kind is unknown to it; but FFmpeg adds
+    kinds, and nothing that is not needed here may lose a file.
+    """
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+SideDataType._missing_ = classmethod(_unnamed)
+
+
 class PictureScaler:
     """Makes small pictures of one stream's decoded ones; keeps what FFmpeg needs for it from picture to picture."""
 
