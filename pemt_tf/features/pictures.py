@@ -62,7 +62,7 @@ class PictureReader:
 
     def __init__(self, media: MediaFile, plans: list[ClipPlan], short_side: int, quality: int) -> None:
         self._media, self._stream, self._plans = media, media.video, plans
-        self._context = self._stream.codec_context
+        self._context = _decoder(self._stream)
         self._context.thread_count = 1
         self._context.options = {"max_pixels": str(MOST_PIXELS)}
         self._short_side, self._quality = short_side, quality
@@ -200,6 +200,17 @@ class PictureReader:
         if self._first_aspect is None:
             self._first_aspect = coded
         return self._aspect if coded == self._first_aspect else coded
+
+
+def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """FFmpeg's own decoder, but for transparent VP8 and VP9: it leaves out the transparency, which libvpx reads."""
+    context = stream.codec_context
+    other = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.name)
+    if other is None or "alpha_mode" not in stream.metadata or other not in av.codecs_available:
+        return context
+    decoder = av.CodecContext.create(other, "r")
+    decoder.extradata = context.extradata
+    return decoder
 
 
 def _between(times: array, begin: float, end: float) -> int:
