@@ -18,6 +18,7 @@ from beam_jobs.glob_pattern import WILDCARDS, GlobPattern
 from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.errors import PemtError
+from pemt_tf.features.media_errors import why_no_file
 
 MEDIA_TYPES = (
     "3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mkv mov mp4 mpe mpeg mpg mts mxf nut ogm ogv rm rmvb ts vob "
@@ -125,6 +126,8 @@ def list_inputs(source: str, allow_outside: bool = False) -> Listing:
     elif WILDCARDS.search(source):
         pattern = GlobPattern(source)
         listing = _list_folder(Path(pattern.root), allow_outside, pattern)
+    elif Path(source).exists():
+        raise PemtError(f"{why_no_file(source)}; give a file, a folder, a glob or a manifest of videos")
     else:
         raise PemtError(f"no such file or folder: {source}")
     if not listing.clips:

@@ -17,6 +17,7 @@ from beam_jobs import storage
 from beam_jobs.inputs import InputClip, Listing, clip_id, is_within
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.errors import PemtError
+from pemt_tf.features.media_errors import why_no_file
 
 COLUMNS = ("path", "id", "label", "labels", "start", "end", "split", "group")
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -126,8 +127,9 @@ def _clip(where: str, row: dict[str, Any], root: str, allow_outside: bool) -> In
     path = name if storage.is_remote(name) else storage.join(root, name)
     size = None
     if not storage.is_remote(path):  # asking a bucket for each of two million files would take a day
-        if not Path(path).is_file():
-            raise PemtError(f"{where} points nowhere: no file at {path}")
+        problem = why_no_file(path)
+        if problem:
+            raise PemtError(f"{where} points nowhere: {problem}")
         size = Path(path).stat().st_size
     if not allow_outside and not is_within(path, root):
         raise PemtError(f"{where} leads out of {root}: {path}; name its folder with --input_root, or --allow_outside")

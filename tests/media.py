@@ -264,3 +264,19 @@ def _timescale(data: bytes, box: bytes) -> int:
     place = data.index(box) + 4
     assert data[place] == 0, "expected version 0"
     return struct.unpack(">I", data[place + 12 : place + 16])[0]
+
+
+def write_floats(path: Path, samples: np.ndarray, codec: str = "pcm_f32le", rate: int = 16_000) -> Path:
+    """Writes mono sound exactly as given, [samples] float32 or float64; the suffix says which container."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        kind = "dbl" if "f64" in codec else "flt"
+        stream.format = kind
+        values = np.ascontiguousarray(samples, np.float64 if kind == "dbl" else np.float32)
+        for first in range(0, len(values), 1024):
+            frame = av.AudioFrame.from_ndarray(values[None, first : first + 1024], format=kind, layout="mono")
+            frame.sample_rate, frame.pts = rate, first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

@@ -69,7 +69,7 @@ class QueryModel(LocalPredictor):
         return self._query(path, self._clip(path, without))
 
     def _decode(self, path: str, start: float | None, end: float | None) -> DecodedClip:
-        if not Path(path).is_file():
+        if not Path(path).exists():
             raise PemtError(f"{path}: there is no such file")
         try:
             return decode_clip(path, self.metadata.config.geometry, start, end)

@@ -51,7 +51,7 @@ def decode_media(path: str, geometry: ClipGeometry, start: float | None, end: fl
     Raises:
         PemtError: the file cannot be used; says why.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise PemtError(f"{path}: there is no such file")
     try:
         return decode_clip(path, geometry, start, end)

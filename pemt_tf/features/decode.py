@@ -22,7 +22,7 @@ from pemt_tf.features.media_errors import MediaError
 from pemt_tf.features.media_file import MediaFile
 from pemt_tf.features.pictures import ClipPictures, PictureReader
 from pemt_tf.features.sampling import ClipPlan, plan_clip, window_starts
-from pemt_tf.features.sound import ClipSound, SoundReader
+from pemt_tf.features.sound import ClipSound, SoundReader, bad_samples
 from pemt_tf.features.stretch import ENOUGH, find_stretch, known_times, refuse_hole, usable_streams
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 DEFAULTS = DecodeSettings()
+DOUBTFUL_PEAK = 10.0  # times full scale; loud music that was compressed with loss stays below
 MOST_WINDOWS = 50_000  # of one file, since each is planned ahead; broken timestamps can claim centuries
 
 
@@ -211,7 +212,7 @@ def _clip(
 def _source_info(media: MediaFile, pictures: PictureReader | None, sound: SoundReader | None) -> SourceInfo:
     about = {"duration": float(media.duration)}
     if pictures is not None:
-        about["frame_rate"] = float(media.video.average_rate or media.video.guessed_rate or 0)
+        about["frame_rate"] = media.frame_rate
         about["height"], about["width"] = pictures.upright_height, pictures.upright_width
         about["video_codec"] = media.video.codec_context.name
     if sound is not None:
@@ -244,6 +245,15 @@ def _checked_waveform(
             raise MediaError("zero_frames", f"none of {heard.fed} sound packets could be decoded{why}")
         notes.append(f"no sound during the clip{why}")
         return None
+    problem = bad_samples(heard.waveform)
+    if problem and (alone or reader.stores_samples):
+        raise MediaError("bad_samples", problem)
+    if problem:
+        notes.append(f"the sound is damaged and was left out: {problem}")
+        return None
+    peak = float(np.abs(heard.waveform).max())
+    if peak > DOUBTFUL_PEAK:
+        notes.append(f"the sound peaks at {peak:.3g} times full scale")
     if heard.damaged_packets:
         notes.append(f"{heard.damaged_packets} of {heard.fed} sound packets are damaged and were skipped")
     if heard.coverage < 0.98:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 # cause: what it means, in one sentence. Reports, failure files and tests use the names.
 CAUSES = {
     "not_found": "the path leads to no file, or to one that may not be read",
@@ -14,6 +17,7 @@ CAUSES = {
     "truncated": "less than half of the declared length is there",
     "zero_frames": "not one picture (or, without pictures, not one sound sample) could be decoded",
     "decode_failed": "less than half of the pictures could be decoded",
+    "bad_samples": "the sound holds samples that are infinite, not numbers, or beyond any scale",
     "too_short": "the clip is shorter than one segment",
     "bad_timestamps": "the timestamps do not tell what is when: there are none, all are the same, or they leap",
     "too_large": "the declared picture size, the count of windows, or the memory for decoding is beyond the limit",
@@ -21,6 +25,15 @@ CAUSES = {
     "decoder_crash": "the decoding process died",
     "unknown_label": "the label is not in the vocabulary that the data set has to follow",
 }
+
+# What a path may lead to besides a file.
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class MediaError(Exception):
@@ -37,3 +50,15 @@ class MediaError(Exception):
         self.cause = cause
         self.detail = " ".join(detail.split())
         super().__init__(f"{cause}: {self.detail}")
+
+
+def why_no_file(path: str) -> str | None:
+    """Why a local path cannot be read as a file, one line; None for a file."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - paths of other machines need not be valid Path text
+    except (OSError, ValueError):
+        return f"no file at {path}"
+    if stat.S_ISREG(mode):
+        return None
+    kind = next((name for is_kind, name in KINDS if is_kind(mode)), "something else")
+    return f"{path} is {kind}, not a file"

@@ -7,8 +7,6 @@ its start; so pictures and sound stay together whatever each stream's own start 
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +16,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from pemt_tf.features.container import SingleFile, message_of, open_container
+from pemt_tf.features.field_pictures import SecondFields
 from pemt_tf.features.media_errors import MediaError
 
 LARGEST_SIDE = 16_384
@@ -26,8 +26,6 @@ KEPT_BYTES = 64 * 2**20  # compressed packets kept in memory between listing and
 SEEK_MARGIN = 2.0  # seconds before the wanted start; gives sound decoders time to settle
 # Their headers state durations exactly; elsewhere (raw AAC, MP3) FFmpeg guesses from the bit rate.
 EXACT_DURATION = {"mov", "matroska", "avi", "flv", "asf", "wav", "ogg"}
-
-logging.getLogger("libav").addHandler(logging.NullHandler())
 
 
 @dataclass
@@ -84,6 +82,7 @@ class MediaFile:
     Attributes:
         video, audio: the chosen streams, or None.
         video_index, audio_index: their packets; empty until `index` is called.
+        second_fields: [packets] bool, of the pictures: those that complete the picture before (`SecondFields`).
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
         duration: seconds, as well as it is known.
         dts_only: the container stores no presentation times.
@@ -110,17 +109,24 @@ class MediaFile:
         self._until: float | None = None
         self.notes: list[str] = []
         self.video_index = self.audio_index = _PacketList().index()
-        self._open()
+        self.second_fields = np.zeros(0, bool)
+        self._container = self._file = None
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
 
     def __enter__(self) -> MediaFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._kept = None
-        self._container.close()
+        self._close()
 
     def _open(self) -> None:
-        self._container, said = _open_container(self._source)
+        self._file = SingleFile(self._source)
+        self._container, said = open_container(self._file)
         container = self._container
         self._base = (container.start_time or 0) / av.time_base
         self.dts_only = "avi" in container.format.name.split(",")
@@ -153,6 +159,14 @@ class MediaFile:
         if self._seek_to is None and self._until is None and ends:
             return max(ends)
         return self.declared_end or (self._container.duration or 0) / av.time_base or max(ends, default=0.0)
+
+    @property
+    def frame_rate(self) -> float:
+        """Pictures a second, 0 where nothing tells. Counted where fields are stored: headers then count either."""
+        index = self.video_index
+        if self.second_fields.any() and index.end > index.start:
+            return float(np.count_nonzero(~self.second_fields) / (index.end - index.start))
+        return float(self.video.average_rate or self.video.guessed_rate or 0)
 
     def seconds(self, timestamp: int | None, stream: av.stream.Stream) -> float:
         """A stream's timestamp on the clip's clock, seconds; NaN for None."""
@@ -189,8 +203,11 @@ class MediaFile:
         lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
         units = {index: numerator / denominator for index, (numerator, denominator) in self._units.items()}
         self._kept, size = [], 0
+        fields, second = SecondFields(self.video), []
         for packet in self._read():
             number = packet.stream_index
+            if self.video is not None and number == self.video.index:
+                second.append(fields.is_second(packet))
             time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
             lists[number].add(packet, self._seconds(time, number), units[number])
             size += packet.size
@@ -200,6 +217,10 @@ class MediaFile:
                 self._kept.append(packet)
         for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
             setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
+        self.second_fields = np.array(second, bool)
+        times = self.video_index.times
+        for place in np.flatnonzero(self.second_fields & np.isnan(times)):
+            times[place] = times[place - 1]  # in transport streams the first field may speak for both
 
     def _read(self) -> Iterator[av.Packet]:
         streams = [stream for stream in (self.video, self.audio) if stream is not None]
@@ -217,44 +238,20 @@ class MediaFile:
                         running.discard(packet.stream_index)
                     if not running:
                         return
-        except av.FFmpegError as error:
-            note = f"reading stopped early: {_message(error)}"
+        except (av.FFmpegError, OSError) as error:
+            note = f"reading stopped early: {message_of(error)}"
             if note not in self.notes:  # large files are read twice
                 self.notes.append(note)
 
     def _reopen(self) -> None:
-        self._container.close()
-        if not isinstance(self._source, str):
-            self._source.seek(0)
+        self._close()
         self._open()
 
-
-def _open_container(source: str | BinaryIO) -> tuple[av.container.InputContainer, str]:
-    """The container, and what FFmpeg complained about while it opened it."""
-    if isinstance(source, str):
-        if not os.path.isfile(source):  # noqa: PTH113 - paths of other machines need not be valid Path text
-            raise MediaError("not_found", f"no file at {source}")
-        if not os.access(source, os.R_OK):  # FFmpeg also says "permission denied" of damaged files
-            raise MediaError("not_found", f"no permission to read {source}")
-        if os.path.getsize(source) == 0:  # noqa: PTH202
-            raise MediaError("open_failed", "the file is empty")
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture() as messages:
-            try:
-                container = av.open(source, metadata_errors="ignore")
-                return container, " ".join(text for _, _, text in messages)
-            except MemoryError:
-                raise MediaError("too_large", "opening took more memory than is allowed") from None
-            except (av.FFmpegError, ValueError, OSError) as error:
-                said = [text.strip() for level, _, text in messages if level <= av.logging.ERROR]
-                raise MediaError("open_failed", "; ".join([_message(error), *said[:2]])) from None
-    finally:
-        av.logging.set_level(None)
-
-
-def _message(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    def _close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _choose(kind: str, streams: tuple, best: av.stream.Stream | None, number: int | None) -> av.stream.Stream | None:

@@ -20,8 +20,23 @@ SCALING = int(Interpolation.AREA) | 0x40000
 HIGH_DEFINITION_HEIGHT = 720
 SAME_SHAPE = 0.02  # aspects that differ by less are rounding, not another shape
 BLACK = (0, 128, 128)
+ROWS_AT_ONCE = 64  # of a transparent picture, so that the largest need no more memory than their own size
 
 Turn = tuple[bool, bool, bool]
+
+
+def _unnamed(kind: type[SideDataType], value: int) -> SideDataType:
+    """Stands for side data that PyAV has no name for, as Exif.
+
+    PyAV reads all of a frame's side data at once and refuses the whole where one kind is unknown to it; but FFmpeg adds
+    kinds, and nothing that is not needed here may lose a file.
+    """
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+SideDataType._missing_ = classmethod(_unnamed)
 
 
 class PictureScaler:
@@ -68,15 +83,14 @@ class PictureScaler:
             source = Colorspace.ITU709 if frame.height >= HIGH_DEFINITION_HEIGHT else Colorspace.ITU601
         if frame.interlaced_frame:
             frame = self._first_field(frame)
+        if _has_alpha(frame.format.name):
+            frame, source = self._over_black(frame, source), None
         size = {"width": width, "height": height, "interpolation": SCALING, "threads": 1}
         if frame.color_trc in (PQ, HLG):
             deep = self._converter.reformat(frame, format="rgb48le", src_colorspace=source, **size)
             coded = pixels(deep.planes[0], np.uint16, 3)
             frame = av.VideoFrame.from_ndarray(tone_mapped(coded, frame.color_trc, frame.color_primaries), "rgb24")
             source = None
-        elif _has_alpha(frame.format.name):
-            clear = self._converter.reformat(frame, format="rgba", src_colorspace=source, **size)
-            frame, source = _over_black(pixels(clear.planes[0], np.uint8, 4)), None
         small = self._scaler.reformat(
             frame,
             format="yuvj420p",
@@ -86,6 +100,22 @@ class PictureScaler:
             **size,
         )
         return [pixels(plane, np.uint8) for plane in small.planes]
+
+    def _over_black(self, frame: av.VideoFrame, source: Colorspace | None) -> av.VideoFrame:
+        """A transparent picture laid on black, at full size: were it scaled first, hidden colours would leak out."""
+        is_deep = frame.color_trc in (PQ, HLG)
+        kind, name = (np.uint16, "rgb48le") if is_deep else (np.uint8, "rgb24")
+        clear = self._converter.reformat(
+            frame, format="rgba64le" if is_deep else "rgba", src_colorspace=source, interpolation=SCALING, threads=1
+        )
+        rgba, full = pixels(clear.planes[0], kind, 4), np.iinfo(kind).max
+        opaque = np.empty((*rgba.shape[:2], 3), kind)
+        for top in range(0, len(rgba), ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
+            opaque[rows] = (rgba[rows, :, :3].astype(np.uint32) * rgba[rows, :, 3:] + full // 2) // full
+        shown = av.VideoFrame.from_ndarray(opaque, name)
+        shown.color_trc, shown.color_primaries = frame.color_trc, frame.color_primaries
+        return shown
 
     def _first_field(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Every other line, from the top: the picture at one moment. A view; costs microseconds."""
@@ -175,8 +205,3 @@ def _on_black(planes: list[np.ndarray], height: int, width: int) -> list[np.ndar
 def _has_alpha(name: str) -> bool:
     kind = av.VideoFormat(name)
     return kind.has_palette or any(component.is_alpha for component in kind.components)
-
-
-def _over_black(rgba: np.ndarray) -> av.VideoFrame:
-    opaque = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(opaque, np.uint8), "rgb24")

@@ -27,7 +27,8 @@ class ClipPictures:
         times: [segments x frames] timestamp of the picture, seconds.
         height, width: of the JPEGs, pixels; 0 until there is one.
         meter: what is measured of them.
-        fed, damaged_packets, decoded, damaged_pictures: counts within the clip.
+        fed, damaged_packets, decoded, damaged_pictures: counts within the clip; two fields of a picture count as one
+            packet.
     """
 
     jpegs: list[bytes | None]
@@ -61,7 +62,7 @@ class PictureReader:
 
     def __init__(self, media: MediaFile, plans: list[ClipPlan], short_side: int, quality: int) -> None:
         self._media, self._stream, self._plans = media, media.video, plans
-        self._context = self._stream.codec_context
+        self._context = _decoder(self._stream)
         self._context.thread_count = 1
         self._context.options = {"max_pixels": str(MOST_PIXELS)}
         self._short_side, self._quality = short_side, quality
@@ -72,10 +73,14 @@ class PictureReader:
         # Without presentation times a keyframe's stamp may be early by the decoder's delay: decode a little more.
         margins = (-0.5, 0.0, 0.5) if media.dts_only else (0.0,)
         around = np.concatenate([self._moments + margin for margin in margins])
-        self._needed = packets_to_decode(index.times, index.keyframes, around)
+        second = media.second_fields
+        self._needed = packets_to_decode(index.times, index.keyframes & ~second, around)
+        self._needed[1:] |= second[1:] & self._needed[:-1]
+        self._begins = ~second
         self._damaged = np.zeros(len(index.times), bool)
-        rate = self._stream.average_rate or self._stream.guessed_rate or 25
-        self._clock = FrameClock(1.0 / float(rate), index.times[np.argmax(self._needed)] if media.dts_only else None)
+        self._clock = FrameClock(
+            1.0 / (media.frame_rate or 25), index.times[np.argmax(self._needed)] if media.dts_only else None
+        )
         self._picker = FramePicker(self._moments)
         self._scaler = PictureScaler()
         self._aspect = float(self._stream.sample_aspect_ratio or 1)
@@ -129,7 +134,7 @@ class PictureReader:
         begin, end = self._plans[clip].start, self._plans[clip].end
         inside = (self._times >= begin - TIME_TOLERANCE) & (self._times < end) | np.isnan(self._times)
         inside[self._ordinal + 1 :] = False
-        pictures.fed = int((inside & self._needed).sum())
+        pictures.fed = int((inside & self._needed & self._begins).sum())
         pictures.damaged_packets = int((inside & self._damaged).sum())
         good, damaged = (_between(times, begin, end) for times in (self._decoded.good, self._decoded.damaged))
         pictures.decoded, pictures.damaged_pictures = good + damaged, damaged
@@ -195,6 +200,17 @@ class PictureReader:
         if self._first_aspect is None:
             self._first_aspect = coded
         return self._aspect if coded == self._first_aspect else coded
+
+
+def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """FFmpeg's own decoder, but for transparent VP8 and VP9: it leaves out the transparency, which libvpx reads."""
+    context = stream.codec_context
+    other = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.name)
+    if other is None or "alpha_mode" not in stream.metadata or other not in av.codecs_available:
+        return context
+    decoder = av.CodecContext.create(other, "r")
+    decoder.extradata = context.extradata
+    return decoder
 
 
 def _between(times: array, begin: float, end: float) -> int:

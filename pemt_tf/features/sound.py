@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.codec.codec import Properties
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.features.media_errors import MediaError
@@ -19,6 +20,7 @@ DECODER_DELAY = 0.5  # seconds after which no more sound of earlier packets come
 # Timestamps of millisecond containers jitter; sound that claims to be less off than this is taken as gapless.
 GAP_TOLERANCE = 0.01
 BLOCK = 10.0  # seconds resampled at a time, so that memory does not grow with the file
+LARGEST_SAMPLE = 2.0**32  # times full scale: twice what integers of 32 bits come to that are stored as floats unscaled
 # FFmpeg's sample formats, as NumPy calls them.
 _SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
@@ -50,12 +52,15 @@ class SoundReader:
     Attributes:
         passed: how many of the clips are complete; they are completed in order.
         last_error: of the decoder.
+        stores_samples: whether the file holds the samples themselves; else they are the decoder's, also where it went
+            wrong over damaged packets.
     """
 
     def __init__(self, media: MediaFile, plans: list[ClipPlan], geometry: ClipGeometry) -> None:
         self._media, self._stream, self._plans = media, media.audio, plans
         self._context = self._stream.codec_context
         self._context.thread_count = 1
+        self.stores_samples = not self._context.codec.properties & Properties.LOSSY.value
         self._rate, self._geometry = geometry.sample_rate, geometry
         self._times = media.audio_index.times
         starts = np.concatenate([plan.segment_starts for plan in plans])
@@ -229,10 +234,21 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
     else:
         values = np.frombuffer(frame.planes[0], kind, samples * channels).reshape(samples, channels).T
     if values.dtype.kind == "f":
-        return np.add.reduce(values, axis=0, dtype=np.float32) / np.float32(len(values))
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused later, see `bad_samples`
+            return np.add.reduce(values, axis=0, dtype=np.float32) / np.float32(len(values))
     middle = 128 if values.dtype == np.uint8 else 0
     full_scale = 2.0 ** (8 * values.dtype.itemsize - 1)
     return ((values.mean(axis=0, dtype=np.float64) - middle) / full_scale).astype(np.float32)
+
+
+def bad_samples(waveform: np.ndarray) -> str | None:
+    """What makes sound unusable, one line: a spectrogram of it would hold no numbers; None where nothing does."""
+    largest = float(np.abs(waveform).max())
+    if largest <= LARGEST_SAMPLE:
+        return None
+    if np.isfinite(largest):
+        return f"a sample is {largest:.3g} times full scale; at most {LARGEST_SAMPLE:.3g} can be meant"
+    return f"{np.count_nonzero(~np.isfinite(waveform))} of {waveform.size} samples are infinite or not numbers"
 
 
 def _resampled(resampler: av.AudioResampler, samples: np.ndarray, rate: int, last: bool) -> np.ndarray:

@@ -118,5 +118,6 @@ def _without_timestamps(media: MediaFile, index: StreamIndex, has_pictures: bool
     rate = media.video.average_rate if has_pictures else None
     if not rate:
         raise MediaError("bad_timestamps", "no packet has a timestamp and no frame rate is declared")
-    index.start, index.end = 0.0, len(index.times) / float(rate)
+    pictures = len(index.times) - np.count_nonzero(media.second_fields)
+    index.start, index.end = 0.0, pictures / float(rate)
     media.notes.append(f"no timestamps: taken as {float(rate):g} pictures a second")

@@ -63,7 +63,7 @@ def of_records(dataset_directory, backbone_servable, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    """Six good files, four that fail in different ways, a text."""
+    """Six good files, five that fail in different ways, a text."""
     root = tmp_path_factory.mktemp("videos") / "videos"
     for number, suffix in enumerate([".mp4", ".webm", ".avi", ".mkv"]):
         path = root / "train" / ("dog", "cat")[number % 2] / f"v{number}{suffix}"
@@ -71,6 +71,7 @@ def videos(tmp_path_factory):
     media.write_video(root / "test" / "silent.mp4", audio_codec=None, seconds=1)
     media.write_video(root / "test" / "blind.mp4", video_codec=None, seconds=1)
     media.not_media(root / "test" / "broken.mp4")
+    media.write_floats(root / "test" / "nan.wav", np.full(16_000, np.nan))
     media.write_video(root / "test" / "short.mp4", seconds=0.2)
     media.cut(media.write_video(root / "cut.mkv", seconds=4), 0.3)
     (root / "empty.mp4").write_bytes(b"")
@@ -205,15 +206,16 @@ def test_embeddings_of_videos_are_those_of_their_records(of_videos, videos, back
 
 def test_every_video_is_accounted_for(of_videos, videos):
     card = EmbeddingCard.read(of_videos)
-    assert (card.inputs, card.written, card.filtered) == (11, 6, {"not_media_suffix": 1})
+    assert (card.inputs, card.written, card.filtered) == (12, 6, {"not_media_suffix": 1})
     causes = {failure["id"]: failure["cause"] for failure in json_lines(of_videos / "errors" / "failures.jsonl")}
     assert causes == {
         "cut.mkv": "truncated",
         "empty.mp4": "open_failed",
         "test/broken.mp4": "open_failed",
+        "test/nan.wav": "bad_samples",
         "test/short.mp4": "too_short",
     }
-    assert card.failed == {"open_failed": 2, "too_short": 1, "truncated": 1}
+    assert card.failed == {"bad_samples": 1, "open_failed": 2, "too_short": 1, "truncated": 1}
     assert [row["cause"] for row in json_lines(of_videos / "errors" / "filtered.jsonl")] == ["not_media_suffix"]
     assert (card.source_kind, card.source, card.root) == ("videos", str(videos), str(videos))
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -283,4 +284,13 @@ def test_any_text_survives_any_form(tmp_path, rows):
 def test_manifest_that_is_no_text(tmp_path):
     (tmp_path / "list.csv").write_bytes(b"path\n\xff\xfe\n")
     with pytest.raises(PemtError, match="cannot read the manifest"):
+        read_manifest(str(tmp_path / "list.csv"))
+
+
+def test_pipes_and_devices_are_called_what_they_are(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(PemtError, match=r"a\.mp4 is a pipe \(FIFO\), not a file; give a file, a folder"):
+        list_inputs(str(tmp_path / "a.mp4"))
+    (tmp_path / "list.csv").write_text("path\na.mp4\n")
+    with pytest.raises(PemtError, match=r"list\.csv.*a\.mp4 is a pipe \(FIFO\), not a file"):
         read_manifest(str(tmp_path / "list.csv"))

@@ -2,21 +2,24 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from pemt_tf import cli
 from tests.export.model_server import grpc_server, of_saved_model, refuse, rest_server
-from tests.media import write_video
+from tests.media import write_floats, write_video
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    """A whole one, one of another size and without sound, one without pictures, and one that is no media."""
+    """A whole one, one of another size and without sound, one without pictures, one that is no media, and one
+    whose samples are no numbers."""
     folder = tmp_path_factory.mktemp("videos")
     write_video(folder / "whole.mp4")
     write_video(folder / "silent.mkv", audio_codec=None, size=(48, 80))
     write_video(folder / "blind.mkv", video_codec=None)
     (folder / "broken.mp4").write_bytes(b"nothing to see")
+    write_floats(folder / "nan.wav", np.full(32_000, np.nan))
     return {path.stem: str(path) for path in folder.iterdir()}
 
 
@@ -69,14 +72,15 @@ def test_here_and_on_a_server(capsys, videos, addresses, classifier_servable):
 def test_one_bad_file_among_good_ones(capsys, videos, addresses, server):
     """The others are answered, in order; the exit code tells."""
     server.requests.clear()
-    files = [videos[name] for name in ("broken", "whole", "silent")]
+    files = [videos[name] for name in ("broken", "whole", "nan", "silent")]
     code, out, err = run(capsys, *files, "--top", 1, *addresses["grpc"])
     assert code == 2
-    assert [line.split(":")[0] for line in out.splitlines()] == files[1:]
+    assert [line.split(":")[0] for line in out.splitlines()] == [files[1], files[3]]
     assert all(line.endswith("%") and line.count("label") == 1 for line in out.splitlines())
     lines = err.splitlines()
     assert lines[0].startswith(f"error: {files[0]}: open_failed")
-    assert lines[1:] == ["error: 1 of 3 files could not be classified"]
+    assert lines[1].startswith(f"error: {files[2]}: bad_samples")
+    assert lines[2:] == ["error: 2 of 4 files could not be classified"]
     sizes = [len(one.inputs["examples"].string_val) for one in server.requests if "examples" in one.inputs]
     assert sizes == [2]
 
