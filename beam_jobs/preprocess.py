@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_faults(parser.add_argument_group("what to do with what is bad, missing or double"))
     add = parser.add_argument_group("how to run").add_argument
     add("--dry_run", action="store_true", help="try a sample; say how many clips, hours, GB and core-hours it will be")
-    add("--runner", default="FnApiRunner", help="Beam runner (default: FnApiRunner, in this process)")
+    add("--runner", help="local (default: this machine, without Beam), or a runner of Beam, such as DataflowRunner")
     add(
         "--num_workers",
         type=positive,
@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     options, beam_arguments = build_parser().parse_known_args(arguments)
 
     def work() -> list[str]:
-        from beam_jobs import closing_lines, dry_run, preparation, retry, runners
+        from beam_jobs import closing_lines, dry_run, engines, preparation, retry
 
         _check(options)
         if options.dry_run:
@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         make = retry.retry_failed if options.retry_failed else preparation.prepare
         try:
             result = make(options, beam_arguments, " ".join(["python -m beam_jobs.preprocess", *arguments]))
-        except runners.JobWritten as written:
+        except engines.JobWritten as written:
             return [str(written)]
         return [*result.notes, *closing_lines.summary(result.card, options.output)]
 

@@ -12,9 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from apache_beam.io.filesystems import FileSystems
-
-from beam_jobs import runners, sharding, storage
+from beam_jobs import engines, sharding, storage
 from beam_jobs.assemble import LISTED_NAME, Making
 from beam_jobs.clip_plan import ClipPlan
 from beam_jobs.input_plan import read_card
@@ -59,7 +57,7 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
     sharded = sharding.plan_shards(failed, options.shards_per_split, f"retry{max(numbers, default=0) + 1}-")
     job = JobRecord.of(settings, sharded, options.drop_duplicates)
     job = dataclasses.replace(job, settings={**job.settings, "retry_of": card.content_hash})
-    pipeline_options = runners.beam_options(options.runner, options.num_workers, beam_arguments)
+    engine = engines.choose(options, beam_arguments)
     output.prepare(job, options.overwrite)
     retried = {clip.clip_id for clip in failed}
 
@@ -71,7 +69,7 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
             output.work, [*kept, *shards], settled, settings, config, job, card.source, command,
             options.drop_duplicates,
         )  # fmt: skip
-        return make(making, output, pipeline_options, options)
+        return make(making, output, engine, options)
 
     new = guarded(output, everything)
     gained = new.clips - card.clips
@@ -133,7 +131,7 @@ def _is_kept(outcome: Outcome, retried: set[str]) -> bool:
 
 def _copy(source: str, target: str) -> None:
     if storage.is_remote(source) or storage.is_remote(target):
-        FileSystems.copy([source], [target])
+        storage.file_systems().copy([source], [target])
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).unlink(missing_ok=True)

@@ -13,14 +13,6 @@ from pemt_tf.features import audio, numpy_ops
 from pemt_tf.features.decode import DecodedClip
 
 
-def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
-    """The identity of a clip: its file's name and, where it is only a part of it, the seconds."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if start is None and end is None:
-        return text
-    return f"{text}#{0 if start is None else start:g}-{'end' if end is None else format(end, 'g')}"
-
-
 def build_clip(
     decoded: DecodedClip,
     geometry: ClipGeometry,
