@@ -23,8 +23,7 @@ from typing import Any, BinaryIO
 from beam_jobs.record_slot import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_format
-from pemt_tf.data.clip_builder import build_clip
-from pemt_tf.data.clip_identity import clip_id
+from pemt_tf.data.clip_builder import build_clip, clip_id
 from pemt_tf.features import content
 from pemt_tf.features.decode import (
     DecodedClip,

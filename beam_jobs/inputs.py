@@ -13,7 +13,7 @@ from typing import Any
 
 from beam_jobs import storage
 from beam_jobs.glob_pattern import WILDCARDS, GlobPattern
-from pemt_tf.data.clip_identity import clip_id
+from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.errors import PemtError
 

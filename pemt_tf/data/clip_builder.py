@@ -9,8 +9,15 @@ import numpy as np
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import ClipRecord
-from pemt_tf.features import audio, numpy_ops
-from pemt_tf.features.decode import DecodedClip
+from pemt_tf.features.decoded_clip import DecodedClip
+
+
+def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
+    """The identity of a clip: its file's name and, where it is only a part of it, the seconds."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if start is None and end is None:
+        return text
+    return f"{text}#{0 if start is None else start:g}-{'end' if end is None else format(end, 'g')}"
 
 
 def build_clip(
@@ -34,6 +41,9 @@ def build_clip(
         extra: what a manifest said besides, (column, value).
         keep_waveform: store the sound as well.
     """
+    # Here, because the job's own process makes no clips, only their names, and can do without SciPy.
+    from pemt_tf.features import audio, numpy_ops
+
     log_mel = None
     if decoded.waveform is not None:
         # One segment at a time stays in the processor's cache: half the time of all at once.
