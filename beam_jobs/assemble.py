@@ -14,7 +14,7 @@ from pathlib import Path
 from beam_jobs import dropping, storage
 from beam_jobs.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.dataset_index import IndexWriter
-from beam_jobs.duplicates import DuplicatePair, Fingerprints, to_drop
+from beam_jobs.duplicates import DuplicatePair, Fingerprints, near_training, to_drop
 from beam_jobs.job_record import JobRecord
 from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome, read_outcomes
 from beam_jobs.records import ShardSettings
@@ -92,9 +92,7 @@ def finish(making: Making, speed: dict[str, float] | None = None) -> DatasetCard
         making: the job.
         speed: for the report: `seconds`, `core_seconds` and `workers`; None where they are not known.
     """
-    pairs = _find_duplicates(making)
-    if making.drop_duplicates:
-        dropping.drop(making.folder, making.shards, to_drop(pairs, making.drop_duplicates == "all"))
+    pairs = _settle_duplicates(making)
     tally = Tally()
     files, digest = _check_files(making)
     with _Reports(making.folder) as reports, IndexWriter(making.folder) as index:
@@ -125,14 +123,21 @@ def _described(speed: dict[str, float], card: DatasetCard) -> dict[str, float]:
     }
 
 
-def _find_duplicates(making: Making) -> list[DuplicatePair]:
+def _settle_duplicates(making: Making) -> list[DuplicatePair]:
+    """Finds near-duplicates, lists them, and leaves out those that are not wanted."""
     fingerprints = Fingerprints()
     for shard in making.shards:
         for outcome in making.outcomes(shard):
             fingerprints.add(outcome)
     pairs = fingerprints.pairs()
+    unwanted = to_drop(pairs, making.drop_duplicates == "all") if making.drop_duplicates else {}
+    pairs = [
+        dataclasses.replace(pair, left_out=tuple(name for name in (pair.first, pair.second) if name in unwanted))
+        for pair in pairs
+    ]
     lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
     storage.write_text(storage.join(making.folder, DUPLICATES_NAME), "".join(lines))
+    dropping.drop(making.folder, making.shards, unwanted)
     return pairs
 
 
@@ -163,10 +168,14 @@ def _card(
 ) -> DatasetCard:
     settings = making.settings
     across = sum(pair.is_across for pair in pairs)
+    near = near_training(pairs)
+    splits = {
+        name: dataclasses.replace(split, near_duplicates=len(near[name])) for name, split in tally.splits(files).items()
+    }
     return DatasetCard(
         geometry=making.config.geometry,
         labels=list(settings.vocabulary),
-        splits=tally.splits(files),
+        splits=splits,
         inputs=tally.inputs,
         written=tally.kinds[WRITTEN],
         filtered=tally.causes(FILTERED),

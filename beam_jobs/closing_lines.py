@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from beam_jobs import outcomes, storage
+from beam_jobs.split_findings import split_findings
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 
 
@@ -33,6 +34,7 @@ def summary(card: DatasetCard, output: str) -> list[str]:
     )
     if unlearned:
         lines.append(f"warning: after failures no training clip is left of: {', '.join(unlearned)}")
+    lines += [f"warning: {finding[0].lower()}{finding[1:]}" for finding in split_findings(card)]
     lines.append(
         f"{card.inputs} inputs = {card.written} written + {sum(card.filtered.values())} filtered + "
         f"{sum(card.failed.values())} failed"

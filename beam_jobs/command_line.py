@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -57,6 +58,7 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no start-up messages
     warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told by us, in one line
     previous = signal.getsignal(signal.SIGTERM)
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_jobs import storage
+from beam_jobs import arrow_columns, storage
 from beam_jobs.outcomes import Outcome, WrittenClip
 
 INDEX_NAME = "index.parquet"
@@ -85,7 +85,7 @@ class IndexWriter:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.Table.from_pylist(self._rows, SCHEMA))
+            self._writer.write_table(arrow_columns.table(self._rows, SCHEMA))
             self._rows = []
 
 

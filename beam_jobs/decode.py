@@ -20,7 +20,8 @@ from beam_jobs.outcomes import WrittenClip
 from beam_jobs.record_slot import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import EXAMPLE
-from pemt_tf.features.decode import DecodeSettings, FailedWindow, MediaError
+from pemt_tf.features.decoded_clip import DecodeSettings, FailedWindow
+from pemt_tf.features.media_errors import MediaError
 
 START_UP_SECONDS = 60.0  # the first answer of a process includes its imports, on a machine that may be busy
 DYING_SECONDS = 5.0  # from the end of its answers to its own
@@ -170,6 +171,12 @@ class ExpendableDecoder:
         except OSError:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def kill(self) -> None:
+        """Ends the process from another thread: who waits for a clip is told that it crashed."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """Ends the process."""

@@ -8,12 +8,11 @@ import resource
 from collections import Counter
 from dataclasses import dataclass
 
-from beam_jobs.decode import ExpendableDecoder
 from beam_jobs.input_plan import make_plan
 from beam_jobs.inputs import InputClip
 from beam_jobs.outcomes import FAILED, FILTERED, Outcome, describe
 from beam_jobs.preparation import worker_settings
-from beam_jobs.records import ClipMaker, ShardSettings
+from beam_jobs.records import ClipMaker, ShardSettings, decoder_of
 from beam_jobs.splits import hash_fraction
 from pemt_tf.config import Config
 
@@ -86,14 +85,7 @@ def _figure(value: float) -> str:
 
 def _try(chosen: list[InputClip], settings: ShardSettings) -> list[Trial]:
     trials = []
-    with ExpendableDecoder(
-        settings.geometry,
-        settings.decode_timeout,
-        settings.decode_memory_mb,
-        settings.decoding,
-        settings.payload,
-        settings.store_waveform,
-    ) as decoder:
+    with decoder_of(settings) as decoder:
         decoder.warm_up()
         maker = ClipMaker(settings, decoder)
         for clip in chosen:

@@ -37,6 +37,7 @@ class DuplicatePair:
         what: `video and audio`, `video` or `audio`: in what they agree.
         is_whole: they agree in all streams that both have.
         video_distance, audio_distance: share of differing bits; None where not both have the stream.
+        left_out: the ids of those of the two that are not in the data set, because `--drop_duplicates` left them out.
     """
 
     first: str
@@ -47,11 +48,21 @@ class DuplicatePair:
     is_whole: bool
     video_distance: float | None
     audio_distance: float | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def is_across(self) -> bool:
         """Whether the splits differ."""
         return self.first_split != self.second_split
+
+
+def near_training(pairs: list[DuplicatePair]) -> dict[str, set[str]]:
+    """Ids of the clips that are near-duplicates of a training clip, by split; of clips that are in the data set."""
+    found: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for pair in pairs:
+        if pair.is_across and pair.first_split == "train" and not pair.left_out:
+            found[pair.second_split].add(pair.second)
+    return found
 
 
 class Fingerprints:

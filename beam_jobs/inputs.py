@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from beam_jobs import storage
 from beam_jobs.glob_pattern import WILDCARDS, GlobPattern
 from pemt_tf.data.clip_builder import clip_id
@@ -211,10 +209,10 @@ def _list_objects(source: str) -> Listing:
     root = pattern.root
     listing = Listing([], [])
     try:
-        found = FileSystems.match([f"{pattern.prefix}**"])[0].metadata_list
+        found = storage.file_systems().match([f"{pattern.prefix}**"])[0].metadata_list
         matches = [match for match in found if pattern.matches(match.path[len(root) :].lstrip("/"))]
         if not matches and not WILDCARDS.search(source):
-            matches = FileSystems.match([source])[0].metadata_list  # a single object
+            matches = storage.file_systems().match([source])[0].metadata_list  # a single object
             root = source.rpartition("/")[0]
     except Exception as error:  # every file system of Beam has its own kinds of error
         raise PemtError(f"cannot list {source}: {' '.join(str(error).split())}") from None

@@ -8,23 +8,22 @@ import sys
 import time
 from dataclasses import dataclass
 
-import apache_beam as beam
-
-from beam_jobs import assemble, outcomes, runners, sharding, storage
+from beam_jobs import assemble, engines, outcomes, sharding, storage
 from beam_jobs.assemble import Making
 from beam_jobs.clip_plan import ClipPlan
+from beam_jobs.engines import Engine
 from beam_jobs.input_plan import InputPlan, make_plan, read_card
 from beam_jobs.job_record import JobRecord
 from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN
 from beam_jobs.output_folder import OutputFolder
 from beam_jobs.progress import Progress
-from beam_jobs.records import STOP_NAME, ShardSettings, WriteShard
+from beam_jobs.records import STOP_NAME, ShardSettings
 from beam_jobs.sharding import Shard
 from beam_jobs.tally import Tally
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
-from pemt_tf.features.decode import DecodeSettings
+from pemt_tf.features.decoded_clip import DecodeSettings
 
 
 class JobInterrupted(KeyboardInterrupt):
@@ -44,17 +43,6 @@ class Result:
     notes: tuple[str, ...] = ()
 
 
-def build_graph(pipeline: beam.Pipeline, shards: list[Shard], settings: ShardSettings) -> beam.PCollection:
-    """Shards -> decoded and written by the workers -> (kind of outcome, count)."""
-    return (
-        pipeline
-        | "Shards" >> beam.Create(shards)
-        | "Spread" >> beam.Reshuffle()
-        | "DecodeAndWrite" >> beam.ParDo(WriteShard(settings))
-        | "Count" >> beam.CombinePerKey(sum)
-    )
-
-
 def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str) -> Result:
     """Runs the whole job.
 
@@ -68,7 +56,7 @@ def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str
         JobInterrupted: the user stopped it.
     """
     config = Config.from_preset(options.preset).with_overrides(options.set)
-    pipeline_options = runners.beam_options(options.runner, options.num_workers, beam_arguments)
+    engine = engines.choose(options, beam_arguments)
     plan = make_plan(options)
     output = OutputFolder(options.output)
     settings = worker_settings(options, config, plan.vocabulary, output.work)
@@ -83,7 +71,7 @@ def prepare(options: argparse.Namespace, beam_arguments: list[str], command: str
     making = Making(
         output.work, shards, plan.settled, settings, config, job, options.input, command, options.drop_duplicates
     )
-    card = guarded(output, lambda: make(making, output, pipeline_options, options))
+    card = guarded(output, lambda: make(making, output, engine, options))
     return Result(card, notes)
 
 
@@ -134,7 +122,7 @@ def guarded(output: OutputFolder, step):
     """Runs a step; if it fails, finished shards stay for the next run and the message says so."""
     try:
         return step()
-    except runners.JobWritten:
+    except engines.JobWritten:
         raise  # its engine will read the plan
     except KeyboardInterrupt:
         left = output.leave()
@@ -148,13 +136,13 @@ def guarded(output: OutputFolder, step):
         raise
 
 
-def make(making: Making, output: OutputFolder, pipeline_options, options: argparse.Namespace) -> DatasetCard:
+def make(making: Making, output: OutputFolder, engine: Engine, options: argparse.Namespace) -> DatasetCard:
     """Makes the shards that are missing, checks and counts all of them, and publishes the data set.
 
     Args:
         making: what is to be made.
         output: where; the working folder is prepared.
-        pipeline_options: of Beam.
+        engine: what runs it.
         options: of this job.
 
     Returns:
@@ -166,7 +154,7 @@ def make(making: Making, output: OutputFolder, pipeline_options, options: argpar
     todo = _unfinished(making, output)
     begin, spent = time.monotonic(), _core_seconds()
     if todo:
-        _run(pipeline_options, todo, making, output, options.max_bad_fraction)
+        _run(engine, todo, making, output, options.max_bad_fraction)
     tally = assemble.check_and_count(making)
     _refuse_bad_result(tally, options.max_bad_fraction, output)
     speed = None
@@ -201,7 +189,7 @@ def _unfinished(making: Making, output: OutputFolder) -> list[Shard]:
     return todo
 
 
-def _run(pipeline_options, shards: list[Shard], making: Making, output: OutputFolder, max_bad: float) -> None:
+def _run(engine: Engine, shards: list[Shard], making: Making, output: OutputFolder, max_bad: float) -> None:
     total = sum(shard.clips for shard in making.shards)
     settled_bad = sum(one.kind == FAILED for one in making.settled)
     most_bad = int(max_bad * (total + len(making.settled))) - settled_bad
@@ -209,7 +197,7 @@ def _run(pipeline_options, shards: list[Shard], making: Making, output: OutputFo
     stop = watched and storage.join(watched, STOP_NAME)
     try:
         with Progress(watched and storage.join(watched, "outcomes"), total, most_bad=most_bad, stop_file=stop):
-            runners.run(pipeline_options, lambda pipeline: build_graph(pipeline, shards, making.settings))
+            engine.run(shards, making.settings)
     except PemtError:
         if stop and storage.exists(stop):
             tally = Tally()

@@ -8,6 +8,7 @@ What is read and what is written is described in docs/data_format.md.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from beam_jobs import command_line
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_faults(parser.add_argument_group("what to do with what is bad, missing or double"))
     add = parser.add_argument_group("how to run").add_argument
     add("--dry_run", action="store_true", help="try a sample; say how many clips, hours, GB and core-hours it will be")
-    add("--runner", default="FnApiRunner", help="Beam runner (default: FnApiRunner, in this process)")
+    add("--runner", help="local (default: this machine, without Beam), or a runner of Beam, such as DataflowRunner")
     add(
         "--num_workers",
         type=positive,
@@ -142,21 +143,30 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options, beam_arguments = build_parser().parse_known_args(arguments)
+    options.typed = typed_flags(arguments)
 
     def work() -> list[str]:
-        from beam_jobs import closing_lines, dry_run, preparation, retry, runners
+        from beam_jobs import closing_lines, dry_run, engines, preparation, retry
 
         _check(options)
         if options.dry_run:
             return dry_run.estimate(options)
         make = retry.retry_failed if options.retry_failed else preparation.prepare
         try:
-            result = make(options, beam_arguments, " ".join(["python -m beam_jobs.preprocess", *arguments]))
-        except runners.JobWritten as written:
+            result = make(options, beam_arguments, f"python -m beam_jobs.preprocess {shlex.join(arguments)}")
+        except engines.JobWritten as written:
             return [str(written)]
         return [*result.notes, *closing_lines.summary(result.card, options.output)]
 
     return command_line.run(work, "interrupted; nothing was written")
+
+
+def typed_flags(arguments: list[str]) -> frozenset[str]:
+    """Names of the flags that were typed, whatever their values: those that have their defaults only are not in it."""
+    parser = build_parser()
+    untouched = {name: [] for name in vars(parser.parse_known_args([])[0])}  # what no flag is by itself
+    parsed = vars(parser.parse_known_args(arguments, argparse.Namespace(**untouched))[0])
+    return frozenset(name for name, value in parsed.items() if value is not untouched[name])
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -164,6 +174,8 @@ def _check(options: argparse.Namespace) -> None:
         raise PemtError("there is nothing to read: give --input (a folder, glob, file or manifest); see --help")
     if options.input and options.retry_failed:
         raise PemtError("--retry_failed takes its inputs from the data set; leave out --input")
+    if options.dry_run and options.retry_failed:
+        raise PemtError("--dry_run tries a sample of --input; it cannot go with --retry_failed")
     if not options.output and not options.dry_run:
         raise PemtError("there is nowhere to write: give --output; see --help")
 

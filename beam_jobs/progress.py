@@ -1,27 +1,31 @@
-"""One line of progress while the job runs: done/total, rate, good and bad, time left."""
+"""One line of progress while the job runs: done/total, good and bad and, once they are known, rate and time left."""
 
 from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
 from beam_jobs.outcomes import FAILED, WRITTEN
+from pemt_tf.pace import Pace
 
 TERMINAL_SECONDS = 0.5
 PLAIN_SECONDS = 10.0
 
 
-def progress_line(counts: Counter, total: int, seconds: float, before: int = 0) -> str:
-    """For example `37/120 clips  4.1/s  36 ok, 1 bad  20 s left`; `before` of them an earlier run had done."""
-    done = sum(counts.values())
-    good = counts[WRITTEN]
-    rate = (done - before) / seconds if seconds > 0 else 0.0
-    left = f"{_duration((total - done) / rate)} left" if rate else "time left unknown"
-    return f"{done}/{total} clips  {rate:.1f}/s  {good} ok, {done - good} bad  {left}"
+def progress_line(counts: Counter, total: int, pace: Pace) -> str:
+    """For example `37/120 clips  4.1/s  36 ok, 1 bad  20 s left`; rate and time left only once they are known."""
+    done, good = sum(counts.values()), counts[WRITTEN]
+    rate, left = pace.rate, pace.seconds_left(total)
+    parts = [
+        f"{done}/{total} clips",
+        "" if rate is None else f"{rate:.1f}/s",
+        f"{good} ok, {done - good} bad",
+        "" if left is None else f"{_duration(left)} left",
+    ]
+    return "  ".join(part for part in parts if part)
 
 
 def _duration(seconds: float) -> str:
@@ -84,9 +88,8 @@ class Progress:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Progress:
-        self._begin = time.monotonic()
-        self._before = sum(self._watcher.counts().values()) if self._watcher else 0
         if self._watcher is not None:
+            self._pace = Pace(sum(self._watcher.counts().values()))
             self._thread.start()
         return self
 
@@ -106,6 +109,7 @@ class Progress:
         counts = self._watcher.counts()
         if self._stop_file and self._most_bad is not None and counts[FAILED] > self._most_bad:
             Path(self._stop_file).touch()
-        line = progress_line(counts, self._total, time.monotonic() - self._begin, self._before)
+        self._pace.note(sum(counts.values()))
+        line = progress_line(counts, self._total, self._pace)
         self._stream.write(f"\r\033[K{line}" if self._on_terminal else f"{line}\n")
         self._stream.flush()

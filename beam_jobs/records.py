@@ -7,9 +7,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import apache_beam as beam
-from apache_beam.metrics import Metrics
-
 from beam_jobs import storage
 from beam_jobs.clip_plan import ClipPlan
 from beam_jobs.decode import ClipRequest, ExpendableDecoder
@@ -20,9 +17,8 @@ from beam_jobs.sharding import Shard, read_plan
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
-from pemt_tf.features.decode import DecodeSettings, FailedWindow, MediaError
-
-NAMESPACE = "preprocess"  # of Beam's metrics, the same names under every runner
+from pemt_tf.features.decoded_clip import DecodeSettings, FailedWindow
+from pemt_tf.features.media_errors import MediaError
 
 STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, the rest need not be tried
 
@@ -58,29 +54,38 @@ class ShardSettings:
     decode_memory_mb: int = 4096
 
 
-class WriteShard(beam.DoFn):
-    """Shard -> (kind of outcome, count); writes the record file and the outcomes of its inputs."""
+class ShardMaker:
+    """Makes shards, one after the other, with one decoding process. Use it as a context manager, or call `close`."""
 
     def __init__(self, settings: ShardSettings) -> None:
+        """Starts no process yet."""
         self._settings = settings
-        self._decoder: ExpendableDecoder | None = None
+        self._decoder = decoder_of(settings)
 
-    def setup(self) -> None:
-        settings = self._settings
-        self._decoder = ExpendableDecoder(
-            settings.geometry,
-            settings.decode_timeout,
-            settings.decode_memory_mb,
-            settings.decoding,
-            settings.payload,
-            settings.store_waveform,
-        )
+    def __enter__(self) -> ShardMaker:
+        return self
 
-    def teardown(self) -> None:
-        if self._decoder is not None:
-            self._decoder.close()
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def process(self, shard: Shard) -> Iterator[tuple[str, int]]:
+    def close(self) -> None:
+        """Ends the decoding process."""
+        self._decoder.close()
+
+    def interrupt(self) -> None:
+        """Ends the decoding process from another thread, so that `make` waits for it no longer."""
+        self._decoder.kill()
+
+    def make(self, shard: Shard, go_on: Callable[[], None] = lambda: None) -> Iterator[Outcome]:
+        """Writes the record file and the outcomes of a shard's inputs.
+
+        Args:
+            shard: to be made; it is finished when the iterator is at its end.
+            go_on: called before each file and before each outcome is noted; may raise what is to stop the work.
+
+        Raises:
+            PemtError: the disk is full, or too many inputs have failed.
+        """
         settings = self._settings
         maker = ClipMaker(settings, self._decoder)
         try:
@@ -88,22 +93,34 @@ class WriteShard(beam.DoFn):
                 clips = read_plan(settings.folder, shard)
                 for path, parts in itertools.groupby(clips, key=lambda clip: clip.path):
                     self._refuse_to_go_on()
+                    go_on()
                     for outcome in maker.outcomes(path, parts, writer.write):
+                        go_on()  # what an interruption cut off has no outcome
                         writer.note(outcome)
-                counts = writer.finish()
+                        yield outcome
+                writer.finish()
         except OSError as error:
             raise PemtError(
                 f"cannot write {shard.name} in {settings.folder}: {error.strerror or error}; make room there or choose "
                 "another --output"
             ) from error
-        for kind, count in sorted(counts.items()):
-            Metrics.counter(NAMESPACE, f"inputs_{kind}").inc(count)
-            yield kind, count
 
     def _refuse_to_go_on(self) -> None:
         folder = self._settings.folder
         if not storage.is_remote(folder) and storage.exists(storage.join(folder, STOP_NAME)):
             raise PemtError("stopped because too many inputs have failed")
+
+
+def decoder_of(settings: ShardSettings) -> ExpendableDecoder:
+    """The decoder that the settings describe; its process is not started yet."""
+    return ExpendableDecoder(
+        settings.geometry,
+        settings.decode_timeout,
+        settings.decode_memory_mb,
+        settings.decoding,
+        settings.payload,
+        settings.store_waveform,
+    )
 
 
 class ClipMaker:
@@ -131,7 +148,6 @@ class ClipMaker:
                 yield self._failed(one, problem) if local is None else self._convert(one, local, write)
 
     def _failed(self, one: InputClip, error: MediaError) -> Outcome:
-        Metrics.counter(NAMESPACE, f"cause_{error.cause}").inc()
         return Outcome(FAILED, one, "decode", error.cause, error.detail)
 
     def _convert(self, one: InputClip, path: str, write: Callable[[bytes], None]) -> Outcome:
@@ -150,8 +166,6 @@ class ClipMaker:
                     continue
                 write(part.record)
                 clips.append(part.about)
-                Metrics.counter(NAMESPACE, "clips").inc()
-                Metrics.distribution(NAMESPACE, "record_bytes").update(len(part.record))
         except MediaError as error:
             if not clips:
                 return self._failed(one, error)
@@ -160,7 +174,6 @@ class ClipMaker:
         if clips:
             return Outcome(WRITTEN, one, "decode", clips=tuple(clips), left_out=tuple(left_out), source=source)
         first = left_out[0]
-        Metrics.counter(NAMESPACE, f"cause_{first.cause}").inc()
         return Outcome(first.kind, one, "decode", first.cause, first.detail, left_out=tuple(left_out), source=source)
 
     def _request(self, one: InputClip, path: str) -> ClipRequest:

@@ -11,10 +11,9 @@ import dataclasses
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
-from beam_jobs import runners, sharding, storage
+from beam_jobs import engines, sharding, storage
 from beam_jobs.assemble import LISTED_NAME, Making
 from beam_jobs.clip_plan import ClipPlan
 from beam_jobs.input_plan import read_card
@@ -43,7 +42,12 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
     base = options.retry_failed.rstrip("/")
     base = base.rpartition("/")[0] or "." if base.rpartition("/")[2] == "errors" else base
     card = read_card(base)
-    _refuse_other_settings(options)
+    with storage.local_copy(storage.join(base, "config.json")) as path:
+        config = load_config(Path(path))
+    earlier = JobRecord.read(base)
+    was = earlier.settings if earlier else {}
+    _refuse_other_settings(options, base, card, config, was)
+    options = _as_before(options, card, was)
     old_shards = [Shard.of_statistics(path) for path in storage.list_sizes(base, "stats/*.json")]
     failed = [
         outcome.input
@@ -54,12 +58,12 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
     if not failed:
         return Result(card, (f"nothing to do: no input of {base} failed in a way that can be tried again",))
     output = _output(options, base)
-    config, settings = _settings(options, base, card, output.work)
+    settings = worker_settings(options, config, card.labels, output.work)
     numbers = [int(shard.tag[5:-1]) for shard in old_shards if shard.tag]
     sharded = sharding.plan_shards(failed, options.shards_per_split, f"retry{max(numbers, default=0) + 1}-")
     job = JobRecord.of(settings, sharded, options.drop_duplicates)
     job = dataclasses.replace(job, settings={**job.settings, "retry_of": card.content_hash})
-    pipeline_options = runners.beam_options(options.runner, options.num_workers, beam_arguments)
+    engine = engines.choose(options, beam_arguments)
     output.prepare(job, options.overwrite)
     retried = {clip.clip_id for clip in failed}
 
@@ -71,21 +75,58 @@ def retry_failed(options: argparse.Namespace, beam_arguments: list[str], command
             output.work, [*kept, *shards], settled, settings, config, job, card.source, command,
             options.drop_duplicates,
         )  # fmt: skip
-        return make(making, output, pipeline_options, options)
+        return make(making, output, engine, options)
 
     new = guarded(output, everything)
     gained = new.clips - card.clips
     return Result(new, (f"{len(failed)} failed inputs tried again: {gained} clips gained",))
 
 
-def _refuse_other_settings(options: argparse.Namespace) -> None:
-    for name, given in (
-        ("--preset", options.preset != "tiny"),
-        ("--set", options.set),
-        ("--plan", options.plan != "uniform"),
-    ):
-        if given:
-            raise PemtError(f"{name} cannot go with --retry_failed: clips of one data set are all made the same way")
+def _refuse_other_settings(
+    options: argparse.Namespace, base: str, card: DatasetCard, config: Config, was: dict[str, Any]
+) -> None:
+    """Refuses flags that would make clips of another kind, if they were typed; their defaults do not count."""
+    typed = options.typed
+    for name in ("labels_from", "split_fractions", "input_root", "allow_outside"):
+        if name in typed:
+            raise PemtError(f"--{name} cannot go with --retry_failed: the data set has its inputs, labels and splits")
+    differences: dict[str, list[str]] = {}
+    if "preset" in typed or "set" in typed:
+        wanted = (Config.from_preset(options.preset) if "preset" in typed else config).with_overrides(options.set)
+        differences["preset" if "preset" in typed else "set"] = wanted.geometry.differences(config.geometry)
+    plan = _plan(card)
+    for name in ("plan", "window", "stride"):
+        if name in typed and getattr(options, name) != plan[name]:
+            differences[name] = [f"{getattr(options, name)} here, {plan[name]} there"]
+    if "payload" in typed and options.payload != card.payload:
+        differences["payload"] = [f"{options.payload} here, {card.payload} there"]
+    if "store_waveform" in typed and not was.get("store_waveform"):
+        differences["store_waveform"] = ["stored here, not stored there"]
+    for name, found in differences.items():
+        if found:
+            raise PemtError(
+                f"--{name} cannot go with --retry_failed: clips of one data set are all made the same way, and those "
+                f"of {base} are made otherwise ({'; '.join(found)}); leave the flag out"
+            )
+
+
+def _plan(card: DatasetCard) -> dict[str, Any]:
+    """The flags that say how the data set's clips were cut."""
+    plan = ClipPlan(**card.plan)
+    return {"plan": plan.kind, "window": plan.window, "stride": plan.stride}
+
+
+def _as_before(options: argparse.Namespace, card: DatasetCard, was: dict[str, Any]) -> argparse.Namespace:
+    """The flags of the data set, but for those that were typed now: a clip without sound may be wanted after all."""
+    before = {
+        **{f"on_missing_{stream}": was.get(f"on_missing.{stream}", "mask") for stream in ("audio", "video")},
+        **{f"on_{flag}": was.get(f"on_flag.{flag}", "keep") for flag in ("silent", "frozen")},
+        **{f"{stream}_stream": was.get(f"decoding.{stream}_stream") for stream in ("audio", "video")},
+        "drop_duplicates": was.get("drop_duplicates", ""),
+    }
+    chosen = {name: value for name, value in before.items() if name not in options.typed}
+    fixed = {**_plan(card), "payload": card.payload, "store_waveform": bool(was.get("store_waveform"))}
+    return argparse.Namespace(**{**vars(options), **chosen, **fixed})
 
 
 def _output(options: argparse.Namespace, base: str) -> OutputFolder:
@@ -98,17 +139,6 @@ def _output(options: argparse.Namespace, base: str) -> OutputFolder:
     elif output.is_finished and not same and not options.overwrite:
         raise PemtError(f"{options.output} already holds another finished data set; choose another --output")
     return output
-
-
-def _settings(options: argparse.Namespace, base: str, card: DatasetCard, work: str) -> tuple[Config, object]:
-    with storage.local_copy(storage.join(base, "config.json")) as path:
-        config = load_config(Path(path))
-    earlier = JobRecord.read(base)
-    settings = worker_settings(options, config, card.labels, work)
-    stores_waveform = bool(earlier and earlier.settings.get("store_waveform"))
-    return config, dataclasses.replace(
-        settings, plan=ClipPlan(**card.plan), payload=card.payload, store_waveform=stores_waveform
-    )
 
 
 def _take_over(base: str, work: str, shard: Shard, retried: set[str]) -> Shard:
@@ -133,7 +163,7 @@ def _is_kept(outcome: Outcome, retried: set[str]) -> bool:
 
 def _copy(source: str, target: str) -> None:
     if storage.is_remote(source) or storage.is_remote(target):
-        FileSystems.copy([source], [target])
+        storage.file_systems().copy([source], [target])
         return
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(target).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Beam's options from the command line, which runner runs, and what it said when it failed.
 
-Local runs know three modes. `in_memory` (the default) does one shard after another in this process. With
+Beam's local runs know three modes. `in_memory` (the default) does one shard after another in this process. With
 `--num_workers N` N threads do one shard each; decoding, which takes the time, is done by one process per thread.
 `--direct_running_mode=multi_processing` makes the N workers processes of their own, as remote runners do.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import re
 import shlex
@@ -33,20 +32,17 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs import local_worker
+from beam_jobs.engines import JobWritten
+from beam_jobs.local_engine import MOST_WORKERS
 from pemt_tf.errors import PemtError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.
 IN_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 IN_PROCESS_NAMES = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "in_process")
 IN_MEMORY, THREADS, PROCESSES = "in_memory", "multi_threading", "multi_processing"
-MOST_LOCAL_WORKERS = 64  # each has a decoding process; beyond it the job's own process is what limits the speed
 MOST_SAID = 600  # characters of a message of others
 INTERRUPTED = re.compile(r"return code (130|-2)\b")
 WORKER_ENDED = re.compile(r"Worker subprocess exited|Channel closed prematurely|Stream removed|Socket closed")
-
-
-class JobWritten(Exception):  # noqa: N818 - no error: the user wanted it so
-    """The job was not run but written to a file, for an engine to run; the message says what to do with it."""
 
 
 def beam_options(runner: str, num_workers: int | None, arguments: list[str]) -> PipelineOptions:
@@ -69,7 +65,6 @@ def beam_options(runner: str, num_workers: int | None, arguments: list[str]) -> 
         chosen.append(f"--runner={runner}")
         if num_workers is not None:
             chosen.append(f"--num_workers={num_workers}")
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told by us, in one line
     options = PipelineOptions(chosen)
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
@@ -91,10 +86,10 @@ def _local_mode(num_workers: int | None, arguments: list[str]) -> tuple[str, int
             f"--num_workers={num_workers} and --direct_num_workers={theirs} contradict each other; give one"
         )
     workers = num_workers if theirs is None else theirs
-    if workers is not None and not 0 <= workers <= MOST_LOCAL_WORKERS:
-        raise PemtError(f"{workers} local workers; give 1 to {MOST_LOCAL_WORKERS}, or 0 for one per core")
+    if workers is not None and not 0 <= workers <= MOST_WORKERS:
+        raise PemtError(f"{workers} local workers; give 1 to {MOST_WORKERS}, or 0 for one per core")
     if workers == 0:
-        workers = min(len(os.sched_getaffinity(0)), MOST_LOCAL_WORKERS)
+        workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS)
     workers = workers or 1
     if mode == IN_MEMORY and workers > 1:
         raise PemtError(

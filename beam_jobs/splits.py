@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 
 from beam_jobs.inputs import InputClip
 from pemt_tf.data.dataset_card import SPLITS
@@ -49,7 +50,9 @@ def assign_splits(
 ) -> list[InputClip]:
     """Gives every input its group's split: the one that the user gave to any of it, or one by hash.
 
-    A label that only these draws would keep out of the training split gets its group of lowest hash moved there.
+    A label that only these draws would keep out of the training split gets its group of lowest hash moved there. A
+    label that is then missing in the test or validation split gets one moved there, of highest hash, if it has
+    groups enough: in small data sets the draws alone would leave tests of one label or two.
 
     Args:
         clips: with or without a split.
@@ -76,8 +79,38 @@ def assign_splits(
                 f"label {label!r} is in the {splits[min(groups)]} split but not in the train split, so it cannot be "
                 "learned; add training clips of it, or take the vocabulary of a training set with --labels_from"
             )
-        splits[min(movable, key=lambda name: (hash_fraction(name), name))] = "train"
+        splits[min(movable, key=_by_hash)] = "train"
+    for split in reversed(SPLITS[1:]):
+        if fractions[split]:
+            _spread_labels(split, splits, groups_of, set(given))
     return [dataclasses.replace(clip, split=splits[clip.group_name]) for clip in clips]
+
+
+def _by_hash(group: str) -> tuple[float, str]:
+    return hash_fraction(group), group
+
+
+def _spread_labels(split: str, splits: dict[str, str], groups_of: dict[str, set[str]], given: set[str]) -> None:
+    """Moves groups into a split, until it has all labels of which others can spare a group."""
+    counts = Counter((label, splits[group]) for label, groups in groups_of.items() for group in groups)
+    labels_of: dict[str, list[str]] = {}
+    for label, groups in groups_of.items():
+        for group in groups:
+            labels_of.setdefault(group, []).append(label)
+    for label, groups in sorted(groups_of.items()):
+        if counts[label, split]:
+            continue
+        spare = [
+            group
+            for group in groups - given
+            if all(counts[other, splits[group]] > 1 for other in labels_of[group])  # it is nobody's last one
+        ]
+        if spare:
+            chosen = max(spare, key=_by_hash)
+            for other in labels_of[chosen]:
+                counts[other, splits[chosen]] -= 1
+                counts[other, split] += 1
+            splits[chosen] = split
 
 
 def _given_splits(clips: list[InputClip]) -> dict[str, str]:

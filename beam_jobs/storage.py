@@ -13,9 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 COPY_BYTES = 2**20
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again; the file systems' own retries come first
 LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
@@ -26,13 +23,27 @@ LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
+def file_systems():
+    """Beam's file systems. A local job never gets here and is spared Beam's import, which takes seconds."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def _uncompressed() -> dict[str, str]:
+    """Tells Beam to leave bytes as they are, whatever the file's name says of compression."""
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return {"compression_type": CompressionTypes.UNCOMPRESSED}
+
+
 class _RemoteFile(io.RawIOBase):
     """A file of another file system whose errors are OSErrors, as those of local files are."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         with _translated(path):
-            self._source = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+            self._source = file_systems().open(path, **_uncompressed())
             self._size = self._source.seek(0, io.SEEK_END)  # known: reading on to the end would ask once more
             self._source.seek(0)
 
@@ -86,7 +97,7 @@ def is_remote(path: str) -> bool:
 
 def join(folder: str, *names: str) -> str:
     """Joins path parts on any file system."""
-    return FileSystems.join(folder, *names) if is_remote(folder) else str(Path(folder, *names))
+    return file_systems().join(folder, *names) if is_remote(folder) else str(Path(folder, *names))
 
 
 def open_read(path: str) -> BinaryIO:
@@ -99,7 +110,7 @@ def open_read(path: str) -> BinaryIO:
 def open_write(path: str) -> BinaryIO:
     """Opens a file for writing bytes; makes local folders as needed."""
     if is_remote(path):
-        return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        return file_systems().create(path, **_uncompressed())
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return Path(path).open("wb")
 
@@ -115,14 +126,14 @@ def exists(path: str) -> bool:
     if not is_remote(path):
         return Path(path).is_file()
     with _translated(path):
-        return FileSystems.exists(path)
+        return file_systems().exists(path)
 
 
 def remove(path: str) -> None:
     """Removes a file or a folder with all that is in it; fine where there is none."""
     if is_remote(path):
         with contextlib.suppress(OSError):
-            FileSystems.delete([path])
+            file_systems().delete([path])
     elif Path(path).is_dir():
         shutil.rmtree(path)
     else:
@@ -170,7 +181,7 @@ def list_sizes(folder: str, pattern: str) -> dict[str, int]:
     """Paths and sizes (bytes) of the files under a folder that match; one request for all, not one for each."""
     if is_remote(folder):
         with _translated(folder):
-            matches = FileSystems.match([join(folder, pattern)])[0].metadata_list
+            matches = file_systems().match([join(folder, pattern)])[0].metadata_list
         return {match.path: match.size_in_bytes for match in matches}
     return {str(path): path.stat().st_size for path in sorted(Path(folder).glob(pattern)) if path.is_file()}
 
@@ -180,7 +191,7 @@ def remove_all(paths: Iterable[str]) -> None:
     paths = list(paths)
     remote = [path for path in paths if is_remote(path)]
     if remote:
-        FileSystems.delete(remote)
+        file_systems().delete(remote)
     for path in paths:
         if not is_remote(path):
             remove(path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from pemt_tf.pace import Pace
+
 _TERMINAL_SECONDS = 0.2
 _LOG_SECONDS = 10.0
 
@@ -17,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Shows done / total, rate and time left.
+    """Shows done / total and, once they are known, rate and time left.
 
     Args:
         what: first word of the line.
@@ -33,17 +35,18 @@ class Progress:
         self._units_per_step = units_per_step
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._start, self._first = time.monotonic(), done
+        self._pace = Pace(done)
         self._shown = 0.0
         self._width = 0
 
     def restart_clock(self, done: int) -> None:
         """Leaves out of the rate what came before, as compiling does not come again."""
-        self._start, self._first = time.monotonic(), done
+        self._pace.restart(done)
 
     def update(self, done: int, detail: str = "") -> None:
         """Moves on; writes only if the last line is old enough."""
         self.done = done
+        self._pace.note(done)
         now = time.monotonic()
         if now - self._shown >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
             self._shown = now
@@ -54,11 +57,14 @@ class Progress:
         self._write(self._line(detail), end="\n")
 
     def _line(self, detail: str) -> str:
-        elapsed = max(time.monotonic() - self._start, 1e-9)
-        rate = (self.done - self._first) / elapsed
-        left = duration((self.total - self.done) / rate) if rate > 0 else "?"
-        speed = f"{rate * self._units_per_step:.1f} {self.unit}/s"
-        parts = [f"{self.what} {self.done}/{self.total}", speed, f"{left} left", detail]
+        self._pace.note(self.done)
+        rate, left = self._pace.rate, self._pace.seconds_left(self.total)
+        parts = [
+            f"{self.what} {self.done}/{self.total}",
+            "" if rate is None else f"{rate * self._units_per_step:.1f} {self.unit}/s",
+            "" if left is None else f"{duration(left)} left",
+            detail,
+        ]
         return ", ".join(part for part in parts if part)
 
     def say(self, line: str) -> None:

@@ -45,10 +45,14 @@ def build_graph(
         | "Read" >> beam.ParDo(ReadUnit(reading)).with_outputs(FAILED, main="examples")
     )
     embedded = read.examples | "Embed" >> RunInference(handler)
+    # Noted before they are joined: a runner may gather all of both first, and nothing would seem to move till the end.
+    results = (
+        embedded | "NoteEmbedded" >> beam.ParDo(NoteProgress(noted)),
+        read[FAILED] | "NoteFailed" >> beam.ParDo(NoteProgress(noted)),
+    )
     return (
-        (embedded, read[FAILED])
+        results
         | "All" >> beam.Flatten()
-        | "Note" >> beam.ParDo(NoteProgress(noted))
         | "ByFile" >> beam.GroupByKey()
         | "Write" >> beam.ParDo(WriteFile(writing))
         | "Count" >> beam.CombinePerKey(sum)

@@ -9,6 +9,7 @@ from beam_jobs.report import pictures, tables
 from beam_jobs.report.clips import read_clips
 from beam_jobs.report.index import IndexFacts, read_index
 from beam_jobs.report.listings import FAILURES, FILTERED, NOTES, Pairs, read_listing, read_pairs
+from beam_jobs.split_findings import split_findings
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import KeyFigure
@@ -125,7 +126,9 @@ def _findings(card: DatasetCard) -> Markup:
         findings.append(
             f"{share} of the inputs failed, most of them with {worst} ({card.failed[worst]:,} of {failed:,})."
         )
-    if across := card.duplicates.get("across_splits", 0):
+    findings += split_findings(card)
+    across = card.duplicates.get("across_splits", 0)
+    if across and not any(split.near_duplicates for split in card.splits.values()):
         findings.append(
             f"{counted(across, 'pair', 'pairs')} of nearly equal clips in different splits: what is tested may "
             "have been trained on."

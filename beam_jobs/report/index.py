@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_jobs import storage
+from beam_jobs.arrow_columns import column, numbers
 from beam_jobs.dataset_index import INDEX_NAME
 from beam_jobs.report.quantities import QUANTITIES, Quantity, round_edges
 from beam_jobs.report.samples import Group, chosen_places
@@ -180,7 +181,7 @@ def _second_pass(
     seen: Counter = Counter()
     samples: dict[Group, list[IndexRow]] = {group: [] for group in places}
     flagged: dict[str, list[IndexRow]] = {"silent": [], "frozen": []}
-    ids = pa.array(sorted(wanted), pa.string())
+    ids = column(sorted(wanted), pa.string())
     for table in _tables(file, columns):
         for histogram in facts.histograms:
             if histogram.clips:
@@ -191,9 +192,9 @@ def _second_pass(
             seen[group] += len(rows)
             samples[group] += _rows(table, here)
         for flag, found in flagged.items():
-            found += _rows(table, np.flatnonzero(table[flag].to_numpy())[: FLAGGED_SHOWN - len(found)])
+            found += _rows(table, np.flatnonzero(numbers(table[flag]))[: FLAGGED_SHOWN - len(found)])
         if len(ids):
-            there = np.flatnonzero(pc.is_in(table["id"], value_set=ids).to_numpy())
+            there = np.flatnonzero(numbers(pc.is_in(table["id"], value_set=ids)))
             facts.wanted |= {row.id: row for row in _rows(table, there)}
     facts.samples = [row for rows in samples.values() for row in rows]
     both = {row.id: row for pair in _interleaved(flagged["silent"], flagged["frozen"]) for row in pair}
@@ -201,15 +202,16 @@ def _second_pass(
 
 
 def _is_in_group(table: pa.Table, group: Group) -> np.ndarray:
-    split, label = group
-    same_label = pc.is_null(table["label"]) if label is None else pc.fill_null(pc.equal(table["label"], label), False)
-    return pc.and_(pc.equal(table["split"], split), same_label).to_numpy()
+    same = (
+        pc.is_in(table[name], value_set=column([value], pa.string()))  # null is in a set that has it
+        for name, value in zip(("split", "label"), group, strict=True)
+    )
+    return numbers(pc.and_(*same))
 
 
 def _rows(table: pa.Table, places: Collection[int]) -> list[IndexRow]:
-    if not len(places):
-        return []
-    return [IndexRow(**row) for row in table.select(ROW_COLUMNS).take(pa.array(places, pa.int64())).to_pylist()]
+    chosen = table.select(ROW_COLUMNS)
+    return [IndexRow(**row) for place in places for row in chosen.slice(place, 1).to_pylist()]
 
 
 def _interleaved(first: list, second: list) -> Iterator[list]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from beam_jobs.arrow_columns import numbers
+
 MOST_COLUMNS = 24
 FINE, COARSE, COARSEST = (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)  # borders in each power of ten
 LOGARITHMIC_FROM = 100  # ratio of the largest to the smallest value
@@ -38,7 +40,7 @@ class Quantity:
 
     def values(self, table: pa.Table) -> np.ndarray:
         """[rows] float64; NaN where there is no figure."""
-        arrays = [table.column(name).to_numpy().astype(np.float64) for name in self.columns]
+        arrays = [numbers(table.column(name)) for name in self.columns]
         values = np.round(self.compute(*arrays), DIGITS)
         return np.where(np.isfinite(values), values, np.nan)
 

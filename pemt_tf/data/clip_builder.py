@@ -9,8 +9,7 @@ import numpy as np
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import ClipRecord
-from pemt_tf.features import audio, numpy_ops
-from pemt_tf.features.decode import DecodedClip
+from pemt_tf.features.decoded_clip import DecodedClip
 
 
 def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
@@ -42,6 +41,9 @@ def build_clip(
         extra: what a manifest said besides, (column, value).
         keep_waveform: store the sound as well.
     """
+    # Here, because the job's own process makes no clips, only their names, and can do without SciPy.
+    from pemt_tf.features import audio, numpy_ops
+
     log_mel = None
     if decoded.waveform is not None:
         # One segment at a time stays in the processor's cache: half the time of all at once.

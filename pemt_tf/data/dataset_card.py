@@ -30,6 +30,7 @@ class SplitCard:
         unlabelled: clips without a label.
         with_video, with_audio: clips that have the stream.
         seconds: total length of the clips.
+        near_duplicates: clips that are near-duplicates of a training clip; None in cards of earlier releases.
     """
 
     files: list[str] = field(default_factory=list)
@@ -39,6 +40,7 @@ class SplitCard:
     with_video: int = 0
     with_audio: int = 0
     seconds: float = 0.0
+    near_duplicates: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import EXAMPLE
+from pemt_tf.report.colour_map import palette
 from pemt_tf.report.contents import ClipView
-from pemt_tf.report.images import encoded, middle_square, palette, spectrogram_levels
+from pemt_tf.report.images import encoded, middle_square, spectrogram_levels
 
 FRAMES, SIDE = 4, 56  # pictures side by side, pixels of each
 WIDTH, SPECTROGRAM_HEIGHT = FRAMES * SIDE, 32

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import functools
 import struct
 import zlib
 
 import numpy as np
 import simplejpeg
 
-COLOUR_MAP = "magma"
+from pemt_tf.report.colour_map import palette
+
 SMALL_JPEG_QUALITIES = (80, 60, 40, 20)
 SPECTROGRAM_PERCENTILES = (20.0, 99.7)  # of one clip's values: the darkest and the brightest colour
 
@@ -109,12 +109,3 @@ def palette_png(indices: np.ndarray) -> bytes:
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         for name, content in chunks
     )
-
-
-@functools.cache
-def palette() -> np.ndarray:
-    """The colour map of spectrograms, [256, 3] uint8."""
-    import matplotlib
-
-    colours = matplotlib.colormaps[COLOUR_MAP](np.arange(256))[:, :3]
-    return np.round(colours * 255).astype(np.uint8)

@@ -150,7 +150,7 @@ class Absent:
         if name.partition(".")[0] in {"tensorflow", "keras", "matplotlib", "sklearn", "tensorboard", "hypothesis"}:
             raise ImportError(f"{name} is not in the container")
 sys.meta_path.insert(0, Absent())
-import beam_jobs.decoder_child, beam_jobs.records
+import beam_jobs.decoder_child, beam_jobs.beam_graph
 """
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)

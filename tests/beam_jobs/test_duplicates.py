@@ -144,7 +144,17 @@ def test_copy_across_splits_is_reported(with_copies, tmp_path, capsys):
     (found,) = map(json.loads, (tmp_path / "out" / "duplicates.jsonl").read_text().splitlines())
     assert (found["first"], found["second"]) == ("train/x/v1.mp4", "test/x/copy.webm")
     assert DatasetCard.read(tmp_path / "out").duplicates == {"across_splits": 1, "within_splits": 0}
-    assert DatasetCard.read(tmp_path / "out").written == 8
+    card = DatasetCard.read(tmp_path / "out")
+    assert card.written == 8
+    assert {name: split.near_duplicates for name, split in card.splits.items()} == {"train": 0, "test": 1}
+    warnings = [line.removeprefix("warning: ") for line in out.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        "1 of 2 test clips is a near-duplicate of training clips, so results on them are too good (duplicates.jsonl); "
+        "--drop_duplicates leaves the training clips out.",
+        "the test split has only 2 clips; a single one changes a result by 50 %.",
+    ]
+    findings = (tmp_path / "out" / "report.html").read_text().partition("What to look at first</h2>")[2]
+    assert all(warning[1:] in findings.partition("</section>")[0] for warning in warnings)
 
 
 def test_copy_across_splits_is_dropped(with_copies, tmp_path, capsys):
@@ -152,6 +162,9 @@ def test_copy_across_splits_is_dropped(with_copies, tmp_path, capsys):
     assert run(capsys, "--input", with_copies, "--output", output, "--drop_duplicates")[0] == 0
     card = DatasetCard.read(output)
     assert (card.inputs, card.written, card.filtered) == (8, 7, {"duplicate": 1})
+    assert card.splits["test"].near_duplicates == 0, "what training does not see any more does not count"
+    (pair,) = map(json.loads, (output / "duplicates.jsonl").read_text().splitlines())
+    assert pair["left_out"] == ["train/x/v1.mp4"]
     (row,) = map(json.loads, (output / "errors" / "filtered.jsonl").read_text().splitlines())
     assert row["id"] == "train/x/v1.mp4" and "as test/x/copy.webm in the test split" in row["detail"]
     index = pq.read_table(output / "index.parquet").to_pylist()

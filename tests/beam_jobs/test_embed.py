@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -16,6 +17,7 @@ from beam_jobs.embedding import files as embedding_files
 from beam_jobs.embedding import model as embedding_model
 from beam_jobs.embedding.model import SavedModelHandler
 from beam_jobs.embedding.reading import Example, Place
+from beam_jobs.progress import OutcomeWatcher
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard, model_hash
@@ -271,6 +273,26 @@ def test_the_model_is_loaded_once_a_process(capsys, tmp_path, monkeypatch, datas
 
 
 # What is broken
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_moves_with_every_batch(
+    capsys, tmp_path, monkeypatch, quick_model, dataset_directory, backbone_servable, workers
+):
+    """What the progress line would count is noted when the next batch begins, not at the end of the job."""
+    noted, real = [], SavedModelHandler.run_inference
+
+    def watched(self, batch, model, inference_args=None):
+        noted.append(sum(OutcomeWatcher(str(tmp_path / ".e.partial" / "progress")).counts().values()))
+        return real(self, batch, model, inference_args)
+
+    monkeypatch.setattr(SavedModelHandler, "run_inference", watched)
+    flags = ("--output", tmp_path / "e", "--batch_size", 2, "--num_workers", workers)
+    code, _, err = run(capsys, "--model", backbone_servable, "--input", dataset_directory, *flags)
+    assert code == 0 and re.search(r"^21/21 clips .*19 ok, 2 bad$", err, re.M), err
+    assert len(noted) >= 10  # 19 clips, two at a time
+    behind = [2 * batch - count for batch, count in enumerate(noted)]
+    assert max(behind) <= 2 * workers, noted
 
 
 @pytest.fixture

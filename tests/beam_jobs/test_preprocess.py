@@ -185,7 +185,7 @@ def test_beam_counts_the_same(corpus, tmp_path):
     """The counters that a remote runner shows on its page."""
     import apache_beam as beam
 
-    from beam_jobs import preparation, runners, sharding
+    from beam_jobs import beam_graph, runners, sharding
     from beam_jobs.inputs import list_inputs
     from pemt_tf.config import Config
 
@@ -193,7 +193,7 @@ def test_beam_counts_the_same(corpus, tmp_path):
     shards = sharding.write_plan(str(tmp_path), sharding.plan_shards(clips, 2))
     settings = records.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
     pipeline = beam.Pipeline(options=runners.beam_options("FnApiRunner", None, []))
-    preparation.build_graph(pipeline, shards, settings)
+    beam_graph.build_graph(pipeline, shards, settings)
     result = pipeline.run()
     result.wait_until_finish()
     counters = {one.key.metric.name: one.committed for one in result.metrics().query()["counters"]}

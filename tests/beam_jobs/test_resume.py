@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from beam_jobs import records
+from beam_jobs.preprocess import main
 from pemt_tf.data.dataset_card import DatasetCard
 from tests import media
 from tests.beam_jobs.command import contents, run
@@ -138,7 +140,7 @@ def test_retry_of_what_failed(corpus, made, tmp_path, capsys):
     before = contents(output)
     code, out, err = run(capsys, "--retry_failed", output / "errors", "--output", tmp_path / "new")
     assert code == 0 and "3 failed inputs tried again: 0 clips gained" in out
-    assert re.search(r"^9/9 clips .* 6 ok, 3 bad ", err, re.M), "what is kept counts in both numbers"
+    assert re.search(r"^9/9 clips .*6 ok, 3 bad$", err, re.M), "what is kept counts in both numbers"
     assert DatasetCard.read(tmp_path / "new").failed == DatasetCard.read(output).failed
 
     media.write_video(root / "dog" / "broken.mp4", seconds=1)
@@ -159,8 +161,6 @@ def test_retry_of_what_failed(corpus, made, tmp_path, capsys):
     assert run(capsys, "--retry_failed", output, "--output", output)[0] == 0
     assert any("/clips-retry2-" in name for name in contents(output))
     assert DatasetCard.read(output).failed == {"truncated": 1}
-    code, _, err = run(capsys, "--retry_failed", output, "--output", output, "--preset", "avbert_base")
-    assert code == 2 and "--preset cannot go with --retry_failed" in err
 
 
 def test_nothing_to_retry(many, tmp_path, capsys):
@@ -168,3 +168,69 @@ def test_nothing_to_retry(many, tmp_path, capsys):
     run(capsys, "--input", many / "in", "--output", output)
     code, out, _ = run(capsys, "--retry_failed", output / "errors", "--output", output)
     assert code == 0 and "nothing to do: no input of" in out
+
+
+@pytest.fixture(scope="module")
+def other_preset(tmp_path_factory):
+    """A data set of windows that no preset's defaults give, with one file that failed and one that was left out."""
+    root = tmp_path_factory.mktemp("other")
+    media.write_video(root / "in" / "a b.mp4", seconds=1.5, size=(64, 48))
+    media.write_video(root / "in" / "mute.mp4", seconds=1.5, size=(64, 48), audio_codec=None)
+    media.not_media(root / "in" / "c.mp4")
+    # Two segments of 0.5 s, as in `tiny` but for their number.
+    flags = ["--plan", "windows", "--window", "1", "--set", "geometry.segments=2", "--on_missing_audio", "skip"]
+    command = ["--input", root / "in", "--output", root / "out", "--shards_per_split", "1", *flags]
+    assert main([str(argument) for argument in command]) == 0
+    return root
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--preset", "tiny"], "--preset cannot go with --retry_failed: .* \\(segments: 4 here, 2 there\\)"),
+        (["--preset", "avbert_base"], "--preset cannot go with --retry_failed: .* \\(segments: 10 here, 2 there; "),
+        (["--set", "geometry.segments=4"], "--set cannot go with --retry_failed: .* \\(segments: 4 here, 2 there\\)"),
+        (["--plan", "uniform"], "--plan cannot go with --retry_failed: .* \\(uniform here, windows there\\)"),
+        (["--stride", "0.5"], "--stride cannot go with --retry_failed: .* \\(0.5 here, 1.0 there\\)"),
+        (["--payload=sequence_example"], "--payload cannot .* \\(sequence_example here, example there\\)"),
+        (["--store_waveform"], "--store_waveform cannot go with --retry_failed"),
+        (["--split_fractions", "train=0.8,validation=0.1,test=0.1"], "--split_fractions cannot go with --retry_failed"),
+        (["--labels_from", "x"], "--labels_from cannot go with --retry_failed"),
+        (["--dry_run"], "--dry_run tries a sample of --input; it cannot go with --retry_failed"),
+    ],
+)
+def test_retry_refuses_what_was_typed_and_differs(other_preset, tmp_path, capsys, flags, said):
+    """What was typed counts, also where it says the same as the default."""
+    arguments = ("--retry_failed", other_preset / "out", "--output", tmp_path / "new", *flags)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "") and re.fullmatch(f"error: {said}.*\n", err), err
+    assert not (tmp_path / "new").exists()
+
+
+def test_retry_goes_on_as_the_data_set_was_made(other_preset, tmp_path, capsys):
+    """Flags that were typed then are not to be typed again; typed again they are not refused."""
+    root, output = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(other_preset / "in", root)
+    flags = ("--plan", "windows", "--window", 1, "--preset", "tiny", "--set", "geometry.segments=2")
+    made = ("--on_missing_audio", "skip", "--drop_duplicates")
+    assert run(capsys, "--input", root, "--output", output, *flags, *made)[0] == 0
+    media.write_video(root / "c.mp4", seconds=1.5, size=(64, 48), audio_codec=None)
+    for again in ((), flags):
+        assert run(capsys, "--retry_failed", output, "--output", tmp_path / f"new{len(again)}", *again)[0] == 0
+        card = DatasetCard.read(tmp_path / f"new{len(again)}")
+        assert (card.written, card.filtered, card.failed) == (1, {"no_audio": 2}, {})
+        settings = json.loads((tmp_path / f"new{len(again)}" / "job.json").read_text())["settings"]
+        assert settings["on_missing.audio"] == "skip" and settings["drop_duplicates"] == "across"
+    assert run(capsys, "--retry_failed", output, "--output", tmp_path / "mask", "--on_missing_audio", "mask")[0] == 0
+    assert DatasetCard.read(tmp_path / "mask").written == 2, "what is asked for now holds for what is tried now"
+
+
+def test_recorded_command_can_be_given_to_a_shell(tmp_path, capsys):
+    """A blank, a quote, a dollar sign and a semicolon in the names of folders."""
+    root, output = tmp_path / "my $HOME's; videos", tmp_path / "out put"
+    media.write_video(root / "a.mp4", seconds=0.7, size=(64, 48))
+    arguments = ["--input", str(root), "--output", str(output), "--split_fractions", "train=1"]
+    assert run(capsys, *arguments)[0] == 0
+    command = DatasetCard.read(output).command
+    echoed = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True)
+    assert echoed.stdout.splitlines() == ["python", "-m", "beam_jobs.preprocess", *arguments]

@@ -44,7 +44,7 @@ def test_what_the_user_says_is_what_runs(num_workers, arguments, mode, workers):
 
 def test_no_number_of_workers_means_all_cores():
     direct = runners.beam_options("DirectRunner", None, ["--direct_num_workers=0"]).view_as(DirectOptions)
-    assert direct.direct_num_workers == min(len(os.sched_getaffinity(0)), runners.MOST_LOCAL_WORKERS)
+    assert direct.direct_num_workers == min(len(os.sched_getaffinity(0)), runners.MOST_WORKERS)
 
 
 def test_number_of_workers_of_another_runner_is_passed_on():
@@ -84,7 +84,15 @@ def test_message_of_a_worker_is_found_in_what_a_runner_makes_of_it():
     assert runners.one_line(ValueError()) == "the Beam job failed: ValueError"
 
 
-@pytest.mark.parametrize("workers", [(), ("--num_workers", "3"), ("--num_workers", "2", PROCESSES)])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        ("--num_workers", "3"),
+        ("--runner", "FnApiRunner"),
+        ("--runner", "FnApiRunner", "--num_workers", "3"),
+        ("--num_workers", "2", PROCESSES),
+    ],
+)
 def test_same_bytes_in_every_local_mode(corpus, made, tmp_path, workers, capfd):
     """Beam's multi-process mode has lost elements before; the job counts, and the bytes are compared here."""
     assert main(["--input", str(corpus), "--output", str(tmp_path / "out"), "--preset", "tiny", *workers]) == 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -61,12 +62,64 @@ def test_every_label_can_be_learned(pairs):
     assert [dataclasses.replace(one, split=None) for one in assigned] == clips
     trained = {one.label for one in assigned if one.split == "train"}
     assert {one.label for one in assigned if one.label is not None} <= trained
-    # What is moved is one file a label at most, the one of lowest hash.
     for label in ("x", "y", "z"):
         mine = [one for one in assigned if one.label == label]
-        moved = [one for one in mine if one.split != hashed_split(one.name, FRACTIONS)]
-        assert len(moved) <= 1
-        assert all(one.name == min(mine, key=lambda other: hash_fraction(other.name)).name for one in moved)
+        drawn = {one.name: hashed_split(one.name, FRACTIONS) for one in mine}
+        moved = [one for one in mine if one.split != drawn[one.name]]
+        counts = Counter(one.split for one in mine)
+        assert set(counts) == set(FRACTIONS) if len(mine) >= 3 else len(counts) == len(mine)
+        # No more is moved than splits were without the label, and of what is moved at most one is left in each.
+        assert len(moved) <= len(set(FRACTIONS) - set(drawn.values()))
+        assert all(counts[one.split] == 1 for one in moved)
+
+
+def by_hash(drawn):
+    """Names that the hash puts into these splits, one each, those of equal splits by rising hash."""
+    names = sorted((f"v{number}.mp4" for number in range(2000)), key=hash_fraction)
+    return [
+        next(name for name in names if hashed_split(name, FRACTIONS) == split and not names.remove(name))
+        for split in drawn
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        # Of the groups that can be spared the one of highest hash is moved; to the training split, that of the lowest.
+        (["train"] * 4, ["train", "train", "validation", "test"]),
+        (["train", "train", "validation"], ["train", "test", "validation"]),
+        (["train", "train", "test"], ["train", "validation", "test"]),
+        (["validation", "validation", "validation"], ["train", "validation", "test"]),
+        (["test", "test", "test"], ["train", "test", "validation"]),
+        (["train", "train"], ["train", "test"]),
+        (["validation", "test"], ["train", "test"]),
+        (["test"], ["train"]),
+    ],
+)
+def test_every_split_holds_every_label_that_has_groups_enough(drawn, expected):
+    names = by_hash(drawn)
+    clips = [clip(name, "x") for name in names]
+    assert [one.split for one in assign_splits(clips, FRACTIONS)] == expected
+    two_each = [clip(name, "x", identity=f"{name}#{part}") for name in names for part in (0, 1)]
+    assert [one.split for one in assign_splits(two_each, FRACTIONS)] == [split for split in expected for _ in (0, 1)]
+
+
+def test_a_group_that_is_the_last_of_another_label_stays():
+    """The group of highest hash is the only one of `y` in the training split."""
+    first, second, third = by_hash(["train"] * 3)
+    clips = [clip(first, "x"), clip(second, "x"), dataclasses.replace(clip(third, "x"), labels=("x", "y"))]
+    assert [one.split for one in assign_splits(clips, FRACTIONS)] == ["validation", "test", "train"]
+
+
+def test_only_splits_in_use_are_filled_and_only_by_what_was_drawn():
+    names = by_hash(["train"] * 4)
+    both = {"train": 0.9, "validation": 0.0, "test": 0.1}
+    assert [one.split for one in assign_splits([clip(name, "x") for name in names], both)] == ["train"] * 3 + ["test"]
+    given = [clip(name, "x", "train") for name in names]
+    assert assign_splits(given, FRACTIONS) == given
+    assert [one.split for one in assign_splits([*given[:3], clip(names[3], "x")], FRACTIONS)] == ["train"] * 3 + [
+        "test"
+    ]
 
 
 def test_clips_of_one_file_stay_together():

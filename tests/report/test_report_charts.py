@@ -12,6 +12,7 @@ import pytest
 import simplejpeg
 
 from pemt_tf.report.charts import Axis, histogram, line_chart, nice_ticks, path_data, running_mean, thinned
+from pemt_tf.report.colour_map import palette
 from pemt_tf.report.contents import Series
 from pemt_tf.report.images import palette_png, small_jpeg, small_spectrogram, spectrogram_uris
 from pemt_tf.report.markup import Markup, element
@@ -102,6 +103,7 @@ def test_png_has_the_colours_of_the_map():
     assert picture.shape == (1, 2, 3)
     assert picture[0, 0].tolist() == [0, 0, 4]  # magma begins almost black
     assert picture[0, 1].tolist() == [252, 253, 191]  # and ends pale yellow
+    np.testing.assert_allclose(palette() / 255, matplotlib.colormaps["magma"].colors, atol=0.5 / 255)
 
 
 def test_spectrogram_has_low_tones_at_the_bottom_and_one_scale_per_clip():
