@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,8 +15,10 @@ from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.calibration import calibration
 from pemt_tf.evaluation.intervals import RESAMPLES, Share, measure_shares, wilson_interval
 from pemt_tf.evaluation.multi_view import ViewPlan, Votes, judge, sum_votes
+from pemt_tf.finite import require_finite
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.progress import Progress
+from pemt_tf.strict_json import json_text
 from pemt_tf.training.run_directory import RunDirectory
 
 LAST_STEP = "last step"
@@ -90,7 +91,7 @@ class Evaluation:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            path.write_text(json_text(asdict(self), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
 
@@ -156,16 +157,19 @@ def _vote(
 
     truth, sums, ids, paths = [], [], [], []
     progress = Progress("evaluating", source.clips.get(split, 0), "clips")
-    for batch in read_batches(clips):
+    for batch in read_batches(clips, source, split):
+        names = [i.decode("utf-8", "backslashreplace") for i in batch["id"].numpy()]
         sums.append(sum_votes(segment_votes(batch).numpy(), segments))
+        require_finite(sums[-1], names, "the network's answer")
         truth.append(batch["label"].numpy())
-        ids += [i.decode() for i in batch["id"].numpy()]
+        ids += names
         # Without a known source file, a clip is its own.
         paths += [(path or i).decode() for path, i in zip(batch["path"].numpy(), batch["id"].numpy(), strict=True)]
         progress.total = max(progress.total, len(ids))
         progress.update(len(ids))
     if not ids:
         raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to evaluate on")
+    source.require_count(split, len(ids), labelled=True)
     progress.total = len(ids)
     progress.close()
     return judge(np.concatenate(sums), np.concatenate(truth), ids, paths, plan.sum_over)
@@ -191,8 +195,12 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
         votes: of at least one clip.
         seed: of the bootstrap.
         **about: further fields of `Evaluation`.
+
+    Raises:
+        PemtError: a probability is not finite.
     """
     probabilities, truth = votes.probabilities, votes.truth
+    require_finite(probabilities, votes.ids, "the network's answer")
     predicted = probabilities.argmax(-1)
     confusion = np.zeros((len(labels), len(labels)), int)
     np.add.at(confusion, (truth, predicted), 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pemt_tf.evaluation.pair_scores import pair_scores
 from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
 from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.strict_json import json_text
 
 FEATURES = (POOLED, EMBEDDING)
 VALIDATION = "validation"
@@ -118,7 +118,7 @@ class Probe:
         values = {**asked, **values.pop("streams"), **values}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            path.write_text(json_text(values, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.few_labels import few_labelled
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
@@ -98,7 +99,8 @@ def finetune(
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(config, source, initial, clips, policy)
-    train(task, run, strategy)
+    with naming_damage(source, split):
+        train(task, run, strategy)
     run.save_model(task.model)
     return run
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.pretraining_model import PretrainingModel
@@ -75,7 +76,8 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(config, source, clips, policy)
-    train(task, run, strategy)
+    with naming_damage(source, split):
+        train(task, run, strategy)
     run.save_model(task.model)
     return run
 
