@@ -14,7 +14,7 @@ _NAMED = 3
 def finite_rows(values: np.ndarray) -> np.ndarray:
     """[clips] bool: whether all numbers of a clip are finite, of [clips, ...] values."""
     values = np.asarray(values)
-    return np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
 
 
 def require_finite(values: np.ndarray, ids: Sequence[str] | None = None, what: str = "the network's output") -> None:

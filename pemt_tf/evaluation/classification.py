@@ -12,7 +12,9 @@ from keras import ops
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
+from pemt_tf.evaluation import top5
 from pemt_tf.evaluation.calibration import calibration
+from pemt_tf.evaluation.cautions import find_caution, join_cautions, label_caution
 from pemt_tf.evaluation.intervals import RESAMPLES, Share, measure_shares, wilson_interval
 from pemt_tf.evaluation.multi_view import ViewPlan, Votes, judge, sum_votes
 from pemt_tf.finite import require_finite
@@ -46,7 +48,7 @@ class Evaluation:
         predictions: per clip, `id`, `label`, `predicted` and `probability` of the predicted label.
         views, crops, sum_over: whose votes were summed, see `ViewPlan`.
         selection: how the weights were chosen from those of the training steps.
-        caution: why the figures are no held-out ones; empty if they are.
+        caution: why the figures mean less than those of held-out clips of several labels; empty if they do not.
         data_hash: of the data set.
     """
 
@@ -81,6 +83,8 @@ class Evaluation:
             f"on {self.clips} {'files' if self.sum_over == 'path' else 'clips'}; chance {self.chance:.1%}; "
             f"top-5 {self.top5:.1%}"
         )
+        if top5.is_certain(len(self.labels)):
+            line = f"{line} (always, with {len(self.labels)} labels)"
         return f"{line}; caution: {self.caution}" if self.caution else line
 
     def write(self, path: Path) -> None:
@@ -134,7 +138,7 @@ def evaluate(
         crops=plan.crops,
         sum_over=plan.sum_over,
         selection=description.get("selection") or LAST_STEP,
-        caution=find_caution(description, source, split),
+        caution=find_caution(description, source, split, run.config().finetune.validation_split),
         data_hash=source.content_hash,
     )
 
@@ -175,17 +179,6 @@ def _vote(
     return judge(np.concatenate(sums), np.concatenate(truth), ids, paths, plan.sum_over)
 
 
-def find_caution(description: dict, source: ClipSource, split: str) -> str:
-    """Why these clips are not held out from the run, if they are not."""
-    if description.get("data_hash") != source.content_hash:
-        return ""
-    if split == description.get("split"):
-        return "the model was trained on these clips"
-    if split in (description.get("selection") or ""):
-        return "the weights were chosen on these clips"
-    return ""
-
-
 def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **about) -> Evaluation:
     """Turns votes into an `Evaluation`.
 
@@ -208,6 +201,7 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
     hits = np.stack([predicted == truth, (best == truth[:, None]).any(-1)], axis=1)
     right, among_five = measure_shares(hits, np.array(votes.paths), seed)
     files = len(set(votes.paths))
+    about["caution"] = join_cautions((about.get("caution", ""), label_caution(labels, truth)))
     return Evaluation(
         split=split,
         labels=labels,

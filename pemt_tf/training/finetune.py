@@ -16,12 +16,13 @@ from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.freezing import freeze
+from pemt_tf.training.history import training_history
 from pemt_tf.training.loop import train
 from pemt_tf.training.mixup import mix_with_neighbours, mixed_losses
 from pemt_tf.training.optimizers import finetune_groups
 from pemt_tf.training.precision import dtype_policy
-from pemt_tf.training.projector import write_projector
-from pemt_tf.training.run_directory import RunDirectory
+from pemt_tf.training.projector import require_shown_split, write_projector
+from pemt_tf.training.run_directory import HISTORY, RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
 from pemt_tf.training.task import TrainingTask, make_task
@@ -83,6 +84,7 @@ def finetune(
         )
 
     clips(0)  # refuses data without a usable clip, before anything is written
+    require_shown_split(source, split)
     run = RunDirectory(Path(output), writes=is_chief())
     description = {
         "kind": "finetune",
@@ -91,6 +93,7 @@ def finetune(
         "data_hash": source.content_hash,
         "split": split,
         "initial": str(initial.path) if initial else None,
+        HISTORY: training_history(initial.description()) if initial else [],
         "selection": "best validation step" if settings.select == "best_validation" else "last step",
     }
     run.start(config, description)

@@ -24,6 +24,21 @@ def shown_split(source: ClipSource) -> str | None:
     return next((name for name in _SPLITS if source.files.get(name)), None)
 
 
+def require_shown_split(source: ClipSource, split: str) -> None:
+    """Refuses damaged clips of the split that is shown before training rather than after it.
+
+    Args:
+        source: the records.
+        split: which is trained on and was looked at already.
+
+    Raises:
+        PemtError: clips are missing, or the files cannot be read.
+    """
+    shown = shown_split(source)
+    if shown not in (None, split):
+        source.require_readable(shown)
+
+
 def write_projector(
     folder: Path, backbone: AVTransformer, source: ClipSource, batch_size: int, most: int = MOST_CLIPS
 ) -> None:

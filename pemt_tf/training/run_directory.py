@@ -26,7 +26,8 @@ BACKBONE = "backbone.weights.h5"
 CLASSIFIER = "classifier.weights.h5"
 PAIR_CLASSIFIERS = "pair_classifiers.npz"
 _BLOCK = 1 << 20
-_MAY_CHANGE = ("pretrain.keep", "finetune.keep")  # the rest of a run is the same whatever they are
+HISTORY = "history"  # field of `run.json`: the trainings that a run began from, see `training_history`
+_MAY_CHANGE = ("pretrain.keep", "finetune.keep", HISTORY)  # the rest of a run is the same whatever they are
 
 
 @dataclass(frozen=True)
