@@ -168,7 +168,7 @@ class ClipSource:
             try:
                 raw = next(iter(tf.data.TFRecordDataset(file, self.compression).take(1)), None)
             except tf.errors.OpError as error:
-                raise PemtError(f"{file} is not a readable record file: {plain_cause(error.message)}") from None
+                raise PemtError(f"{file} is not a readable record file: {plain_cause(error)}") from None
             if raw is None:
                 continue  # Beam may write shards without a record
             try:

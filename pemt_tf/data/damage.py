@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _LONGEST_CAUSE = 160  # characters
 _PATIENCE = 5.0  # seconds before progress is shown
 _AGAIN = "copy the data set again, or preprocess again"
+# What TensorFlow raises of records: where its message holds bytes of one, that it is no text.
+READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 
 
 class UnreadableClipsError(PemtError):
@@ -43,8 +45,11 @@ def naming_damage(source: ClipSource, split: str) -> Iterator[None]:
         raise PemtError(find_damage(source, split) or str(error)) from None
 
 
-def plain_cause(message: str) -> str:
-    """The first line of what TensorFlow says, without its names of graph nodes and without bytes of records."""
+def plain_cause(error: Exception) -> str:
+    """The first line of what an error says, without TensorFlow's names of graph nodes and without bytes of records."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a record cannot be parsed"
+    message = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
     lines = [" ".join(re.sub(r"\{\{.*?\}\}", "", line).split()) for line in message.splitlines()]
     line = next((line for line in lines if line), "no reason given")
     line = re.split(r",? value: '|\[Op:", line)[0].strip()
@@ -84,8 +89,7 @@ def _find_in_file(file: str, source: ClipSource, check: Callable[[bytes, ClipSou
     except ValueError as error:
         return f"{file}: {error}; {_AGAIN}"
     except (OSError, EOFError, tf.errors.OpError) as error:
-        said = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
-        return f"{file} cannot be read after byte {offset} ({plain_cause(said)}); {_AGAIN}"
+        return f"{file} cannot be read after byte {offset} ({plain_cause(error)}); {_AGAIN}"
     return None
 
 
@@ -105,8 +109,8 @@ def record_problem(raw: bytes, source: ClipSource) -> str:
         )
     try:
         clip = records.parse(tf.constant(raw), geometry, source.payload)
-    except tf.errors.OpError as error:
-        return f"lacks a field of a clip ({plain_cause(error.message)})"
+    except READ_ERRORS as error:
+        return f"lacks a field of a clip ({plain_cause(error)})"
     label, labels = int(clip["label"]), len(source.labels)
     if labels and not records.UNLABELLED <= label < labels:
         name = clip["id"].numpy().decode("utf-8", "backslashreplace")

@@ -14,7 +14,7 @@ from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.damage import UnreadableClipsError, naming_damage, plain_cause
+from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.errors import PemtError
 from pemt_tf.features import augment, video
@@ -139,8 +139,8 @@ def read_batches(clips: Iterable, source: ClipSource | None = None, split: str =
             batch = next(batches)
         except StopIteration:
             return
-        except tf.errors.OpError as error:
-            cause = plain_cause(error.message)
+        except READ_ERRORS as error:
+            cause = plain_cause(error)
             raise UnreadableClipsError(f"the clips cannot be read ({cause}); preprocess the videos again") from None
         yield batch
 

@@ -87,12 +87,9 @@ def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: st
     try:
         described = [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
         return described, predictor.answer(serialized)["embedding"]
-    except (DecodeError, ValueError) as error:
-        raise UnreadableClipsError(f"a record of split {split!r} is no clip ({error}); preprocess again") from None
-    except tf.errors.InvalidArgumentError as error:
-        cause = plain_cause(error.message)
+    except (DecodeError, ValueError, tf.errors.InvalidArgumentError) as error:
         raise UnreadableClipsError(
-            f"the model refuses a record of split {split!r} ({cause}); preprocess again"
+            f"a record of split {split!r} is not a clip of the model ({plain_cause(error)}); preprocess again"
         ) from None
 
 
