@@ -9,7 +9,6 @@ Mean and standard deviation over time of every mel band of a clip, standardized;
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
+from pemt_tf.strict_json import json_text
 
 
 def band_statistics(log_mel: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def _split(source: ClipSource, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     batches = [
         (band_statistics(batch["log_mel"].numpy()), batch["label"].numpy())
-        for batch in read_batches(evaluation_clips(source, name, 64, labelled=True))
+        for batch in read_batches(evaluation_clips(source, name, 64, labelled=True), source, name)
     ]
     if not batches:
         raise PemtError(f"{source.name}: split {name!r} holds no labelled clip")
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    options.output.write_text(json.dumps({"accuracy": share, "clips": clips}) + "\n", encoding="utf-8")
+    options.output.write_text(json_text({"accuracy": share, "clips": clips}) + "\n", encoding="utf-8")
     sys.stdout.write(f"accuracy {share:.1%} on {clips} clips\n")
     return 0
 

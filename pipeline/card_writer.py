@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 from tfx import types
@@ -19,6 +18,7 @@ from pemt_tf.report.page import write_text
 from pemt_tf.report.run_commands import dataset_card
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.wording import percent
+from pemt_tf.strict_json import json_text
 from pipeline.artifact_types import ModelCard
 from pipeline.imported_code import code_fingerprint
 from pipeline.model_metrics import ModelMetrics
@@ -70,7 +70,7 @@ class CardWriterExecutor(BaseExecutor):
         text = card_text(exec_properties[NAME], exec_properties[SPLIT], files, metrics, blessed)
         write_text(folder / CARD_FILE, text)
         about = {"split": exec_properties[SPLIT], "blessed": blessed}
-        write_text(folder / METRICS_FILE, json.dumps({**about, **metrics.to_plain()}, indent=2) + "\n")
+        write_text(folder / METRICS_FILE, json_text({**about, **metrics.to_plain()}, indent=2) + "\n")
 
 
 class CardWriter(BaseComponent):

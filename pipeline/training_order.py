@@ -68,13 +68,16 @@ def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder
         folder: of the data set.
 
     Raises:
-        PemtError: the data set has another geometry than the preset, or labels that training cannot learn.
+        PemtError: the data set has another geometry than the preset, labels that training cannot learn, or another
+            number of clips than its card says.
     """
     training = config.training_config()
     source = ClipSource.open(folder)
     source.require_geometry(training.geometry)
     source.require_split("train")
     source.require_known_labels()
+    for split in source.files:
+        source.require_whole(split)
     if source.payload != EXAMPLE:
         raise PemtError(
             f"{folder} holds records of the form {source.payload!r}; the pipeline takes 'example', what "

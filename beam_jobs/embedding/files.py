@@ -23,6 +23,7 @@ from beam_jobs.embedding.reading import Result
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.embedding_store import RECORD_FILES
 from pemt_tf.evaluation.embedding_table import embedding_table
+from pemt_tf.strict_json import json_text
 
 PARTIAL = ".partial"
 WRITTEN, FAILED = "written", "failed"
@@ -120,7 +121,7 @@ class WriteFile(beam.DoFn):
                 summary["sha256"] = hashlib.sha256(table_file.read_bytes()).hexdigest()
                 name = file_name(shard, self._settings.shards)
                 storage.put_in_place(str(table_file), storage.join(folder, name))
-            outcome_file.write_text(json.dumps(summary), encoding="ascii")
+            outcome_file.write_text(json_text(summary), encoding="ascii")
             storage.put_in_place(str(outcome_file), storage.join(folder, outcome_name(shard)))
         return Counter({WRITTEN: len(written), FAILED: len(results) - len(written)})
 

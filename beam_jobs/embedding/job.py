@@ -25,6 +25,7 @@ from beam_jobs.progress import Progress
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard, model_hash
 from pemt_tf.export.saved_model import ServableMetadata
+from pemt_tf.strict_json import json_text
 
 OUTCOMES, PROGRESS = "outcomes", "progress"
 
@@ -177,7 +178,7 @@ def _card(
     for name, rows in (("failures", failures), ("filtered", filtered)):
         with storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")) as file:
             for row in sorted(rows, key=lambda row: (row["id"], row["path"])):
-                file.write(json.dumps(row).encode("ascii") + b"\n")
+                file.write(json_text(row).encode("ascii") + b"\n")
     written = sum(summary["rows"] for summary in summaries)
     _refuse_bad_result(failures, written, source.clips + len(filtered), options.max_bad_fraction)
     full = [summary for summary in summaries if summary["rows"]]

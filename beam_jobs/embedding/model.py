@@ -15,6 +15,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from beam_jobs import storage
 from beam_jobs.embedding.reading import Example, Result
+from pemt_tf.data.damage import READ_ERRORS, plain_cause
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor, latest_version
 
@@ -44,10 +45,10 @@ class SavedModelHandler(ModelHandler[Example, Result, LocalPredictor]):
             vectors = model.answer([example.serialized for example in batch])["embedding"]
         except tf.errors.ResourceExhaustedError as error:
             raise PemtError(f"{len(batch)} clips at once take too much memory; use a smaller --batch_size") from error
-        except tf.errors.OpError as error:
+        except READ_ERRORS as error:
             if len(batch) > 1:
                 return [result for example in batch for result in self.run_inference([example], model)]
-            detail = " ".join(error.message.split())[:300]
+            detail = plain_cause(error)
             return [Result(batch[0].place, batch[0].about, None, "model", "bad_record", detail)]
         return [_result(example, vector) for example, vector in zip(batch, vectors, strict=True)]
 

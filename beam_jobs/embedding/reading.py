@@ -15,6 +15,7 @@ from beam_jobs.decode import ClipRequest, ExpendableDecoder
 from beam_jobs.embedding.sources import Unit, read_plan
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
+from pemt_tf.data.damage import plain_cause
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.search import describe_record
 from pemt_tf.features.media_errors import MediaError
@@ -117,9 +118,9 @@ class ReadUnit(beam.DoFn):
                 for index, raw in enumerate(dataset.as_numpy_iterator()):
                     yield self._checked_record(Place(unit.shard, unit.number, index), raw, unit)
         except (OSError, tf.errors.OpError) as error:
-            said = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
             raise PemtError(
-                f"{path} cannot be read to its end ({said.splitlines()[0]}); the data set is damaged: preprocess again"
+                f"{path} cannot be read to its end ({plain_cause(error)}); the data set is damaged: copy it again, or "
+                "preprocess again"
             ) from error
 
     def _checked_record(self, place: Place, raw: bytes, unit: Unit) -> Example | Result:

@@ -109,6 +109,7 @@ def _records(path: str, geometry: ClipGeometry, split: str, clips_per_file: int)
     for name, part in card.splits.items():
         if split not in ("all", name):
             continue
+        source.require_whole(name)
         # The card does not say how many clips each file has; files of one split have about as many.
         for number, file in enumerate(part.files):
             before = clips + part.clips * number // len(part.files)

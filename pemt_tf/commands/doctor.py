@@ -17,7 +17,7 @@ def add(commands) -> None:
     """Declares the command."""
     command = add_command(commands, "doctor", _run, SUMMARY, EXAMPLE)
     command.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    command.add_argument("--data", metavar="DIR", help="also look at a data set of beam_jobs.preprocess")
+    command.add_argument("--data", metavar="DIR", help="also read a data set of beam_jobs.preprocess to its end")
     command.add_argument("--output", metavar="DIR", help="also look at the disk of a folder to be written")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
+from pemt_tf.strict_json import json_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,21 +57,25 @@ def _run(options: argparse.Namespace) -> None:
     labels, answers = (_ask_server if options.server else _ask_model)(options)
     failed = 0
     for video, answer in answers:
-        if isinstance(answer, PemtError):
-            sys.stderr.write(f"error: {answer}\n")
-            failed += 1
-        else:
+        try:
+            if isinstance(answer, PemtError):
+                raise answer
             _show(video, answer, labels, options)
+        except PemtError as error:
+            sys.stderr.write(f"error: {error}\n")
+            failed += 1
     if failed:
         raise PemtError(f"{failed} of {len(options.video)} files could not be classified")
 
 
 def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], options: argparse.Namespace) -> None:
     from pemt_tf.export.best_labels import best_labels
+    from pemt_tf.finite import require_finite
 
+    require_finite([probabilities], [video], "the model's answer")
     best = best_labels(probabilities, labels, options.top)
     if options.json:
-        say(json.dumps({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))
+        say(json_text({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))
     else:
         say(f"{video}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
 

@@ -53,6 +53,7 @@ def add(commands) -> None:
 def _run(options) -> None:
     from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.evaluation.probe import ProbePlan, probe
+    from pemt_tf.training.run_directory import RunDirectory
 
     if (options.model is None) == (options.random_seed is None):
         raise PemtError("give either --model RUN or --random-seed S")
@@ -71,7 +72,11 @@ def _run(options) -> None:
     )
     source = ClipSource.open(options.data)
     backbone, name, pair_classifier, path = _subject(options, source)
-    result = probe(backbone, source, plan, name, pair_classifier)
+    about = {}
+    if options.model is not None:
+        run = RunDirectory(Path(options.model))
+        about = {"description": run.description(), "validation_split": run.config().finetune.validation_split}
+    result = probe(backbone, source, plan, name, pair_classifier, **about)
     result.write(path)
     for line in result.summary:
         say(line)

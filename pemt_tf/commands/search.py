@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
+from pemt_tf.finite import require_finite
+from pemt_tf.strict_json import json_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +75,7 @@ class _InEmbeddings:
         if options.id is not None:
             self.row = _row(self.clips, options.id, self.name)
             self.embedding: np.ndarray = self.clips.vector(self.row)
+            require_finite(self.embedding[None], [options.id], "the embedding")
         else:
             self.query = _query(self._model(options.model), options)
             self.embedding = self.query.embedding
@@ -199,7 +201,7 @@ def _json(hit: Hit) -> str:
         "split": hit.split or None,
         "similarity": hit.similarity,
     }
-    return json.dumps(values)
+    return json_text(values)
 
 
 def _write_gallery(task: _InEmbeddings | _InDataSet, hits: list[Hit], options: argparse.Namespace) -> None:

@@ -10,7 +10,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.data import records
+from pemt_tf.data import record_count, records
+from pemt_tf.data.damage import plain_cause
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 
@@ -31,6 +32,7 @@ class ClipSource:
         payload: form of the records, a name in `records.PAYLOADS`.
         clips: split name to its number of clips, as far as known.
         labelled: the same of clips with a label.
+        directory: folder of the data card; None where the files are not those of one.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -42,6 +44,7 @@ class ClipSource:
     payload: str = records.EXAMPLE
     clips: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
+    directory: Path | None = None
 
     @property
     def compression(self) -> str:
@@ -72,6 +75,7 @@ class ClipSource:
             payload=card.payload,
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
+            directory=directory,
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:
@@ -127,18 +131,44 @@ class ClipSource:
                 "learned; add one to train, or take the label out"
             )
 
-    def require_readable(self, split: str) -> None:
-        """Reads the first record of a split and checks its shape against the geometry.
+    def require_whole(self, split: str) -> None:
+        """Compares the record files of a split with the data card, without reading what the records hold.
 
         Raises:
-            PemtError: the file is no record file, or the record has another geometry.
+            PemtError: clips are missing, or there are more of them; with both numbers.
+        """
+        files = [Path(file) for file in self.require_split(split)]
+        if self.directory is None or not all(file.is_relative_to(self.directory) for file in files):
+            return
+        inside = [file.relative_to(self.directory).as_posix() for file in files]
+        record_count.require_whole(self.directory, split, inside, self.clips[split])
+
+    def require_count(self, split: str, found: int, labelled: bool = False) -> None:
+        """Compares what a pass over a split has read with the data card.
+
+        Args:
+            split: which clips.
+            found: how many clips were read.
+            labelled: whether clips without a label were left out.
+
+        Raises:
+            PemtError: the two differ; with both numbers.
+        """
+        wanted = (self.labelled if labelled else self.clips).get(split)
+        record_count.require_count(self.name, split, found, wanted, " with a label" if labelled else "")
+
+    def require_readable(self, split: str) -> None:
+        """Compares a split with the data card, reads its first record and checks the shape against the geometry.
+
+        Raises:
+            PemtError: clips are missing, the file is no record file, or the record has another geometry.
         """
         geometry = self.geometry
         for file in self.require_split(split):
             try:
                 raw = next(iter(tf.data.TFRecordDataset(file, self.compression).take(1)), None)
             except tf.errors.OpError as error:
-                raise PemtError(f"{file} is not a readable record file: {error.message}") from None
+                raise PemtError(f"{file} is not a readable record file: {plain_cause(error)}") from None
             if raw is None:
                 continue  # Beam may write shards without a record
             try:
@@ -152,5 +182,8 @@ class ClipSource:
                     f"{file} holds clips of another geometry: {images} frames and {values} spectrogram values "
                     f"a clip; the model needs {want_images} and {want_values}"
                 )
-            return
-        raise PemtError(f"{self.name}: split {split!r} holds no clip")
+            break
+        else:
+            self.require_whole(split)
+            raise PemtError(f"{self.name}: split {split!r} holds no clip")
+        self.require_whole(split)

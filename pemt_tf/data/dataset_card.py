@@ -13,6 +13,7 @@ from typing import Any
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
+from pemt_tf.strict_json import json_text
 
 CARD_NAME = "dataset_card.json"
 FORMAT_VERSION = 1
@@ -103,7 +104,7 @@ class DatasetCard:
         """Writes the card, atomically, as the last act of a job."""
         path = directory / CARD_NAME
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json_text(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
         return path
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import read_batches
 
 
 def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
@@ -37,9 +38,15 @@ def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> f
         split: which clips.
         per_class: how many of each label; all where a label has fewer.
         seed: of the draw.
+
+    Raises:
+        PemtError: clips are missing, or a record is damaged.
     """
+    source.require_readable(split)
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
     clips = clips.map(lambda raw: records.parse(raw, source.geometry, source.payload))
-    found = list(clips.map(lambda clip: (clip["id"], clip["label"])).as_numpy_iterator())
+    clips = clips.map(lambda clip: (clip["id"], clip["label"]))
+    found = list(read_batches(clips.as_numpy_iterator(), source, split))
+    source.require_count(split, len(found))
     ids, labels = np.array([name for name, _ in found]), np.array([label for _, label in found])
     return frozenset(name.decode() for name in ids[draw_labelled(ids, labels, per_class, seed)])

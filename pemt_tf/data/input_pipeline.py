@@ -14,6 +14,7 @@ from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.errors import PemtError
 from pemt_tf.features import augment, video
@@ -73,14 +74,14 @@ def training_clips(
         num_parallel_calls=1,
         deterministic=True,
     )
-    clips = clips.map(lambda raw: records.parse(raw, geometry, source.payload), num_parallel_calls=tf.data.AUTOTUNE)
+    clips = clips.map(lambda raw: _parsed(raw, source), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
     if only is not None:
         clips = clips.filter(_is_one_of(only))
     for flag in (_FLAGS[stream] for stream in streams):
         clips = clips.filter(lambda clip, flag=flag: clip[flag])
-    if next(read_batches(clips.take(1)), None) is None:
+    if next(read_batches(clips.take(1), source, split), None) is None:
         wanted = ["a label"] * labelled + [_FLAGS[stream].removeprefix("has_") for stream in streams]
         raise PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
     asked_for = len(only) if only is not None else source.labelled.get(split) if labelled else None
@@ -103,6 +104,14 @@ def training_clips(
     return clips.batch(share.size(batch_size), drop_remainder=True).prefetch(2)
 
 
+def _parsed(raw: tf.Tensor, source: ClipSource) -> dict[str, tf.Tensor]:
+    """A parsed clip, whose label is one of the vocabulary, or none."""
+    clip = records.parse(raw, source.geometry, source.payload)
+    known = tf.logical_and(clip["label"] >= records.UNLABELLED, clip["label"] < len(source.labels))
+    with tf.control_dependencies([tf.debugging.Assert(known, ["a label is not one of the vocabulary"])]):
+        return {**clip, "label": tf.identity(clip["label"])}
+
+
 def _is_one_of(ids: frozenset[str]):
     """A filter of parsed clips."""
     names = tf.constant(sorted(ids))
@@ -110,21 +119,29 @@ def _is_one_of(ids: frozenset[str]):
     return lambda clip: table.lookup(clip["id"])
 
 
-def read_batches(clips: Iterable) -> Iterator:
-    """Goes through a data set.
+def read_batches(clips: Iterable, source: ClipSource | None = None, split: str = "") -> Iterator:
+    """Goes through batches of clips.
+
+    Args:
+        clips: the batches.
+        source, split: where the clips are from, to name the damaged record; without them `naming_damage` can be used.
 
     Raises:
         PemtError: a record or a picture in it is damaged.
     """
+    if source is not None:
+        with naming_damage(source, split):
+            yield from read_batches(clips)
+        return
     batches = iter(clips)
     while True:
         try:
             batch = next(batches)
         except StopIteration:
             return
-        except tf.errors.OpError as error:
-            cause = error.message.splitlines()[0]
-            raise PemtError(f"the clips cannot be read ({cause}); preprocess the videos again") from None
+        except READ_ERRORS as error:
+            cause = plain_cause(error)
+            raise UnreadableClipsError(f"the clips cannot be read ({cause}); preprocess the videos again") from None
         yield batch
 
 
@@ -143,7 +160,7 @@ def evaluation_clips(
     geometry = source.geometry
     source.require_readable(split)
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
-    clips = clips.map(lambda raw: records.parse(raw, geometry, source.payload), num_parallel_calls=tf.data.AUTOTUNE)
+    clips = clips.map(lambda raw: _parsed(raw, source), num_parallel_calls=tf.data.AUTOTUNE)
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
     clips = clips.map(

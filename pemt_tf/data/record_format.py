@@ -42,6 +42,9 @@ EXTRA = "clip/extra/"  # and the name of a manifest's column
 EXAMPLE, SEQUENCE_EXAMPLE = "example", "sequence_example"
 PAYLOADS = (EXAMPLE, SEQUENCE_EXAMPLE)
 
+HEADER_BYTES = 12  # of a record in a file: its length and a checksum of that
+EXTRA_BYTES = 16  # of a record in a file, beside the record itself
+
 
 @dataclass(frozen=True)
 class ClipRecord:
@@ -219,21 +222,35 @@ def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
         first: records to pass over, without reading them.
 
     Raises:
-        ValueError: the file is damaged, or ends within a record.
+        ValueError: the file is damaged, or ends within a record; says where.
     """
-    number = 0
-    while header := file.read(12):
-        if len(header) < 12 or header[8:] != _checksum(header[:8]):
-            raise ValueError(f"record {number} has a damaged header")
-        (length,) = struct.unpack("<Q", header[:8])
+    number = offset = 0
+    while header := file.read(HEADER_BYTES):
+        length = record_length(header, number, offset)
         if number < first:
             file.seek(length + 4, 1)
         else:
             record, checksum = file.read(length), file.read(4)
             if len(record) < length or checksum != _checksum(record):
-                raise ValueError(f"record {number} is damaged, or the file ends within it")
+                raise ValueError(f"record {number}, at byte {offset}, is damaged, or the file ends within it")
             yield record
-        number += 1
+        number, offset = number + 1, offset + HEADER_BYTES + length + 4
+
+
+def record_length(header: bytes, number: int, offset: int) -> int:
+    """Bytes of the record that follows a header.
+
+    Args:
+        header: `HEADER_BYTES` bytes, fewer where the file ends.
+        number: the record's place in its file, for messages.
+        offset: the header's place in the file, for messages.
+
+    Raises:
+        ValueError: the header is damaged.
+    """
+    if len(header) < HEADER_BYTES or header[8:] != _checksum(header[:8]):
+        raise ValueError(f"record {number}, at byte {offset}, has a damaged header")
+    return struct.unpack("<Q", header[:8])[0]
 
 
 def _checksum(data: bytes) -> bytes:

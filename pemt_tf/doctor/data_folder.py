@@ -1,18 +1,26 @@
-"""A data set that one wants to train on: is it complete?"""
+"""A data set that one wants to train on: is it complete, and can all of it be read?"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 
+if TYPE_CHECKING:
+    from pemt_tf.data.dataset_card import DatasetCard
+
+_PATIENCE = 5.0  # seconds before progress is shown
+
 
 def check_data(directory: Path) -> Finding:
-    """Whether a folder holds a finished data set with all its files; their contents are not read."""
+    """Whether a folder holds a finished data set, with all of its files and clips; every record is read."""
     from pemt_tf.data.dataset_card import DatasetCard
     from pemt_tf.errors import PemtError
 
-    again = f"run beam_jobs.preprocess again with --output {directory}"
+    again = f"copy the data set again, or run beam_jobs.preprocess again with --output {directory}"
     try:
         card = DatasetCard.read(directory)
     except PemtError as error:
@@ -21,6 +29,10 @@ def check_data(directory: Path) -> Finding:
     gone = [file for file in files if not file.is_file()]
     if gone:
         return Finding(PROBLEM, "data", f"{len(gone)} of {len(files)} record files are gone, first {gone[0]}", again)
+    faults = [*_counted_faults(directory, card), *_read_faults(files, card)]
+    if faults:
+        more = f"; and {len(faults) - 1} more such records or files" if len(faults) > 1 else ""
+        return Finding(PROBLEM, "data", faults[0] + more, again)
     gigabytes = sum(file.stat().st_size for file in files) / 1e9
     clips = {name: split.clips for name, split in card.splits.items()}
     found = (
@@ -31,3 +43,39 @@ def check_data(directory: Path) -> Finding:
             WARNING, "data", f"{found}; none to train on", "put videos in a folder train/, see docs/data_format.md"
         )
     return Finding(OK, "data", found)
+
+
+def _counted_faults(directory: Path, card: DatasetCard) -> Iterator[str]:
+    """Splits whose files do not hold what the card says."""
+    from pemt_tf.data.record_count import require_whole
+    from pemt_tf.errors import PemtError
+
+    for name, split in card.splits.items():
+        try:
+            require_whole(directory, name, split.files, split.clips)
+        except PemtError as error:
+            yield str(error)
+
+
+def _read_faults(files: list[Path], card: DatasetCard) -> Iterator[str]:
+    """Records that are damaged, or hold what cannot be trained on; of a file that is damaged, the first."""
+    from pemt_tf.data.record_fields import record_fault
+    from pemt_tf.data.record_format import EXTRA_BYTES, read_records
+    from pemt_tf.progress import Progress
+
+    started, progress = time.monotonic(), Progress("reading the data", len(files), "files")
+    for done, path in enumerate(files, 1):
+        offset = 0
+        try:
+            with path.open("rb") as file:
+                for number, record in enumerate(read_records(file)):
+                    fault = record_fault(record, len(card.labels), card.payload)
+                    if fault:
+                        yield f"{path}: record {number}, at byte {offset}, {fault}"
+                    offset += EXTRA_BYTES + len(record)
+        except ValueError as error:
+            yield f"{path}: {error}"
+        except OSError as error:
+            yield f"{path} cannot be read after byte {offset} ({error.strerror or error})"
+        if time.monotonic() - started > _PATIENCE:
+            progress.update(done)

@@ -9,7 +9,15 @@ import numpy as np
 
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.embedding_store import EmbeddingStore
-from pemt_tf.evaluation.search import FILTER_COLUMNS, Filter, Hit, describe_hits, require_width, search
+from pemt_tf.evaluation.search import (
+    FILTER_COLUMNS,
+    Filter,
+    Hit,
+    describe_hits,
+    require_finite_block,
+    require_width,
+    search,
+)
 from pemt_tf.progress import Progress
 
 WORTH_IT = 1_000_000  # clips; below, reading all of them takes a few seconds
@@ -60,6 +68,7 @@ class ApproximateIndex:
         self._index.reset()
         progress = Progress("indexing", self._store.count, "clips")
         for block in self._store.blocks():
+            require_finite_block(self._store, block)
             end = block.first + len(block.vectors)
             self._index.add(np.arange(block.first, end, dtype=np.uint64), np.ascontiguousarray(block.vectors))
             progress.update(end)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pemt_tf.finite import require_finite
+
 BINS = 15
 _SMALLEST = 1e-12  # a probability of 0 for the true class would make the mean likelihood infinite
 
@@ -23,8 +25,12 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) 
         `expected_calibration_error`; `bins`, dicts of `low`, `high`, `clips`, `confidence`, `accuracy` (means of the
         bin, None where it is empty); `brier`, the mean over clips of sum_c (p_c - [c = true])^2, 0 to 2;
         `negative_log_likelihood`, the mean of -ln p_true, p_true taken to be at least 1e-12.
+
+    Raises:
+        PemtError: a probability is not finite.
     """
     probabilities = np.asarray(probabilities, np.float64)
+    require_finite(probabilities, what="the probability")
     rows = np.arange(len(truth))
     confidence = probabilities.max(axis=-1)
     correct = probabilities.argmax(axis=-1) == truth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,11 +12,15 @@ from keras import ops
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
+from pemt_tf.evaluation import top5
 from pemt_tf.evaluation.calibration import calibration
+from pemt_tf.evaluation.cautions import find_caution, join_cautions, label_caution
 from pemt_tf.evaluation.intervals import RESAMPLES, Share, measure_shares, wilson_interval
 from pemt_tf.evaluation.multi_view import ViewPlan, Votes, judge, sum_votes
+from pemt_tf.finite import require_finite
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.progress import Progress
+from pemt_tf.strict_json import json_text
 from pemt_tf.training.run_directory import RunDirectory
 
 LAST_STEP = "last step"
@@ -45,7 +48,7 @@ class Evaluation:
         predictions: per clip, `id`, `label`, `predicted` and `probability` of the predicted label.
         views, crops, sum_over: whose votes were summed, see `ViewPlan`.
         selection: how the weights were chosen from those of the training steps.
-        caution: why the figures are no held-out ones; empty if they are.
+        caution: why the figures mean less than those of held-out clips of several labels; empty if they do not.
         data_hash: of the data set.
     """
 
@@ -80,6 +83,8 @@ class Evaluation:
             f"on {self.clips} {'files' if self.sum_over == 'path' else 'clips'}; chance {self.chance:.1%}; "
             f"top-5 {self.top5:.1%}"
         )
+        if top5.is_certain(len(self.labels)):
+            line = f"{line} (always, with {len(self.labels)} labels)"
         return f"{line}; caution: {self.caution}" if self.caution else line
 
     def write(self, path: Path) -> None:
@@ -90,7 +95,7 @@ class Evaluation:
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            path.write_text(json_text(asdict(self), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
 
@@ -133,7 +138,7 @@ def evaluate(
         crops=plan.crops,
         sum_over=plan.sum_over,
         selection=description.get("selection") or LAST_STEP,
-        caution=find_caution(description, source, split),
+        caution=find_caution(description, source, split, run.config().finetune.validation_split),
         data_hash=source.content_hash,
     )
 
@@ -156,30 +161,22 @@ def _vote(
 
     truth, sums, ids, paths = [], [], [], []
     progress = Progress("evaluating", source.clips.get(split, 0), "clips")
-    for batch in read_batches(clips):
+    for batch in read_batches(clips, source, split):
+        names = [i.decode("utf-8", "backslashreplace") for i in batch["id"].numpy()]
         sums.append(sum_votes(segment_votes(batch).numpy(), segments))
+        require_finite(sums[-1], names, "the network's answer")
         truth.append(batch["label"].numpy())
-        ids += [i.decode() for i in batch["id"].numpy()]
+        ids += names
         # Without a known source file, a clip is its own.
         paths += [(path or i).decode() for path, i in zip(batch["path"].numpy(), batch["id"].numpy(), strict=True)]
         progress.total = max(progress.total, len(ids))
         progress.update(len(ids))
     if not ids:
         raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to evaluate on")
+    source.require_count(split, len(ids), labelled=True)
     progress.total = len(ids)
     progress.close()
     return judge(np.concatenate(sums), np.concatenate(truth), ids, paths, plan.sum_over)
-
-
-def find_caution(description: dict, source: ClipSource, split: str) -> str:
-    """Why these clips are not held out from the run, if they are not."""
-    if description.get("data_hash") != source.content_hash:
-        return ""
-    if split == description.get("split"):
-        return "the model was trained on these clips"
-    if split in (description.get("selection") or ""):
-        return "the weights were chosen on these clips"
-    return ""
 
 
 def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **about) -> Evaluation:
@@ -191,8 +188,12 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
         votes: of at least one clip.
         seed: of the bootstrap.
         **about: further fields of `Evaluation`.
+
+    Raises:
+        PemtError: a probability is not finite.
     """
     probabilities, truth = votes.probabilities, votes.truth
+    require_finite(probabilities, votes.ids, "the network's answer")
     predicted = probabilities.argmax(-1)
     confusion = np.zeros((len(labels), len(labels)), int)
     np.add.at(confusion, (truth, predicted), 1)
@@ -200,6 +201,7 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
     hits = np.stack([predicted == truth, (best == truth[:, None]).any(-1)], axis=1)
     right, among_five = measure_shares(hits, np.array(votes.paths), seed)
     files = len(set(votes.paths))
+    about["caution"] = join_cautions((about.get("caution", ""), label_caution(labels, truth)))
     return Evaluation(
         split=split,
         labels=labels,

@@ -11,6 +11,7 @@ from typing import Any
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
+from pemt_tf.strict_json import json_text
 
 CARD_NAME = "embeddings.json"
 FORMAT_VERSION = 1
@@ -67,7 +68,7 @@ class EmbeddingCard:
 
     def text(self) -> str:
         """As it stands in the file."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json_text(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def read(cls, directory: Path) -> EmbeddingCard:

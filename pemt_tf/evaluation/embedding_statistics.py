@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pemt_tf.evaluation.knn import normalize
+from pemt_tf.finite import require_finite
 
 _PRODUCTS_AT_ONCE = 1 << 23
 
@@ -15,7 +16,7 @@ def alignment(audio: np.ndarray, visual: np.ndarray) -> float:
     Args:
         audio, visual: [clips, width], at least one clip.
     """
-    return float(((normalize(audio) - normalize(visual)) ** 2).sum(axis=1).mean())
+    return float(((_normalized(audio) - _normalized(visual)) ** 2).sum(axis=1).mean())
 
 
 def uniformity(embeddings: np.ndarray) -> float:
@@ -26,7 +27,7 @@ def uniformity(embeddings: np.ndarray) -> float:
     Args:
         embeddings: [clips, width], at least two clips.
     """
-    x = normalize(embeddings)
+    x = _normalized(embeddings)
     clips, total = len(x), 0.0
     step = max(1, _PRODUCTS_AT_ONCE // clips)
     lengths = (x**2).sum(axis=1)
@@ -46,4 +47,10 @@ def spread(embeddings: np.ndarray) -> float:
     Args:
         embeddings: [clips, width], at least one clip.
     """
-    return float(np.sqrt(normalize(embeddings).var(axis=0).sum()))
+    return float(np.sqrt(_normalized(embeddings).var(axis=0).sum()))
+
+
+def _normalized(embeddings: np.ndarray) -> np.ndarray:
+    """Raises PemtError where a number is not finite."""
+    require_finite(embeddings, what="the embedding")
+    return normalize(embeddings)

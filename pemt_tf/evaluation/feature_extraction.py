@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.finite import require_finite
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.progress import Progress
 
@@ -91,14 +92,14 @@ class FeatureExtractor:
             labelled: leave out clips without a label.
 
         Raises:
-            PemtError: there is no such split, or a record is damaged.
+            PemtError: there is no such split, a record is damaged, or a feature is not finite; names the clip.
         """
         clips = evaluation_clips(self._source, split, self._batch_size, labelled)
         self._compute = self._compute or _traced(self._backbone, clips.element_spec)
         columns: dict[tuple[str, str], list[np.ndarray]] = {}
         about: dict[str, list[np.ndarray]] = {"id": [], "path": [], "label": []}
         progress, done = Progress(f"features of {split}", self._source.clips.get(split, 0), "clips"), 0
-        for batch in read_batches(clips):
+        for batch in read_batches(clips, self._source, split):
             for key, value in self._compute(batch).items():
                 columns.setdefault(tuple(key.split("/")), []).append(value.numpy())
             for name, values in about.items():
@@ -106,6 +107,7 @@ class FeatureExtractor:
             done += len(about["id"][-1])
             progress.total = max(progress.total, done)
             progress.update(done)
+        self._source.require_count(split, done, labelled)
         progress.total = done
         progress.close()
         return _assemble(about, columns, self._backbone)
@@ -148,4 +150,9 @@ def _assemble(about: dict, columns: dict, backbone: AVTransformer) -> ClipFeatur
     for group, name in list(columns):
         groups[group][name] = np.concatenate(columns.pop((group, name)))
     ids, paths = (np.char.decode(np.concatenate(about[name]).astype(bytes), "utf-8") for name in ("id", "path"))
-    return ClipFeatures(ids, np.where(paths == "", ids, paths), np.concatenate(about["label"]), **groups)
+    found = ClipFeatures(ids, np.where(paths == "", ids, paths), np.concatenate(about["label"]), **groups)
+    for values in (found.pooled, found.summaries):
+        for stream, vectors in values.items():
+            there = found.has(stream)
+            require_finite(vectors[there], ids[there], f"the network's output ({stream})")
+    return found

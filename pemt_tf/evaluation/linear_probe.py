@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pemt_tf.finite import require_finite
+
 # lambda in: mean cross-entropy + lambda / 2 ||W||^2; strongest first. It does not depend on the number of clips.
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 DEFAULT_STRENGTH = 0.1  # where there are too few clips to choose by
@@ -27,8 +29,13 @@ class Standardization:
 
     @classmethod
     def fit(cls, features: np.ndarray) -> Standardization:
-        """Of [clips, width] features."""
+        """Of [clips, width] features.
+
+        Raises:
+            PemtError: a feature is not finite.
+        """
         features = np.asarray(features, np.float64)
+        require_finite(features, what="the feature vector to fit to")
         mean, deviation = features.mean(axis=0), features.std(axis=0)
         # A deviation that is rounding only is none.
         constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
@@ -73,14 +80,17 @@ def fit_path(
         left, sizes, axes = np.linalg.svd(features, full_matrices=False)
         features = left * sizes
     model = LogisticRegression(max_iter=_MAX_ITERATIONS, tol=1e-5, warm_start=True)
+    # Of two labels scikit-learn fits one row, the difference of the two. It is halved between them, so its square
+    # counts half in the penalty.
+    halves = 2.0 if len(np.unique(labels)) == 2 else 1.0
     for strength in strengths:
-        model.set_params(C=1.0 / (strength * len(features)))
+        model.set_params(C=halves / (strength * len(features)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties stop early, which regularizes too
             model.fit(features, labels)
         coefficients, intercepts = model.coef_, model.intercept_
-        if len(model.classes_) == 2:  # one row: the difference of the two classes
-            coefficients, intercepts = np.stack([0 * coefficients[0], coefficients[0]]), np.array([0, intercepts[0]])
+        if len(model.classes_) == 2:
+            coefficients, intercepts = (np.concatenate([-each / 2, each / 2]) for each in (coefficients, intercepts))
         everything = np.zeros((classes, features.shape[1])), np.full(classes, -np.inf)
         everything[0][model.classes_], everything[1][model.classes_] = coefficients, intercepts
         yield strength, LogisticModel(everything[0] if axes is None else everything[0] @ axes, everything[1])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.few_labels import draw_labelled
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation import embedding_statistics as statistics
+from pemt_tf.evaluation.cautions import probe_caution
 from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
@@ -19,6 +20,7 @@ from pemt_tf.evaluation.pair_scores import pair_scores
 from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
 from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.strict_json import json_text
 
 FEATURES = (POOLED, EMBEDDING)
 VALIDATION = "validation"
@@ -72,6 +74,7 @@ class Probe:
         retrieval_methods: method to its figures, and what is to be known of it.
         alignment: of the two streams' summaries, None without both.
         uniformity, spread: of the summaries, by stream.
+        caution: why the figures mean less than those of clips and labels that the network never saw; empty if not.
     """
 
     model: str
@@ -85,6 +88,7 @@ class Probe:
     alignment: float | None
     uniformity: dict[str, float]
     spread: dict[str, float]
+    caution: str = ""
 
     @property
     def summary(self) -> list[str]:
@@ -104,7 +108,7 @@ class Probe:
                     f"R@5 {r['recall_at_5']:.1%}, R@10 {r['recall_at_10']:.1%}, median rank {r['median_rank']:g} "
                     f"of {r['clips']}"
                 )
-        return lines
+        return [f"{line}; caution: {self.caution}" for line in lines] if self.caution else lines
 
     def write(self, path: Path) -> None:
         """Writes everything as JSON.
@@ -118,7 +122,7 @@ class Probe:
         values = {**asked, **values.pop("streams"), **values}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            path.write_text(json_text(values, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
 
@@ -129,6 +133,8 @@ def probe(
     plan: ProbePlan,
     model: str,
     pair_classifier: dict[str, np.ndarray] | None = None,
+    description: dict[str, Any] | None = None,
+    validation_split: str = VALIDATION,
 ) -> Probe:
     """Computes features of the splits, fits to one and measures on the other.
 
@@ -138,6 +144,8 @@ def probe(
         plan: what is asked for.
         model: name of the backbone.
         pair_classifier: see `pair_scores.read_pair_classifier`.
+        description: `run.json` of the backbone's run; None for a network without training.
+        validation_split: the split on which that run chose its weights, if it did.
 
     Raises:
         PemtError: a split or stream is missing, clips of one file stand in both splits, nothing to measure on.
@@ -176,6 +184,9 @@ def probe(
         {"method": method, **methods[method]} if method else None,
         methods,
         **_geometry(test, plan),
+        caution=probe_caution(
+            description or {}, source, plan.train_split, plan.split, test.labels[test.labels >= 0], validation_split
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from pemt_tf.evaluation.folds import Fold
 from pemt_tf.evaluation.intervals import measure_shares
 from pemt_tf.evaluation.knn import nearest_rows, vote
 from pemt_tf.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LogisticModel, Standardization, fit_path
+from pemt_tf.finite import finite_rows
 
 NEIGHBOURS = (1, 3, 5, 10, 20)
 FIXED = "nothing: too few training clips to choose by"
@@ -51,13 +52,15 @@ class FittedProbe:
     train_labels: np.ndarray
 
     def linear(self, vectors: np.ndarray) -> np.ndarray:
-        """Labels [clips] by the linear classifier, of features [clips, width]."""
-        return self.model.log_probabilities(self.standardization(vectors)).argmax(axis=1)
+        """Labels [clips] by the linear classifier, of features [clips, width]; -1 where these are not finite."""
+        found = self.model.log_probabilities(self.standardization(vectors)).argmax(axis=1)
+        return np.where(finite_rows(vectors), found, -1)
 
     def knn(self, vectors: np.ndarray) -> np.ndarray:
-        """Labels [clips] by the vote of neighbours."""
+        """Labels [clips] by the vote of neighbours; -1 where the features are not finite."""
         rows, similarities = nearest_rows(self.standardization(vectors), self.train, self.neighbours)
-        return vote(self.train_labels[rows], similarities, self.neighbours, len(self.model.intercepts))
+        found = vote(self.train_labels[rows], similarities, self.neighbours, len(self.model.intercepts))
+        return np.where(finite_rows(vectors), found, -1)
 
 
 def fit_probe(

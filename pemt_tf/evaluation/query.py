@@ -15,6 +15,7 @@ from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor
 from pemt_tf.features.decode import DecodedClip, decode_clip
 from pemt_tf.features.media_errors import MediaError
+from pemt_tf.finite import require_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,5 @@ class QueryModel(LocalPredictor):
 
     def _query(self, path: str, clip: ClipRecord) -> Query:
         embedding = self.answer([records.serialize(clip, self.metadata.config.geometry)])["embedding"][0]
-        if not np.isfinite(embedding).all():
-            raise PemtError(f"{path}: the model's answer holds infinite or undefined numbers; train or export it again")
+        require_finite(embedding[None], [path], "the model's embedding")
         return Query(path, embedding, clip)

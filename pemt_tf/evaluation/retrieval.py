@@ -26,6 +26,8 @@ def ranks(scores: Scores, clips: int) -> tuple[np.ndarray, np.ndarray]:
     The rank is 1 + the number of others with a higher score + half the number of others with an equal one, which is
     the mean over all orders of the equal ones: if all embeddings are one, every rank is that of chance, not 1.
 
+    A clip whose own score is NaN or infinite has the worst rank, and no score that is not finite is above another.
+
     Args:
         scores: a slice of the sounds to [sounds, pictures] scores, higher for what belongs together.
         clips: number of sounds and of pictures; those of a clip have the same number.
@@ -39,11 +41,14 @@ def ranks(scores: Scores, clips: int) -> tuple[np.ndarray, np.ndarray]:
     by_sound, by_picture = np.empty(clips), np.ones(clips)
     for rows in blocks:
         block = np.array(scores(rows), np.float64)  # a copy: it is written to
+        block[~np.isfinite(block)] = np.nan  # compares as false
         inside = np.arange(rows.start, rows.stop)
         # Blocks are computed twice, alike; NaN leaves a clip's own score out of both counts.
         block[inside - rows.start, inside] = np.nan
         by_sound[rows] = 1 + _above(block, own[rows, None]).sum(axis=1)
         by_picture += _above(block, own[None, :]).sum(axis=0)
+    undefined = ~np.isfinite(own)
+    by_sound[undefined] = by_picture[undefined] = clips
     return by_sound, by_picture
 
 

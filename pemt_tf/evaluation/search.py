@@ -10,17 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import UnreadableClipsError, naming_damage, plain_cause
+from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_table import EmbeddedClips, embedding_table
+from pemt_tf.evaluation.embedding_table import Block, EmbeddedClips, embedding_table
 from pemt_tf.export.local_predictor import LocalPredictor
+from pemt_tf.finite import finite_rows, require_finite
 
 # Arrow columns of some rows -> [rows] bool, true where a clip may be found.
 Filter = Callable[[pa.RecordBatch], np.ndarray]
 FILTER_COLUMNS = ("id", "path", "split")
 LABEL_SEPARATOR = "|"  # as in manifests
+_BATCH = 16
 
 
 class Searchable(Protocol):
@@ -61,15 +66,31 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> Em
     """Embeds every clip of a split, in this process; for small data sets (see `beam_jobs.embed`).
 
     Raises:
-        PemtError: other geometry, no such split, unreadable records.
+        PemtError: other geometry, no such split, clips are missing, unreadable records, embeddings that are not finite.
     """
     source.require_geometry(predictor.metadata.config.geometry)
     source.require_readable(split)
     rows, vectors = [], []
-    for serialized, answer in predictor.answer_all(source.require_split(split)):
-        vectors.append(answer["embedding"])
-        rows += [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
+    batches = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression).batch(_BATCH)
+    for batch in read_batches(batches, source, split):
+        with naming_damage(source, split):
+            described, answer = _embed_records(predictor, list(batch.numpy()), split)
+        require_finite(answer, [row["id"] for row in described], "the model's embedding")
+        rows += described
+        vectors.append(answer)
+    source.require_count(split, len(rows))
     return EmbeddedClips(embedding_table(rows, np.concatenate(vectors)))
+
+
+def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: str) -> tuple[list[dict], np.ndarray]:
+    """What is known of some records, and their embeddings [clips, width]."""
+    try:
+        described = [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
+        return described, predictor.answer(serialized)["embedding"]
+    except (DecodeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        raise UnreadableClipsError(
+            f"a record of split {split!r} is not a clip of the model ({plain_cause(error)}); preprocess again"
+        ) from None
 
 
 def describe_record(example: tf.train.Example, split: str | None) -> dict:
@@ -131,6 +152,18 @@ def require_width(clips: Searchable, query: np.ndarray) -> None:
         )
 
 
+def require_finite_block(clips: Searchable, block: Block) -> None:
+    """Refuses embeddings that cannot be compared.
+
+    Raises:
+        PemtError: an embedding is NaN or infinite; names its clip.
+    """
+    rows = np.flatnonzero(~finite_rows(block.vectors))
+    if len(rows):
+        ids = [about["id"] for about in clips.take((block.first + rows).tolist())]
+        require_finite(block.vectors[rows], ids, "the embedding")
+
+
 def describe_hits(clips: Searchable, rows: list[int], similarities: list[float]) -> list[Hit]:
     """Fills in what is known of the found rows."""
     return [
@@ -171,6 +204,7 @@ def _nearest(
     best_rows, best = np.zeros(0, np.int64), np.zeros(0, np.float32)
     columns = FILTER_COLUMNS if keep is not None or exclude is not None else ()
     for block in clips.blocks(columns):
+        require_finite_block(clips, block)
         similarity = cosines(block.vectors, query)
         rows = np.arange(block.first, block.first + len(similarity))
         if columns:

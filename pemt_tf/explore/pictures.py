@@ -109,6 +109,7 @@ def _recorded(sources: PictureSources, ids: list[str]) -> Iterator[ClipView]:
     """Views of clips from their records, until a file is damaged: the clips after that have none."""
     import tensorflow as tf
 
+    from pemt_tf.data.damage import READ_ERRORS
     from pemt_tf.data.records import parse
 
     geometry, wanted = sources.geometry, set(ids)
@@ -125,7 +126,7 @@ def _recorded(sources: PictureSources, ids: list[str]) -> Iterator[ClipView]:
                 yield ClipView(clip_id, frames=frames, log_mel=clip["log_mel"] if clip["has_audio"] else None)
             if not wanted:
                 return
-    except tf.errors.OpError:
+    except READ_ERRORS:
         return
 
 

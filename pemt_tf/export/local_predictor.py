@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from pemt_tf.export.clip_request import record_of
 from pemt_tf.export.servable_metadata import ServableMetadata
 
 __all__ = ["LocalPredictor", "best_labels", "latest_version"]
-
-_BATCH = 16
 
 
 class LocalPredictor:
@@ -46,12 +43,6 @@ class LocalPredictor:
     def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
         """`embedding` [clips, hidden] of serialized records; with a classifier `probabilities` [clips, classes] too."""
         return {name: value.numpy() for name, value in self._answer(examples=tf.constant(serialized)).items()}
-
-    def answer_all(self, files: Iterable[str]) -> Iterator[tuple[list[bytes], dict[str, np.ndarray]]]:
-        """`answer` for every record of the files, in batches, with the records."""
-        for batch in tf.data.TFRecordDataset(list(files)).batch(_BATCH):
-            serialized = list(batch.numpy())
-            yield serialized, self.answer(serialized)
 
     def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:
         """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.

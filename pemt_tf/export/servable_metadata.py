@@ -10,6 +10,7 @@ from typing import Any
 import pemt_tf
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
+from pemt_tf.strict_json import json_text
 
 METADATA = "assets.extra/pemt.json"
 
@@ -40,7 +41,7 @@ class ServableMetadata:
         """Writes `assets.extra/pemt.json` into a SavedModel."""
         path = directory / METADATA
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self._values(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json_text(self._values(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, directory: Path) -> ServableMetadata:

@@ -12,6 +12,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.knn import nearest
+from pemt_tf.finite import require_finite
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.progress import Progress
 from pemt_tf.report.attention import StreamAttention, segment_attention
@@ -76,6 +77,7 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     known = _embed(backbone, source, searched, most_searched)
     rows = {clip_id: row for row, clip_id in enumerate(known[0])}
     ids = [clip_id.decode("utf-8", "replace") for clip_id in queries["id"].numpy()]
+    require_finite(embeddings, ids, "the network's embedding")
     hits = [
         nearest(embedding, known[1], NEIGHBOURS_SHOWN, rows.get(ids[row])) for row, embedding in enumerate(embeddings)
     ]
@@ -108,7 +110,7 @@ def _views(source: ClipSource, split: str, count: int, clip_ids: list[str] | Non
 def _batch_of(source: ClipSource, split: str, clip_ids: list[str]) -> dict[str, tf.Tensor]:
     """The clips with these ids as one batch, in the order of the records."""
     wanted, found = set(clip_ids), []
-    for clip in read_batches(evaluation_clips(source, split, 1)):
+    for clip in read_batches(evaluation_clips(source, split, 1), source, split):
         clip_id = clip["id"].numpy()[0].decode("utf-8", "replace")
         if clip_id in wanted:
             wanted.discard(clip_id)
@@ -129,9 +131,10 @@ def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -
         return backbone(model_inputs(batch, modalities), training=False)["embedding"]
 
     ids, vectors = [], []
-    for batch in _shown(read_batches(clips), most):
+    for batch in _shown(read_batches(clips, source, split), most):
         ids += [clip_id.decode("utf-8", "replace") for clip_id in batch["id"].numpy()]
         vectors.append(embed(batch).numpy())
+        require_finite(vectors[-1], ids[-len(vectors[-1]) :], "the network's embedding")
     return ids, np.concatenate(vectors)
 
 

@@ -256,7 +256,10 @@ def _ethics(card: DatasetCard | None) -> str:
 
 def _caveats(files: RunFiles, card: DatasetCard | None) -> str:
     cautions = [
-        f"{plain(split)}: {plain(item['caution'])}." for split, item in files.evaluations.items() if item.get("caution")
+        f"{plain(split)}{what}: {plain(item['caution'])}."
+        for what, found in (("", files.evaluations), (", frozen features", files.probes))
+        for split, item in found.items()
+        if item.get("caution")
     ]
     return bullets(
         (

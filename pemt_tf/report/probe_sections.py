@@ -59,7 +59,8 @@ def probes(found: dict[str, dict[str, Any]]) -> Markup:
 
 def _split(split: str, probe: dict[str, Any]) -> Markup:
     parts = [_stream_table(split, streams_of(probe)), _retrieval(probe), _geometry(probe)]
-    note = element("p", features_in_words(probe), class_="note")
+    caution = f" Caution: {probe['caution']}." if probe.get("caution") else ""
+    note = element("p", features_in_words(probe) + caution, class_="note")
     return element("div", element("h3", f"Split {split}"), note, [part for part in parts if part is not None])
 
 

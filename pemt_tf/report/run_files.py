@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import Series
 from pemt_tf.report.sources import read_metrics
+from pemt_tf.strict_json import read_json
 from pemt_tf.training.run_directory import METRICS, RunDirectory
 
 SPLIT_ORDER = ("test", "validation", "train")
@@ -101,7 +101,7 @@ def _by_split(folder: Path, what: str, fields: tuple[str, ...]) -> dict[str, dic
 def _read_object(path: Path, what: str, fields: tuple[str, ...]) -> dict[str, Any]:
     command = "evaluate" if what == "evaluation" else what
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path.read_text(encoding="utf-8"))
         absent = [name for name in fields if name not in values]
     except (OSError, ValueError, TypeError) as error:
         raise PemtError(f"cannot read {path}: {error}; run `pemt {command}` again, or delete the file") from None

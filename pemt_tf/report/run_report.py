@@ -143,6 +143,8 @@ def _key_figures(files: RunFiles, parameters: ParameterReport) -> tuple[contents
         details = [f"95 % interval {evaluation_sections.interval(found['interval'])}"]
         if "chance" in found:
             details.append(f"chance {percent(found['chance'], 1)}")
+        if found.get("caution"):
+            details.append(f"caution: {found['caution']}")
         what = f"top-1 on {counted(found['clips'], 'clip', 'clips')} of the {found['split']} split"
         figures.append(contents.KeyFigure(percent(found["accuracy"], 1), what, "; ".join(details)))
     elif files.probes:
@@ -161,7 +163,8 @@ def _probe_figure(split: str, probe: dict) -> list[contents.KeyFigure]:
     if name is None:
         return []
     bounds = evaluation_sections.interval(measured[name].get("interval"))
-    detail = f"95 % interval {bounds}" if bounds else ""
+    caution = f"caution: {probe['caution']}" if probe.get("caution") else ""
+    detail = "; ".join(part for part in (f"95 % interval {bounds}" if bounds else "", caution) if part)
     return [contents.KeyFigure(percent(measured[name]["accuracy"], 1), f"linear probe, {name}, {split} split", detail)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pemt_tf.report.contents import ClipView, Series
 
 FRAMES_PER_STRIP = 8  # shown per clip, spread over its segments
 RECORDS_LOOKED_AT = 400  # when a few clips are to be chosen from a large data set
+
+_SHOWN = "shown"
 
 # Fields of a metrics file that say how the run went on this machine, not how well it learned.
 BOOKKEEPING = ("step", "epoch", "time", "timestamp", "second", "seconds", "rate", "eta", "input_wait_share")
@@ -51,7 +54,7 @@ def read_metrics(path: Path, leave_out: Iterable[str] = BOOKKEEPING) -> dict[str
                 break
             raise PemtError(f"{path} line {number} is not a JSON object with a step; delete that line") from None
         for name, value in row.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 continue
             if name in endings or name.endswith(tuple(f"_{ending}" for ending in endings)):
                 continue
@@ -108,13 +111,17 @@ def _views(
     import tensorflow as tf
 
     from pemt_tf.data import records
+    from pemt_tf.data.clip_source import ClipSource
+    from pemt_tf.data.input_pipeline import read_batches
 
     wanted = None if clip_ids is None else set(clip_ids)
     times_spec = {records.IMAGE_TIMESTAMP: tf.io.RaggedFeature(tf.int64)}
-    for serialized in tf.data.TFRecordDataset([str(file) for file in files], compression):
+    source = ClipSource({_SHOWN: tuple(map(str, files))}, geometry, tuple(labels), "records", payload=payload)
+    clips = tf.data.TFRecordDataset(list(source.files[_SHOWN]), compression)
+    clips = clips.map(lambda raw: (raw, records.parse(raw, geometry, payload)))
+    for serialized, clip in read_batches(clips, source, _SHOWN):
         if wanted is not None and not wanted:
             return
-        clip = records.parse(serialized, geometry, payload)
         clip_id = clip["id"].numpy().decode("utf-8", "replace")
         if wanted is not None and clip_id not in wanted:
             continue

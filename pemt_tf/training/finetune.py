@@ -9,18 +9,20 @@ import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.few_labels import few_labelled
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.freezing import freeze
+from pemt_tf.training.history import training_history
 from pemt_tf.training.loop import train
 from pemt_tf.training.mixup import mix_with_neighbours, mixed_losses
 from pemt_tf.training.optimizers import finetune_groups
 from pemt_tf.training.precision import dtype_policy
-from pemt_tf.training.projector import write_projector
-from pemt_tf.training.run_directory import RunDirectory
+from pemt_tf.training.projector import require_shown_split, write_projector
+from pemt_tf.training.run_directory import HISTORY, RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
 from pemt_tf.training.task import TrainingTask, make_task
@@ -82,6 +84,7 @@ def finetune(
         )
 
     clips(0)  # refuses data without a usable clip, before anything is written
+    require_shown_split(source, split)
     run = RunDirectory(Path(output), writes=is_chief())
     description = {
         "kind": "finetune",
@@ -90,6 +93,7 @@ def finetune(
         "data_hash": source.content_hash,
         "split": split,
         "initial": str(initial.path) if initial else None,
+        HISTORY: training_history(initial.description()) if initial else [],
         "selection": "best validation step" if settings.select == "best_validation" else "last step",
     }
     run.start(config, description)
@@ -98,7 +102,8 @@ def finetune(
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(config, source, initial, clips, policy)
-    train(task, run, strategy)
+    with naming_damage(source, split):
+        train(task, run, strategy)
     run.save_model(task.model)
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import keras
@@ -9,13 +10,15 @@ import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.pretraining_model import PretrainingModel
 from pemt_tf.training.freezing import freeze
 from pemt_tf.training.loop import train
 from pemt_tf.training.precision import dtype_policy
-from pemt_tf.training.projector import write_projector
+from pemt_tf.training.projector import require_shown_split, write_projector
+from pemt_tf.training.repeated_clips import compared_clips, repetition_warning
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible, require_groups
@@ -61,6 +64,12 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
         )
 
     clips(0)  # refuses data without a usable clip, before anything is written
+    require_shown_split(source, split)
+    warning = repetition_warning(
+        source, split, config.model.modalities, compared_clips(settings, strategy.num_replicas_in_sync)
+    )
+    if warning and is_chief():
+        sys.stderr.write(f"{warning}\n")
     run = RunDirectory(Path(output), writes=is_chief())
     description = {
         "kind": "pretrain",
@@ -75,7 +84,8 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
         task = _make_task(config, source, clips, policy)
-    train(task, run, strategy)
+    with naming_damage(source, split):
+        train(task, run, strategy)
     run.save_model(task.model)
     return run
 

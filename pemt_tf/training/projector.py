@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
+from pemt_tf.finite import finite_rows
 from pemt_tf.models.av_transformer import AVTransformer
 
 MOST_CLIPS = 1000
@@ -17,12 +19,32 @@ TENSORS, METADATA, CONFIG = "clip_embeddings.tsv", "clip_labels.tsv", "projector
 _SPLITS = ("validation", "train")  # the test split is for tests
 
 
+def shown_split(source: ClipSource) -> str | None:
+    """The split whose clips are shown; None where the data set has neither."""
+    return next((name for name in _SPLITS if source.files.get(name)), None)
+
+
+def require_shown_split(source: ClipSource, split: str) -> None:
+    """Refuses damaged clips of the split that is shown before training rather than after it.
+
+    Args:
+        source: the records.
+        split: which is trained on and was looked at already.
+
+    Raises:
+        PemtError: clips are missing, or the files cannot be read.
+    """
+    shown = shown_split(source)
+    if shown not in (None, split):
+        source.require_readable(shown)
+
+
 def write_projector(
     folder: Path, backbone: AVTransformer, source: ClipSource, batch_size: int, most: int = MOST_CLIPS
 ) -> None:
     """Embeds the first clips of the validation split, or of the training split where there is none.
 
-    Clips without any of the model's streams are left out.
+    Clips without any of the model's streams are left out, and clips whose embedding is not finite.
 
     Args:
         folder: of TensorBoard's events.
@@ -34,10 +56,11 @@ def write_projector(
     Raises:
         PemtError: the folder cannot be written.
     """
-    split = next((name for name in _SPLITS if source.files.get(name)), None)
+    split = shown_split(source)
     if split is None:
         return
-    embeddings, ids, labels = _embed(backbone, evaluation_clips(source, split, batch_size), most)
+    batches = read_batches(evaluation_clips(source, split, batch_size), source, split)
+    embeddings, ids, labels = _embed(backbone, batches, most)
     rows = ["\t".join(f"{value:.6g}" for value in row) for row in embeddings]
     names = [source.labels[label] if label >= 0 else "-" for label in labels]
     about = ["id\tlabel\tsplit", *(f"{_plain(i)}\t{_plain(n)}\t{split}" for i, n in zip(ids, names, strict=True))]
@@ -50,7 +73,7 @@ def write_projector(
         raise PemtError(f"cannot write to {folder}: {error.strerror}; free some space and run again") from None
 
 
-def _embed(backbone: AVTransformer, clips: tf.data.Dataset, most: int) -> tuple[np.ndarray, list[str], list[int]]:
+def _embed(backbone: AVTransformer, batches: Iterator[dict], most: int) -> tuple[np.ndarray, list[str], list[int]]:
     modalities = backbone.config.modalities
 
     @tf.function
@@ -58,10 +81,12 @@ def _embed(backbone: AVTransformer, clips: tf.data.Dataset, most: int) -> tuple[
         return tf.cast(backbone(model_inputs(batch, modalities), training=False)["embedding"], tf.float32)
 
     parts, ids, labels = [], [], []
-    for batch in read_batches(clips):
+    for batch in batches:
         inputs = {name: value for name, value in batch.items() if value.dtype != tf.string}
         there = np.max([batch[f"{m}_mask"].numpy().max(1) for m in modalities], axis=0) > 0
-        parts.append(embed(inputs).numpy()[there])
+        vectors = embed(inputs).numpy()
+        there &= finite_rows(vectors)
+        parts.append(vectors[there])
         ids += [i.decode("utf-8", "replace") for i in batch["id"].numpy()[there]]
         labels += batch["label"].numpy()[there].tolist()
         if len(ids) >= most:

@@ -17,6 +17,7 @@ from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.pretraining_model import PretrainingModel
+from pemt_tf.strict_json import finite_or_none, json_text
 
 CONFIG = "config.json"
 RUN = "run.json"
@@ -25,7 +26,8 @@ BACKBONE = "backbone.weights.h5"
 CLASSIFIER = "classifier.weights.h5"
 PAIR_CLASSIFIERS = "pair_classifiers.npz"
 _BLOCK = 1 << 20
-_MAY_CHANGE = ("pretrain.keep", "finetune.keep")  # the rest of a run is the same whatever they are
+HISTORY = "history"  # field of `run.json`: the trainings that a run began from, see `training_history`
+_MAY_CHANGE = ("pretrain.keep", "finetune.keep", HISTORY)  # the rest of a run is the same whatever they are
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class RunDirectory:
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             save_config(config, self.path / CONFIG)
-            _write_whole(self.path / RUN, json.dumps(description, indent=2) + "\n")
+            _write_whole(self.path / RUN, json_text(description, indent=2) + "\n")
 
     def _require_same(self, config: Config, description: dict[str, Any]) -> None:
         old = {**flat_fields(load_config(self.path / CONFIG).to_dict()), **flat_fields(self.description())}
@@ -114,17 +116,18 @@ class RunDirectory:
         return load_config(self.path / CONFIG)
 
     def append_metrics(self, row: dict[str, float]) -> None:
-        """Adds one JSON line."""
+        """Adds one JSON line; a metric that is not a number is null there."""
         if not self.writes:
             return
         with self._writing(), (self.path / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json_text(finite_or_none(row)) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """All lines so far; one that was cut short when the run was killed is left out."""
+        """All lines so far, without metrics that are null; a line cut short when the run was killed is left out."""
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops lines of steps that a resumed run will do again."""
@@ -132,7 +135,7 @@ class RunDirectory:
             return
         rows = [row for row in self.metrics() if row["step"] <= step]
         with self._writing():
-            _write_whole(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
+            _write_whole(self.path / METRICS, "".join(json_text(finite_or_none(row)) + "\n" for row in rows))
 
     def save_model(self, model: keras.Model) -> None:
         """Writes the final weights: the classifier's, if it is one, and last the backbone's.

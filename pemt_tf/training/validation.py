@@ -7,6 +7,7 @@ import tensorflow as tf
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
+from pemt_tf.finite import require_finite
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training_config import FinetuneConfig
@@ -23,25 +24,35 @@ class Validation:
 
     def __init__(self, model: AVClassifier, source: ClipSource, settings: FinetuneConfig):
         modalities = model.backbone.config.modalities
+        self._source, self._split = source, settings.validation_split
         self._clips = evaluation_clips(source, settings.validation_split, settings.part_size, labelled=True)
 
         @tf.function
-        def terms(batch: dict) -> dict:
+        def terms(batch: dict) -> tuple[dict, tf.Tensor]:
             outputs = model(model_inputs(batch, modalities), training=False)
-            return classification_losses(outputs, batch["label"], loss=settings.loss, margin=settings.margin)
+            terms = classification_losses(outputs, batch["label"], loss=settings.loss, margin=settings.margin)
+            return terms, tf.concat(list(outputs["logits"].values()), axis=-1)
 
         self._terms = terms
 
     def __call__(self) -> dict[str, float]:
-        """`validation_loss`, `validation_accuracy` and the loss of every head; means over clips."""
+        """`validation_loss`, `validation_accuracy` and the loss of every head; means over clips.
+
+        Raises:
+            PemtError: the network's answer about a clip is not finite, clips are missing, or a record is damaged.
+        """
         sums: dict[str, float] = {}
         count = 0
-        for batch in read_batches(self._clips):
+        for batch in read_batches(self._clips, self._source, self._split):
             size = int(batch["label"].shape[0])
             numbers = {name: value for name, value in batch.items() if value.dtype != tf.string}
-            for name, value in self._terms(numbers).items():
+            terms, logits = self._terms(numbers)
+            ids = [i.decode("utf-8", "backslashreplace") for i in batch["id"].numpy()]
+            require_finite(logits.numpy(), ids, f"the network's answer of split {self._split!r}")
+            for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * size
             count += size
+        self._source.require_count(self._split, count, labelled=True)
         return {f"validation_{name}": value / count for name, value in sums.items()}
 
 
@@ -59,5 +70,6 @@ def require_validation_split(source: ClipSource, settings: FinetuneConfig, train
             f"{source.name} has no split {split!r} to select weights on; put some clips into one (a folder "
             f"`{split}/` or a manifest), or train for a fixed number of steps: --set finetune.select=last"
         )
-    if next(read_batches(evaluation_clips(source, split, 1, labelled=True).take(1)), None) is None:
+    clips = evaluation_clips(source, split, 1, labelled=True).take(1)
+    if next(read_batches(clips, source, split), None) is None:
         raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to select weights on")

@@ -243,7 +243,10 @@ def test_a_cut_off_shard_is_one_sentence(tmp_path, small_config):
     source = damaged_source(tmp_path, small_config.geometry)
     with Path(source.files["train"][0]).open("r+b") as file:
         file.truncate(file.seek(0, 2) - 100)
-    with pytest.raises(PemtError, match=r"the clips cannot be read \(.*truncated record"):
+    with pytest.raises(
+        PemtError,
+        match=r"-00000-of-00002.tfrecord is not a readable record file: the file ends within record 3, at byte \d+",
+    ):
         list(read_batches(evaluation_clips(source, "train", 2)))
 
 

@@ -9,7 +9,8 @@ from scipy import special
 
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.classification import evaluate, find_caution, summarize
+from pemt_tf.evaluation.cautions import find_caution
+from pemt_tf.evaluation.classification import evaluate, summarize
 from pemt_tf.evaluation.multi_view import ViewPlan, Votes
 
 

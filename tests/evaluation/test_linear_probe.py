@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
+from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, Standardization, fit_path
 from pemt_tf.evaluation.probe_stream import FIXED, LabelledVectors, fit_probe, measure_probe
@@ -23,17 +24,19 @@ def objective(flat, x, y, classes, strength):
     return -p[np.arange(len(y)), y].mean() + strength / 2 * (w**2).sum()
 
 
+@pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize(("clips", "width"), [(60, 4), (12, 30)], ids=["tall", "wide"])
-def test_minimizes_the_stated_objective(clips, width):
+def test_minimizes_the_stated_objective(clips, width, classes):
+    """With two labels as well: there scikit-learn's own objective is another one."""
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(clips, width)), np.arange(clips) % 3
+    x, y = rng.normal(size=(clips, width)), np.arange(clips) % classes
     x[:, 0] += y
-    for strength, model in fit_path(x, y, 3, (1.0, 0.1)):
-        start = np.zeros(3 * width + 3)
-        best = optimize.minimize(objective, start, (x, y, 3, strength), method="BFGS", options={"gtol": 1e-7})
+    for strength, model in fit_path(x, y, classes, (1.0, 0.1)):
+        start = np.zeros(classes * (width + 1))
+        best = optimize.minimize(objective, start, (x, y, classes, strength), method="BFGS", options={"gtol": 1e-7})
         found = np.concatenate([model.coefficients.ravel(), model.intercepts])
-        assert objective(found, x, y, 3, strength) == pytest.approx(best.fun, abs=1e-6)
-        np.testing.assert_allclose(model.coefficients.ravel(), best.x[: 3 * width], atol=2e-3)
+        assert objective(found, x, y, classes, strength) == pytest.approx(best.fun, abs=1e-6)
+        np.testing.assert_allclose(model.coefficients.ravel(), best.x[: classes * width], atol=2e-3)
         np.testing.assert_allclose(np.exp(model.log_probabilities(x)).sum(axis=1), 1)
 
 
@@ -97,6 +100,17 @@ def test_validation_decides_where_it_is_given():
     by_validation = fitted(train, validation=swapped)
     # All strengths are equally wrong, so the likeliest wins: the one that is least sure.
     assert by_validation.strength == STRENGTHS[0] != by_folds.strength
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_features_that_are_not_numbers_are_never_right(number):
+    train, test = clusters(0, 60), clusters(1, 30)
+    undefined = LabelledVectors(np.full_like(test.vectors, number), test.labels, test.files)
+    with np.errstate(invalid="ignore"):
+        result = measure_probe(fitted(train), undefined)
+    assert result["linear"]["accuracy"] == result["knn"]["accuracy"] == 0
+    with pytest.raises(PemtError, match="row 0, row 1, row 2 and 21 more is NaN or infinite"):
+        fitted(undefined)  # to four of five folds, 24 clips
 
 
 def test_one_clip_a_label():

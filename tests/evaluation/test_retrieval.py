@@ -31,6 +31,20 @@ def test_ranks_equal_the_restatement_also_with_equal_scores(clips, levels, seed)
     assert by_picture.tolist() == restated(scores.T.tolist())
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_what_is_not_a_number_has_the_worst_rank(number):
+    """50 embeddings of NaN once gave 100 %: no score is above NaN."""
+    undefined = np.full((50, 8), number)
+    with np.errstate(invalid="ignore"):
+        found = measure_retrieval(cosine_scores(undefined, undefined), 50)
+    for direction in ("audio_to_video", "video_to_audio"):
+        assert (found[direction]["recall_at_10"], found[direction]["median_rank"]) == (0, 50)
+    scores = np.eye(4)
+    scores[1, 1] = number  # one clip's own score: it is last, and the others keep their rank
+    for found in ranks(lambda rows: scores[rows], 4):
+        assert found.tolist() == [1, 4, 1, 1]
+
+
 def test_blocks_do_not_matter(monkeypatch):
     scores = np.random.default_rng(0).normal(size=(23, 23))
     whole = ranks(lambda rows: scores[rows], 23)

@@ -1,0 +1,116 @@
+"""Why figures mean less than they seem to: clips that training saw, tests of one label, near-duplicates.
+
+Each caution is a part of a sentence. They stand in the line of the figures, in the JSON file, and in reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.near_duplicates import DUPLICATES_NAME, near_duplicates
+from pemt_tf.training.history import training_history
+
+FINETUNE = "finetune"
+
+
+def join_cautions(cautions: Iterable[str]) -> str:
+    """All of them as one text; empty ones are left out."""
+    return "; ".join(caution for caution in cautions if caution)
+
+
+def seen_caution(description: dict[str, Any], source: ClipSource, split: str, validation_split: str) -> str:
+    """Why the clips of a split are not held out from a run, if they are not.
+
+    Args:
+        description: the run's `run.json`.
+        source: the records that are measured on.
+        split: which clips.
+        validation_split: the split on which the run chose its weights, if it did.
+    """
+    trainings = [one for one in training_history(description) if one["data_hash"] == source.content_hash]
+    if description.get("data_hash") == source.content_hash:
+        if split == description.get("split"):
+            return "the model was trained on these clips"
+        if "validation" in (description.get("selection") or "") and split == validation_split:
+            return "the weights were chosen on these clips"
+    kinds = [one["kind"] for one in trainings if one["split"] == split]
+    if kinds:
+        return f"the network was {'fine-tuned' if FINETUNE in kinds else 'pretrained'} on these clips"
+    return ""
+
+
+def fitted_caution(description: dict[str, Any], source: ClipSource, train_split: str) -> str:
+    """Why a probe that is fitted to a split does not measure features that were learnt without its labels."""
+    for one in training_history(description):
+        if one["kind"] == FINETUNE and (one["data_hash"], one["split"]) == (source.content_hash, train_split):
+            return f"the network was fine-tuned on the labels of split {train_split!r}, to which the probe is fitted"
+    return ""
+
+
+def label_caution(labels: Sequence[str], truth: Collection[int]) -> str:
+    """Why a test is too easy: all of its clips have the same label."""
+    found = {int(label) for label in truth}
+    if len(found) != 1 or len(labels) < 2:
+        return ""
+    return f"all of these clips have the label {labels[found.pop()]!r}, and a model that always says so is right"
+
+
+def duplicate_caution(source: ClipSource, split: str, trained: Collection[str]) -> str:
+    """How many clips of a split are near-duplicates of clips that were trained on.
+
+    Args:
+        source: the records.
+        split: which clips.
+        trained: splits that were trained on.
+    """
+    found = [] if source.directory is None else near_duplicates(source.directory, split, trained)
+    if not found:
+        return ""
+    clips = "clip of this split is a near-duplicate" if len(found) == 1 else "clips of this split are near-duplicates"
+    return f"{len(found)} {clips} of training clips ({DUPLICATES_NAME})"
+
+
+def trained_splits(description: dict[str, Any], source: ClipSource) -> set[str]:
+    """Splits of these records that the weights of a run were trained on."""
+    return {one["split"] for one in training_history(description) if one["data_hash"] == source.content_hash}
+
+
+def find_caution(
+    description: dict[str, Any], source: ClipSource, split: str, validation_split: str = "validation"
+) -> str:
+    """Why the clips of a split say less of a run than clips that it never saw; see `seen_caution` for the arguments."""
+    return join_cautions(
+        (
+            seen_caution(description, source, split, validation_split),
+            duplicate_caution(source, split, trained_splits(description, source)),
+        )
+    )
+
+
+def probe_caution(
+    description: dict[str, Any],
+    source: ClipSource,
+    train_split: str,
+    split: str,
+    truth: Collection[int],
+    validation_split: str,
+) -> str:
+    """Why a probe measures less than features that were learnt without its clips and labels.
+
+    Args:
+        description: `run.json` of the network's run; empty for a network without training.
+        source: the records.
+        train_split, split: fitted to, and measured on.
+        truth: labels of the clips that are measured on.
+        validation_split: the split on which the run chose its weights, if it did.
+    """
+    return join_cautions(
+        (
+            seen_caution(description, source, split, validation_split),
+            fitted_caution(description, source, train_split),
+            label_caution(source.labels, truth),
+            duplicate_caution(source, split, {train_split, *trained_splits(description, source)}),
+        )
+    )
