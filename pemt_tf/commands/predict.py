@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
-from pemt_tf.commands.server_flags import add_server, connect
+from pemt_tf.commands.server_flags import add_connection, add_model, connect
 from pemt_tf.errors import PemtError
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def add(commands) -> None:
     add("--json", action="store_true", help="one JSON object per file instead of text")
     served = command.add_argument_group("with --server")
     add = served.add_argument
-    add_server(served)
+    add_model(served)
+    add_connection(served)
     add("--rest-layout", choices=("columns", "rows"), default="columns", help="form of requests (default: %(default)s)")
     add("--batch", type=int, default=8, help="clips in one request, if they fit (default: %(default)s)")
     add("--raw", action="store_true", help="send pixels and samples instead of JPEG records, one clip at a time")
@@ -89,7 +90,12 @@ def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[A
 def _ask_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
     """Labels and answers of a server. Its geometry is asked for, so that nothing of the model need be here."""
     client = connect(
-        options, rest_layout=options.rest_layout, max_message_mb=options.max_message_mb, batch=options.batch
+        options,
+        version=options.model_version,
+        label=options.version_label,
+        rest_layout=options.rest_layout,
+        max_message_mb=options.max_message_mb,
+        batch=options.batch,
     )
     labels = client.metadata().labels
     if not labels:

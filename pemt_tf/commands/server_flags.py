@@ -10,14 +10,24 @@ if TYPE_CHECKING:
     from pemt_tf.export.client import PredictionClient
 
 
-def add_server(group) -> None:
-    """Which model of a server, how to reach it, and how long to wait; --server is the command's own."""
+def add_model(group) -> None:
+    """Which model of a server is meant."""
     add = group.add_argument
-    add("--rest", action="store_true", help="REST instead of gRPC (the port is usually 8501 instead of 8500)")
     add("--model-name", default="pemt", help="name of the model on the server (default: %(default)s)")
     add("--model-version", type=int, metavar="N", help="its version (default: the latest)")
     add("--version-label", metavar="LABEL", help="label of a version, as stable, instead of a number")
-    add("--timeout", type=float, default=60.0, help="seconds for a request with its retries (default: %(default)g)")
+
+
+def add_connection(group, timeout: float = 60.0) -> None:
+    """How to reach a server, and how long to wait for it; --server is the command's own.
+
+    Args:
+        group: takes the flags.
+        timeout: its default, seconds.
+    """
+    add = group.add_argument
+    add("--rest", action="store_true", help="REST instead of gRPC (the port is usually 8501 instead of 8500)")
+    add("--timeout", type=float, default=timeout, help="seconds for a request with its retries (default: %(default)g)")
     add("--attempts", type=int, help="how often to ask a server that is not available (default: until --timeout)")
     add("--tls", action="store_true", help="encrypt the connection; the authorities of the system are trusted")
     add("--tls-ca", metavar="FILE", help="PEM file of the authorities to trust instead")
@@ -50,8 +60,6 @@ def connect(options: argparse.Namespace, **more) -> PredictionClient:
         options.server,
         options.model_name,
         rest=options.rest,
-        version=options.model_version,
-        label=options.version_label,
         timeout=options.timeout,
         attempts=options.attempts,
         access=ServerAccess(options.tls, options.tls_ca, options.tls_cert, options.tls_key, tuple(headers)),

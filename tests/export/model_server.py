@@ -35,7 +35,7 @@ _MODEL = r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
 _PREDICT = re.compile(_MODEL + ":(classify|regress|predict)", re.I)
 _STATUS = re.compile(_MODEL + "(?:/(metadata))?", re.I)
 _HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503, "INTERNAL": 500}
-_HTTP |= {"DEADLINE_EXCEEDED": 504, "RESOURCE_EXHAUSTED": 429}
+_HTTP |= {"DEADLINE_EXCEEDED": 504, "RESOURCE_EXHAUSTED": 429, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
 
 
 class RefusalError(Exception):

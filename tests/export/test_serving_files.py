@@ -66,9 +66,7 @@ def test_models():
     default = inspect.signature(PredictionClient).parameters["model"].default
     assert (model.name, model.base_path, model.model_platform) == (default, "/models/pemt", "tensorflow")
     assert model.model_version_policy.latest.num_versions == 2
-    text = (SERVING / "models.config").read_text(encoding="utf-8").replace("# version_labels", "version_labels")
-    (model,) = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config
-    assert dict(model.version_labels) == {"stable": 1, "canary": 2}
+    assert not model.version_labels  # beside `latest` the third export would take them away
 
 
 def test_batching():
