@@ -22,6 +22,8 @@ from pemt_tf.commands import (
     probe,
     report,
     search,
+    serve_config,
+    serve_status,
 )
 from pemt_tf.errors import PemtError
 
@@ -34,6 +36,8 @@ COMMANDS = (
     probe,
     export,
     predict,
+    serve_config,
+    serve_status,
     search,
     explore,
     report,

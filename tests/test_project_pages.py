@@ -54,7 +54,7 @@ def test_change_log_names_every_command_and_preset():
     for command in cli.COMMANDS:
         name = command.__name__.rpartition(".")[2]
         if name not in ("params", "demo"):
-            assert f"`pemt {name}`" in CHANGELOG, name
+            assert f"`pemt {name.replace('_', '-')}`" in CHANGELOG, name
     for preset in preset_names():
         assert f"`{preset}`" in CHANGELOG, preset
 

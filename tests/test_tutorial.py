@@ -114,7 +114,7 @@ def test_image_and_ports_are_those_of_the_compose_file():
     assert run.split()[-1] == re.search(r":-(.*)\}", service["image"])[1]
     assert re.findall(r"-p (\S+)", run) == service["ports"]
     assert ":/models/pemt:ro" in run and "MODEL_NAME=pemt" in run
-    assert server == f"export SERVER=localhost:{service['ports'][0].partition(':')[0]}"
+    assert server == f"export SERVER=localhost:{service['ports'][0].split(':')[1]}"
 
 
 def test_configuration_of_the_page_can_be_loaded(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
+from pemt_tf.commands.server_flags import add_connection, add_model, connect
 from pemt_tf.errors import PemtError
 from pemt_tf.strict_json import json_text
 
@@ -37,18 +38,12 @@ def add(commands) -> None:
     add("--json", action="store_true", help="one JSON object per file instead of text")
     served = command.add_argument_group("with --server")
     add = served.add_argument
-    add("--rest", action="store_true", help="REST instead of gRPC (the port is usually 8501 instead of 8500)")
+    add_model(served)
+    add_connection(served)
     add("--rest-layout", choices=("columns", "rows"), default="columns", help="form of requests (default: %(default)s)")
-    add("--model-name", default="pemt", help="name of the model on the server (default: %(default)s)")
-    add("--model-version", type=int, metavar="N", help="its version (default: the latest)")
-    add("--version-label", metavar="LABEL", help="label of a version, as stable, instead of a number")
-    add("--batch", type=int, default=8, help="clips in one request (default: %(default)s)")
+    add("--batch", type=int, default=8, help="clips in one request, if they fit (default: %(default)s)")
     add("--raw", action="store_true", help="send pixels and samples instead of JPEG records, one clip at a time")
-    add("--timeout", type=float, default=60.0, help="seconds for a request with its retries (default: %(default)g)")
-    add(
-        "--attempts", type=int, default=5, help="how often to ask a server that is not available (default: %(default)s)"
-    )
-    add("--max-message-mb", type=float, default=64.0, help="megabytes of a request or answer (default: %(default)g)")
+    add("--max-message-mb", type=float, default=128.0, help="megabytes of a request or answer (default: %(default)g)")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -98,17 +93,11 @@ def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[A
 
 def _ask_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
     """Labels and answers of a server. Its geometry is asked for, so that nothing of the model need be here."""
-    from pemt_tf.export.client import PredictionClient
-
-    client = PredictionClient(
-        options.server,
-        options.model_name,
-        rest=options.rest,
-        rest_layout=options.rest_layout,
+    client = connect(
+        options,
         version=options.model_version,
         label=options.version_label,
-        timeout=options.timeout,
-        attempts=options.attempts,
+        rest_layout=options.rest_layout,
         max_message_mb=options.max_message_mb,
         batch=options.batch,
     )

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 
 from pemt_tf.errors import PemtError
-from pemt_tf.export.prediction_error import FAILED_PRECONDITION, INVALID_ARGUMENT, PredictionError
+from pemt_tf.export.prediction_error import (
+    FAILED_PRECONDITION,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    UNAVAILABLE,
+    PredictionError,
+)
+from pemt_tf.export.request_batches import request_batches
 from pemt_tf.export.rest_transport import COLUMNS, RestTransport
-from pemt_tf.export.retry_policy import RetryPolicy
+from pemt_tf.export.retry_policy import Answer, RetryPolicy
 from pemt_tf.export.servable_metadata import ServableMetadata
-from pemt_tf.export.transport import ServedModel, SignatureInfo, Transport, VersionStatus
+from pemt_tf.export.server_access import ServerAccess
+from pemt_tf.export.transport import NOT_SERVING, ServedModel, SignatureInfo, Transport, VersionStatus
 
-__all__ = ["Prediction", "PredictionClient", "PredictionError", "SignatureInfo", "VersionStatus"]
+__all__ = ["Prediction", "PredictionClient", "PredictionError", "ServerAccess", "SignatureInfo", "VersionStatus"]
 
 _MEGABYTE = 1_000_000
+_RECORDS = "serving_default"
+_NUMBER = re.compile(r"examples\[(\d+)\]")
+_RECORD_FAULT = re.compile(r"JPEG|parse example|Key: ")  # TensorFlow's own words do not say which record it was
 _CLASSIFIER = ("probabilities", "labels", "embedding")
 
 
@@ -51,9 +63,12 @@ class PredictionClient:
         rest_layout: `columns` or `rows`.
         version, label: which version of the model; by default the latest.
         timeout: seconds for each request, all attempts together.
-        attempts: at most; only what was not available is asked again.
+        attempts: at most; None for as many as the timeout allows. Only a server that is not there yet, or has too much
+            to do, is asked again.
         max_message_mb: megabytes that a request or an answer may have.
-        batch: clips in one request.
+        batch: clips in one request; fewer where more would be above `max_message_mb`.
+        access: TLS, certificates, headers.
+        on_wait: is told in one line, once, that the client waits for the server, and why.
 
     Raises:
         PemtError: an argument makes no sense. Methods raise PredictionError where there is no answer.
@@ -69,11 +84,15 @@ class PredictionClient:
         version: int | None = None,
         label: str | None = None,
         timeout: float = 60.0,
-        attempts: int = 5,
-        max_message_mb: float = 64.0,
+        attempts: int | None = None,
+        max_message_mb: float = 128.0,
         batch: int = 8,
+        access: ServerAccess | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ):
-        served = ServedModel(server, model, version, label)
+        access = access or ServerAccess()
+        self._served = served = ServedModel(server, model, version, label)
+        self._on_wait = on_wait
         self._retry = RetryPolicy(timeout, attempts)
         if not 0 < max_message_mb <= 2047:
             text = f"--max-message-mb {max_message_mb:g} is out of range: above 0, and up to the 2047 of protobuf"
@@ -81,15 +100,15 @@ class PredictionClient:
         if batch < 1:
             raise PemtError(f"--batch {batch} is not above 0")
         limit = int(max_message_mb * _MEGABYTE)
-        self._batch = batch
+        self._batch, self._limit = batch, limit
         self._metadata: ServableMetadata | None = None
         self._transport: Transport
         if rest:
-            self._transport = RestTransport(served, timeout, limit, rest_layout)
+            self._transport = RestTransport(served, timeout, limit, access, rest_layout)
         else:
             from pemt_tf.export.grpc_transport import GrpcTransport  # brings TensorFlow along, which takes seconds
 
-            self._transport = GrpcTransport(served, timeout, limit)
+            self._transport = GrpcTransport(served, timeout, limit, access)
 
     def __enter__(self) -> PredictionClient:
         return self
@@ -130,7 +149,10 @@ class PredictionClient:
         if not min(lengths.values()) or len(set(lengths.values())) > 1:
             raise PemtError(f"at least one clip is needed, and as many of each: {lengths}")
         signature, outputs = self._signature(tuple(media))
-        parts = [self.call(signature, part, outputs) for part in self._batches(inputs)]
+        parts = [
+            self._answer(signature, part, outputs, first)
+            for first, part in request_batches(inputs, self._batch, self._limit, self._transport.request_bytes)
+        ]
         arrays = {name: np.concatenate([answer[name] for answer, _ in parts]) for name in outputs}
         labels = tuple(arrays["labels"][0]) if "labels" in arrays else ()
         return Prediction(arrays["embedding"], arrays.get("probabilities"), labels, parts[-1][1])
@@ -139,7 +161,7 @@ class PredictionClient:
         self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...]
     ) -> tuple[dict[str, np.ndarray], int | None]:
         """Runs any signature in one request; see `Transport.predict`."""
-        return self._retry.run(lambda seconds: self._transport.predict(signature, inputs, outputs, seconds))
+        return self._ask(lambda seconds: self._transport.predict(signature, inputs, outputs, seconds))
 
     def metadata(self) -> ServableMetadata:
         """What the model says of itself: configuration with the clip geometry, labels, version. Asked once."""
@@ -156,11 +178,17 @@ class PredictionClient:
 
     def model_status(self) -> list[VersionStatus]:
         """The versions of the model, and whether they are loaded."""
-        return self._retry.run(self._transport.model_status)
+        return self._ask(self._transport.model_status)
+
+    def is_ready(self) -> bool:
+        """Whether the server says that it is healthy, and the model, or the version that was asked for, is loaded."""
+        if self._ask(self._transport.health) == NOT_SERVING:
+            return False
+        return any(one.state == "AVAILABLE" for one in self.model_status())
 
     def signatures(self) -> dict[str, SignatureInfo]:
         """The signatures of the model by name."""
-        return self._retry.run(self._transport.signatures)
+        return self._ask(self._transport.signatures)
 
     def _signature(self, media: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         """The signature for what is given, and its outputs."""
@@ -175,7 +203,50 @@ class PredictionClient:
             raise PemtError(f"the model has the streams {', '.join(modalities)}; {', '.join(media)} were given")
         return (name if len(given) == len(modalities) else f"{name}_{given[0]}"), outputs
 
-    def _batches(self, inputs: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        count = len(next(iter(inputs.values())))
-        for start in range(0, count, self._batch):
-            yield {name: value[start : start + self._batch] for name, value in inputs.items()}
+    def _answer(self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], first: int):
+        """`call` for clips of which the first has this number; a refusal names the clip by its number among all."""
+        try:
+            return self.call(signature, inputs, outputs)
+        except PredictionError as error:
+            if signature != _RECORDS or error.code != INVALID_ARGUMENT:
+                raise
+            text = _NUMBER.sub(lambda found: f"examples[{first + int(found[1])}]", str(error))
+            if _RECORD_FAULT.search(error.reason) and not _NUMBER.search(text):
+                place = first + self._refused(inputs, outputs)
+                text = text.replace(error.reason, f"examples[{place}]: {error.reason}")
+            raise PredictionError(error.code, text, reason=error.reason) from None
+
+    def _refused(self, inputs: dict[str, np.ndarray], outputs: tuple[str, ...]) -> int:
+        """The number of the first record that is refused by itself."""
+        (name, records), *_ = inputs.items()
+        for number in range(len(records) - 1):
+            try:
+                self.call(_RECORDS, {name: records[number : number + 1]}, outputs)
+            except PredictionError as error:
+                if error.code != INVALID_ARGUMENT:
+                    raise
+                return number
+        return len(records) - 1
+
+    def _ask(self, attempt: Callable[[float], Answer]) -> Answer:
+        def once(seconds: float) -> Answer:
+            try:
+                return attempt(seconds)
+            except PredictionError as error:
+                if error.code == NOT_FOUND and self._is_loading(seconds):
+                    reason = f"{self._served} is being loaded"
+                    raise PredictionError(UNAVAILABLE, f"{self._served.server}: {reason}", reason=reason) from None
+                raise
+
+        return self._retry.run(once, waiting=self._tell)
+
+    def _is_loading(self, seconds: float) -> bool:
+        try:
+            return any(one.state in ("START", "LOADING") for one in self._transport.model_status(seconds))
+        except PredictionError:
+            return False
+
+    def _tell(self, error: PredictionError) -> None:
+        if self._on_wait is not None:
+            self._on_wait(f"waiting for {self._served.server}, at most {self._retry.timeout:g} s: {error.reason}")
+            self._on_wait = None

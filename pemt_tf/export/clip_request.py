@@ -28,8 +28,8 @@ def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end
 def raw_media_of(
     path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None
 ) -> dict[str, np.ndarray]:
-    """The same as raw media, one clip: `frames` [1, segments, frames, height, width, 3] uint8, `waveform` [1, segments,
-    samples] float32; a stream that the file lacks is not there.
+    """The same as raw media, one clip: `frames` [1, segments, frames, crop, crop, 3] uint8, already the test crop that
+    the model would take, `waveform` [1, segments, samples] float32; a stream that the file lacks is not there.
 
     Raises:
         PemtError: the file cannot be used; says why.
@@ -38,11 +38,31 @@ def raw_media_of(
     media = {}
     if decoded.jpegs is not None:
         # The fast transform is that of TensorFlow's decoder, so both ways of asking get the same answer.
-        pictures = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True) for jpeg in decoded.jpegs])
+        plan = _test_crop(decoded.height, decoded.width, geometry.test_crop)
+        pictures = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True)[plan] for jpeg in decoded.jpegs])
         media["frames"] = pictures.reshape(1, geometry.segments, geometry.frames_per_segment, *pictures.shape[1:])
     if decoded.waveform is not None:
         media["waveform"] = np.asarray(decoded.waveform, np.float32)[None]
     return media
+
+
+def _test_crop(height: int, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Source rows and columns of the test crop: `features.video.plan_test_crop` without TensorFlow."""
+    short, long = min(height, width), max(height, width)
+    scaled = long if short == size else int(np.floor(long / short * size))
+    sizes = (scaled, size) if height > width else (size, scaled)
+
+    def source(side: int, scaled: int) -> np.ndarray:
+        first = (scaled - size + 1) // 2
+        indices = np.arange(first, first + size)
+        if scaled == side:
+            return indices
+        # In float32, as the graph does it.
+        nearest = np.floor(indices.astype(np.float32) * (np.float32(side) / np.float32(scaled))).astype(np.int32)
+        return np.minimum(nearest, side - 1)
+
+    rows, columns = source(height, sizes[0]), source(width, sizes[1])
+    return rows[:, None], columns
 
 
 def decode_media(path: str, geometry: ClipGeometry, start: float | None, end: float | None) -> DecodedClip:

@@ -17,10 +17,14 @@ from tensorflow_serving.apis import (
 )
 
 from pemt_tf.errors import PemtError
-from pemt_tf.export.prediction_error import UNAVAILABLE, PredictionError, explain, too_large
-from pemt_tf.export.transport import ServedModel, SignatureInfo, VersionStatus
+from pemt_tf.export.prediction_error import UNIMPLEMENTED, PredictionError, explain, too_large
+from pemt_tf.export.server_access import HOST, ServerAccess
+from pemt_tf.export.transport import NOT_SERVING, SERVING, ServedModel, SignatureInfo, VersionStatus
 
 _SIGNATURES = "signature_def"
+_HEALTH = "/grpc.health.v1.Health/Check"  # https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+_SERVING = b"\x08\x01"  # HealthCheckResponse: field 1, status, is 1
+_PER_INPUT = 128  # bytes at most: its name, type and shape
 
 
 class GrpcTransport:
@@ -30,11 +34,14 @@ class GrpcTransport:
         model: that is meant.
         timeout: that is told in errors, seconds.
         max_message: bytes, of a request or an answer. gRPC itself would stop at 4 MB for answers.
+        access: TLS and headers.
     """
 
-    def __init__(self, model: ServedModel, timeout: float, max_message: int):
+    def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess):
         if "//" in model.server:
-            raise PemtError(f"--server {model.server} is a URL; gRPC wants host:port (or give --rest)")
+            raise PemtError(
+                f"--server {model.server} is a URL; gRPC wants host:port (or give --rest), and --tls for https"
+            )
         if not model.server.rpartition(":")[2].isdigit():
             raise PemtError(f"--server {model.server} has no port; write host:port, as in localhost:8500")
         self._model, self._timeout, self._max_message = model, timeout, max_message
@@ -46,7 +53,12 @@ class GrpcTransport:
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
-        self._channel = grpc.insecure_channel(model.server, options)
+        self._headers = [(name.lower(), value) for name, value in access.headers if name.lower() != HOST]
+        options += [("grpc.default_authority", value) for name, value in access.headers if name.lower() == HOST]
+        if access.encrypted:
+            self._channel = grpc.secure_channel(model.server, grpc.ssl_channel_credentials(*access.pem()), options)
+        else:
+            self._channel = grpc.insecure_channel(model.server, options)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -92,6 +104,20 @@ class GrpcTransport:
             for name, definition in found.signature_def.items()
         }
 
+    def health(self, seconds: float) -> str | None:
+        """See `Transport`. TensorFlow Serving knows the question with --enable_grpc_healthcheck_service."""
+        check = self._channel.unary_unary(_HEALTH, lambda request: request, lambda response: response)
+        try:
+            return SERVING if self._call(check, b"", seconds) == _SERVING else NOT_SERVING
+        except PredictionError as error:
+            if error.code == UNIMPLEMENTED and "no TensorFlow Serving" in str(error):
+                return None
+            raise
+
+    def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
+        """See `Transport`."""
+        return sum(_PER_INPUT + _content_bytes(array) for array in inputs.values())
+
     def close(self) -> None:
         """See `Transport`."""
         self._channel.close()
@@ -105,13 +131,10 @@ class GrpcTransport:
 
     def _call(self, method: Any, request: Any, seconds: float) -> Any:
         try:
-            return method(request, timeout=max(seconds, 0.0))
+            return method(request, timeout=max(seconds, 0.0), metadata=self._headers)
         except grpc.RpcError as error:
             code, message = error.code().name, error.details() or ""
-            if code == UNAVAILABLE and "http1" in message.lower():
-                text = f"{self._model.server} answers in HTTP/1, so it is no gRPC port; give --rest, or the gRPC port"
-                raise PredictionError(grpc.StatusCode.UNIMPLEMENTED.name, text) from None
-            if code == grpc.StatusCode.UNIMPLEMENTED.name:
+            if code == UNIMPLEMENTED:
                 message = f"it is no TensorFlow Serving ({message})"
             raise explain(code, message, self._model.server, str(self._model), self._timeout) from None
 
@@ -121,6 +144,13 @@ def _array(proto: Any) -> np.ndarray:
     if array.dtype != object:
         return array
     return np.array([text.decode("utf-8", "replace") for text in array.ravel()], object).reshape(array.shape)
+
+
+def _content_bytes(array: np.ndarray) -> int:
+    """Of strings each also has its length, in at most five bytes, and a key."""
+    if array.dtype != object:
+        return array.nbytes
+    return sum(len(one if isinstance(one, bytes) else str(one).encode()) + 6 for one in array.ravel())
 
 
 def _types(tensors: Any) -> dict[str, str]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 
 from pemt_tf.errors import PemtError
+from pemt_tf.export.connection_fault import connection_fault
 
 INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE = "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE"
 DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"
-FAILED_PRECONDITION, INTERNAL = "FAILED_PRECONDITION", "INTERNAL"
+FAILED_PRECONDITION, INTERNAL, UNIMPLEMENTED = "FAILED_PRECONDITION", "INTERNAL", "UNIMPLEMENTED"
+UNAUTHENTICATED, PERMISSION_DENIED = "UNAUTHENTICATED", "PERMISSION_DENIED"
 _ASSERTION = "assertion failed: ["
 _NODE = re.compile(r"\{\{[^}]*\}\}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+")
+_TOO_LARGE = re.compile(r"larger than max|HTTP 413")
+# Refusals of a server that has too much to do; the same request may be welcome a moment later. The first two are gRPC's
+# own in C++ and in Python, the third that of a batching server, the last those of proxies.
+_BUSY = re.compile(r"threadpool exhausted|concurrent rpc limit|queue .*is full|too many requests|HTTP 429", re.I)
+_CLOSED = re.compile(r"socket closed|reset by peer|closed connection|eof occurred", re.I)
+_OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory", re.I)
 _LONGEST = 600
 
 
@@ -19,11 +28,14 @@ class PredictionError(PemtError):
 
     Attributes:
         code: gRPC's name of the reason, as `UNAVAILABLE`; over REST it is that of the HTTP status.
+        again: whether the same request may have an answer later.
+        reason: what the server or the network said, without advice.
     """
 
-    def __init__(self, code: str, message: str):
+    def __init__(self, code: str, message: str, again: bool | None = None, reason: str = ""):
         super().__init__(message)
-        self.code = code
+        self.code, self.reason = code, reason
+        self.again = code == UNAVAILABLE if again is None else again
 
 
 def server_sentence(message: str) -> str:
@@ -38,7 +50,7 @@ def server_sentence(message: str) -> str:
     message = message.partition(", value: ")[0]  # what follows is a damaged record, byte by byte
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     node = next((number for number, line in enumerate(lines) if line.startswith("[[")), 0)
-    line = _NODE.sub("", lines[max(node - 1, 0)]).strip() if lines else ""
+    line = _CONTROL.sub(" ", _NODE.sub("", lines[max(node - 1, 0)])).strip() if lines else ""
     return line[:_LONGEST] or "no reason given"
 
 
@@ -52,25 +64,44 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
         asked: the model and version that were asked for, for people.
         timeout: seconds that were allowed.
     """
-    said = server_sentence(message)
-    if code == UNAVAILABLE:
-        text = f"cannot reach {server} ({said}); is the server running, and is this its port?"
+    said, again = server_sentence(message), code == UNAVAILABLE
+    fault = connection_fault(message) if code == UNAVAILABLE else None
+    if fault:
+        return PredictionError(UNIMPLEMENTED, f"{server} {fault}", reason=fault)
+    if _is_busy(code, message):
+        again = True
+        text = (
+            f"{server} has too much to do ({said}); ask from fewer clients at once, or give the server more threads "
+            "(--grpc_max_threads)"
+        )
+    elif code == UNAVAILABLE:
+        said = said.rpartition("last error: ")[2].removeprefix("UNKNOWN: ").removeprefix("UNAVAILABLE: ")
+        closed = " Or does it want TLS (--tls)?" if _CLOSED.search(message) else ""
+        text = f"cannot reach {server} ({said}); is the server running, and is this its port?{closed}"
     elif code == DEADLINE_EXCEEDED:
         text = f"{server} did not answer within {timeout:g} s; raise --timeout, or send fewer clips at once (--batch)"
     elif code == NOT_FOUND:
         text = f"{server} does not serve {asked}: {said}"
-    elif code == RESOURCE_EXHAUSTED and "larger than max" in message:
-        text = f"{server}: {said}; {too_large_advice()}"
+    elif code == RESOURCE_EXHAUSTED and _TOO_LARGE.search(message):
+        text = f"{server} takes no request of this size: {said}; {too_large_advice('give --max-message-mb below that')}"
     elif code == INVALID_ARGUMENT:
         text = f"{server} refuses the request: {said}"
+    elif code in (UNAUTHENTICATED, PERMISSION_DENIED):
+        text = f"{server} refuses access with {code}: {said}; give --token-file or --header"
     else:
         text = f"{server} failed with {code}: {said}"
-    return PredictionError(code, text)
+    return PredictionError(code, text, again, said)
 
 
-def too_large_advice() -> str:
+def _is_busy(code: str, message: str) -> bool:
+    """Whether the server only had too much to do at this moment."""
+    fits = code in (UNAVAILABLE, RESOURCE_EXHAUSTED) and _BUSY.search(message)
+    return bool(fits) and not (_OUT_OF_MEMORY.search(message) or _TOO_LARGE.search(message))
+
+
+def too_large_advice(last: str = "raise --max-message-mb") -> str:
     """What to do about a message that is too large."""
-    return "send records in the place of raw frames, fewer clips at once (--batch), or raise --max-message-mb"
+    return f"send records in the place of raw frames, fewer clips at once (--batch), or {last}"
 
 
 def too_large(what: str, size: int, limit: int) -> PredictionError:

@@ -13,34 +13,41 @@ from typing import Any
 import numpy as np
 
 from pemt_tf.errors import PemtError
+from pemt_tf.export.connection_fault import strange_status_line
 from pemt_tf.export.prediction_error import (
     DEADLINE_EXCEEDED,
     INTERNAL,
     INVALID_ARGUMENT,
     NOT_FOUND,
+    PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
     UNAVAILABLE,
+    UNIMPLEMENTED,
     PredictionError,
     explain,
     too_large,
 )
+from pemt_tf.export.server_access import ServerAccess
 from pemt_tf.export.transport import ServedModel, SignatureInfo, VersionStatus
 
 COLUMNS, ROWS = "columns", "rows"
 FORMATS = (COLUMNS, ROWS)
 _CHUNK = 1 << 20
+# Bytes of JSON at most, commas included: pixels have three digits, a float32 widened to a float64 up to 23 letters.
+_PER_PIXEL, _PER_NUMBER, _PER_LIST, _PER_STRING, _PER_INPUT = 4, 24, 3, 64, 128
 # What TensorFlow Serving makes of its codes, and what a proxy in front of it may say by itself (502, 413, 408).
 _CODES = {
     400: INVALID_ARGUMENT,
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
+    401: UNAUTHENTICATED,
+    403: PERMISSION_DENIED,
     404: NOT_FOUND,
     408: DEADLINE_EXCEEDED,
     409: "ABORTED",
     413: RESOURCE_EXHAUSTED,
     429: RESOURCE_EXHAUSTED,
     499: "CANCELLED",
-    501: "UNIMPLEMENTED",
+    501: UNIMPLEMENTED,
     502: UNAVAILABLE,
     503: UNAVAILABLE,
     504: DEADLINE_EXCEEDED,
@@ -57,12 +64,14 @@ class RestTransport:
         model: that is meant.
         timeout: that is told in errors, seconds.
         max_message: bytes, of a request or an answer.
+        access: TLS and headers.
         layout: of requests: `columns` sends `inputs`, one list for each input; `rows` sends `instances`, one object
             for each clip.
     """
 
-    def __init__(self, model: ServedModel, timeout: float, max_message: int, layout: str = COLUMNS):
-        url = urllib.parse.urlsplit(model.server if "//" in model.server else f"http://{model.server}")
+    def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess, layout: str):
+        scheme = "https" if access.encrypted else "http"
+        url = urllib.parse.urlsplit(model.server if "//" in model.server else f"{scheme}://{model.server}")
         if url.scheme not in ("http", "https") or not url.hostname:
             raise PemtError(f"--server {model.server} is no address; write host:port, as in localhost:8501")
         if layout not in FORMATS:
@@ -71,8 +80,13 @@ class RestTransport:
             port = url.port
         except ValueError:
             raise PemtError(f"--server {model.server} has no valid port; write host:port") from None
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(url.hostname, port)
+        if url.scheme == "https":
+            self._connection = http.client.HTTPSConnection(url.hostname, port, context=access.ssl_context())
+        elif access.encrypted:
+            raise PemtError(f"--server {model.server} is not encrypted but TLS is asked for; write https://")
+        else:
+            self._connection = http.client.HTTPConnection(url.hostname, port)
+        self._headers = dict(access.headers)
         self._model, self._timeout, self._max_message, self._layout = model, timeout, max_message, layout
         self._path = f"{url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model.name, safe='')}"
         if model.version is not None:
@@ -125,6 +139,14 @@ class RestTransport:
         found = answer["metadata"]["signature_def"]["signature_def"]
         return {name: SignatureInfo(types(one["inputs"]), types(one["outputs"])) for name, one in found.items()}
 
+    def health(self, seconds: float) -> str | None:
+        """See `Transport`. REST has no health check but the state of the model."""
+        return None
+
+    def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
+        """See `Transport`."""
+        return sum(_PER_INPUT + _json_bytes(array) for array in inputs.values())
+
     def close(self) -> None:
         """See `Transport`."""
         self._connection.close()
@@ -140,6 +162,9 @@ class RestTransport:
             raise self._explain(DEADLINE_EXCEEDED, "") from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
+            fault = strange_status_line(error.line) if isinstance(error, http.client.BadStatusLine) else None
+            if fault:
+                raise PredictionError(UNIMPLEMENTED, f"{self._model.server} {fault}") from None
             raise self._explain(UNAVAILABLE, str(error) or type(error).__name__) from None
         if status != 200:
             raise self._explain(_CODES.get(status, INTERNAL), f"{_error_text(text)} (HTTP {status})")
@@ -163,7 +188,7 @@ class RestTransport:
 
         allow()
         headers = {"Content-Type": "application/json", "Accept": "application/json"} if body is not None else {}
-        connection.request(method, path, body, headers)
+        connection.request(method, path, body, headers | self._headers)
         allow()
         response = connection.getresponse()
         parts, size = [], 0
@@ -196,6 +221,16 @@ def _json_value(array: np.ndarray) -> Any:
         return {"b64": base64.b64encode(value).decode("ascii")} if isinstance(value, bytes) else str(value)
 
     return encode(array.tolist())
+
+
+def _json_bytes(array: np.ndarray) -> int:
+    """How many bytes `_json_value` of an array takes at most, in columns or in a row for each clip."""
+    array = np.asarray(array)
+    if array.dtype.kind in "OSU":
+        sizes = (4 * -(-len(one) // 3) if isinstance(one, bytes) else 6 * len(one) for one in array.flat)
+        return sum(size + _PER_STRING for size in sizes)
+    lists = sum(int(np.prod(array.shape[:axis])) for axis in range(array.ndim))
+    return array.size * (_PER_PIXEL if array.dtype == np.uint8 else _PER_NUMBER) + _PER_LIST * lists
 
 
 def _rows(predictions: list) -> Any:

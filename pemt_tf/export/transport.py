@@ -41,6 +41,9 @@ class ServedModel:
         return f"model {self.name}{which}"
 
 
+SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
+
+
 @dataclass(frozen=True)
 class VersionStatus:
     """One version of a model on a server.
@@ -93,6 +96,12 @@ class Transport(Protocol):
 
     def signatures(self, seconds: float) -> dict[str, SignatureInfo]:
         """The signatures of the model."""
+
+    def health(self, seconds: float) -> str | None:
+        """`SERVING` or `NOT_SERVING` by the server's health check; None where it has none."""
+
+    def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
+        """How many bytes these inputs take in a request, at most."""
 
     def close(self) -> None:
         """Ends the connection."""

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ _MODEL = r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
 _PREDICT = re.compile(_MODEL + ":(classify|regress|predict)", re.I)
 _STATUS = re.compile(_MODEL + "(?:/(metadata))?", re.I)
 _HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503, "INTERNAL": 500}
-_HTTP |= {"DEADLINE_EXCEEDED": 504, "RESOURCE_EXHAUSTED": 429}
+_HTTP |= {"DEADLINE_EXCEEDED": 504, "RESOURCE_EXHAUSTED": 429, "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}
 
 
 class RefusalError(Exception):
@@ -64,6 +65,9 @@ class ModelServer:
     ):
         self._run, self._signatures = run, signatures
         self.name, self.versions, self.labels = "pemt", versions, labels or {}
+        self.loading: set[int] = set()  # versions that are not ready yet
+        self.health: bytes | None = None  # HealthCheckResponse; None where the server has no health check
+        self.headers: list[dict[str, str]] = []  # of each request, names in small letters
         self.faults: list[Callable[[], object]] = []  # each is used up by one request
         self.requests: list = []  # messages of gRPC; method, path and body of REST
 
@@ -77,7 +81,7 @@ class ModelServer:
             if label not in self.labels:
                 raise RefusalError("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
             version = self.labels[label]
-        if version is not None and version not in self.versions:
+        if version is not None and version not in {*self.versions} - self.loading:
             raise RefusalError("NOT_FOUND", f"Servable not found for request: Specific({name}, {version})")
         return max(self.versions) if version is None else version
 
@@ -108,7 +112,8 @@ class ModelServer:
             raise RefusalError("NOT_FOUND", f"Could not find version {version} of model {name}")
         response = get_model_status_pb2.GetModelStatusResponse()
         for number in self.versions if version is None else (version,):
-            one = response.model_version_status.add(version=number, state="AVAILABLE")
+            state = "LOADING" if number in self.loading else "AVAILABLE"
+            one = response.model_version_status.add(version=number, state=state)
             one.status.error_code = 0
         return response
 
@@ -156,6 +161,7 @@ class _Service(prediction_service_pb2_grpc.PredictionServiceServicer, model_serv
 
     def Predict(self, request, context):  # noqa: N802
         self._server.requests.append(request)
+        self._server.headers.append(dict(context.invocation_metadata()))
         with _refusing(context):
             self._server.fault()
             spec = request.model_spec
@@ -203,16 +209,32 @@ def _refusing(context):
 
 
 @contextlib.contextmanager
-def grpc_server(server: ModelServer, max_message: int = -1):
-    """The address of the server while it runs."""
+def grpc_server(
+    server: ModelServer, max_message: int = -1, port: int = 0, credentials=None, at_once: int | None = None
+):
+    """The address of the server while it runs.
+
+    Args:
+        server: the model.
+        max_message: bytes of a request.
+        port: 0 for any that is free.
+        credentials: of TLS.
+        at_once: requests; a further one gets RESOURCE_EXHAUSTED, as of a server whose threads are all taken.
+    """
     pool = futures.ThreadPoolExecutor(max_workers=4)
-    service = grpc.server(pool, options=[("grpc.max_receive_message_length", max_message)])
+    options = [("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)]
+    service = grpc.server(pool, options=options, maximum_concurrent_rpcs=at_once)
     for register in (
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server,
         model_service_pb2_grpc.add_ModelServiceServicer_to_server,
     ):
         register(_Service(server), service)
-    port = service.add_insecure_port("127.0.0.1:0")
+    if server.health is not None:
+        check = grpc.unary_unary_rpc_method_handler(lambda request, context: server.health)
+        health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
+        service.add_generic_rpc_handlers((health,))
+    address = f"127.0.0.1:{port}"
+    port = service.add_secure_port(address, credentials) if credentials else service.add_insecure_port(address)
     service.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -239,6 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str, body: str) -> None:
         server = self.server_model
         server.requests.append((method, self.path, body))
+        server.headers.append({name.lower(): value for name, value in self.headers.items()})
         try:
             special = server.fault()
             if special == "drop":
@@ -262,8 +285,12 @@ class _Handler(BaseHTTPRequestHandler):
             signatures = json_format.MessageToDict(self.server_model.signature_map(), preserving_proto_field_name=True)
             return json.dumps({"model_spec": {"name": name}, "metadata": {"signature_def": signatures}})
         status = self.server_model.statuses(name, version)
-        fine = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        versions = [{"version": str(one.version), **fine} for one in status.model_version_status]
+        fine = {"status": {"error_code": "OK", "error_message": ""}}
+        states = get_model_status_pb2.ModelVersionStatus.State
+        versions = [
+            {"version": str(one.version), "state": states.Name(one.state), **fine}
+            for one in status.model_version_status
+        ]
         return json.dumps({"model_version_status": versions})
 
     def _send(self, status: int, text: str) -> None:
@@ -379,10 +406,12 @@ def _scalar(item, dtype: tf.DType):
 
 
 @contextlib.contextmanager
-def rest_server(server: ModelServer):
-    """The address of the server while it runs."""
+def rest_server(server: ModelServer, port: int = 0, context: ssl.SSLContext | None = None):
+    """The address of the server while it runs; with a context it speaks TLS."""
     handler = type("Handler", (_Handler,), {"server_model": server})
-    service = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    service = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    if context is not None:
+        service.socket = context.wrap_socket(service.socket, server_side=True, do_handshake_on_connect=False)
     service.daemon_threads = True
     threading.Thread(target=service.serve_forever, args=(0.02,), daemon=True).start()
     try:

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -38,15 +39,23 @@ def test_flags_and_defaults(capsys):
         cli.main(["predict", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     defaults = inspect.signature(PredictionClient).parameters
-    for flags, _, default in table("flag"):
+    for flags, _, default in [*table("flag"), *table("flag of access")]:
         for flag in re.findall(r"--[\w-]+", flags):
             assert f"{flag} " in text or f"{flag}]" in text, flag
         name = flags.strip("`-").replace("-", "_")
-        if name in defaults:
+        if name in defaults and defaults[name].default is not None:
             assert default.strip("`") == f"{defaults[name].default:{'' if name == 'rest_layout' else 'g'}}", name
     for flag in set(re.findall(r"pemt predict .*", TEXT)):
         for one in re.findall(r"--[\w-]+", flag.partition("#")[0]):
             assert one in text
+
+
+def test_commands_are_ones_that_the_programs_take():
+    commands = [line.partition("#")[0] for line in TEXT.splitlines() if line.startswith("pemt ")]
+    commands += re.findall(r"`(pemt serve-\w+ --[^`]*)`", TEXT)
+    assert {command.split()[1] for command in commands} >= {"export", "predict", "serve-config", "serve-status"}
+    for command in commands:
+        cli._parser().parse_args(shlex.split(command)[1:])
 
 
 def test_metadata_fields(small_config):

@@ -1,0 +1,68 @@
+"""The flags of a connection to a model server, shared by the commands that ask one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pemt_tf.export.client import PredictionClient
+
+
+def add_model(group) -> None:
+    """Which model of a server is meant."""
+    add = group.add_argument
+    add("--model-name", default="pemt", help="name of the model on the server (default: %(default)s)")
+    add("--model-version", type=int, metavar="N", help="its version (default: the latest)")
+    add("--version-label", metavar="LABEL", help="label of a version, as stable, instead of a number")
+
+
+def add_connection(group, timeout: float = 60.0) -> None:
+    """How to reach a server, and how long to wait for it; --server is the command's own.
+
+    Args:
+        group: takes the flags.
+        timeout: its default, seconds.
+    """
+    add = group.add_argument
+    add("--rest", action="store_true", help="REST instead of gRPC (the port is usually 8501 instead of 8500)")
+    add("--timeout", type=float, default=timeout, help="seconds for a request with its retries (default: %(default)g)")
+    add("--attempts", type=int, help="how often to ask a server that is not available (default: until --timeout)")
+    add("--tls", action="store_true", help="encrypt the connection; the authorities of the system are trusted")
+    add("--tls-ca", metavar="FILE", help="PEM file of the authorities to trust instead")
+    add("--tls-cert", metavar="FILE", help="PEM file of a certificate of the client")
+    add("--tls-key", metavar="FILE", help="PEM file of its private key")
+    add(
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="header of every request, with gRPC as metadata; may be repeated",
+    )
+    add("--token-file", metavar="FILE", help="file with a token, sent as header 'Authorization: Bearer TOKEN'")
+
+
+def connect(options: argparse.Namespace, **more) -> PredictionClient:
+    """The client that the flags describe.
+
+    Args:
+        options: parsed flags.
+        more: further arguments of `PredictionClient`.
+    """
+    from pemt_tf.export.client import PredictionClient, ServerAccess
+    from pemt_tf.export.server_access import bearer, parsed_header
+
+    headers = [parsed_header(text) for text in options.header]
+    if options.token_file is not None:
+        headers.append(bearer(options.token_file))
+    return PredictionClient(
+        options.server,
+        options.model_name,
+        rest=options.rest,
+        timeout=options.timeout,
+        attempts=options.attempts,
+        access=ServerAccess(options.tls, options.tls_ca, options.tls_cert, options.tls_key, tuple(headers)),
+        on_wait=lambda line: sys.stderr.write(line + "\n"),
+        **more,
+    )

@@ -1,0 +1,167 @@
+"""The file that tells TensorFlow Serving which versions of a model to load and what their labels are.
+
+A label needs a version that is loaded, and the policy `latest` unloads versions without looking at labels. So with
+labels the policy is always `specific`, and lists every version that has one. No TensorFlow is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from pemt_tf.errors import PemtError
+
+_LABEL = re.compile(r"[^/:=\s]+")
+_HEAD = "# Which models to serve: --model_config_file. Edited by `pemt serve-config`, which keeps only this head.\n"
+
+
+class ModelsConfig:
+    """One model in a models config file.
+
+    Args:
+        path: the file; it need not be there yet.
+        model: the model's name.
+        base_path: the folder of versions as the server sees it, for a model that is not in the file yet.
+
+    Raises:
+        PemtError: the file is no models config, or has other models only and no base path is given.
+    """
+
+    def __init__(self, path: Path, model: str, base_path: str | None = None):
+        self.path = path.resolve()  # of a link the target is edited, not the link
+        self._name = str(path)
+        self._head, self._config = _HEAD, model_server_config_pb2.ModelServerConfig()
+        if self.path.exists():
+            self._read()
+        models = self._config.model_config_list.config
+        found = [one for one in models if one.name == model]
+        if not found and models and base_path is None:
+            names = ", ".join(one.name for one in models)
+            raise PemtError(f"{path} has no model {model} but {names}; give --model-name, or --base-path to add it")
+        if not found:
+            found = [models.add(name=model, base_path=base_path or f"/models/{model}", model_platform="tensorflow")]
+        self._model = found[0]
+        if base_path is not None:
+            self._model.base_path = base_path
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Label to version."""
+        return dict(sorted(self._model.version_labels.items()))
+
+    @property
+    def versions(self) -> tuple[int, ...] | None:
+        """The versions that the file lists; None where its policy is `latest` or `all`."""
+        policy = self._model.model_version_policy
+        return tuple(policy.specific.versions) if policy.HasField("specific") else None
+
+    def loaded_of(self, there: Iterable[int]) -> set[int]:
+        """Of versions that are in the model's folder those that the server loads by this file."""
+        policy = self._model.model_version_policy
+        if policy.HasField("specific"):
+            return set(policy.specific.versions)
+        if policy.HasField("all"):
+            return set(there)
+        return set(sorted(there)[-(policy.latest.num_versions or 1) :])
+
+    def use_specific(self, versions: Iterable[int]) -> None:
+        """Loads exactly these versions."""
+        policy = self._model.model_version_policy
+        policy.Clear()
+        policy.specific.versions.extend(sorted(set(versions)))
+
+    def use_latest(self, count: int) -> None:
+        """Loads the highest versions; not possible with labels."""
+        if self.labels:
+            named = ", ".join(self.labels)
+            raise PemtError(
+                f"{self._name} has the labels {named}, and `latest` would unload their versions some day; "
+                "remove them first (--remove-label)"
+            )
+        self._model.model_version_policy.Clear()
+        self._model.model_version_policy.latest.num_versions = count
+
+    def set_label(self, label: str, version: int) -> None:
+        """Points a label at a version."""
+        if not _LABEL.fullmatch(label):
+            raise PemtError(f"{label!r} is no label: it has no slash, colon, equals sign or space")
+        self._model.version_labels[label] = version
+
+    def remove_label(self, label: str) -> None:
+        """Takes a label away."""
+        if label not in self._model.version_labels:
+            raise PemtError(f"{self._name} has no label {label}; it has {', '.join(self.labels) or 'none'}")
+        del self._model.version_labels[label]
+
+    def summary(self) -> str:
+        """What the file says of the model, for people."""
+        policy = self._model.model_version_policy
+        labels = ", ".join(f"{label} = {version}" for label, version in self.labels.items()) or "no labels"
+        if self.versions is not None:
+            loads = "version" + "s" * (len(self.versions) > 1) + " " + ", ".join(map(str, self.versions))
+        else:
+            loads = "all versions" if policy.HasField("all") else f"latest {policy.latest.num_versions or 1}"
+        return f"{self._model.name}: {loads}; {labels}"
+
+    def write(self) -> None:
+        """Puts a new file in the place of the old one, whole or not at all.
+
+        Raises:
+            PemtError: it cannot be written, or a label would point at a version that is not loaded.
+        """
+        for label, number in self.labels.items():
+            if number in (self.versions or ()):
+                continue
+            raise PemtError(
+                f"version {number} has the label {label} and must stay loaded; move or remove the label first"
+            )
+        text = self._head + text_format.MessageToString(self._config)
+        mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else 0o644  # the server is another user
+        temporary = None
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, prefix=".", delete=False) as file:
+                temporary = file.name
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(self.path)
+        except OSError as error:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink()
+            raise PemtError(f"{self._name} cannot be written ({error.strerror})") from None
+
+    def _read(self) -> None:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            text_format.Parse(text, self._config)
+        except OSError as error:
+            raise PemtError(f"{self._name} cannot be read ({error.strerror})") from None
+        except (text_format.ParseError, ValueError) as error:
+            raise PemtError(f"{self._name} is no models config of TensorFlow Serving: {error}") from None
+        if self._config.WhichOneof("config") == "custom_model_config":
+            raise PemtError(f"{self._name} has a custom_model_config, which this command cannot edit")
+        head = re.match(r"(?:#[^\n]*\n)*", text)[0]
+        self._head = head or _HEAD
+
+
+def versions_in(folder: Path) -> list[int]:
+    """The versions that `pemt export` made in a folder, ascending.
+
+    Raises:
+        PemtError: there is none.
+    """
+    found = [one for one in folder.iterdir() if one.name.isdecimal()] if folder.is_dir() else []
+    found = sorted(int(one.name) for one in found if (one / "saved_model.pb").is_file())
+    if not found:
+        raise PemtError(f"{folder} has no version of a model; make one with `pemt export --output {folder}`")
+    return found

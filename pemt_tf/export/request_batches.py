@@ -1,0 +1,36 @@
+"""How clips are put together into requests: by their bytes, and up to a number of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+Inputs = dict[str, np.ndarray]
+
+_FRAME = 4096  # bytes of a request besides its inputs: names of the model, signature and outputs
+
+
+def request_batches(
+    inputs: Inputs, most: int, limit: int, request_bytes: Callable[[Inputs], int]
+) -> Iterator[tuple[int, Inputs]]:
+    """Splits inputs along their first axis.
+
+    Args:
+        inputs: name to array; all have the same number of clips.
+        most: clips in one request.
+        limit: bytes of one request. A clip that is larger comes by itself.
+        request_bytes: how many bytes inputs take, at most.
+
+    Yields:
+        The number of the first clip, and the inputs of one request.
+    """
+    count = len(next(iter(inputs.values())))
+    first, used = 0, _FRAME
+    for number in range(count):
+        size = request_bytes({name: values[number : number + 1] for name, values in inputs.items()})
+        if number > first and (number - first == most or used + size > limit):
+            yield first, {name: values[first:number] for name, values in inputs.items()}
+            first, used = number, _FRAME
+        used += size
+    yield first, {name: values[first:] for name, values in inputs.items()}
