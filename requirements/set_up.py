@@ -81,10 +81,11 @@ def choose(wanted):
     running = getattr(sys, "_base_executable", sys.executable)
     if stack_of(probe(running)[0]) == CURRENT:
         return running, CURRENT
-    for version in PYTHONS[CURRENT]:
-        found = find(version)
-        if found:
-            return found, CURRENT
+    for stack, versions in PYTHONS.items():
+        for version in versions:
+            found = find(version)
+            if found:
+                return found, stack
     return dotted(PYTHONS[CURRENT][0]), CURRENT  # a version: uv downloads it
 
 
