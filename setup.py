@@ -25,7 +25,7 @@ CORE = [
 ]
 
 EXTRAS = {
-    # Stack A is Python 3.10 with TFX 1.16, stack B is Python 3.11 and later with TFX 1.21 (glibc 2.39 or later).
+    # The legacy stack is Python 3.10 with TFX 1.16, the current one Python 3.11 and later with TFX 1.21 (glibc 2.39).
     "tfx": [
         "tfx>=1.16,<1.17; python_version < '3.11'",
         "tfx>=1.21,<2; python_version >= '3.11'",

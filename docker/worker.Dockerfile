@@ -1,15 +1,15 @@
 # The container of Dataflow workers (and of others that run Beam in containers). Build it at the root of the repository:
 #
-#   docker build --file docker/worker.Dockerfile --tag IMAGE .                          # stack A, the default
+#   docker build --file docker/worker.Dockerfile --tag IMAGE .                           # the current stack
 #   docker build --file docker/worker.Dockerfile --tag IMAGE \
-#       --build-arg PYTHON=3.11 --build-arg BEAM=2.77.0 --build-arg LOCK=stack-b.lock . # stack B
+#       --build-arg PYTHON=3.10 --build-arg BEAM=2.74.0 --build-arg LOCK=legacy.lock . # the legacy stack
 #
 # Python and Beam must be those of the machine that submits the job.
-ARG PYTHON=3.10
-ARG BEAM=2.74.0
+ARG PYTHON=3.11
+ARG BEAM=2.77.0
 FROM apache/beam_python${PYTHON}_sdk:${BEAM}
 
-ARG LOCK=stack-a.lock
+ARG LOCK=current.lock
 WORKDIR /build
 COPY requirements/${LOCK} docker/worker-requirements.txt ./
 # Workers decode and write; TensorFlow, which only training needs, stays out: the image is smaller, workers start sooner.

@@ -60,6 +60,17 @@ SMALL = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption("--leave-slow", action="store_true", help="skip what is marked slow, and count it")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--leave-slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: left to `make test-slow`"))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def modules_leave_nothing_behind():
     """Between the modules of tests: memory and environment."""

@@ -56,7 +56,7 @@ def _tensorflow_fix(failure: str) -> str:
     if "Descriptors cannot be created" in failure or "protobuf" in failure.lower():
         return "protobuf does not fit: see the lines on packages, or install from a lock in requirements/"
     if "No module named" in failure:
-        return "pip install --constraint requirements/stack-a.lock . (stack-b.lock for Python 3.11 and later)"
+        return "pip install --constraint requirements/current.lock . (legacy.lock for Python 3.10)"
     return "install again in a fresh environment: make setup-core"
 
 

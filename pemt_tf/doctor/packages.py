@@ -12,15 +12,15 @@ from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 OURS = "pemt-tf"
 PYTHON = ((3, 10), (3, 14))  # from, and below
-TESTED_PYTHON = ("3.10", "3.11")
-# Of the two locks; a test compares.
+TESTED_PYTHON = ("3.10", "3.11", "3.13")
+# By the current and the legacy lock; a test compares.
 TESTED = {
-    "apache-beam": ("2.74.0", "2.77.0"),
-    "av": ("17.1.0", "18.1.0"),
-    "keras": ("3.12.4", "3.15.1"),
-    "numpy": ("1.26.4", "2.4.6"),
-    "protobuf": ("3.20.3", "6.33.6"),
-    "tensorflow": ("2.16.2", "2.21.0"),
+    "apache-beam": ("2.77.0", "2.74.0"),
+    "av": ("18.1.0", "17.1.0"),
+    "keras": ("3.15.1", "3.12.4"),
+    "numpy": ("2.4.6", "1.26.4"),
+    "protobuf": ("6.33.6", "3.20.3"),
+    "tensorflow": ("2.21.0", "2.16.2"),
 }
 # Whose own needs are compared with what is there: here most broken installations show.
 DEPENDENTS = (
@@ -55,7 +55,7 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3], is_64_bit: boo
     text = ".".join(map(str, version))
     found = f"{text} at {sys.executable}"
     if not PYTHON[0] <= tuple(version[:2]) < PYTHON[1]:
-        return Finding(PROBLEM, "Python", found, "use Python 3.10 (stack A) or 3.11 to 3.13 (stack B)")
+        return Finding(PROBLEM, "Python", found, "use Python 3.11 to 3.13 (or 3.10 for the legacy stack)")
     if not is_64_bit:
         return Finding(PROBLEM, "Python", f"{found}, 32 bits", "use a 64-bit Python: TensorFlow has no other wheels")
     if ".".join(text.split(".")[:2]) not in TESTED_PYTHON:
@@ -96,7 +96,8 @@ def check_tested() -> Finding:
         if _minor(version) not in {_minor(tested) for tested in TESTED[name]}
     ]
     if other:
-        fix = "if something fails, install the tested ones: pip install --constraint requirements/stack-a.lock ."
+        lock = "current" if sys.version_info >= (3, 11) else "legacy"
+        fix = f"if something fails, install the tested ones: pip install --constraint requirements/{lock}.lock ."
         return Finding(WARNING, "tested versions", "; ".join(other), fix)
     return Finding(OK, "tested versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 

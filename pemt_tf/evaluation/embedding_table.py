@@ -114,5 +114,5 @@ class EmbeddedClips:
 
 def select_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     """Some columns of a batch, in the order in which they are named."""
-    # RecordBatch.select is younger than the pyarrow of stack A.
+    # RecordBatch.select is younger than the pyarrow of the legacy stack.
     return pa.RecordBatch.from_arrays([batch.column(batch.schema.names.index(name)) for name in columns], list(columns))

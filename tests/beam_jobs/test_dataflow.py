@@ -20,7 +20,7 @@ from tests.beam_jobs.google_storage import BUCKET, emulated_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "europe-docker.pkg.dev/example/pemt/worker:1"
-LOCKS = {"3.10": "stack-a.lock", "3.11": "stack-b.lock"}
+LOCKS = {"3.10": "legacy.lock", "3.11": "current.lock"}
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +133,11 @@ def test_worker_requirements_are_those_of_the_locks(python):
 
 def test_container_has_the_locked_versions_of_python_and_beam():
     text = (ROOT / "docker" / "worker.Dockerfile").read_text()
-    assert re.search(r"^ARG PYTHON=(.*)$", text, re.M).group(1) == (ROOT / ".python-version").read_text().strip()
-    assert re.search(r"^ARG BEAM=(.*)$", text, re.M).group(1) == _lock("stack-a.lock")["apache-beam"]
-    assert f"BEAM={_lock('stack-b.lock')['apache-beam']}" in text
+    assert re.search(r"^ARG PYTHON=(.*)$", text, re.M).group(1) == "3.11"
+    assert re.search(r"^ARG BEAM=(.*)$", text, re.M).group(1) == _lock("current.lock")["apache-beam"]
+    assert f"BEAM={_lock('legacy.lock')['apache-beam']}" in text
     for path in re.findall(r"^COPY (.*) \S+$", text, re.M):
-        for part in path.replace("${LOCK}", "stack-a.lock").split():
+        for part in path.replace("${LOCK}", "current.lock").split():
             assert (ROOT / part).exists(), part
 
 
