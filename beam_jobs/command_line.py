@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from pemt_tf.errors import PemtError
+from pemt_tf.quiet_import import quiet_tensorflow
 
 
 def not_negative(text: str) -> int:
@@ -56,7 +57,7 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
     Returns:
         The exit code.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no start-up messages
+    quiet_tensorflow()
     warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told by us, in one line
     previous = signal.getsignal(signal.SIGTERM)

@@ -26,6 +26,7 @@ from pemt_tf.commands import (
     serve_status,
 )
 from pemt_tf.errors import PemtError
+from pemt_tf.quiet_import import quiet_tensorflow
 
 # In the order of `--help`.
 COMMANDS = (
@@ -81,7 +82,7 @@ def _out_of_memory(error: Exception) -> str:
 
 def quiet_libraries() -> None:
     """Keeps TensorFlow's start-up notes and third-party version warnings off the user's screen."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 

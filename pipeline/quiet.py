@@ -6,10 +6,12 @@ import logging
 import os
 import warnings
 
+from pemt_tf.quiet_import import quiet_tensorflow
+
 
 def silence_libraries() -> None:
     """Call it before TFX is imported; programs started later are silent as well."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet_tensorflow()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     warnings.simplefilter("ignore")
     if not logging.getLogger().handlers:

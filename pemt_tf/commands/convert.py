@@ -18,7 +18,10 @@ def add(commands) -> None:
     command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
     command.add_argument("--allow-missing", action="store_true", help="go on although names are missing or left over")
     command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
-    add_overrides(command, "what no shape tells, such as model.heads=4, for other sizes than the released ones")
+    add_overrides(
+        command,
+        "what no shape tells, for other sizes than the released: model.heads=4, model.layers=2, model.rotation=cayley",
+    )
 
 
 def _run(options) -> None:

@@ -18,6 +18,7 @@ from pemt_tf.config import SHARING, ClipGeometry, Config
 from pemt_tf.errors import PemtError
 from pemt_tf.export.reference_slots import WeightSlot, reference_slots
 from pemt_tf.export.reference_weights import ConversionReport, assign_reference_weights, export_reference_weights
+from pemt_tf.export.rotation_kind import rotation_kind
 from pemt_tf.export.torch_checkpoint import read_torch_checkpoint, state_dict_of
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
@@ -35,7 +36,14 @@ __all__ = [
 
 _BACKBONE = "avbert."
 # What no shape tells, in the released models; they are 768 wide.
-_RELEASED = {"hidden": 768, "heads": 12, "layers": 6}
+_RELEASED_WIDTH = 768
+_RELEASED = {"heads": 12, "layers": 6, "rotation": "exponential"}
+# What is asked for where it is not known, and an example of each.
+_ASKED = {
+    "heads": ("the number of heads", "4"),
+    "layers": ("the number of layers", "2"),
+    "rotation": ("the kind of rotation (exponential or cayley)", "exponential"),
+}
 
 
 def convert_checkpoint(
@@ -51,8 +59,9 @@ def convert_checkpoint(
         path: the authors' file, zip or legacy format.
         output_directory: folder of the run.
         allow_missing: go on although names are missing or left over.
-        overrides: `section.field=value` assignments of the configuration, above all `model.heads` and `model.layers`,
-            which no shape tells (known for the released width of 768).
+        overrides: `section.field=value` assignments of the configuration, above all `model.heads`, `model.layers` and
+            `model.rotation`, which no shape tells (known for the released width of 768; the rotation also where the
+            checkpoint has cached rotations).
         labels: names of the classes in the head's order; `class 0` and so on if not given.
 
     Returns:
@@ -91,7 +100,8 @@ def infer_model_fields(weights: Mapping[str, np.ndarray], prefix: str = "") -> d
         prefix: before the backbone's names.
 
     Returns:
-        Field name to value; `heads`, and `layers` where layers are shared, only for the released width.
+        Field name to value; `heads`, `layers` where layers are shared, and `rotation` where there are some, only for
+        the released width, and `rotation` wherever the weights tell it.
 
     Raises:
         PemtError: the weights are not of this model.
@@ -117,13 +127,15 @@ def infer_model_fields(weights: Mapping[str, np.ndarray], prefix: str = "") -> d
 
 def _infer_config(weights: Mapping[str, np.ndarray], prefix: str, overrides: Sequence[str]) -> Config:
     fields = infer_model_fields(weights, prefix)
-    asked = {assignment.partition("=")[0].strip() for assignment in overrides}
-    for name in ("heads", "layers"):
-        if name not in fields and f"model.{name}" not in asked:
-            raise PemtError(
-                f"the number of {name} cannot be read from a checkpoint of width {fields['hidden']}; "
-                f"give it, as in --set model.{name}=4"
-            )
+    given = {assignment.partition("=")[0].strip() for assignment in overrides}
+    needed = [name for name in _ASKED if name != "rotation" or "rank" in fields]
+    missing = [name for name in needed if name not in fields and f"model.{name}" not in given]
+    if missing:
+        raise PemtError(
+            f"{' and '.join(_ASKED[name][0] for name in missing)} cannot be read from a checkpoint of width "
+            f"{fields['hidden']}; give what it was trained with, as in "
+            + " ".join(f"--set model.{name}={_ASKED[name][1]}" for name in missing)
+        )
     fields.setdefault("heads", 1)  # replaced by the override
     segments = min(ClipGeometry().segments, fields["max_positions"] - 1)
     config = Config.from_dict({"name": "converted", "geometry": {"segments": segments}, "model": fields})
@@ -152,8 +164,10 @@ def _transformer_fields(arrays: Mapping[str, np.ndarray], hidden: int) -> dict[s
     if low_rank:
         fields["rank"] = low_rank[0].shape[1]
         fields["rotation_storage"] = "square"  # as it is there; --set model.rotation_storage=strict_triangle shrinks it
-    if hidden == _RELEASED["hidden"]:
-        fields |= {"heads": _RELEASED["heads"], "layers": _RELEASED["layers"]}
+    if hidden == _RELEASED_WIDTH:
+        fields |= {name: value for name, value in _RELEASED.items() if name != "rotation" or low_rank}
+    told = rotation_kind(arrays) if low_rank else None
+    fields |= {"rotation": told} if told else {}
     return {**fields, "layers": max(indices) + 1} if indices else fields
 
 

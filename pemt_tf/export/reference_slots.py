@@ -68,6 +68,7 @@ class WeightSlot:
         read: their array to ours.
         write: our array to theirs; a row of a table for slots with a `row`.
         row: the slot holds only this row of their table; None holds all of it.
+        rotation: the kind of rotation whose parameter this is; None for other variables.
     """
 
     names: tuple[str, ...]
@@ -75,6 +76,7 @@ class WeightSlot:
     read: Callable[[np.ndarray], np.ndarray]
     write: Callable[[np.ndarray], np.ndarray]
     row: int | None = None
+    rotation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ def _matrix(naming: _Naming, name: str, variable) -> WeightSlot:
     return WeightSlot(naming.full(name), variable, np.transpose, np.transpose)
 
 
-def _rotation(naming: _Naming, name: str, variable, rank: int) -> WeightSlot:
+def _rotation(naming: _Naming, name: str, variable, rank: int, kind: str) -> WeightSlot:
     if len(variable.shape) == 2:
-        return _same(naming, name, variable)
+        return replace(_same(naming, name, variable), rotation=kind)
     upper = np.triu_indices(rank, 1)
 
     def square(values: np.ndarray) -> np.ndarray:
@@ -142,7 +144,7 @@ def _rotation(naming: _Naming, name: str, variable, rank: int) -> WeightSlot:
         raw[upper] = values  # the rest is never read, and has no gradient
         return raw
 
-    return WeightSlot(naming.full(name), variable, lambda raw: raw[upper], square)
+    return WeightSlot(naming.full(name), variable, lambda raw: raw[upper], square, rotation=kind)
 
 
 def _table_row(naming: _Naming, name: str, variable, row: int) -> WeightSlot:
@@ -200,7 +202,7 @@ def _(layer: LowRankSharedDense, naming):
         number = naming.groups[modality]
         slots.append(_matrix(naming, f"ms{number}_linear.weight", layer.projections[modality]))
         raw = layer.raw_rotations[modality]
-        slots.append(_rotation(naming, f"orthogonal_ms{number}_linear.A", raw, layer.rank))
+        slots.append(_rotation(naming, f"orthogonal_ms{number}_linear.A", raw, layer.rank, layer.rotation))
     return [*slots, _matrix(naming, "s_linear.weight", layer.kernel), _same(naming, "s_linear.bias", layer.bias)]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.reference_slots import WeightSlot, reference_slots
+from pemt_tf.export.rotation_kind import rotation_kind
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 
@@ -53,10 +54,11 @@ def assign_reference_weights(
         allow_missing: go on although names are missing or left over; missing variables keep their values.
 
     Raises:
-        PemtError: a shape differs, aliases hold different values, a rotation has a base other than the identity, or
-            (without `allow_missing`) a name is missing or left over.
+        PemtError: a shape differs, aliases hold different values, a rotation has a base other than the identity or is
+            of the other kind (as far as the weights tell), or (without `allow_missing`) a name is missing or left over.
     """
     slots = reference_slots(target, prefix, groups)
+    _require_rotation(slots, weights)
     found, missing = [], []
     for slot in slots:
         present = [name for name in slot.names if name in weights]
@@ -90,6 +92,16 @@ def export_reference_weights(
             table = weights.setdefault(slot.names[0], np.zeros((_MODALITIES, *value.shape), np.float32))
             table[slot.row] = value
     return weights
+
+
+def _require_rotation(slots: list[WeightSlot], weights: Mapping[str, np.ndarray]) -> None:
+    told = rotation_kind(weights)
+    others = sorted({slot.rotation for slot in slots if slot.rotation} - {told})
+    if told and others:
+        raise PemtError(
+            f"the weights were trained with the rotation {told}, as the rotations cached beside their parameters show; "
+            f"this model has {others[0]}; give it model.rotation={told}"
+        )
 
 
 def _fitting_value(slot: WeightSlot, present: list[str], weights: Mapping[str, np.ndarray]) -> np.ndarray:

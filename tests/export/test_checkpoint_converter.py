@@ -9,6 +9,7 @@ from keras import ops
 
 from pemt_tf.config import FUSION, SHARING, ModelConfig
 from pemt_tf.errors import PemtError
+from pemt_tf.export import checkpoint_converter
 from pemt_tf.export.checkpoint_converter import (
     assign_reference_weights,
     convert_checkpoint,
@@ -16,6 +17,7 @@ from pemt_tf.export.checkpoint_converter import (
     infer_model_fields,
     reference_slots,
 )
+from pemt_tf.export.rotation_kind import rotation_kind
 from pemt_tf.export.torch_checkpoint import read_torch_checkpoint, state_dict_of
 from pemt_tf.layers.transformer_layer import TransformerLayer
 from pemt_tf.models.av_transformer import AVTransformer
@@ -130,7 +132,7 @@ def test_the_run_says_where_it_came_from(tmp_path):
 
 
 def test_what_no_shape_tells_must_be_given(tmp_path):
-    with pytest.raises(PemtError, match=r"number of heads.*--set model\.heads=4"):
+    with pytest.raises(PemtError, match=r"number of heads.*--set model\.heads=4 --set model\.layers=2$"):
         convert_checkpoint(CHECKPOINT, tmp_path / "run")
     with pytest.raises(PemtError, match="5 classes"):
         convert_checkpoint(CHECKPOINT, tmp_path / "run", overrides=SIZES, labels=["one"])
@@ -144,6 +146,79 @@ def test_the_released_width_needs_nothing():
     model.build()
     fields = infer_model_fields(export_reference_weights(model))
     assert (fields["hidden"], fields["heads"], fields["layers"]) == (768, 12, 6)
+    assert fields["rotation"] == "exponential"
+
+
+def cached_rotation(raw, kind: str):
+    """REFERENCE.md section 2: K = triu(A, 1) - triu(A, 1)^T; exp(K) by its series, or (I + K)^-1 (I - K)."""
+    skew = np.triu(raw, 1).astype(np.float64)
+    skew = skew - skew.T
+    if kind == "cayley":
+        return np.linalg.inv(np.eye(len(raw)) + skew) @ (np.eye(len(raw)) - skew)
+    total = term = np.eye(len(raw))
+    for order in range(1, 40):
+        term = term @ skew / order
+        total = total + term
+    return total
+
+
+def with_caches(weights: dict, kind: str) -> dict:
+    return weights | {
+        f"{name[:-1]}_B": cached_rotation(array, kind) for name, array in weights.items() if name.endswith("_linear.A")
+    }
+
+
+@pytest.mark.parametrize("kind", ["exponential", "cayley"])
+def test_cached_rotations_tell_their_kind(kind):
+    """The authors' code saves them; a model of the other kind is refused, and so are caches of the other kind."""
+    other = {"exponential": "cayley", "cayley": "exponential"}[kind]
+    weights = export_reference_weights(classifier(rotation=kind))
+    assert "rotation" not in infer_model_fields(weights, "avbert.")
+    cached = with_caches(weights, kind)
+    assert infer_model_fields(cached, "avbert.")["rotation"] == kind
+    stale = {name: array * 1.02 if name.endswith(".A") else array for name, array in cached.items()}
+    assert infer_model_fields(stale, "avbert.")["rotation"] == kind  # one step of the optimizer later
+    target = classifier(rotation=other)
+    before = [v.numpy() for v in weights_of(target)]
+    with pytest.raises(
+        PemtError, match=f"trained with the rotation {kind}.* this model has {other}; give it model.rot"
+    ):
+        assign_reference_weights(target, cached, allow_missing=True)
+    for value, variable in zip(before, weights_of(target), strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert not assign_reference_weights(classifier(rotation=kind), cached).missing
+
+
+def test_zero_rotations_tell_nothing():
+    weights = {f"orthogonal_ms0_linear.{name}": array for name, array in (("A", np.zeros((4, 4))), ("_B", np.eye(4)))}
+    assert rotation_kind(weights) is None
+    assert rotation_kind({"orthogonal_ms0_linear._B": np.eye(4), "x._B": np.zeros(3), "x.A": np.zeros((3, 2))}) is None
+
+
+def without_caches(monkeypatch, small_weights) -> None:
+    """The small checkpoint as one that was saved before any forward pass."""
+    kept = {name: array for name, array in small_weights.items() if not name.endswith("._B")}
+    monkeypatch.setattr(checkpoint_converter, "state_dict_of", lambda _: kept)
+
+
+def test_all_that_is_missing_is_asked_for_at_once(tmp_path, monkeypatch, small_weights):
+    without_caches(monkeypatch, small_weights)
+    with pytest.raises(PemtError) as caught:
+        convert_checkpoint(CHECKPOINT, tmp_path / "run")
+    assert str(caught.value) == (
+        "the number of heads and the number of layers and the kind of rotation (exponential or cayley) cannot be read "
+        "from a checkpoint of width 32; give what it was trained with, as in --set model.heads=4 --set model.layers=2 "
+        "--set model.rotation=exponential"
+    )
+    with pytest.raises(PemtError, match=r"^the kind of rotation .* cannot be .* as in --set model\.rotation=exponent"):
+        convert_checkpoint(CHECKPOINT, tmp_path / "run", overrides=SIZES)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_rotation_than_the_checkpoint_has_is_refused(tmp_path):
+    with pytest.raises(PemtError, match=r"trained with the rotation exponential.* this model has cayley"):
+        convert_checkpoint(CHECKPOINT, tmp_path / "run", overrides=(*SIZES, "model.rotation=cayley"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_missing_and_left_over_names_are_refused_before_anything_changes():
