@@ -36,6 +36,7 @@ EXTRAS = {
         "rich>=13",  # the live table of `tfx pipeline run`; Keras brings it as well
     ],
     "dataflow": ["apache-beam[gcp]>=2.65"],
+    "aws": ["apache-beam[aws]>=2.65"],  # s3:// paths in the jobs
     # tensorflow-io 0.37.1 is its last release; its library loads with TensorFlow 2.16 only.
     "io": ["tensorflow-io==0.37.1; python_version < '3.11'"],
     "search": ["usearch>=2.16"],  # approximate neighbours among more than a million clips

@@ -205,6 +205,7 @@ def _refuse_unreadable(error: OSError) -> None:
 
 def _list_objects(source: str) -> Listing:
     """The same on another file system of Beam: a folder, a glob or a single object."""
+    storage.require(source)
     pattern = GlobPattern(source if WILDCARDS.search(source) else f"{source.rstrip('/')}/**")
     root = pattern.root
     listing = Listing([], [])

@@ -126,6 +126,7 @@ def _clip(where: str, row: dict[str, Any], root: str, allow_outside: bool) -> In
         raise PemtError(f"{where} has no path")
     path = name if storage.is_remote(name) else storage.join(root, name)
     size = None
+    storage.require(path)
     if not storage.is_remote(path):  # asking a bucket for each of two million files would take a day
         problem = why_no_file(path)
         if problem:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import io
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
+
+from pemt_tf.errors import PemtError
 
 COPY_BYTES = 2**20
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again; the file systems' own retries come first
 LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
+
+# What the file systems of Beam need, and where it comes from.
+PACKAGES = {
+    "gs": ("google.cloud.storage", "pemt-tf[dataflow]"),
+    "s3": ("boto3", "pemt-tf[aws]"),
+    "azfs": ("azure.storage.blob", "apache-beam[azure]"),
+    "hdfs": ("hdfs", "apache-beam[hadoop]"),
+}
 
 # Google's client asks, in a thread of its own, for the metadata of each bucket that is new to it, to name the bucket in
 # traces. Beam makes a client for each access: without this, every listing and every file would cost one request more,
@@ -90,6 +102,34 @@ def _translated(path: str) -> Iterator[None]:
         raise translated from None
 
 
+def require(path: str) -> None:
+    """Refuses a path of another file system whose package is missing, or that Beam does not know.
+
+    Raises:
+        PemtError: says what to install.
+    """
+    if is_remote(path):
+        problem = _lacking(path.partition("://")[0])
+        if problem:
+            raise PemtError(f"cannot use {path}: {problem}")
+
+
+@lru_cache
+def _lacking(scheme: str) -> str | None:
+    package, extra = PACKAGES.get(scheme, (None, None))
+    if package is not None:
+        try:
+            is_there = importlib.util.find_spec(package) is not None
+        except ModuleNotFoundError:  # of the package around it
+            is_there = False
+        return None if is_there else f"{scheme}:// paths need a package that is not here; pip install '{extra}'"
+    try:
+        file_systems().get_filesystem(f"{scheme}://")
+    except ValueError:
+        return f"no file system {scheme}:// is known (gs, s3, azfs and hdfs are); copy or mount the files first"
+    return None
+
+
 def is_remote(path: str) -> bool:
     """Whether a path belongs to another file system than the local one."""
     return "://" in path
@@ -97,11 +137,13 @@ def is_remote(path: str) -> bool:
 
 def join(folder: str, *names: str) -> str:
     """Joins path parts on any file system."""
+    require(folder)
     return file_systems().join(folder, *names) if is_remote(folder) else str(Path(folder, *names))
 
 
 def open_read(path: str) -> BinaryIO:
     """Opens a file for reading bytes, as they are."""
+    require(path)
     if is_remote(path):
         return io.BufferedReader(_RemoteFile(path), COPY_BYTES)
     return Path(path).open("rb")
@@ -109,6 +151,7 @@ def open_read(path: str) -> BinaryIO:
 
 def open_write(path: str) -> BinaryIO:
     """Opens a file for writing bytes; makes local folders as needed."""
+    require(path)
     if is_remote(path):
         return file_systems().create(path, **_uncompressed())
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +168,7 @@ def exists(path: str) -> bool:
     """Whether there is a file."""
     if not is_remote(path):
         return Path(path).is_file()
+    require(path)
     with _translated(path):
         return file_systems().exists(path)
 
@@ -179,6 +223,7 @@ def put_in_place(finished: str, path: str) -> None:
 
 def list_sizes(folder: str, pattern: str) -> dict[str, int]:
     """Paths and sizes (bytes) of the files under a folder that match; one request for all, not one for each."""
+    require(folder)
     if is_remote(folder):
         with _translated(folder):
             matches = file_systems().match([join(folder, pattern)])[0].metadata_list

@@ -27,6 +27,7 @@ USUAL_CODECS = {
     ".avi": ("mpeg4", "libmp3lame"),
     ".ts": ("libx264", "aac"),
     ".mpg": ("mpeg2video", "mp2"),
+    ".asf": ("msmpeg4", "libmp3lame"),
 }
 QUICK_OPTIONS = {
     "libx264": {"preset": "ultrafast", "crf": "18"},

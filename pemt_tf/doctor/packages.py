@@ -36,6 +36,7 @@ DEPENDENTS = (
 EXTRAS = {
     "tfx": ("tfx", "the TFX pipeline"),
     "dataflow": ("google-apitools", "Dataflow and gs://"),
+    "aws": ("boto3", "s3:// paths in the jobs"),
     "search": ("usearch", "approximate search among more than a million clips"),
     "umap": ("umap-learn", "the UMAP map of pemt explore"),
 }

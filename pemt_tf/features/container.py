@@ -46,6 +46,7 @@ LISTS = {
     rb"<\?xml.*<MPD|<MPD": "a playlist (DASH)",
     rb"\[playlist\]": "a playlist (PLS)",
 }
+PROTECTED = {"encv", "enca", "drmi", "drms", "drmt"}  # sample entries; the last three are Apple's
 BEGINNING = 4096  # bytes that are looked at to say what a refused file is
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
@@ -102,6 +103,25 @@ def open_container(file: SingleFile) -> tuple[av.container.InputContainer, str]:
                 raise MediaError("open_failed", _why_not(file, message_of(error), said)) from None
     finally:
         av.logging.set_level(None)
+
+
+def is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
+    """Whether the container says that a stream is encrypted: WebM's key, ASF's licence, or a sample entry of MP4."""
+    if "enc_key_id" in stream.metadata:
+        return True
+    if container.format.name == "asf" and "ASF_Protection_Type" in container.metadata:
+        return True
+    if stream.codec_context is not None:
+        try:
+            return stream.codec_context.codec_tag in PROTECTED
+        except ValueError:  # not text
+            return False
+    av.logging.set_level(av.logging.INFO)  # what has no decoder has no tag in PyAV but in this text
+    try:
+        kinds = re.findall(r"Stream #\d+:(\d+).*?: \w+: none \((\w{4}) ", container.dumps_format())
+    finally:
+        av.logging.set_level(None)
+    return any(int(number) == stream.index and tag in PROTECTED for number, tag in kinds)
 
 
 def message_of(error: Exception) -> str:

@@ -20,7 +20,7 @@ CAUSES = {
     "bad_samples": "the sound holds samples that are infinite, not numbers, or beyond any scale",
     "too_short": "the clip is shorter than one segment",
     "bad_timestamps": "the timestamps do not tell what is when: there are none, all are the same, or they leap",
-    "too_large": "the declared picture size, the count of windows, or the memory for decoding is beyond the limit",
+    "too_large": "the shape or size of pictures, the count of windows, or the memory for decoding is beyond the limit",
     "timeout": "decoding took longer than the limit",
     "decoder_crash": "the decoding process died",
     "unknown_label": "the label is not in the vocabulary that the data set has to follow",

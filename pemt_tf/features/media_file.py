@@ -16,7 +16,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from pemt_tf.features.container import SingleFile, message_of, open_container
+from pemt_tf.features.container import SingleFile, is_protected, message_of, open_container
 from pemt_tf.features.field_pictures import SecondFields
 from pemt_tf.features.media_errors import MediaError
 
@@ -217,6 +217,9 @@ class MediaFile:
                 self._kept.append(packet)
         for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
             setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
+            if stream is not None and is_protected(self._container, stream):
+                index = getattr(self, name)
+                index.encrypted = len(index.times)
         self.second_fields = np.array(second, bool)
         times = self.video_index.times
         for place in np.flatnonzero(self.second_fields & np.isnan(times)):

@@ -17,6 +17,8 @@ from pemt_tf.features.media_file import MOST_PIXELS, MediaFile
 from pemt_tf.features.picture_scaling import PictureScaler, display_size, stored_size
 from pemt_tf.features.sampling import TIME_TOLERANCE, ClipPlan, FramePicker, packets_to_decode
 
+MOST_ELONGATED = 100  # the long side over the short one; it grows with the short one when strips are scaled
+
 
 @dataclass
 class ClipPictures:
@@ -192,6 +194,10 @@ class PictureReader:
         height, width = display_size(frame, self._pixel_aspect(), self._scaler.turn(frame))
         if not self.upright_height:
             self.upright_height, self.upright_width = round(height), round(width)
+        shape, size = max(height, width) / min(height, width), f"{round(width)} x {round(height)}"
+        if shape > MOST_ELONGATED:
+            detail = f"upright pictures of {size}: one side is {shape:.0f} times the other; at most {MOST_ELONGATED}"
+            raise MediaError("too_large", detail)
         return stored_size(height, width, self._short_side)
 
     def _pixel_aspect(self) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 
+from pemt_tf.features.container import message_of
 from pemt_tf.features.media_errors import MediaError
 from pemt_tf.features.media_file import MediaFile, StreamIndex
 
@@ -81,6 +83,8 @@ def find_stretch(
     finish = index.end if end is None else min(index.end, end)
     _refuse_bad_timestamps(index, to_the_end=end is None)
     if finish - begin < shortest:
+        if start is None:
+            _refuse_undecodable(media, has_pictures)
         raise MediaError("too_short", f"the clip is {max(finish - begin, 0.0):.3f} s; {unit}")
     if end is not None and end - finish > NOTEWORTHY_SECONDS:
         media.notes.append(f"the clip was to end at {end:.2f} s; the file ends at {finish:.2f} s")
@@ -111,6 +115,31 @@ def _refuse_bad_timestamps(index: StreamIndex, to_the_end: bool) -> None:
     if to_the_end and steps[steps > LONGEST_HOLE].sum() > 0.5 * (index.end - index.start):
         begin, hole = times[steps.argmax()], steps.max()
         raise MediaError("bad_timestamps", f"the timestamps leap from {begin:.1f} s to {begin + hole:.1f} s")
+
+
+def _refuse_undecodable(media: MediaFile, has_pictures: bool) -> None:
+    """Fails what only seems short: noise in a stream that FFmpeg divides into packets itself ends early in its eyes."""
+    stream = media.video if has_pictures else media.audio
+    stream.codec_context.thread_count = 1
+    problem, fed = "", 0
+    for packet in media.packets():
+        if packet.stream_index != stream.index:
+            continue
+        fed += 1
+        try:
+            if stream.codec_context.decode(packet):
+                return
+        except (av.FFmpegError, ValueError) as error:
+            problem = f": {message_of(error)}"
+    try:
+        if stream.codec_context.decode(None):
+            return
+    except (EOFError, av.FFmpegError, ValueError):
+        pass
+    if not fed:
+        return
+    kind = "gave a picture" if has_pictures else "could be decoded"
+    raise MediaError("zero_frames", f"none of {fed} packets {kind}{problem}")
 
 
 def _without_timestamps(media: MediaFile, index: StreamIndex, has_pictures: bool) -> None:

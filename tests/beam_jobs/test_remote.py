@@ -87,3 +87,34 @@ def test_a_moments_trouble_costs_no_clip(monkeypatch, times, error, asked, outco
             pass
         assert "\n" not in str(caught.value)
     assert trouble.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("s3://bucket/videos", "pip install 'pemt-tf[aws]'"),
+        ("s3://bucket/list.csv", "pip install 'pemt-tf[aws]'"),
+        ("azfs://account/videos", "pip install 'apache-beam[azure]'"),
+        ("hdfs://host/videos", "pip install 'apache-beam[hadoop]'"),
+        ("http://host/videos", "no file system http:// is known (gs, s3, azfs and hdfs are)"),
+        ("nosuch://host/list.csv", "no file system nosuch:// is known"),
+    ],
+)
+def test_a_file_system_that_is_not_here(tmp_path, capsys, monkeypatch, path, hint):
+    plain = storage.importlib.util.find_spec
+    absent = {"boto3", "azure.storage.blob", "hdfs"}
+    monkeypatch.setattr(storage.importlib.util, "find_spec", lambda name: None if name in absent else plain(name))
+    storage._lacking.cache_clear()
+    try:
+        assert main(["--input", path, "--output", str(tmp_path / "out")]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith(f"error: cannot use {path}") and hint in lines[0]
+        (tmp_path / "a.mp4").touch()
+        (tmp_path / "list.csv").write_text(f"path\n{path}/a.mp4\n")
+        for arguments in (["--input", str(tmp_path / "list.csv"), "--output", str(tmp_path / "out")],
+                          ["--input", str(tmp_path), "--output", path]):  # fmt: skip
+            assert main(arguments) == 2
+            err = capsys.readouterr().err
+            assert len(err.splitlines()) == 1 and hint in err
+    finally:
+        storage._lacking.cache_clear()
