@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -121,9 +122,21 @@ def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
         videos = options.video[start : start + options.batch]
         made = [_attempt(lambda v=video: record_of(v, geometry, options.start, options.end)) for video in videos]
         whole = [record for record in made if isinstance(record, bytes)]
-        answered = iter(client.predict(whole).probabilities if whole else ())
+        names = [video for video, record in zip(videos, made, strict=True) if isinstance(record, bytes)]
+        answered = iter(_probabilities(client, whole, names) if whole else ())
         for video, record in zip(videos, made, strict=True):
             yield video, next(answered) if isinstance(record, bytes) else record
+
+
+def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray:
+    """The answers about records; an error names the file that the server refuses."""
+    from pemt_tf.export.client import PredictionError
+
+    try:
+        return client.predict(records).probabilities
+    except PredictionError as error:
+        text = re.sub(r"examples\[(\d+)\]", lambda found: names[int(found[1])], str(error))
+        raise PemtError(text) from None
 
 
 def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:

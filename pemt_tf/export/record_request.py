@@ -16,7 +16,7 @@ from pemt_tf.data.input_pipeline import decode_for_evaluation
 from pemt_tf.export.request_checks import MAX_SIDE, after, checked_strings, require
 
 _HEAD = 6  # bytes: the key of the only field of an Example, and a length of at most five
-_JPEG = b"\xff\xd8\xff"
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _SCALARS = (records.HAS_VIDEO, records.HAS_AUDIO, records.IMAGE_HEIGHT, records.IMAGE_WIDTH)
 
 
@@ -113,7 +113,19 @@ def _pictures(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: Cli
     dense = after([counted, sized], jpegs.to_tensor("", shape=[None, segments * per_segment]))
     other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
     check = require(~tf.reduce_any(other), "examples[{}] has a picture that is no JPEG", _first(other))
+    dense = after([check], dense)
+    cut = seen & tf.reduce_any(~_has_end(dense), axis=1)
+    check = require(~tf.reduce_any(cut), "examples[{}] has a picture that is cut short", _first(cut))
     return after([check], dense)
+
+
+def _has_end(jpegs: tf.Tensor) -> tf.Tensor:
+    """Whether each string has the mark of a JPEG's end, which in most is the last thing; bool of the same shape."""
+    end = len(_JPEG_END)
+    last = tf.strings.substr(jpegs, tf.maximum(tf.strings.length(jpegs) - end, 0), end * tf.ones_like(jpegs, tf.int32))
+    others = tf.where(last == _JPEG_END, _JPEG_END, jpegs)  # only those that go on behind it are searched
+    parts = tf.strings.split(tf.reshape(others, [-1]), _JPEG_END).row_lengths()
+    return tf.reshape(parts > 1, tf.shape(jpegs))
 
 
 def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeometry) -> tf.Tensor:

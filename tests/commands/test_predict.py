@@ -112,7 +112,7 @@ def test_the_sentence_of_the_server(capsys, videos, addresses, server):
     ]
     code, out, err = run(capsys, videos["whole"], *addresses["rest"])
     assert (code, out) == (2, "")
-    assert err.endswith("refuses the request: examples[0] has 5 pictures\n")
+    assert err.endswith(f"refuses the request: {videos['whole']} has 5 pictures\n")
 
 
 def test_a_model_without_classifier(capsys, videos, backbone_servable):

@@ -60,7 +60,11 @@ def _record_cases(good: bytes) -> dict[str, Case]:
     edits: dict[str, tuple[Callable, str]] = {
         "pictures": (lambda f: f[records.IMAGE].bytes_list.value.pop(), "examples[1] has 5 pictures; expected 6 (3"),
         "no_jpeg": (_put(records.IMAGE, 1, b"GIF89a"), "examples[1] has a picture that is no JPEG"),
-        "half_a_jpeg": (lambda f: _shorten(f[records.IMAGE].bytes_list.value), "Invalid JPEG data"),
+        "half_a_jpeg": (
+            lambda f: _shorten(f[records.IMAGE].bytes_list.value),
+            "examples[1] has a picture that is cut short",
+        ),
+        "damaged_jpeg": (lambda f: _damage(f[records.IMAGE].bytes_list.value), "Invalid JPEG data"),
         "height": (
             _put(records.IMAGE_HEIGHT, 0, 23),
             "have [23 31] rows and columns, but the first has [24 31]",
@@ -101,3 +105,8 @@ def _put(name: str, place: int, value) -> Callable:
 
 def _shorten(pictures) -> None:
     pictures[1] = pictures[1][:100]
+
+
+def _damage(pictures) -> None:
+    """Behind a good begin and before a good end."""
+    pictures[1] = pictures[1][:20] + b"\xff\xc0" * 40 + pictures[1][100:]

@@ -216,6 +216,21 @@ def test_control_characters_are_not_shown():
     assert str(error).isprintable()
 
 
+@pytest.mark.parametrize("transport", [GRPC, COLUMNS])
+def test_a_refused_record_is_named_by_its_number_among_all(server, transport):
+    """Also where the server's words do not tell which it was; then each is asked by itself."""
+    with connected(server, transport, batch=3) as client:
+        client.metadata()
+        own = refuse("INVALID_ARGUMENT", "assertion failed: [examples[1] has 5 pictures; expected 6]\n\t [[x]]")
+        server.faults = [lambda: None, own]
+        with pytest.raises(PredictionError, match=r"refuses the request: examples\[4\] has 5 pictures; expected 6$"):
+            client.predict([b"a", b"b", b"c", b"d", b"e"])
+        foreign = refuse("INVALID_ARGUMENT", "{{function_node f}} Invalid JPEG data, size 30\n\t [[{{node D}}]]")
+        server.faults = [lambda: None, foreign, lambda: None, foreign]
+        with pytest.raises(PredictionError, match=r"refuses the request: examples\[4\]: Invalid JPEG data, size 30"):
+            client.predict([b"a", b"b", b"c", b"d", b"e", b"f"])
+
+
 def test_batches_by_bytes(server):
     """Records that would not fit together go one after the other; numbers of clips are kept."""
     with connected(server, COLUMNS, max_message_mb=0.1) as client:

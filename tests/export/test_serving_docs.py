@@ -9,6 +9,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from pemt_tf import cli
 from pemt_tf.export.client import PredictionClient
@@ -62,6 +64,42 @@ def test_metadata_fields(small_config):
     sentence = re.search(r"- `metadata` takes names of fields: (.*?)\. It answers", TEXT, re.S)[1]
     named = re.findall(r"`(\w+)`", sentence.replace("PredictionClient.metadata()", ""))
     assert set(named) == ServableMetadata(small_config, ()).served_fields().keys()
+
+
+def tensor(dtype=types_pb2.DT_FLOAT, sizes=(2,), **content):
+    proto = tensor_pb2.TensorProto(dtype=dtype, **content)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+def parsed(proto):
+    """By `Tensor::FromProto`, as in the server."""
+    return tf.raw_ops.ParseTensor(serialized=proto.SerializeToString(), out_type=proto.dtype or 1).numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        tensor(tensor_content=b"1234567"),
+        tensor(tensor_content=b"123456789"),
+        tensor(types_pb2.DT_STRING, tensor_content=b"abc"),
+        tensor(sizes=(-1,)),
+        tensor(sizes=(1 << 40, 1 << 40)),
+        tensor(types_pb2.DT_INVALID, float_val=[1, 2]),
+        tensor(types_pb2.DT_FLOAT_REF, float_val=[1, 2]),
+    ],
+)
+def test_what_is_a_tensor_parsing_error(proto):
+    with pytest.raises((tf.errors.InvalidArgumentError, TypeError)):
+        parsed(proto)
+
+
+def test_tensors_that_do_not_fit_and_are_taken():
+    assert parsed(tensor(float_val=[5])) == [5, 5]
+    assert parsed(tensor(float_val=[1, 2, 3])) == [1, 2]
+    assert parsed(tensor(int_val=[1, 2])) == [0, 0]
+    assert all(text in TEXT for text in ("the last is repeated", "the rest is dropped", "are read as zeros"))
 
 
 def test_requests_of_rest_are_json():
