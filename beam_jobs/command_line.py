@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, system_error
+from pemt_tf.names import make_streams_printable
 
 
 def not_negative(text: str) -> int:
@@ -56,6 +57,7 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
         The exit code.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: no start-up messages
+    make_streams_printable()
     warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
     previous = signal.getsignal(signal.SIGTERM)
     try:
@@ -65,6 +67,9 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
         return 0
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        sys.stderr.write(f"error: {system_error(error)}\n")
         return 2
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{str(error) or interrupted}\n")

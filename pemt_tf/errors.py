@@ -6,3 +6,9 @@ class PemtError(Exception):
 
     Every command line catches it, prints `error: <message>` and exits with code 2.
     """
+
+
+def system_error(error: OSError) -> str:
+    """What the operating system says, on one line: `cannot use videos/a.mp4: Permission denied`."""
+    said = " ".join(str(error.strerror or error).split()) or type(error).__name__
+    return f"cannot use {error.filename}: {said}" if error.filename is not None else said

@@ -242,7 +242,9 @@ def _open_container(source: str | BinaryIO) -> tuple[av.container.InputContainer
     try:
         with av.logging.Capture() as messages:
             try:
-                container = av.open(source, metadata_errors="ignore")
+                # Of a relative path "12:30 party/a.mp4" FFmpeg would take what is before the colon for a protocol.
+                place = os.path.abspath(source) if isinstance(source, str) else source  # noqa: PTH100 - as above
+                container = av.open(place, metadata_errors="ignore")
                 return container, " ".join(text for _, _, text in messages)
             except MemoryError:
                 raise MediaError("too_large", "opening took more memory than is allowed") from None

@@ -151,7 +151,7 @@ def test_manifest_of_paths_only(tmp_path):
         ("path,start\nvideos/a.mp4,soon\n", "line 2 has start 'soon'"),
         ("path,start\nvideos/a.mp4,nan\n", "line 2 has start 'nan'"),
         ("path,start,end\nvideos/a.mp4,5,4\n", "line 2 ends at 4 s, before it starts at 5 s"),
-        ("path,split\nvideos/a.mp4,training\n", "line 2 has split 'training'; allowed: train, validation, test"),
+        ("path,split\nvideos/a.mp4,learn\n", "line 2 has split 'learn'; allowed: train, validation, test"),
         ("path,label\nvideos/a.mp4,x\nvideos/a.mp4,x\n", "line 3 repeats line 2"),
         ("path,label\nvideos/a.mp4,x\nvideos/a.mp4,y\n", "line 3 contradicts line 2"),
     ],
