@@ -106,7 +106,7 @@ def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
     if storage.is_remote(path):  # asking a bucket for each of two million files would take a day
         return normal_address(path) if {".", ".."} & set(path.split("/")) else path, readable(given)
     # Names that are not UTF-8 may also stand as the job's own lists write them.
-    for name in (given, original(given)):
+    for name in (original(given), given):
         path = storage.join(root, name)
         if storage.is_file(path):
             return path, readable(os.fsencode(name))

@@ -16,16 +16,16 @@ _FILLERS = (
 )
 _OTHER_NAMES = {
     "path": "file filename filepath video videos videopath videofile uri url media audio wav clip fname",
-    "label": "class classname category target tag tags annotation classlabel y",
+    "label": "class classname category target tag tags annotation classlabel",
     "start": "begin from onset tstart",
     "end": "stop to finish until offset duration tend",
-    "split": "subset set partition fold",
+    "split": "subset partition fold",
 }
 _COLUMN_OF = {other: column for column, others in _OTHER_NAMES.items() for other in others.split()}
 _INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)  # how pandas calls its index
 
 
-def known_columns(where: str, names: Sequence[str]) -> list[str]:
+def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
     """The columns by the names that we use: without the space around them, known ones in small letters.
 
     Args:
@@ -33,15 +33,15 @@ def known_columns(where: str, names: Sequence[str]) -> list[str]:
         names: as they stand in the manifest.
 
     Returns:
-        In the same order; empty for a column without a name, and for the index of a pandas table.
+        In the same order; empty for a column without a name, None for the index of a pandas table.
 
     Raises:
         PemtError: a column is there twice, or is nearly a known one.
     """
-    columns = [_known(str(name).strip()) for name in names]
+    columns = [_known(name.strip()) for name in names]
     for place, column in enumerate(columns):
         if column and column in columns[:place]:
-            spelled = {repr(printable(str(names[at]))): None for at in (columns.index(column), place)}
+            spelled = {repr(printable(names[at])): None for at in (columns.index(column), place)}
             raise PemtError(f"{where} has two columns {' and '.join(spelled)}; remove or rename one of them")
     for column in columns:
         meant = _nearly(column, columns)
@@ -53,7 +53,7 @@ def known_columns(where: str, names: Sequence[str]) -> list[str]:
     return columns
 
 
-def require_path(where: str, columns: Sequence[str]) -> None:
+def require_path(where: str, columns: Sequence[str | None]) -> None:
     """Refuses a manifest without paths.
 
     Raises:
@@ -61,7 +61,7 @@ def require_path(where: str, columns: Sequence[str]) -> None:
     """
     if "path" not in columns:
         known = ", ".join(printable(column) for column in columns if column) or "nothing"
-        meant = [column for column in columns if _COLUMN_OF.get(_letters(column)) == "path"]
+        meant = [column for column in columns if column and _COLUMN_OF.get(_letters(column)) == "path"]
         advice = f"call {printable(meant[0])!r} 'path'; " if len(meant) == 1 else ""
         raise PemtError(
             f"the manifest {where} has no column 'path' (it has: {known}); {advice}"
@@ -80,9 +80,9 @@ def notes_on_columns(columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _known(name: str) -> str:
+def _known(name: str) -> str | None:
     if _INDEX.fullmatch(name):
-        return ""
+        return None
     return name.casefold() if name.casefold() in COLUMNS else name
 
 
@@ -90,7 +90,7 @@ def _letters(name: str) -> str:
     return "".join(re.findall(r"[a-z]+", name.casefold()))
 
 
-def _nearly(column: str, columns: Sequence[str]) -> str | None:
+def _nearly(column: str | None, columns: Sequence[str | None]) -> str | None:
     """The known column that a name is nearly, if the manifest lacks that one."""
     if not column or column in COLUMNS:
         return None
@@ -103,7 +103,7 @@ def _nearly(column: str, columns: Sequence[str]) -> str | None:
     return absent[0] if absent else None
 
 
-def _has_labels(column: str, columns: Sequence[str]) -> bool:
+def _has_labels(column: str, columns: Sequence[str | None]) -> bool:
     return column in ("label", "labels") and ("label" in columns or "labels" in columns)
 
 

@@ -66,7 +66,7 @@ def _text(data: bytes) -> str:
 
 def _table_rows(path: str, text: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
-    columns: list[str] = []
+    columns: list[str | None] = []
     try:
         for fields in reader:
             if not any(field.strip() for field in fields) or _names_delimiter(fields, reader.line_num):
@@ -101,7 +101,7 @@ def _names_delimiter(fields: list[str], line: int) -> bool:
     return line == 1 and fields[0].casefold().startswith("sep=")
 
 
-def _values(where: str, columns: list[str], fields: list[str]) -> dict[str, Any]:
+def _values(where: str, columns: list[str | None], fields: list[str]) -> dict[str, Any]:
     if any(field.strip() for field in fields[len(columns) :]):
         raise PemtError(f"{where} has more fields ({len(fields)}) than the header ({len(columns)})")
     if len(fields) < len(columns):
@@ -110,7 +110,7 @@ def _values(where: str, columns: list[str], fields: list[str]) -> dict[str, Any]
     for place, (column, field) in enumerate(zip(columns, fields, strict=False)):
         if column:
             values[column] = field.strip()
-        elif field.strip() and place:  # the first may be the numbers of the rows, as pandas writes them
+        elif column == "" and field.strip() and place:  # the first may be the index that pandas writes
             raise PemtError(f"{where} has {field.strip()!r} in a column without a name; name it in the header")
     if values.get("labels"):
         values["labels"] = [label.strip() for label in values["labels"].split(LABEL_SEPARATOR)]

@@ -64,6 +64,20 @@ def test_folder(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "suffix", ["m2t", "3gpp", "mka", "qt", "m4b", "caf", "mp4", "MKV", "h264", "m1v", "wtv", "weba", "au", "w64", "ape"]
+)
+def test_media_by_suffix(tmp_path, suffix):
+    touch(tmp_path, f"a.{suffix}")
+    assert [clip.name for clip in list_inputs(str(tmp_path)).clips] == [f"a.{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jpg", "png", "srt", "json", "m3u8", "nfo", "part"])
+def test_no_media_by_suffix(tmp_path, suffix):
+    touch(tmp_path, f"a.{suffix}", "b.mp4")
+    assert [file.rule for file in list_inputs(str(tmp_path)).filtered] == ["not_media_suffix"]
+
+
 def test_glob_and_single_file(tmp_path):
     touch(tmp_path, "dog/a.mp4", "cat/b.mp4", "cat/c.txt")
     listing = list_inputs(str(tmp_path / "*" / "*"))
