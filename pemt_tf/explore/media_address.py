@@ -26,7 +26,7 @@ def media_address(root: str, page: Path) -> str:
     folder, place = Path(root).resolve(), Path(page).resolve().parent
     if folder.is_relative_to(place):
         relative = Path(os.path.relpath(folder, place)).as_posix()
-        return quote(f"./{relative}/" if relative != "." else "./")
+        return quote(os.fsencode(f"./{relative}/" if relative != "." else "./"))
     return folder.as_uri().rstrip("/") + "/"
 
 
