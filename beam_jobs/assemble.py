@@ -25,6 +25,7 @@ from beam_jobs.tally import Tally
 from pemt_tf.config import Config, save_config
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard
 from pemt_tf.errors import PemtError
+from pemt_tf.names import printable
 
 LABELS_NAME = "labels.txt"
 DUPLICATES_NAME = "duplicates.jsonl"
@@ -187,8 +188,8 @@ def _card(
         frozen=tally.frozen,
         duplicates={"across_splits": across, "within_splits": len(pairs) - across},
         preset=making.config.name,
-        source=making.source,
-        command=making.command,
+        source=printable(making.source),
+        command=printable(making.command),
         configuration_hash=making.job.configuration_hash,
         content_hash=digest,
     )

@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, system_error
+from pemt_tf.names import make_streams_printable
 from pemt_tf.quiet_import import quiet_tensorflow
 
 
@@ -58,6 +59,7 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
         The exit code.
     """
     quiet_tensorflow()
+    make_streams_printable()
     warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told by us, in one line
     previous = signal.getsignal(signal.SIGTERM)
@@ -68,6 +70,9 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
         return 0
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        sys.stderr.write(f"error: {system_error(error)}\n")
         return 2
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{str(error) or interrupted}\n")

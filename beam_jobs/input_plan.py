@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from beam_jobs import inputs, manifest, splits, storage
+from beam_jobs import inputs, manifest, manifest_rows, splits, storage
 from beam_jobs.inputs import InputClip, Listing
 from beam_jobs.outcomes import FAILED, FILTERED, Outcome
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
@@ -32,15 +33,20 @@ class InputPlan:
 
 
 def make_plan(options: argparse.Namespace) -> InputPlan:
-    """Lists the inputs and settles splits and labels.
+    """Lists the inputs and settles splits and labels; says on standard error what the user should know of it.
 
     Raises:
         PemtError: there is nothing to do, or what the user says contradicts itself.
     """
     listing = list_source(options.input, options.input_root, options.allow_outside)
+    for note in listing.notes:
+        sys.stderr.write(f"note: {note}\n")
     settled = [
         Outcome(FILTERED, InputClip(inputs.clip_id(file.name), file.path, file.name), "list", file.rule)
         for file in listing.filtered
+    ] + [
+        Outcome(FAILED, InputClip(inputs.clip_id(one.name), one.path, one.name), "list", "not_found", one.detail)
+        for one in listing.unreadable
     ]
     clips, vocabulary = listing.clips, None
     if options.labels_from:
@@ -66,10 +72,10 @@ def list_source(source: str, root: str | None = None, allow_outside: bool = Fals
     Raises:
         PemtError: there is nothing to do, or a row of the manifest is wrong.
     """
-    if manifest.is_manifest(source):
+    if manifest_rows.is_manifest(source):
         return manifest.read_manifest(source, root, allow_outside)
     if root is not None:
-        raise PemtError("--input_root belongs to a manifest (.csv, .jsonl or .parquet)")
+        raise PemtError("--input_root belongs to a manifest (.csv, .tsv, .jsonl, .json or .parquet)")
     return inputs.list_inputs(source, allow_outside)
 
 

@@ -12,19 +12,31 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from beam_jobs import storage
+from beam_jobs.file_identity import FileIdentity
 from beam_jobs.glob_pattern import WILDCARDS, GlobPattern
+from beam_jobs.split_names import notes_on_folders, split_named
 from pemt_tf.data.clip_builder import clip_id
-from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.errors import PemtError
 from pemt_tf.features.media_errors import why_no_file
+from pemt_tf.names import readable
 
-MEDIA_TYPES = (
-    "3g2 3gp asf avi divx dv f4v flv gif m2ts m2v m4v mkv mov mp4 mpe mpeg mpg mts mxf nut ogm ogv rm rmvb ts vob "
-    "webm wmv y4m aac ac3 aif aiff amr flac m4a mp2 mp3 oga ogg opus wav wma"
+VIDEO_TYPES = (
+    "264 265 3g2 3gp 3gp2 3gpp 3gpp2 amv asf avi divx dv dvr-ms evo f4v flv gif gxf h264 h265 hevc insv ivf lrv m1v "
+    "m2p m2t m2ts m2v m4v mjpeg mjpg mk3d mkv mod mov mp2v mp4 mp4v mpe mpeg mpg mpv mts mxf nsv nut obu ogm ogv ogx "
+    "qt rm rmvb tod tp trp ts vob vro webm wmv wtv y4m"
 )
-MEDIA_SUFFIXES = {f".{name}" for name in MEDIA_TYPES.split()}
-SPLIT_FOLDERS = {**{split: split for split in SPLITS}, "val": "validation"}
-NO_LABEL_FOLDER = "unlabelled"
+AUDIO_TYPES = (
+    "3ga aac ac3 adts aif aifc aiff amr ape au awb bwf caf dts eac3 ec3 f4a flac m2a m4a m4b m4r mka mp1 mp2 mp3 mpa "
+    "mpc oga ogg opus ra rf64 snd spx tta w64 wav wave weba wma wv"
+)
+MEDIA_SUFFIXES = {f".{name}" for name in f"{VIDEO_TYPES} {AUDIO_TYPES}".split()}
+# Given as the input itself, these would end as a file that could not be decoded, whatever the user meant.
+NO_INPUT = (
+    ".xls .xlsx .ods .numbers .feather .arrow .pkl .pickle .npy .npz .h5 .hdf5 .mat .db .sqlite .xml .yaml .yml .toml "
+    ".ini .md .html .htm .pdf .doc .docx .odt .rtf .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords "
+    ".py .sh .log .list .lst .tab .psv .srt .vtt .ass"
+)
+NO_LABEL_FOLDERS = ("unlabelled", "unlabeled")
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,13 @@ class InputClip:
 
     Attributes:
         clip_id: unique within the data set.
-        path: where the file is.
-        name: the file as the user knows it: relative to the input's root, or as the manifest says.
+        path: where the file is, as the file system has it.
+        name: the file as the user knows it: relative to the input's root, or as the manifest says; readable.
         labels: none, one or several.
         start, end: seconds; None for the file's own.
         split: None until one is assigned.
-        group: inputs of one group go to one split; None for the file's name.
+        group: inputs of one group go to one split; None for the file's name. A file that is spelled in another way,
+            or reached by a link, has the name of the file itself as its group.
         size: of the file, bytes; None where it is not known without asking for each file.
         extra: columns of the manifest that are carried along, (name, value).
     """
@@ -90,18 +103,36 @@ class FilteredFile:
 
 
 @dataclass(frozen=True)
+class UnreadableFolder:
+    """A folder below the input that may not be read: one failed input.
+
+    Attributes:
+        path, name: as of an `InputClip`.
+        detail: why.
+    """
+
+    path: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Listing:
     """All that was found.
 
     Attributes:
         clips: to be prepared.
         filtered: left out.
+        unreadable: folders that could not be looked into.
         extra_columns: of a manifest, carried along.
+        notes: what the user should know about how the input was understood, one line each.
     """
 
     clips: list[InputClip]
-    filtered: list[FilteredFile]
+    filtered: list[FilteredFile] = dataclasses.field(default_factory=list)
+    unreadable: list[UnreadableFolder] = dataclasses.field(default_factory=list)
     extra_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def list_inputs(source: str, allow_outside: bool = False) -> Listing:
@@ -114,93 +145,132 @@ def list_inputs(source: str, allow_outside: bool = False) -> Listing:
     Raises:
         PemtError: there is nothing of this name, or no media file in it.
     """
-    if not storage.is_remote(source) and Path(source).is_file():
-        name = Path(source).name
-        return Listing([InputClip(clip_id(name), source, name, size=Path(source).stat().st_size)], [])
+    _refuse_other_files(source)
     if storage.is_remote(source):
         listing = _list_objects(source)
-    elif Path(source).is_dir():
-        listing = _list_folder(Path(source), allow_outside)
+    elif storage.is_file(source):
+        name = readable(os.fsencode(Path(source).name))
+        return Listing([InputClip(clip_id(name), source, name, size=storage.size_of(source))])
+    elif storage.is_folder(source):
+        listing = _list_folder(source, allow_outside)
     elif WILDCARDS.search(source):
         pattern = GlobPattern(source)
-        listing = _list_folder(Path(pattern.root), allow_outside, pattern)
-    elif Path(source).exists():
-        raise PemtError(f"{why_no_file(source)}; give a file, a folder, a glob or a manifest of videos")
+        listing = _list_folder(pattern.root or ".", allow_outside, pattern)
     else:
-        raise PemtError(f"no such file or folder: {source}")
+        raise PemtError(_why_nothing(source))
     if not listing.clips:
-        seen = (
-            f"{len(listing.filtered)} files were seen, none of them usable (suffix, hidden, or a link that leads away)"
-            if listing.filtered
-            else "it is empty"
+        raise PemtError(
+            f"no media files in {source}: {_what_was_seen(listing)}; give a folder, a glob or a manifest of videos"
         )
-        raise PemtError(f"no media files in {source}: {seen}; give a folder, a glob or a manifest of videos")
-    return listing
+    folders = (PurePosixPath(clip.name).parts[:-1] for clip in listing.clips)
+    return dataclasses.replace(listing, notes=notes_on_folders(folders))
+
+
+def _refuse_other_files(source: str) -> None:
+    is_other = Path(source).suffix.lower() in NO_INPUT.split()
+    if is_other and not storage.is_folder(source) and not WILDCARDS.search(source):
+        raise PemtError(
+            f"--input {source} is neither a video nor a manifest; save it as .csv, .tsv, .jsonl, .json or .parquet "
+            "with a column 'path', or give a folder"
+        )
+
+
+def _why_nothing(source: str) -> str:
+    try:
+        Path(source).stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return f"no such file or folder: {source}"
+    except OSError as error:
+        return f"cannot read the input {source}: {error.strerror}; give a folder, glob, file or manifest"
+    return f"{why_no_file(source)}; give a file, a folder, a glob or a manifest of videos"
+
+
+def _what_was_seen(listing: Listing) -> str:
+    seen = []
+    if listing.filtered:
+        seen.append(
+            f"{len(listing.filtered)} files were seen, none of them usable (suffix, hidden, or a link that leads away)"
+        )
+    if listing.unreadable:
+        first = listing.unreadable[0]
+        seen.append(f"{len(listing.unreadable)} folders could not be read ({first.name}: {first.detail})")
+    return "; ".join(seen) or "it is empty"
 
 
 def split_and_label(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
     """What the folders between the root and a file say.
 
-    `train`, `validation` (or `val`) and `test` directly under the root are splits, the next folder is the label;
-    otherwise the first folder is. Files without such a folder, or in `unlabelled`, have no label.
+    `train`, `validation` and `test` (or what else they are called: `beam_jobs.split_names`) directly under the root are
+    splits, the next folder is the label; otherwise the first folder is. Files without such a folder, or in
+    `unlabelled`, have no label.
     """
-    split = SPLIT_FOLDERS.get(folders[0]) if folders else None
+    split = split_named(folders[0]) if folders else None
     rest = folders[1:] if split else folders
-    label = rest[0] if rest and rest[0] != NO_LABEL_FOLDER else None
+    label = rest[0] if rest and rest[0].casefold() not in NO_LABEL_FOLDERS else None
     return split, label
 
 
-def is_within(path: str, root: str) -> bool:
-    """Whether a path, links resolved, lies in a folder."""
-    if storage.is_remote(path) or storage.is_remote(root):
-        return ".." not in path.split("/") and path.startswith(root.rstrip("/") + "/")
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
-
-
-def _sort_out(path: str, name: str, size: int | None, listing: Listing) -> None:
+def _sort_out(path: str, raw_name: str | bytes, size: int | None, listing: Listing, group: str | None = None) -> None:
+    name = readable(raw_name)
     parts = PurePosixPath(name).parts
-    if any(part.startswith(".") for part in parts):
+    if _is_hidden(name):
         listing.filtered.append(FilteredFile(path, name, "hidden"))
     elif PurePosixPath(name).suffix.lower() not in MEDIA_SUFFIXES:
         listing.filtered.append(FilteredFile(path, name, "not_media_suffix"))
     else:
         split, label = split_and_label(parts[:-1])
         labels = () if label is None else (label,)
-        listing.clips.append(InputClip(clip_id(name), path, name, labels, split=split, size=size))
+        group = None if group == name else group
+        listing.clips.append(InputClip(clip_id(name), path, name, labels, split=split, group=group, size=size))
 
 
-def _list_folder(root: Path, allow_outside: bool, pattern: GlobPattern | None = None) -> Listing:
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = None) -> Listing:
     """All files of a folder at any depth, or those that a pattern names."""
-    listing = Listing([], [])
+    listing = Listing([])
+    identity = FileIdentity(root)
     seen = {os.path.realpath(root)}
-    for folder, subfolders, files in os.walk(root, onerror=_refuse_unreadable, followlinks=allow_outside):
+
+    def relative_to_root(path: str) -> str:
+        return Path(path).relative_to(root).as_posix()
+
+    def note_unreadable(error: OSError) -> None:
+        if Path(error.filename) == Path(root):
+            raise PemtError(f"cannot read the input folder {root}: {error.strerror}")
+        name = readable(os.fsencode(relative_to_root(error.filename)))
+        if _is_hidden(name):
+            listing.filtered.append(FilteredFile(error.filename, name, "hidden"))
+        else:
+            why = f"cannot read the folder: {error.strerror}"
+            listing.unreadable.append(UnreadableFolder(error.filename, name, why))
+
+    for folder, subfolders, files in os.walk(root, onerror=note_unreadable, followlinks=allow_outside):
         for name in sorted(files):
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
+            path = str(Path(folder, name))
+            relative = relative_to_root(path)
             if pattern is not None and not pattern.matches(relative):
                 continue
-            if path.is_symlink() and not allow_outside and not is_within(str(path), str(root)):
-                listing.filtered.append(FilteredFile(str(path), relative, "outside_root"))
+            raw_name = os.fsencode(relative)
+            if storage.is_link(path) and not allow_outside and not identity.holds(path):
+                listing.filtered.append(FilteredFile(path, readable(raw_name), "outside_root"))
             else:
-                size = path.stat().st_size if path.exists() else None  # a broken link is not_found when it is read
-                _sort_out(str(path), relative, size, listing)
+                _sort_out(path, raw_name, storage.size_of(path), listing, identity.of_listed(folder, name))
         for name in sorted(subfolders):
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
+            path = str(Path(folder, name))
+            relative = relative_to_root(path)
             if pattern is not None and not pattern.may_hold(relative):
                 subfolders.remove(name)
                 continue
             # A linked folder may lead anywhere; one that was seen already would lead in circles.
-            if path.is_symlink() and (not allow_outside or os.path.realpath(path) in seen):
-                listing.filtered.append(FilteredFile(str(path), relative, "linked_folder"))
+            if storage.is_link(path) and (not allow_outside or os.path.realpath(path) in seen):
+                listing.filtered.append(FilteredFile(path, readable(os.fsencode(relative)), "linked_folder"))
                 subfolders.remove(name)
             seen.add(os.path.realpath(path))
         subfolders.sort()
     return listing
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise PemtError(f"cannot read the input folder {error.filename}: {error.strerror}")
 
 
 def _list_objects(source: str) -> Listing:
@@ -208,7 +278,7 @@ def _list_objects(source: str) -> Listing:
     storage.require(source)
     pattern = GlobPattern(source if WILDCARDS.search(source) else f"{source.rstrip('/')}/**")
     root = pattern.root
-    listing = Listing([], [])
+    listing = Listing([])
     try:
         found = storage.file_systems().match([f"{pattern.prefix}**"])[0].metadata_list
         matches = [match for match in found if pattern.matches(match.path[len(root) :].lstrip("/"))]

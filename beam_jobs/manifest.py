@@ -1,35 +1,25 @@
-"""Reads a manifest, one input a row: CSV, JSON lines or Parquet."""
+"""Reads a manifest, one input a row: CSV, JSON or Parquet (`beam_jobs.manifest_rows`)."""
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import json
 import math
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from beam_jobs import storage
-from beam_jobs.inputs import InputClip, Listing, clip_id, is_within
-from pemt_tf.data.dataset_card import SPLITS
+from beam_jobs.file_identity import FileIdentity, normal_address
+from beam_jobs.inputs import InputClip, Listing, clip_id
+from beam_jobs.manifest_columns import COLUMNS, notes_on_columns
+from beam_jobs.manifest_rows import LABEL_SEPARATOR, read_rows
+from beam_jobs.split_names import ALLOWED, split_named
 from pemt_tf.errors import PemtError
 from pemt_tf.features.media_errors import why_no_file
+from pemt_tf.names import original, printable, readable
 
-COLUMNS = ("path", "id", "label", "labels", "start", "end", "split", "group")
-SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
-LABEL_SEPARATOR = "|"
 LONGEST_SECONDS = 1e9
-
-Row = tuple[str, dict[str, Any]]  # where it stands, for messages; its values
-
-
-def is_manifest(path: str) -> bool:
-    """Whether a path has the suffix of a manifest."""
-    return path.lower().endswith(SUFFIXES)
 
 
 def read_manifest(path: str, root: str | None = None, allow_outside: bool = False) -> Listing:
@@ -45,102 +35,52 @@ def read_manifest(path: str, root: str | None = None, allow_outside: bool = Fals
     """
     if root is None:
         root = path.rpartition("/")[0] if storage.is_remote(path) else str(Path(path).parent)
-    clips: dict[str, tuple[str, InputClip]] = {}
-    extra: dict[str, None] = {}
-    for where, row in _rows(path):
-        clip = _clip(f"{path} {where}", row, root, allow_outside)
-        extra.update(dict.fromkeys(name for name in row if name not in COLUMNS))
-        earlier, same = clips.setdefault(clip.clip_id, (where, clip))
-        if earlier != where:
-            what = "repeats" if same == clip else "contradicts"
-            raise PemtError(f"{path} {where} {what} {earlier}: {clip.clip_id}; remove one of them, or give them ids")
+    identity = FileIdentity(root)
+    clips: list[InputClip] = []
+    seen: dict[object, tuple[str, InputClip]] = {}
+    columns: dict[str, None] = {}
+    for where, row in read_rows(path):
+        clip = _clip(f"{path} {where}", row, root, identity, allow_outside)
+        clips.append(clip)
+        columns.update(dict.fromkeys(row))
+        # One file may be spelled in two ways; with an id of its own a stretch of it may be there again.
+        stretch = (_place(clip), clip.start, clip.end)
+        for key in (clip.clip_id,) if _text(where, row, "id") else (clip.clip_id, stretch):
+            earlier, other = seen.setdefault(key, (where, clip))
+            if other is not clip:
+                what = "repeats" if _meaning(clip) == _meaning(other) else "contradicts"
+                raise PemtError(
+                    f"{path} {where} {what} {earlier}: {clip.clip_id}; remove one of them, or give them ids"
+                )
     if not clips:
         raise PemtError(f"the manifest {path} has no rows")
-    return Listing([clip for _, clip in clips.values()], [], tuple(extra))
+    extra = tuple(column for column in columns if column not in COLUMNS)
+    return Listing(clips, extra_columns=extra, notes=notes_on_columns(tuple(columns)))
 
 
-def _rows(path: str) -> Iterator[Row]:
-    try:
-        with storage.open_read(path) as file:
-            data = file.read()
-        if path.lower().endswith(".parquet"):
-            yield from _parquet_rows(path, data)
-            return
-        text = data.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise PemtError(f"cannot read the manifest {path}: {reason}") from None
-    yield from (_csv_rows if path.lower().endswith(".csv") else _json_rows)(path, text)
+def _place(clip: InputClip) -> str:
+    return clip.path if storage.is_remote(clip.path) else os.path.abspath(clip.path)  # noqa: PTH100 - links stay
 
 
-def _csv_rows(path: str, text: str) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="")
-    try:
-        _require_path(path, reader.fieldnames or [])
-        for row in reader:
-            where = f"line {reader.line_num}"
-            if "" in row:
-                raise PemtError(f"{path} {where} has more fields than the header")
-            values = {name: (value or "").strip() for name, value in row.items()}
-            if values.get("labels"):
-                values["labels"] = [label.strip() for label in values["labels"].split(LABEL_SEPARATOR)]
-            yield where, values
-    except csv.Error as error:
-        raise PemtError(f"{path} line {reader.line_num} is not readable CSV: {error}") from None
+def _meaning(clip: InputClip) -> InputClip:
+    """What a row says, however it spells the file."""
+    return dataclasses.replace(clip, clip_id="", path=_place(clip), name="", group=clip.group_name)
 
 
-def _json_rows(path: str, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise PemtError(f"{path} line {number} is not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise PemtError(f"{path} line {number} is not a JSON object; write one object a line, with at least a path")
-        yield f"line {number}", row
-
-
-def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
-    file = pq.ParquetFile(pa.BufferReader(data))
-    _require_path(path, file.schema_arrow.names)
-    number = 0
-    for batch in file.iter_batches(4096):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"row {number}", row
-
-
-def _require_path(path: str, names: list[str]) -> None:
-    if "path" not in names:
-        known = ", ".join(names) or "nothing"
+def _clip(where: str, row: dict[str, Any], root: str, identity: FileIdentity, allow_outside: bool) -> InputClip:
+    path, name = _file(where, row, root)
+    if not allow_outside and not identity.holds(path):
         raise PemtError(
-            f"the manifest {path} has no column 'path' (it has: {known}); columns that count: {','.join(COLUMNS)}"
+            f"{where} leads out of {root}: {printable(path)}; name its folder with --input_root, or --allow_outside"
         )
-
-
-def _clip(where: str, row: dict[str, Any], root: str, allow_outside: bool) -> InputClip:
-    name = _text(where, row, "path")
-    if name is None:
-        raise PemtError(f"{where} has no path")
-    path = name if storage.is_remote(name) else storage.join(root, name)
-    size = None
-    storage.require(path)
-    if not storage.is_remote(path):  # asking a bucket for each of two million files would take a day
-        problem = why_no_file(path)
-        if problem:
-            raise PemtError(f"{where} points nowhere: {problem}")
-        size = Path(path).stat().st_size
-    if not allow_outside and not is_within(path, root):
-        raise PemtError(f"{where} leads out of {root}: {path}; name its folder with --input_root, or --allow_outside")
     start, end = (_seconds(where, column, row.get(column)) for column in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise PemtError(f"{where} ends at {end:g} s, before it starts at {start or 0.0:g} s")
     split = _text(where, row, "split")
-    if split is not None and split not in SPLITS:
-        raise PemtError(f"{where} has split {split!r}; allowed: {', '.join(SPLITS)}, or empty")
-    extra = [(column, _as_text(value)) for column, value in row.items() if column not in COLUMNS]
+    if split is not None and split_named(split) is None:
+        raise PemtError(f"{where} has split {split!r}; allowed: {ALLOWED}, or empty")
+    file = identity.of(path)
+    extra = [(column, _extra_text(where, column, value)) for column, value in row.items() if column not in COLUMNS]
     return InputClip(
         clip_id=_text(where, row, "id") or clip_id(name, start, end),
         path=path,
@@ -148,20 +88,45 @@ def _clip(where: str, row: dict[str, Any], root: str, allow_outside: bool) -> In
         labels=_labels(where, row),
         start=start,
         end=end,
-        split=split,
-        group=_text(where, row, "group"),
-        size=size,
+        split=None if split is None else split_named(split),
+        group=_text(where, row, "group") or (None if file == name else file),
+        size=None if storage.is_remote(path) else storage.size_of(path),
         extra=tuple((column, value) for column, value in sorted(extra) if value is not None),
     )
+
+
+def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
+    """Where a row's file is, and what it is called: the user's own words, readable."""
+    value = row.get("path")
+    if isinstance(value, (dict, list)):
+        raise PemtError(f"{where} has path {value!r}; it must be a text")
+    given = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else _as_text(value)
+    if given is None or not given.strip():
+        raise PemtError(f"{where} has no path")
+    path = given if storage.is_remote(given) else storage.join(root, given)
+    storage.require(path)
+    if storage.is_remote(path):  # asking a bucket for each of two million files would take a day
+        return normal_address(path) if {".", ".."} & set(path.split("/")) else path, readable(given)
+    # Names that are not UTF-8 may also stand as the job's own lists write them.
+    for name in (original(given), given):
+        path = storage.join(root, name)
+        if storage.is_file(path):
+            return path, readable(os.fsencode(name))
+    if printable(given) != given and "\n" not in given:
+        raise PemtError(
+            f"cannot read the manifest {where}: its path {printable(given)} is not UTF-8, and no file has these bytes; "
+            "save the manifest as UTF-8"
+        )
+    raise PemtError(f"{where} points nowhere: {printable(why_no_file(storage.join(root, given)))}")
 
 
 def _labels(where: str, row: dict[str, Any]) -> tuple[str, ...]:
     several, one = row.get("labels"), _text(where, row, "label")
     if several is None or several == "" or several == []:
         return () if one is None else (one,)
-    if not isinstance(several, list) or any(_as_text(label) in (None, "") for label in several):
+    if not isinstance(several, list) or any(_checked(where, "labels", label) is None for label in several):
         raise PemtError(f"{where} has labels {several!r}; write a list of names ('a{LABEL_SEPARATOR}b' in CSV)")
-    labels = tuple(dict.fromkeys(_as_text(label) for label in several))
+    labels = tuple(dict.fromkeys(_checked(where, "labels", label) for label in several))
     if one is not None and one != labels[0]:
         raise PemtError(f"{where} has label {one!r} and labels {several!r}; give one of the two")
     return labels
@@ -171,20 +136,46 @@ def _text(where: str, row: dict[str, Any], column: str) -> str | None:
     value = row.get(column)
     if isinstance(value, (dict, list)):
         raise PemtError(f"{where} has {column} {value!r}; it must be a text")
-    return _as_text(value)
+    return _checked(where, column, value)
+
+
+def _checked(where: str, column: str, value: Any) -> str | None:
+    """A value as text: valid UTF-8, on one line, without the space around it; None where there is none."""
+    text = (_as_text(value) or "").strip() or None
+    if text is not None and printable(text) != text:
+        raise PemtError(
+            f"{where} has {column} '{printable(text)}', in which there is a line break, another control character or "
+            "what is not UTF-8; write it as text on one line, in UTF-8"
+        )
+    return text
+
+
+def _extra_text(where: str, column: str, value: Any) -> str | None:
+    """A value that is carried along: any text, with escapes where it is not UTF-8."""
+    text = _as_text(value)
+    for part in (column, text or ""):
+        if part.encode("utf-8", "replace") != part.encode("utf-8", "surrogatepass"):
+            raise PemtError(
+                f"{where} has {printable(column)} '{printable(part)}', which is not UTF-8; save it as UTF-8"
+            )
+    return text
 
 
 def _as_text(value: Any) -> str | None:
     """What a value is called; None where there is none."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # a column of whole numbers with holes is read as fractions
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, (dict, list, bool, int, float)):
+        return json.dumps(value, default=str)
+    return str(value)
 
 
 def _seconds(where: str, column: str, value: Any) -> float | None:
-    if _as_text(value) is None:
+    if _as_text(value) is None or (isinstance(value, str) and not value.strip()):
         return None
     try:
         seconds = math.nan if isinstance(value, bool) else float(value)

@@ -22,7 +22,7 @@ EXAMPLE = """examples:
   python -m beam_jobs.preprocess --retry_failed data/errors --output data/ --decode_timeout 600
 
 The folder videos/ may hold videos as they are (no labels), in one folder a label (videos/dog/a.mp4), or in
-train/, validation/ and test/ with a folder a label in each. A manifest names one input a row; see
+train/, validation/ (or val/) and test/ with a folder a label in each. A manifest names one input a row; see
 docs/data_format.md. A job that was stopped or killed goes on where it was when the same command is given again.
 All options of Apache Beam are accepted as well, for example
 --runner=DataflowRunner --project=... --region=... --temp_location=gs://...
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_what(group) -> None:
     add = group.add_argument
-    add("--input", help="folder, glob, single file, or manifest (.csv, .jsonl, .parquet)")
+    add("--input", help="folder, glob, single file, or manifest (.csv, .tsv, .jsonl, .json, .parquet)")
     add("--input_root", help="folder that a manifest's relative paths belong to (default: the manifest's own)")
     add("--allow_outside", action="store_true", help="take files outside the input's folder, and follow links")
     add("--output", help="folder of the data set to make")

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from typing import BinaryIO
 from pemt_tf.errors import PemtError
 
 COPY_BYTES = 2**20
+LONGEST_SUFFIX = 16  # of a copy's name: names in a bucket may be longer than those of a file
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again; the file systems' own retries come first
 LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
 
@@ -167,10 +169,40 @@ def write_text(path: str, text: str) -> None:
 def exists(path: str) -> bool:
     """Whether there is a file."""
     if not is_remote(path):
-        return Path(path).is_file()
+        return is_file(path)
     require(path)
     with _translated(path):
         return file_systems().exists(path)
+
+
+def is_file(path: str) -> bool:
+    """Whether a local file is there; False, too, where it may not be looked at or its name is too long."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: str) -> bool:
+    """The same of a local folder."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_link(path: str) -> bool:
+    """Whether a local path is a symbolic link."""
+    return stat.S_ISLNK(_mode(path, follow=False))
+
+
+def size_of(path: str) -> int | None:
+    """Bytes of a local file; None where it cannot be looked at."""
+    try:
+        return Path(path).stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
+def _mode(path: str, follow: bool = True) -> int:
+    try:
+        return (Path(path).stat() if follow else Path(path).lstat()).st_mode
+    except (OSError, ValueError):  # Python says ValueError of a null character
+        return 0
 
 
 def remove(path: str) -> None:
@@ -190,7 +222,7 @@ def local_copy(path: str) -> Iterator[str]:
     if not is_remote(path):
         yield path
         return
-    with tempfile.NamedTemporaryFile(suffix=Path(path).suffix) as copy:
+    with tempfile.NamedTemporaryFile(suffix=Path(path).suffix[:LONGEST_SUFFIX]) as copy:
         _fetch(path, copy)
         yield copy.name
 

@@ -25,7 +25,8 @@ from pemt_tf.commands import (
     serve_config,
     serve_status,
 )
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, system_error
+from pemt_tf.names import make_streams_printable
 from pemt_tf.quiet_import import quiet_tensorflow
 
 # In the order of `--help`.
@@ -51,6 +52,7 @@ COMMANDS = (
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the `pemt` command; returns the exit code: 0 done, 2 bad input, 130 stopped, 1 from `doctor`."""
     quiet_libraries()
+    make_streams_printable()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -63,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `pemt ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
         return 0
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        sys.stderr.write(f"error: {system_error(error)}\n")
+        return 2
     except Exception as error:
         # Known by its name: TensorFlow is imported by the commands that need it, not here.
         if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":

@@ -10,3 +10,9 @@ class PemtError(Exception):
 
 class ArgumentError(PemtError, ValueError):
     """An argument of a layer, a model or a loss that is not allowed; a ValueError, as Keras' own layers raise."""
+
+
+def system_error(error: OSError) -> str:
+    """What the operating system says, on one line: `cannot use videos/a.mp4: Permission denied`."""
+    said = " ".join(str(error.strerror or error).split()) or type(error).__name__
+    return f"cannot use {error.filename}: {said}" if error.filename is not None else said

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -25,6 +26,7 @@ from beam_jobs.progress import Progress
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard, model_hash
 from pemt_tf.export.saved_model import ServableMetadata
+from pemt_tf.names import printable, readable
 from pemt_tf.strict_json import json_text
 
 OUTCOMES, PROGRESS = "outcomes", "progress"
@@ -78,6 +80,8 @@ def embed(options: argparse.Namespace, beam_arguments: list[str], command: str) 
         config, digest = ServableMetadata.read(directory).config, model_hash(directory)
         model = options.model if storage.is_remote(options.model) else str(directory.absolute())
     source = open_source(options.input, config.geometry, options.split, options.clips_per_file)
+    for note in source.notes:
+        sys.stderr.write(f"note: {note}\n")
     output = EmbeddingFolder(options.output, options.overwrite)
     output.prepare()
     try:
@@ -174,13 +178,17 @@ def _card(
 ) -> EmbeddingCard:
     """Writes errors/ and makes the card, after the last checks."""
     failures = [failure for summary in summaries for failure in summary["failed"]]
+    for one in source.unreadable:
+        about = {"id": one.name, "path": one.name, "stage": "list", "cause": "not_found"}
+        failures.append({**about, "detail": one.detail})
     filtered = [{"id": file.name, "path": file.name, "stage": "list", "cause": file.rule} for file in source.filtered]
     for name, rows in (("failures", failures), ("filtered", filtered)):
         with storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")) as file:
             for row in sorted(rows, key=lambda row: (row["id"], row["path"])):
                 file.write(json_text(row).encode("ascii") + b"\n")
     written = sum(summary["rows"] for summary in summaries)
-    _refuse_bad_result(failures, written, source.clips + len(filtered), options.max_bad_fraction)
+    inputs = source.clips + len(filtered) + len(source.unreadable)
+    _refuse_bad_result(failures, written, inputs, options.max_bad_fraction)
     full = [summary for summary in summaries if summary["rows"]]
     for summary in full:
         with storage.open_read(storage.join(folder, summary["name"])) as file:
@@ -193,16 +201,16 @@ def _card(
         vector_size=full[0]["width"],
         geometry=geometry,
         files={summary["name"]: summary["rows"] for summary in full},
-        inputs=source.clips + len(filtered),
+        inputs=inputs,
         written=written,
         filtered=_counts(filtered),
         failed=_counts(failures),
         source_kind=source.kind,
-        source=source.path,
-        root=source.root,
+        source=readable(source.path),
+        root=readable(source.root),
         source_hash=source.source_hash,
         content_hash=hashlib.sha256("".join(summary["sha256"] for summary in full).encode("ascii")).hexdigest(),
-        command=command,
+        command=printable(command),
     )
 
 

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beam_jobs import storage
-from beam_jobs.inputs import FilteredFile, InputClip, list_inputs
-from beam_jobs.manifest import LABEL_SEPARATOR, is_manifest, read_manifest
+from beam_jobs.inputs import FilteredFile, InputClip, UnreadableFolder, list_inputs
+from beam_jobs.manifest import read_manifest
+from beam_jobs.manifest_rows import LABEL_SEPARATOR, is_manifest
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.embedding_card import RECORDS, VIDEOS
+from pemt_tf.names import original
 
 RECORDS_OF_MODELS = "example"  # what the signature for records parses
 PLAN_NAME = "plan.jsonl"
@@ -58,6 +60,8 @@ class Source:
         units: in order.
         clips: to be embedded.
         filtered: files that were found and left out.
+        unreadable: folders that could not be looked into, each a failure.
+        notes: what the user should know about how videos were understood, one line each.
         compression: of record files, as TensorFlow names it.
         plan: lines of the plan file, of videos.
     """
@@ -71,6 +75,8 @@ class Source:
     filtered: list[FilteredFile]
     compression: str = ""
     plan: bytes = b""
+    unreadable: list[UnreadableFolder] = dataclasses.field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def shards(self) -> int:
@@ -119,7 +125,7 @@ def _records(path: str, geometry: ClipGeometry, split: str, clips_per_file: int)
     if not clips:
         raise PemtError(f"the data set {path} holds no clip; preprocess videos first")
     place = path if storage.is_remote(path) else str(Path(path).absolute())
-    root = _root(card.source) if card.source else ""
+    root = _root(original(card.source)) if card.source else ""
     return Source(RECORDS, place, root, card.content_hash, units, clips, [], source.compression)
 
 
@@ -150,11 +156,18 @@ def _videos(path: str, split: str, clips_per_file: int) -> Source:
         units.append(Unit(len(units), first // clips_per_file, offset=offset, length=len(part)))
         lines.append(part)
         offset += len(part)
-    filtered = listing.filtered if split == "all" else []
-    root = _root(path)
-    place = path if storage.is_remote(path) else str(Path(path).absolute())
+    is_all = split == "all"
     return Source(
-        VIDEOS, place, root, _listing_hash(clips), _without_gaps(units), len(clips), filtered, "", b"".join(lines)
+        kind=VIDEOS,
+        path=path if storage.is_remote(path) else str(Path(path).absolute()),
+        root=_root(path),
+        source_hash=_listing_hash(clips),
+        units=_without_gaps(units),
+        clips=len(clips),
+        filtered=listing.filtered if is_all else [],
+        plan=b"".join(lines),
+        unreadable=listing.unreadable if is_all else [],
+        notes=listing.notes,
     )
 
 
@@ -173,7 +186,7 @@ def _plan_line(clip: InputClip) -> bytes:
     values = {
         "location": clip.path,
         "id": clip.clip_id,
-        "path": readable(clip.name),
+        "path": clip.name,
         "start": clip.start,
         "end": clip.end,
         "label": LABEL_SEPARATOR.join(clip.labels) or None,
@@ -194,8 +207,3 @@ def read_plan(folder: str, unit: Unit) -> list[dict]:
     with storage.open_read(storage.join(folder, PLAN_NAME)) as file:
         file.seek(unit.offset)
         return [json.loads(line) for line in file.read(unit.length).splitlines()]
-
-
-def readable(name: str) -> str:
-    """A path as valid text: bytes that are no UTF-8 are written as \\xff."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
 from pemt_tf.finite import require_finite
+from pemt_tf.names import original
 from pemt_tf.strict_json import json_text
 
 if TYPE_CHECKING:
@@ -69,7 +70,11 @@ class _InEmbeddings:
         from pemt_tf.evaluation.embedding_store import EmbeddingStore
 
         self.clips: EmbeddingStore = EmbeddingStore(options.embeddings)
-        self.geometry, self.root, self.name = self.clips.card.geometry, self.clips.card.root, options.embeddings
+        self.geometry, self.root, self.name = (
+            self.clips.card.geometry,
+            original(self.clips.card.root),
+            options.embeddings,
+        )
         self.query: Query | None = None
         self.row: int | None = None
         if options.id is not None:
@@ -179,6 +184,7 @@ def _filter(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> Fi
 
 def _is_same(file: Path, root: str, path: str) -> bool:
     """Whether a clip's path means a file: by the folder that paths are relative to, or else by its last parts."""
+    path = original(path)
     if path.rpartition("/")[2] != file.name:
         return False
     place = Path(root, path)
@@ -217,7 +223,7 @@ def _write_gallery(task: _InEmbeddings | _InDataSet, hits: list[Hit], options: a
     def gallery_clip(hit: Hit, similarity: float | None) -> GalleryClip:
         view = recorded.get(hit.clip_id)
         if view is None and task.root:
-            view = view_of_file(Path(task.root, hit.path), task.geometry, hit.start, hit.end)
+            view = view_of_file(Path(task.root, original(hit.path)), task.geometry, hit.start, hit.end)
         return GalleryClip(hit.clip_id, hit.path, hit.start, hit.end, hit.label, similarity, view)
 
     if task.query is not None:

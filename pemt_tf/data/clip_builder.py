@@ -13,11 +13,10 @@ from pemt_tf.features.decoded_clip import DecodedClip
 
 
 def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
-    """The identity of a clip: its file's name and, where it is only a part of it, the seconds."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """The identity of a clip: its file's readable name and, where it is only a part of it, the seconds."""
     if start is None and end is None:
-        return text
-    return f"{text}#{0 if start is None else start:g}-{'end' if end is None else format(end, 'g')}"
+        return name
+    return f"{name}#{0 if start is None else start:g}-{'end' if end is None else format(end, 'g')}"
 
 
 def build_clip(

@@ -168,7 +168,8 @@ def _vote(
         truth.append(batch["label"].numpy())
         ids += names
         # Without a known source file, a clip is its own.
-        paths += [(path or i).decode() for path, i in zip(batch["path"].numpy(), batch["id"].numpy(), strict=True)]
+        texts = ((path or i) for path, i in zip(batch["path"].numpy(), batch["id"].numpy(), strict=True))
+        paths += [text.decode("utf-8", "backslashreplace") for text in texts]  # older data sets have bytes of any kind
         progress.total = max(progress.total, len(ids))
         progress.update(len(ids))
     if not ids:

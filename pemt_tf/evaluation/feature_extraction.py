@@ -149,7 +149,8 @@ def _assemble(about: dict, columns: dict, backbone: AVTransformer) -> ClipFeatur
     groups: dict[str, dict[str, np.ndarray]] = {"pooled": {}, "summaries": {}, "present": {}}
     for group, name in list(columns):
         groups[group][name] = np.concatenate(columns.pop((group, name)))
-    ids, paths = (np.char.decode(np.concatenate(about[name]).astype(bytes), "utf-8") for name in ("id", "path"))
+    raw = (np.concatenate(about[name]).astype(bytes) for name in ("id", "path"))
+    ids, paths = (np.char.decode(names, "utf-8", "backslashreplace") for names in raw)
     found = ClipFeatures(ids, np.where(paths == "", ids, paths), np.concatenate(about["label"]), **groups)
     for values in (found.pooled, found.summaries):
         for stream, vectors in values.items():

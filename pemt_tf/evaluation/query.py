@@ -16,6 +16,7 @@ from pemt_tf.export.local_predictor import LocalPredictor
 from pemt_tf.features.decode import DecodedClip, decode_clip
 from pemt_tf.features.media_errors import MediaError
 from pemt_tf.finite import require_finite
+from pemt_tf.names import readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class QueryModel(LocalPredictor):
             raise PemtError(f"{path}: {error.cause}: {error.detail}") from None
 
     def _clip(self, path: str, decoded: DecodedClip) -> ClipRecord:
-        return build_clip(decoded, self.metadata.config.geometry, Path(path).name, path)
+        return build_clip(decoded, self.metadata.config.geometry, readable(Path(path).name), readable(path))
 
     def _query(self, path: str, clip: ClipRecord) -> Query:
         embedding = self.answer([records.serialize(clip, self.metadata.config.geometry)])["embedding"][0]

@@ -14,6 +14,7 @@ from pemt_tf.explore.neighbours import nearest_neighbours
 from pemt_tf.explore.options import ExploreOptions
 from pemt_tf.explore.pictures import PictureSources, chosen_places, make_pictures
 from pemt_tf.explore.projection import default_projection, project
+from pemt_tf.names import original
 from pemt_tf.progress import Progress
 from pemt_tf.report.wording import counted
 
@@ -29,7 +30,7 @@ def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
         PemtError: no readable embeddings, no such data set, UMAP not installed.
     """
     store = EmbeddingStore(directory)
-    root = options.media or store.card.root
+    root = options.media or original(store.card.root)
     sources = _sources(store, options, root)  # a wrong --data is told before the work
     points = read_points(store, options.limit)
     sources = _with_media(sources, points, root)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from pemt_tf.names import original
+
 
 def media_address(root: str, page: Path) -> str:
     """Address of the folder of media files as the page has to write it, with a slash at its end.
@@ -24,7 +26,7 @@ def media_address(root: str, page: Path) -> str:
     folder, place = Path(root).resolve(), Path(page).resolve().parent
     if folder.is_relative_to(place):
         relative = Path(os.path.relpath(folder, place)).as_posix()
-        return quote(f"./{relative}/" if relative != "." else "./")
+        return quote(os.fsencode(f"./{relative}/" if relative != "." else "./"))
     return folder.as_uri().rstrip("/") + "/"
 
 
@@ -32,5 +34,5 @@ def media_file(root: str, path: str) -> Path | None:
     """The media file of a clip on this machine; None where there is none."""
     if "://" in path or "://" in root or not (root or Path(path).is_absolute()):
         return None
-    file = Path(root, path)
+    file = Path(root, original(path))
     return file if file.is_file() else None

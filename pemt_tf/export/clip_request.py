@@ -13,6 +13,7 @@ from pemt_tf.data.record_format import serialize
 from pemt_tf.errors import PemtError
 from pemt_tf.features.decode import DecodedClip, decode_clip
 from pemt_tf.features.media_errors import MediaError
+from pemt_tf.names import readable
 
 
 def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
@@ -22,7 +23,7 @@ def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end
         PemtError: the file cannot be used; says why.
     """
     decoded = decode_media(path, geometry, start, end)
-    return serialize(build_clip(decoded, geometry, Path(path).stem, path), geometry)
+    return serialize(build_clip(decoded, geometry, readable(Path(path).stem), readable(path)), geometry)
 
 
 def raw_media_of(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from pemt_tf.names import printable
+
 # cause: what it means, in one sentence. Reports, failure files and tests use the names.
 CAUSES = {
     "not_found": "the path leads to no file, or to one that may not be read",
@@ -48,7 +50,7 @@ class MediaError(Exception):
         if cause not in CAUSES:
             raise ValueError(f"{cause!r} is not a cause of failure; known: {', '.join(CAUSES)}")
         self.cause = cause
-        self.detail = " ".join(detail.split())
+        self.detail = printable(" ".join(detail.split()))
         super().__init__(f"{cause}: {self.detail}")
 
 

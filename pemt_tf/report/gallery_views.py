@@ -13,6 +13,7 @@ from pemt_tf.data.record_format import ClipRecord
 from pemt_tf.errors import PemtError
 from pemt_tf.features.decode import decode_clip
 from pemt_tf.features.media_errors import MediaError
+from pemt_tf.names import readable
 from pemt_tf.report.contents import ClipView
 from pemt_tf.report.sources import FRAMES_PER_STRIP, read_clip_views
 
@@ -40,7 +41,7 @@ def view_of_file(path: Path, geometry: ClipGeometry, start: float, end: float, l
         decoded = decode_clip(str(path), geometry, start, end)
     except (MediaError, OSError):
         return None
-    return view_of_record(build_clip(decoded, geometry, path.name, str(path)), geometry, label)
+    return view_of_record(build_clip(decoded, geometry, readable(path.name), readable(str(path))), geometry, label)
 
 
 def views_of_records(files: Sequence[Path], geometry: ClipGeometry, clip_ids: Sequence[str]) -> dict[str, ClipView]:

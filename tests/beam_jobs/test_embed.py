@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 
@@ -220,6 +221,31 @@ def test_every_video_is_accounted_for(of_videos, videos):
     assert card.failed == {"bad_samples": 1, "open_failed": 2, "too_short": 1, "truncated": 1}
     assert [row["cause"] for row in json_lines(of_videos / "errors" / "filtered.jsonl")] == ["not_media_suffix"]
     assert (card.source_kind, card.source, card.root) == ("videos", str(videos), str(videos))
+
+
+def test_names_that_are_not_utf8_and_folders_that_may_not_be_read(
+    capsys, tmp_path, monkeypatch, quick_model, videos, backbone_servable
+):
+    root, look = tmp_path / os.fsdecode(b"vid\xe9os"), os.scandir
+    for name in (b"caf\xe9/a.mp4", b"dog/br\xf6ken.mp4", b"closed/b.mp4"):
+        (root / os.fsdecode(name)).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(videos / "test" / "silent.mp4", root / os.fsdecode(b"caf\xe9/a.mp4"))
+    shutil.copy(videos / "test" / "broken.mp4", root / os.fsdecode(b"dog/br\xf6ken.mp4"))
+
+    def scandir(path="."):
+        if str(path).endswith("/closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    code, out, err = run(capsys, "--model", backbone_servable, "--input", root, "--output", tmp_path / "e")
+    assert code == 0 and "3 inputs = 1 written + 0 filtered + 2 failed" in out, err
+    (row,) = read(tmp_path / "e")[0]
+    assert (row["id"], row["path"], row["label"]) == (r"caf\xe9/a.mp4", r"caf\xe9/a.mp4", r"caf\xe9")
+    failures = {line["id"]: line["cause"] for line in json_lines(tmp_path / "e" / "errors" / "failures.jsonl")}
+    assert failures == {r"dog/br\xf6ken.mp4": "open_failed", "closed": "not_found"}
+    card = EmbeddingCard.read(tmp_path / "e")
+    assert card.root == card.source == rf"{tmp_path}/vid\xe9os"
 
 
 def test_stretches_of_a_manifest(capsys, tmp_path, videos, backbone_servable):

@@ -65,6 +65,20 @@ def test_folder(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "suffix", ["m2t", "3gpp", "mka", "qt", "m4b", "caf", "mp4", "MKV", "h264", "m1v", "wtv", "weba", "au", "w64", "ape"]
+)
+def test_media_by_suffix(tmp_path, suffix):
+    touch(tmp_path, f"a.{suffix}")
+    assert [clip.name for clip in list_inputs(str(tmp_path)).clips] == [f"a.{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "jpg", "png", "srt", "json", "m3u8", "nfo", "part"])
+def test_no_media_by_suffix(tmp_path, suffix):
+    touch(tmp_path, f"a.{suffix}", "b.mp4")
+    assert [file.rule for file in list_inputs(str(tmp_path)).filtered] == ["not_media_suffix"]
+
+
 def test_glob_and_single_file(tmp_path):
     touch(tmp_path, "dog/a.mp4", "cat/b.mp4", "cat/c.txt")
     listing = list_inputs(str(tmp_path / "*" / "*"))
@@ -152,7 +166,7 @@ def test_manifest_of_paths_only(tmp_path):
         ("path,start\nvideos/a.mp4,soon\n", "line 2 has start 'soon'"),
         ("path,start\nvideos/a.mp4,nan\n", "line 2 has start 'nan'"),
         ("path,start,end\nvideos/a.mp4,5,4\n", "line 2 ends at 4 s, before it starts at 5 s"),
-        ("path,split\nvideos/a.mp4,training\n", "line 2 has split 'training'; allowed: train, validation, test"),
+        ("path,split\nvideos/a.mp4,learn\n", "line 2 has split 'learn'; allowed: train, validation, test"),
         ("path,label\nvideos/a.mp4,x\nvideos/a.mp4,x\n", "line 3 repeats line 2"),
         ("path,label\nvideos/a.mp4,x\nvideos/a.mp4,y\n", "line 3 contradicts line 2"),
     ],

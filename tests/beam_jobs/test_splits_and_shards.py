@@ -1,6 +1,7 @@
 """Splits and shards: the same for the same list, nothing lost, no label that cannot be learned."""
 
 import dataclasses
+import hashlib
 import itertools
 from collections import Counter
 
@@ -120,6 +121,36 @@ def test_only_splits_in_use_are_filled_and_only_by_what_was_drawn():
     assert [one.split for one in assign_splits([*given[:3], clip(names[3], "x")], FRACTIONS)] == ["train"] * 3 + [
         "test"
     ]
+
+
+def lowest_first(names):
+    """By the beginning of their SHA-256, as the documentation has it."""
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+
+
+# Of 0.9 for validation and test together, these names fall there: the first six bytes of their hash are above a tenth.
+FEW = {"train": 0.1, "validation": 0.45, "test": 0.45}
+DRAWN_OUT = [n for n in (f"v{k}.mp4" for k in range(400)) if hashlib.sha256(n.encode()).digest()[0] >= 26]
+
+
+@pytest.mark.parametrize("start", range(0, 200, 10))
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_the_group_of_the_lowest_hash_is_moved(start, size):
+    """Not the first by name, nor any other: the choice stays when files come that do not lie lower."""
+    names = DRAWN_OUT[start : start + size]
+    assigned = assign_splits([clip(name, "x") for name in names], FEW)
+    assert [one.name for one in assigned if one.split == "train"] == lowest_first(names)[:1]
+    # By the hash of the group where there is one, and with all its clips.
+    groups = {f"g{number}": name for number, name in enumerate(names)}
+    clips = [clip(f"{group}-{part}", "x", group=name) for group, name in groups.items() for part in range(2)]
+    moved = {one.group for one in assign_splits(clips, FEW) if one.split == "train"}
+    assert moved == set(lowest_first(names)[:1])
+
+
+def test_a_group_whose_split_was_given_is_not_moved():
+    names = lowest_first(DRAWN_OUT[:5])
+    clips = [clip(name, "x", split="test" if name == names[0] else None) for name in names]
+    assert [one.name for one in assign_splits(clips, FEW) if one.split == "train"] == names[1:2]
 
 
 def test_clips_of_one_file_stay_together():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -174,6 +175,27 @@ def test_clips_of_other_files(capsys, embeddings, videos):
         # cat/v0.mp4 has the same name, but is another file.
         paths = ["dog/v1.mp4", "dog/v1.mp4", "dog/v2.mp4", "cat/v0.mp4", "cat/sound.mkv"]
         assert sorted(hit["path"] for hit in hits) == sorted(paths)
+
+
+def test_the_same_file_by_a_name_that_is_not_utf8(tmp_path):
+    from pemt_tf.commands.search import _is_same
+
+    file, other = (tmp_path / "dog" / os.fsdecode(name) for name in (b"caf\xe9.mp4", rb"caf\xe9.mp4"))
+    for path in (file, other):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for root in (str(tmp_path), ""):
+        assert _is_same(file, root, r"dog/caf\xe9.mp4") and _is_same(other, root, r"dog/caf\x5cxe9.mp4")
+        assert not _is_same(other, root, r"dog/caf\xe9.mp4")
+
+
+def test_like_a_file_whose_name_is_not_utf8(capsys, tmp_path, embeddings, videos):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    shutil.copy(videos / "dog/v0.mp4", odd)
+    page = tmp_path / "page.html"
+    hits = found(capsys, embeddings, "--like", odd, "--html", page, "-k", 2)
+    assert hits == found(capsys, embeddings, "--like", videos / "dog/v0.mp4", "-k", 2)
+    assert r"caf\xe9.mp4" in page.read_bytes().decode("utf-8")
 
 
 def test_clips_of_other_files_where_the_folder_has_moved(capsys, tmp_path, embeddings, videos):

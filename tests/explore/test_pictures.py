@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,10 @@ def test_addresses(tmp_path):
     assert media_address(str(tmp_path), page) == "./"
     elsewhere = media_address(str(tmp_path / "my videos #1"), tmp_path / "pages" / "page.html")
     assert elsewhere == f"file://{tmp_path.as_posix()}/my%20videos%20%231/"
+    odd = tmp_path / os.fsdecode(b"vid\xe9os")
+    odd.mkdir()
+    assert media_address(str(odd), page) == "./vid%E9os/"
+    assert media_address(str(odd), tmp_path / "pages" / "page.html") == f"file://{tmp_path.as_posix()}/vid%E9os/"
     assert media_address("", page) == media_address("gs://bucket/videos", page) == ""
 
 
@@ -87,6 +92,9 @@ def test_media_files(tmp_path):
     file = tmp_path / "a.mp4"
     file.touch()
     assert media_file(str(tmp_path), "a.mp4") == file
+    odd = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    odd.touch()
+    assert media_file(str(tmp_path), r"caf\xe9.mp4") == odd
     assert media_file("", str(file)) == media_file("/nowhere", str(file)) == file
     for root, path in ((str(tmp_path), "b.mp4"), ("", "a.mp4"), ("gs://b", "a.mp4"), (str(tmp_path), "gs://b/a.mp4")):
         assert media_file(root, path) is None
