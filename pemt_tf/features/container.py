@@ -7,9 +7,11 @@ which it could open something itself is off, and only formats that hold media th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import BinaryIO
 
@@ -46,6 +48,7 @@ LISTS = {
     rb"<\?xml.*<MPD|<MPD": "a playlist (DASH)",
     rb"\[playlist\]": "a playlist (PLS)",
 }
+OPTIONS = {"protocol_whitelist": "", "format_whitelist": ",".join(FORMATS.split())}
 PROTECTED = {"encv", "enca", "drmi", "drms", "drmt"}  # sample entries; the last three are Apple's
 BEGINNING = 4096  # bytes that are looked at to say what a refused file is
 
@@ -89,20 +92,45 @@ def open_container(file: SingleFile) -> tuple[av.container.InputContainer, str]:
     Raises:
         MediaError: it is no container that is read here; says why.
     """
-    options = {"protocol_whitelist": "", "format_whitelist": ",".join(FORMATS.split())}
-    av.logging.set_level(av.logging.ERROR)
+    try:
+        with _messages(av.logging.ERROR) as messages:
+            container = av.open(file, options=OPTIONS, metadata_errors="ignore")
+        return container, " ".join(text for _, _, text in messages)
+    except MemoryError:
+        raise MediaError("too_large", "opening took more memory than is allowed") from None
+    except (av.FFmpegError, ValueError, OSError) as error:
+        said = [text.strip() for level, _, text in messages if level <= av.logging.ERROR]
+        problem = "; ".join([message_of(error), *said[:2]])
+        if any("not on whitelist" in line for line in said):
+            problem = "it is not a media file: FFmpeg takes it for a list of files, captions, a script or text"
+        elif not isinstance(error, EOFError) and _has_header(file):
+            raise MediaError("zero_frames", f"what the container holds cannot be decoded: {problem}") from None
+        raise MediaError("open_failed", _list_in(file) or problem) from None
+
+
+@contextlib.contextmanager
+def _messages(level: int) -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg says meanwhile, up to a level."""
+    av.logging.set_level(level)
     try:
         with av.logging.Capture() as messages:
-            try:
-                container = av.open(file, options=options, metadata_errors="ignore")
-                return container, " ".join(text for _, _, text in messages)
-            except MemoryError:
-                raise MediaError("too_large", "opening took more memory than is allowed") from None
-            except (av.FFmpegError, ValueError, OSError) as error:
-                said = [text.strip() for level, _, text in messages if level <= av.logging.ERROR]
-                raise MediaError("open_failed", _why_not(file, message_of(error), said)) from None
+            yield messages
     finally:
         av.logging.set_level(None)
+
+
+def _has_header(file: SingleFile) -> bool:
+    """Whether the container of a file that cannot be opened is good: then FFmpeg gave up over the data of its streams.
+
+    PyAV does both at once, so that only FFmpeg's talk tells.
+    """
+    try:
+        with _messages(av.logging.DEBUG) as messages:
+            file.seek(0)
+            av.open(file, options=OPTIONS, metadata_errors="ignore").close()
+    except (av.FFmpegError, ValueError, OSError, MemoryError):
+        pass
+    return any("Before avformat_find_stream_info" in text for _, _, text in messages)
 
 
 def is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
@@ -116,11 +144,8 @@ def is_protected(container: av.container.InputContainer, stream: av.stream.Strea
             return stream.codec_context.codec_tag in PROTECTED
         except ValueError:  # not text
             return False
-    av.logging.set_level(av.logging.INFO)  # what has no decoder has no tag in PyAV but in this text
-    try:
+    with _messages(av.logging.INFO):  # what has no decoder has no tag in PyAV but in this text
         kinds = re.findall(r"Stream #\d+:(\d+).*?: \w+: none \((\w{4}) ", container.dumps_format())
-    finally:
-        av.logging.set_level(None)
     return any(int(number) == stream.index and tag in PROTECTED for number, tag in kinds)
 
 
@@ -129,15 +154,17 @@ def message_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _why_not(file: SingleFile, error: str, said: list[str]) -> str:
-    file.seek(0)
-    beginning = file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf").lstrip()
+def _list_in(file: SingleFile) -> str | None:
+    """What to say of a list of files; None for anything else."""
+    try:
+        file.seek(0)
+        beginning = file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError:  # of the disk, or of the network
+        return None
     for mark, name in LISTS.items():
         if re.match(mark, beginning, re.DOTALL):
             return f"{name} is not a media file: it names others; give those as input"
-    if any("not on whitelist" in line for line in said):
-        return "it is not a media file: FFmpeg takes it for a list of files, captions, a script or text"
-    return "; ".join([error, *said[:2]])
+    return None
 
 
 def _open_path(path: str) -> BinaryIO:

@@ -60,7 +60,8 @@ def test_protocols_are_off_even_where_a_format_is_let_in(folder, monkeypatch, ki
     path.write_text(PLAYLISTS[kind])
     with av.open(str(path), options={"safe": "0", "allowed_extensions": "ALL"} if kind == "concat" else {}) as followed:
         assert sum(1 for packet in followed.demux() if packet.size)  # FFmpeg left alone does follow it
-    monkeypatch.setattr("pemt_tf.features.container.FORMATS", FORMATS + " concat hls")
+    formats = ",".join([*FORMATS.split(), "concat", "hls"])
+    monkeypatch.setattr("pemt_tf.features.container.OPTIONS", {"protocol_whitelist": "", "format_whitelist": formats})
     with pytest.raises(MediaError, match="open_failed"):
         open_container(SingleFile(str(path)))
 
