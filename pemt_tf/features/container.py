@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 import av
+import numpy as np
 
 from pemt_tf.features.media_errors import MediaError, why_no_file
 
@@ -50,6 +51,7 @@ LISTS = {
 }
 OPTIONS = {"protocol_whitelist": "", "format_whitelist": ",".join(FORMATS.split())}
 PROTECTED = {"encv", "enca", "drmi", "drms", "drmt"}  # sample entries; the last three are Apple's
+SCRAMBLED_WITHIN = 2**21  # bytes of a transport stream that are looked at where a stream seems empty
 BEGINNING = 4096  # bytes that are looked at to say what a refused file is
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
@@ -147,6 +149,20 @@ def is_protected(container: av.container.InputContainer, stream: av.stream.Strea
     with _messages(av.logging.INFO):  # what has no decoder has no tag in PyAV but in this text
         kinds = re.findall(r"Stream #\d+:(\d+).*?: \w+: none \((\w{4}) ", container.dumps_format())
     return any(int(number) == stream.index and tag in PROTECTED for number, tag in kinds)
+
+
+def is_scrambled(file: SingleFile, pid: int) -> bool:
+    """Whether a transport stream, as far as its beginning tells, has packets of a stream that nobody can read."""
+    before = file.tell()
+    file.seek(0)
+    data = np.frombuffer(file.read(SCRAMBLED_WITHIN), np.uint8)
+    file.seek(before)
+    for size, lead in ((188, 0), (192, 4), (204, 0)):  # plain; of cameras and Blu-rays; with error correction
+        packets = data[lead : lead + (len(data) - lead) // size * size].reshape(-1, size)
+        if len(packets) and (packets[:, 0] == 0x47).mean() > 0.9:
+            numbers = (packets[:, 1].astype(int) & 31) << 8 | packets[:, 2]
+            return bool((packets[numbers == pid, 3] & 0xC0).any())
+    return False
 
 
 def message_of(error: Exception) -> str:

@@ -16,7 +16,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from pemt_tf.features.container import SingleFile, is_protected, message_of, open_container
+from pemt_tf.features.container import SingleFile, is_protected, is_scrambled, message_of, open_container
 from pemt_tf.features.field_pictures import SecondFields
 from pemt_tf.features.media_errors import MediaError
 
@@ -36,7 +36,7 @@ class StreamIndex:
         times: [packets] presentation times, seconds; NaN where unknown.
         keyframes: [packets] bool.
         start, end: first and last moment, seconds; NaN where no packet has a time.
-        encrypted: packets that are encrypted.
+        encrypted: packets that are encrypted; 1 where a transport stream is scrambled, which hides its packets.
     """
 
     times: np.ndarray
@@ -217,9 +217,11 @@ class MediaFile:
                 self._kept.append(packet)
         for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
             setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
+            index, is_empty = getattr(self, name), not len(getattr(self, name).times)
             if stream is not None and is_protected(self._container, stream):
-                index = getattr(self, name)
                 index.encrypted = len(index.times)
+            elif stream is not None and is_empty and self._container.format.name == "mpegts":
+                index.encrypted = int(is_scrambled(self._file, stream.id))
         self.second_fields = np.array(second, bool)
         times = self.video_index.times
         for place in np.flatnonzero(self.second_fields & np.isnan(times)):
