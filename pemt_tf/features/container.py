@@ -135,7 +135,19 @@ def _has_header(file: SingleFile) -> bool:
     return any("Before avformat_find_stream_info" in text for _, _, text in messages)
 
 
-def is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
+def encrypted_packets(
+    container: av.container.InputContainer, file: SingleFile, stream: av.stream.Stream, packets: int
+) -> int:
+    """How many of a stream's packets are encrypted by what the container says: all or none.
+
+    1 where a transport stream is scrambled, so that FFmpeg does not even find its packets.
+    """
+    if _is_protected(container, stream):
+        return packets
+    return int(not packets and container.format.name == "mpegts" and _is_scrambled(file, stream.id))
+
+
+def _is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
     """Whether the container says that a stream is encrypted: WebM's key, ASF's licence, or a sample entry of MP4."""
     if "enc_key_id" in stream.metadata:
         return True
@@ -151,7 +163,7 @@ def is_protected(container: av.container.InputContainer, stream: av.stream.Strea
     return any(int(number) == stream.index and tag in PROTECTED for number, tag in kinds)
 
 
-def is_scrambled(file: SingleFile, pid: int) -> bool:
+def _is_scrambled(file: SingleFile, pid: int) -> bool:
     """Whether a transport stream, as far as its beginning tells, has packets of a stream that nobody can read."""
     before = file.tell()
     file.seek(0)
