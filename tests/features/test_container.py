@@ -10,6 +10,8 @@ import av
 import numpy as np
 import pytest
 
+from pemt_tf.errors import PemtError
+from pemt_tf.export.clip_request import decode_media
 from pemt_tf.features.container import FORMATS, SingleFile, open_container
 from pemt_tf.features.decode import MediaError, decode_clip
 from tests import media
@@ -163,3 +165,10 @@ def test_all_formats_are_ffmpegs():
     assert not set(names) & {"concat", "hls", "sdp", "image2", "rtsp", "rtp", "sap", "lavfi", "vobsub", "dash", "tty"}
     assert {"mov", "matroska", "avi", "mpegts", "ogg", "flv", "asf", "wav"} <= set(names)
     assert all(av.format.ContainerFormat(name, "r").is_input for name in names)
+
+
+def test_a_name_that_is_too_long():
+    for path in ("x" * 300 + ".mp4", "a\0b.mp4"):
+        assert failure(path).cause == "not_found"
+        with pytest.raises(PemtError, match="there is no such file"):
+            decode_media(path, GEOMETRY, None, None)
