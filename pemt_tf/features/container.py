@@ -7,13 +7,16 @@ which it could open something itself is off, and only formats that hold media th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import BinaryIO
 
 import av
+import numpy as np
 
 from pemt_tf.features.media_errors import MediaError, why_no_file
 
@@ -46,7 +49,9 @@ LISTS = {
     rb"<\?xml.*<MPD|<MPD": "a playlist (DASH)",
     rb"\[playlist\]": "a playlist (PLS)",
 }
+OPTIONS = {"protocol_whitelist": "", "format_whitelist": ",".join(FORMATS.split())}
 PROTECTED = {"encv", "enca", "drmi", "drms", "drmt"}  # sample entries; the last three are Apple's
+SCRAMBLED_WITHIN = 2**21  # bytes of a transport stream that are looked at where a stream seems empty
 BEGINNING = 4096  # bytes that are looked at to say what a refused file is
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
@@ -89,23 +94,60 @@ def open_container(file: SingleFile) -> tuple[av.container.InputContainer, str]:
     Raises:
         MediaError: it is no container that is read here; says why.
     """
-    options = {"protocol_whitelist": "", "format_whitelist": ",".join(FORMATS.split())}
-    av.logging.set_level(av.logging.ERROR)
+    try:
+        with _messages(av.logging.ERROR) as messages:
+            container = av.open(file, options=OPTIONS, metadata_errors="ignore")
+        return container, " ".join(text for _, _, text in messages)
+    except MemoryError:
+        raise MediaError("too_large", "opening took more memory than is allowed") from None
+    except (av.FFmpegError, ValueError, OSError) as error:
+        said = [text.strip() for level, _, text in messages if level <= av.logging.ERROR]
+        problem = "; ".join([message_of(error), *said[:2]])
+        if any("not on whitelist" in line for line in said):
+            problem = "it is not a media file: FFmpeg takes it for a list of files, captions, a script or text"
+        elif not isinstance(error, EOFError) and _has_header(file):
+            raise MediaError("zero_frames", f"what the container holds cannot be decoded: {problem}") from None
+        raise MediaError("open_failed", _list_in(file) or problem) from None
+
+
+@contextlib.contextmanager
+def _messages(level: int) -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg says meanwhile, up to a level."""
+    av.logging.set_level(level)
     try:
         with av.logging.Capture() as messages:
-            try:
-                container = av.open(file, options=options, metadata_errors="ignore")
-                return container, " ".join(text for _, _, text in messages)
-            except MemoryError:
-                raise MediaError("too_large", "opening took more memory than is allowed") from None
-            except (av.FFmpegError, ValueError, OSError) as error:
-                said = [text.strip() for level, _, text in messages if level <= av.logging.ERROR]
-                raise MediaError("open_failed", _why_not(file, message_of(error), said)) from None
+            yield messages
     finally:
         av.logging.set_level(None)
 
 
-def is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
+def _has_header(file: SingleFile) -> bool:
+    """Whether the container of a file that cannot be opened is good: then FFmpeg gave up over the data of its streams.
+
+    PyAV does both at once, so that only FFmpeg's talk tells.
+    """
+    try:
+        with _messages(av.logging.DEBUG) as messages:
+            file.seek(0)
+            av.open(file, options=OPTIONS, metadata_errors="ignore").close()
+    except (av.FFmpegError, ValueError, OSError, MemoryError):
+        pass
+    return any("Before avformat_find_stream_info" in text for _, _, text in messages)
+
+
+def encrypted_packets(
+    container: av.container.InputContainer, file: SingleFile, stream: av.stream.Stream, packets: int
+) -> int:
+    """How many of a stream's packets are encrypted by what the container says: all or none.
+
+    1 where a transport stream is scrambled, so that FFmpeg does not even find its packets.
+    """
+    if _is_protected(container, stream):
+        return packets
+    return int(not packets and container.format.name == "mpegts" and _is_scrambled(file, stream.id))
+
+
+def _is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
     """Whether the container says that a stream is encrypted: WebM's key, ASF's licence, or a sample entry of MP4."""
     if "enc_key_id" in stream.metadata:
         return True
@@ -116,12 +158,23 @@ def is_protected(container: av.container.InputContainer, stream: av.stream.Strea
             return stream.codec_context.codec_tag in PROTECTED
         except ValueError:  # not text
             return False
-    av.logging.set_level(av.logging.INFO)  # what has no decoder has no tag in PyAV but in this text
-    try:
+    with _messages(av.logging.INFO):  # what has no decoder has no tag in PyAV but in this text
         kinds = re.findall(r"Stream #\d+:(\d+).*?: \w+: none \((\w{4}) ", container.dumps_format())
-    finally:
-        av.logging.set_level(None)
     return any(int(number) == stream.index and tag in PROTECTED for number, tag in kinds)
+
+
+def _is_scrambled(file: SingleFile, pid: int) -> bool:
+    """Whether a transport stream, as far as its beginning tells, has packets of a stream that nobody can read."""
+    before = file.tell()
+    file.seek(0)
+    data = np.frombuffer(file.read(SCRAMBLED_WITHIN), np.uint8)
+    file.seek(before)
+    for size, lead in ((188, 0), (192, 4), (204, 0)):  # plain; of cameras and Blu-rays; with error correction
+        packets = data[lead : lead + (len(data) - lead) // size * size].reshape(-1, size)
+        if len(packets) and (packets[:, 0] == 0x47).mean() > 0.9:
+            numbers = (packets[:, 1].astype(int) & 31) << 8 | packets[:, 2]
+            return bool((packets[numbers == pid, 3] & 0xC0).any())
+    return False
 
 
 def message_of(error: Exception) -> str:
@@ -129,15 +182,17 @@ def message_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _why_not(file: SingleFile, error: str, said: list[str]) -> str:
-    file.seek(0)
-    beginning = file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf").lstrip()
+def _list_in(file: SingleFile) -> str | None:
+    """What to say of a list of files; None for anything else."""
+    try:
+        file.seek(0)
+        beginning = file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError:  # of the disk, or of the network
+        return None
     for mark, name in LISTS.items():
         if re.match(mark, beginning, re.DOTALL):
             return f"{name} is not a media file: it names others; give those as input"
-    if any("not on whitelist" in line for line in said):
-        return "it is not a media file: FFmpeg takes it for a list of files, captions, a script or text"
-    return "; ".join([error, *said[:2]])
+    return None
 
 
 def _open_path(path: str) -> BinaryIO:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import av
+import numpy as np
 
 LOOKED_AT = 2**14  # bytes of a packet; headers stand before the pictures' data
 START = b"\x00\x00\x01"
@@ -35,8 +36,24 @@ class SecondFields:
             self._field_of = _H264Headers(context.extradata or b"").field
         elif name == "mpeg2video":
             self._field_of = _mpeg2_field
+        self._marks: list[bool] = []
         self._first: Field | None = None
         self._are_fields = False  # what was read last
+
+    def add(self, packet: av.Packet) -> None:
+        """Takes note of the next packet."""
+        self._marks.append(self.is_second(packet))
+
+    def marks(self, times: np.ndarray) -> np.ndarray:
+        """[packets] bool: which are second fields, of the first packets as far as `times` go.
+
+        Args:
+            times: [packets] seconds. A second field without a time, as transport streams may have, gets the first's.
+        """
+        marks = np.array(self._marks[: len(times)], bool)
+        for place in np.flatnonzero(marks & np.isnan(times)):
+            times[place] = times[place - 1]
+        return marks
 
     def is_second(self, packet: av.Packet) -> bool:
         """Whether the packet is the other field of the picture that the packet before began."""

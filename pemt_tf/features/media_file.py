@@ -16,7 +16,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from pemt_tf.features.container import SingleFile, is_protected, message_of, open_container
+from pemt_tf.features.container import SingleFile, encrypted_packets, message_of, open_container
 from pemt_tf.features.field_pictures import SecondFields
 from pemt_tf.features.media_errors import MediaError
 
@@ -36,7 +36,7 @@ class StreamIndex:
         times: [packets] presentation times, seconds; NaN where unknown.
         keyframes: [packets] bool.
         start, end: first and last moment, seconds; NaN where no packet has a time.
-        encrypted: packets that are encrypted.
+        encrypted: packets that are encrypted; 1 where a transport stream is scrambled, which hides its packets.
     """
 
     times: np.ndarray
@@ -203,11 +203,11 @@ class MediaFile:
         lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
         units = {index: numerator / denominator for index, (numerator, denominator) in self._units.items()}
         self._kept, size = [], 0
-        fields, second = SecondFields(self.video), []
+        fields = SecondFields(self.video)
         for packet in self._read():
             number = packet.stream_index
             if self.video is not None and number == self.video.index:
-                second.append(fields.is_second(packet))
+                fields.add(packet)
             time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
             lists[number].add(packet, self._seconds(time, number), units[number])
             size += packet.size
@@ -217,13 +217,12 @@ class MediaFile:
                 self._kept.append(packet)
         for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
             setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
-            if stream is not None and is_protected(self._container, stream):
+            if stream is not None:
                 index = getattr(self, name)
-                index.encrypted = len(index.times)
-        self.second_fields = np.array(second, bool)
-        times = self.video_index.times
-        for place in np.flatnonzero(self.second_fields & np.isnan(times)):
-            times[place] = times[place - 1]  # in transport streams the first field may speak for both
+                index.encrypted = index.encrypted or encrypted_packets(
+                    self._container, self._file, stream, len(index.times)
+                )
+        self.second_fields = fields.marks(self.video_index.times)
 
     def _read(self) -> Iterator[av.Packet]:
         streams = [stream for stream in (self.video, self.audio) if stream is not None]

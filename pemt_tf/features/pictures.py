@@ -64,7 +64,7 @@ class PictureReader:
 
     def __init__(self, media: MediaFile, plans: list[ClipPlan], short_side: int, quality: int) -> None:
         self._media, self._stream, self._plans = media, media.video, plans
-        self._context = _decoder(self._stream)
+        self._context = _decoder(media)
         self._context.thread_count = 1
         self._context.options = {"max_pixels": str(MOST_PIXELS)}
         self._short_side, self._quality = short_side, quality
@@ -208,11 +208,14 @@ class PictureReader:
         return self._aspect if coded == self._first_aspect else coded
 
 
-def _decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+def _decoder(media: MediaFile) -> av.VideoCodecContext:
     """FFmpeg's own decoder, but for transparent VP8 and VP9: it leaves out the transparency, which libvpx reads."""
-    context = stream.codec_context
+    context = media.video.codec_context
     other = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.name)
-    if other is None or "alpha_mode" not in stream.metadata or other not in av.codecs_available:
+    if other is None or "alpha_mode" not in media.video.metadata:
+        return context
+    if other not in av.codecs_available:
+        media.notes.append("what is transparent shows its hidden colours: this FFmpeg has no libvpx")
         return context
     decoder = av.CodecContext.create(other, "r")
     decoder.extradata = context.extradata

@@ -22,7 +22,12 @@ def usable_streams(media: MediaFile) -> tuple[bool, bool]:
     """
     main = media.video_index if media.video is not None else media.audio_index
     if main.encrypted:
-        raise MediaError("encrypted", f"{main.encrypted} of {len(main.times)} packets are encrypted")
+        what = (
+            f"{main.encrypted} of {len(main.times)} packets are encrypted"
+            if len(main.times)
+            else "its packets are scrambled"
+        )
+        raise MediaError("encrypted", what)
     usable = _usable(media, "video"), _usable(media, "audio")
     if not any(usable):
         raise MediaError("zero_frames", "the streams hold no packets")
@@ -35,15 +40,15 @@ def _usable(media: MediaFile, kind: str) -> bool:
     other = media.audio if kind == "video" else media.video
     if stream is None:
         return False
+    if index.encrypted:
+        media.notes.append("the sound is encrypted and was left out")
+        return False
     if not len(index.times):
         if kind == "video" and _declared(media) > 0 and len(media.audio_index.times) == 0:
             raise MediaError("truncated", f"the header declares {_declared(media):.1f} s, but there is no data")
         if kind == "video":
             raise MediaError("zero_frames", "the picture stream holds no packets")
         media.notes.append("the sound stream holds no packets")
-        return False
-    if index.encrypted:
-        media.notes.append("the sound is encrypted and was left out")
         return False
     if stream.codec_context is None:
         if kind == "video" or other is None:

@@ -10,6 +10,8 @@ import av
 import numpy as np
 import pytest
 
+from pemt_tf.errors import PemtError
+from pemt_tf.export.clip_request import decode_media
 from pemt_tf.features.container import FORMATS, SingleFile, open_container
 from pemt_tf.features.decode import MediaError, decode_clip
 from tests import media
@@ -60,7 +62,8 @@ def test_protocols_are_off_even_where_a_format_is_let_in(folder, monkeypatch, ki
     path.write_text(PLAYLISTS[kind])
     with av.open(str(path), options={"safe": "0", "allowed_extensions": "ALL"} if kind == "concat" else {}) as followed:
         assert sum(1 for packet in followed.demux() if packet.size)  # FFmpeg left alone does follow it
-    monkeypatch.setattr("pemt_tf.features.container.FORMATS", FORMATS + " concat hls")
+    formats = ",".join([*FORMATS.split(), "concat", "hls"])
+    monkeypatch.setattr("pemt_tf.features.container.OPTIONS", {"protocol_whitelist": "", "format_whitelist": formats})
     with pytest.raises(MediaError, match="open_failed"):
         open_container(SingleFile(str(path)))
 
@@ -162,3 +165,10 @@ def test_all_formats_are_ffmpegs():
     assert not set(names) & {"concat", "hls", "sdp", "image2", "rtsp", "rtp", "sap", "lavfi", "vobsub", "dash", "tty"}
     assert {"mov", "matroska", "avi", "mpegts", "ogg", "flv", "asf", "wav"} <= set(names)
     assert all(av.format.ContainerFormat(name, "r").is_input for name in names)
+
+
+def test_a_name_that_is_too_long():
+    for path in ("x" * 300 + ".mp4", "a\0b.mp4"):
+        assert failure(path).cause == "not_found"
+        with pytest.raises(PemtError, match="there is no such file"):
+            decode_media(path, GEOMETRY, None, None)

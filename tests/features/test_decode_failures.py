@@ -151,6 +151,28 @@ def test_encrypted_mp4(tmp_path, tag, name):
     assert cause_of(path) == "encrypted"
 
 
+@pytest.mark.parametrize("lead", [0, 4])
+def test_scrambled_transport_streams(tmp_path, lead):
+    """As recorded from a broadcast without its card: the tables are clear, all of a stream's packets are noise."""
+    plain = media.write_video(tmp_path / "a.ts").read_bytes()
+
+    def scrambled(pids):
+        data, noise, out = bytearray(plain), np.random.default_rng(0), b""
+        for packet in range(0, len(data), 188):
+            if (data[packet + 1] & 31) << 8 | data[packet + 2] in pids:
+                data[packet + 3] |= 0x80
+                begin = packet + 4 + (1 + data[packet + 4] if data[packet + 3] & 0x20 else 0)
+                data[begin : packet + 188] = noise.bytes(max(packet + 188 - begin, 0))
+            out += bytes(lead) + data[packet : packet + 188]
+        path = tmp_path / "b.m2ts"
+        path.write_bytes(out)
+        return path
+
+    assert cause_of(scrambled({256})) == cause_of(scrambled({256, 257})) == "encrypted"
+    clip = decode_clip(str(scrambled({257})), GEOMETRY)
+    assert clip.waveform is None and clip.notes == ("the sound is encrypted and was left out",)
+
+
 def test_encrypted_asf(tmp_path):
     path = media.write_video(tmp_path / "a.asf", video_codec="msmpeg4", audio_codec=None)
     data = bytearray(path.read_bytes())
@@ -163,10 +185,12 @@ def test_encrypted_asf(tmp_path):
     assert cause_of(path) == "encrypted"
 
 
-@pytest.mark.parametrize("audio_codec", ["usual", None])
-def test_pictures_that_never_decode_are_not_called_short(tmp_path, audio_codec):
-    """In a transport stream FFmpeg itself looks for pictures; in noise it sees one, without length."""
-    path = media.write_video(tmp_path / "a.ts", video_codec="mpeg2video", audio_codec=audio_codec, seconds=4)
+@pytest.mark.parametrize(
+    ("video_codec", "audio_codec"), [("mpeg2video", None), ("libx264", None), ("libx264", "usual")]
+)
+def test_pictures_that_never_decode(tmp_path, video_codec, audio_codec):
+    """In a transport stream FFmpeg itself looks for pictures: in noise it sees one, without length, or gives up."""
+    path = media.write_video(tmp_path / "a.ts", video_codec=video_codec, audio_codec=audio_codec, seconds=4)
     data = bytearray(path.read_bytes())
     noise = np.random.default_rng(0)
     for packet in range(0, len(data), 188):

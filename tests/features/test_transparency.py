@@ -73,6 +73,13 @@ def test_windows_of_vp8_and_vp9(tmp_path, codec):
     assert made[0].source.video_codec == codec.replace("libvpx-", "").replace("libvpx", "vp8")
 
 
+def test_without_libvpx_a_note_says_so(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.webm", "libvpx-vp9", "yuva420p", **{"auto-alt-ref": "0"})
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libvpx-vp9"})
+    clip = decode_clip(str(path), GEOMETRY)
+    assert clip.notes == ("what is transparent shows its hidden colours: this FFmpeg has no libvpx",)
+
+
 def test_opaque_vp9_stays_with_its_decoder(tmp_path):
     path = media.write_video(tmp_path / "a.webm", audio_codec=None)
     with av.open(str(path)) as container:
