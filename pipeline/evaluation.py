@@ -6,6 +6,7 @@ from tensorflow_model_analysis.proto import config_pb2 as tfma  # recent release
 
 from pemt_tf.data import records
 from pipeline.configs import EvaluatorConfig
+from pipeline.finite_answers import FiniteAnswers
 from pipeline.slice_accuracy import SliceAccuracy
 from pipeline.slices import SLICES
 
@@ -46,6 +47,7 @@ def evaluation(thresholds: EvaluatorConfig, labels: int) -> tfma.EvalConfig:
             tfma.MetricsSpec(
                 metrics=[
                     tfma.MetricConfig(class_name="ExampleCount", config=f'"name": "{CLIPS}"'),
+                    tfma.MetricConfig(class_name=FiniteAnswers.__name__, module=FiniteAnswers.__module__),
                     top_1,
                     top_5,
                     *judged,

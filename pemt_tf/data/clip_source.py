@@ -131,6 +131,17 @@ class ClipSource:
                 "learned; add one to train, or take the label out"
             )
 
+    def parse(self, raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A parsed clip, see `records.parse`; inside a tf.data pipeline.
+
+        Raises:
+            InvalidArgumentError: its label is not one of the vocabulary.
+        """
+        clip = records.parse(raw, self.geometry, self.payload)
+        known = tf.logical_and(clip["label"] >= records.UNLABELLED, clip["label"] < len(self.labels))
+        with tf.control_dependencies([tf.debugging.Assert(known, ["a label is not one of the vocabulary"])]):
+            return {**clip, "label": tf.identity(clip["label"])}
+
     def require_whole(self, split: str) -> None:
         """Compares the record files of a split with the data card, without reading what the records hold.
 
@@ -138,10 +149,11 @@ class ClipSource:
             PemtError: clips are missing, or there are more of them; with both numbers.
         """
         files = [Path(file) for file in self.require_split(split)]
-        if self.directory is None or not all(file.is_relative_to(self.directory) for file in files):
+        inside = self.directory is not None and all(file.is_relative_to(self.directory) for file in files)
+        if not inside or split not in self.clips:
             return
-        inside = [file.relative_to(self.directory).as_posix() for file in files]
-        record_count.require_whole(self.directory, split, inside, self.clips[split])
+        names = [file.relative_to(self.directory).as_posix() for file in files]
+        record_count.require_whole(self.directory, split, names, self.clips[split])
 
     def require_count(self, split: str, found: int, labelled: bool = False) -> None:
         """Compares what a pass over a split has read with the data card.

@@ -50,6 +50,9 @@ def plain_cause(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a record cannot be parsed"
     message = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+    asserted = re.search(r"assertion failed: \[(.*?)\]\s*(\[|$|\n)", message, re.S)
+    if asserted:  # a sentence of ours, inside of a graph
+        message = asserted[1]
     lines = [" ".join(re.sub(r"\{\{.*?\}\}", "", line).split()) for line in message.splitlines()]
     line = next((line for line in lines if line), "no reason given")
     line = re.split(r",? value: '|\[Op:", line)[0].strip()

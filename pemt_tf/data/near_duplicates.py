@@ -6,6 +6,9 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.errors import PemtError
+
 DUPLICATES_NAME = "duplicates.jsonl"
 
 
@@ -18,15 +21,19 @@ def near_duplicates(directory: Path, split: str, others: Collection[str]) -> set
         others: the other splits; the split itself does not count.
 
     Returns:
-        Ids of clips; none where nothing is listed.
+        Ids of clips; none where nothing is listed. Pairs of which a clip was left out of the data set do not count;
+        where older releases left clips out (`--drop_duplicates`), nobody knows which, and none is returned.
     """
     try:
         lines = (directory / DUPLICATES_NAME).read_text(encoding="utf-8").splitlines()
         pairs = [json.loads(line) for line in lines]
-    except (OSError, ValueError):
+        dropped = "--drop_duplicates" in DatasetCard.read(directory).command
+    except (OSError, ValueError, PemtError):
         return set()
     found = set()
     for pair in pairs:
+        if pair.get("left_out", dropped):
+            continue
         sides = [(pair.get(side), pair.get(f"{side}_split")) for side in ("first", "second")]
         for (clip, own), (_, other) in (sides, sides[::-1]):
             if own == split and other != split and other in others:

@@ -83,13 +83,23 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> Em
 
 
 def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: str) -> tuple[list[dict], np.ndarray]:
-    """What is known of some records, and their embeddings [clips, width]."""
+    """What is known of some records, and their embeddings [clips, width].
+
+    Raises:
+        UnreadableClipsError: a record is not a clip of the model; names the clip where it has a name.
+    """
+    name = "?"
     try:
         described = [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
+        name = described[0]["id"]
         return described, predictor.answer(serialized)["embedding"]
     except (DecodeError, ValueError, tf.errors.InvalidArgumentError) as error:
+        if len(serialized) > 1:  # which of them?
+            parts = [_embed_records(predictor, [raw], split) for raw in serialized]
+            return [row for rows, _ in parts for row in rows], np.concatenate([vectors for _, vectors in parts])
         raise UnreadableClipsError(
-            f"a record of split {split!r} is not a clip of the model ({plain_cause(error)}); preprocess again"
+            f"clip {name!r} of split {split!r} is not one that the model can embed ({plain_cause(error)}); look at it, "
+            "or preprocess again"
         ) from None
 
 

@@ -411,7 +411,7 @@ def test_records_that_are_missing_stop_the_job(capsys, tmp_path, quick_model, ba
         for each in raw[1:]:
             writer.write(each)
     line = refused(capsys, tmp_path / "e", "--model", backbone_servable, "--input", other)
-    assert "21 clips were to be embedded, but 20 arrived" in line
+    assert "split 'test' holds 8 clips, but its data card says 9" in line
 
 
 @pytest.mark.parametrize("change", ["lost", "twice"])

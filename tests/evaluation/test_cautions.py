@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from pemt_tf.data.dataset_card import CARD_NAME
 from pemt_tf.evaluation.cautions import find_caution, probe_caution
 from pemt_tf.evaluation.classification import evaluate, summarize
 from pemt_tf.evaluation.multi_view import Votes
 from pemt_tf.training.history import training_history
+from tests.fake_dataset import replace_card
 
 
 @pytest.fixture
-def source(clip_source, tmp_path):
+def source(clip_source, dataset_directory, tmp_path):
     """The shared data set, with a folder of its own for what is said of duplicates."""
+    shutil.copy(dataset_directory / CARD_NAME, tmp_path)
     pairs = [
         ("fake-000001", "train", "fake-001000", "test"),
         ("fake-000002", "train", "fake-001000", "test"),  # the same test clip again
@@ -47,6 +51,19 @@ def test_near_duplicates_of_training_clips(source):
     assert find_caution(run("finetune", "train", "other", history=[PRETRAINED]), source, "test") == said
     nothing = dataclasses.replace(source, directory=source.directory / "without")
     assert find_caution(run("finetune", "train"), nothing, "test") == ""
+
+
+def test_clips_that_were_left_out_are_no_duplicates(source):
+    path = source.directory / "duplicates.jsonl"
+    pairs = [json.loads(line) for line in path.read_text().splitlines()]
+    tuned = run("finetune", "train")
+    told = [{**pair, "left_out": [pair["first"]] if number < 2 else []} for number, pair in enumerate(pairs)]
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in told))
+    assert find_caution(tuned, source, "test").startswith("1 clip of this split is a near-duplicate of training clips")
+    # Older releases did not say which of the clips they left out.
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    replace_card(source.directory, command="python -m beam_jobs.preprocess --drop_duplicates")
+    assert find_caution(tuned, source, "test") == ""
 
 
 def test_clips_that_the_weights_have_seen(source):

@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 pytest.importorskip("tfx", reason="the tfx extra is not installed")
 
 from tfx import v1 as tfx  # noqa: F401, I001 (before tfma)
 import tensorflow_model_analysis as tfma
 
+from pemt_tf.errors import PemtError
 from pipeline.configs import EvaluatorConfig
 from pipeline.evaluation import evaluation
+from pipeline.finite_answers import RequireFiniteAnswers
 from pipeline.slice_accuracy import AccuracyCombiner
 
 pytestmark = pytest.mark.tfx
@@ -72,3 +75,19 @@ def test_a_slice_of_too_few_clips_passes(least, value):
 
     assert combiner.extract_output(combiner.merge_accumulators([one, two])) == {key: pytest.approx(value)}
     assert combiner.extract_output(combiner.create_accumulator()) == {key: 1.0}
+
+
+def test_answers_that_are_not_numbers_stop_the_evaluation():
+    """TFMA takes NaN for label 0."""
+    assert "FiniteAnswers" in [
+        metric.class_name for metric in evaluation(EvaluatorConfig(), 3).metrics_specs[0].metrics
+    ]
+    example = tf.train.Example()
+    example.features.feature["clip/id"].bytes_list.value.append(b"dog/a.mp4")
+    extracts = {tfma.INPUT_KEY: example.SerializeToString()}
+    good, bad = np.array([0.25, 0.75], np.float32), np.array([np.nan, 0.75], np.float32)
+    for answers in (good, {"probabilities": good, "labels": np.array([b"x"])}, {"candidate": {"probabilities": good}}):
+        assert list(RequireFiniteAnswers().process({**extracts, tfma.PREDICTIONS_KEY: answers})) == [1]
+    for answers in (bad, {"probabilities": good, "embedding": bad}, {"candidate": good, "baseline": bad}):
+        with pytest.raises(PemtError, match=r"the model's answer for clip 'dog/a\.mp4' is NaN or infinite"):
+            list(RequireFiniteAnswers().process({**extracts, tfma.PREDICTIONS_KEY: answers}))

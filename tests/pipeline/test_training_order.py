@@ -122,3 +122,12 @@ def test_without_a_labelled_clip_to_judge_by_there_is_no_pipeline(tmp_path):
 
     with pytest.raises(PemtError, match="no labelled clip in a test or validation split"):
         judging_split(card, tmp_path)
+
+
+def test_a_split_that_lost_clips_stops_the_run_before_it_begins(tmp_path):
+    write_dataset(tmp_path, {"train": clips(0, 1), "test": clips(1, 0, 1)})
+    path = next(path for path in sorted((tmp_path / "test").glob("clips-*")) if path.stat().st_size)
+    record = 16 + int.from_bytes(path.read_bytes()[:8], "little")
+    path.write_bytes(path.read_bytes()[record:])
+    with pytest.raises(PemtError, match="split 'test' holds 2 clips, but its data card says 3"):
+        make_orders(config_for(tmp_path), tmp_path)

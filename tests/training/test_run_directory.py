@@ -148,3 +148,21 @@ def test_a_run_can_be_moved(pretraining_run, tmp_path):
         copy.load_backbone().get_weights(), pretraining_run.load_backbone().get_weights(), strict=True
     ):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_metrics_that_are_not_numbers_are_null(tmp_path):
+    """JSON has no NaN; whoever reads the rows gets only numbers."""
+    run = RunDirectory(tmp_path)
+    run.append_metrics({"step": 1, "loss": 0.5, "gradient_norm": float("inf"), "accuracy": float("nan")})
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "step": 1,
+        "loss": 0.5,
+        "gradient_norm": None,
+        "accuracy": None,
+    }
+    assert run.metrics() == [{"step": 1, "loss": 0.5}]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "loss": NaN}\n')  # as older releases wrote
+    run.forget_metrics_after(2)
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
