@@ -4,8 +4,9 @@ Used by the data preparation job (in an expendable process: decoders crash and h
 that send a video file to a model. It needs PyAV, NumPy and simplejpeg, never TensorFlow.
 
 A stream that is missing is None. Sound that is missing for a part of the clip is zeros there, and a note says so.
-Pictures are the main stream: where they are there but cannot be decoded the clip fails, while undecodable sound
-leaves a clip without sound and a note. docs/decoding.md tells how the oddities of files are treated.
+Pictures are the main stream: where they are there but cannot be decoded the clip is its sound, if that is good, and
+fails if not; undecodable sound leaves a clip without sound. A note says so.
+docs/decoding.md tells how the oddities of files are treated.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = [
 
 DEFAULTS = DecodeSettings()
 DOUBTFUL_PEAK = 10.0  # times full scale; loud music that was compressed with loss stays below
+GOOD_SOUND = 0.9  # share of a clip that has sound; then the sound is a clip though the pictures are damaged
 MOST_WINDOWS = 50_000  # of one file, since each is planned ahead; broken timestamps can claim centuries
 
 
@@ -62,7 +64,7 @@ def decode_clip(
     """
     with MediaFile(source, settings.video_stream, settings.audio_stream) as media:
         media.index(start, end)
-        usable = usable_streams(media)
+        usable = usable_streams(media, geometry.segment_seconds - _slack(geometry))
         unit = f"one segment is {geometry.segment_seconds:.3f} s"
         stretch = find_stretch(media, start, end, usable[0], geometry.segment_seconds - _slack(geometry), unit)
         made = next(_clips(media, [plan_clip(*stretch, geometry)], usable, geometry, settings))
@@ -118,8 +120,8 @@ def _windows(
 ) -> Iterator[DecodedClip | FailedWindow]:
     with MediaFile(source, settings.video_stream, settings.audio_stream) as media:
         media.index(start, end)
-        usable = usable_streams(media)
         slack = _slack(geometry)
+        usable = usable_streams(media, geometry.segment_seconds - slack)
         begin, finish = find_stretch(media, start, end, usable[0], seconds - slack, f"one window is {seconds:g} s")
         if (finish - begin) / stride > MOST_WINDOWS:
             detail = f"{(finish - begin) / stride:.0f} windows from {begin:.1f} s to {finish:.1f} s"
@@ -151,13 +153,14 @@ def _clips(
     if has_sound:
         sound = SoundReader(media, plans, geometry)
         readers[media.audio.index] = sound
-    known = known_times(media.video_index if has_pictures else media.audio_index)
+    heard = known_times(media.audio_index)
+    known = known_times(media.video_index) if has_pictures else heard
     done = 0
     for complete in _progress(media, readers, len(plans)):
         for clip in range(done, complete):
             try:
                 made = _clip(media, plans[clip], clip, pictures, sound)
-                refuse_hole(known, plans[clip].start, plans[clip].end)
+                refuse_hole(known, heard, plans[clip].start, plans[clip].end)
                 yield made
             except MediaError as error:
                 yield error
@@ -191,8 +194,14 @@ def _clip(
     waveform = _checked_waveform(heard, sound, notes, alone=seen is None)
     measured = {}
     if seen is not None:
-        _check_pictures(seen, pictures, notes)
-        measured = seen.meter.results()
+        try:
+            _check_pictures(seen, pictures, notes)
+            measured = seen.meter.results()
+        except MediaError as error:
+            if waveform is None or heard.damaged_packets or heard.coverage < GOOD_SOUND:
+                raise
+            notes.append(f"the pictures are left out, the clip is the sound alone: {error.detail}")
+            seen = None
     if waveform is not None:
         measured["loudness_db"], measured["peak_db"] = levels(waveform)
     return DecodedClip(

@@ -7,9 +7,9 @@ its start; so pictures and sound stay together whatever each stream's own start 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import av
@@ -18,62 +18,24 @@ from av.stream import Disposition
 
 from pemt_tf.features.container import SingleFile, encrypted_packets, message_of, open_container
 from pemt_tf.features.field_pictures import SecondFields
+from pemt_tf.features.file_layout import (
+    another_follows,
+    another_mp4_follows,
+    declared_end,
+    falls_back,
+    is_complete_matroska,
+    size_of,
+)
 from pemt_tf.features.media_errors import MediaError
+from pemt_tf.features.packet_index import PacketList, apart, first_part, hold_slides, rising_seconds
+from pemt_tf.features.sound_clock import decoded_frames, follow, is_irregular, place
 
 LARGEST_SIDE = 16_384
 MOST_PIXELS = 64 * 2**20
 KEPT_BYTES = 64 * 2**20  # compressed packets kept in memory between listing and decoding
+ENDS_APART = 0.5  # seconds between two ends that are not the same
 SEEK_MARGIN = 2.0  # seconds before the wanted start; gives sound decoders time to settle
-# Their headers state durations exactly; elsewhere (raw AAC, MP3) FFmpeg guesses from the bit rate.
-EXACT_DURATION = {"mov", "matroska", "avi", "flv", "asf", "wav", "ogg"}
-
-
-@dataclass
-class StreamIndex:
-    """The packets of one stream, in decoding order.
-
-    Attributes:
-        times: [packets] presentation times, seconds; NaN where unknown.
-        keyframes: [packets] bool.
-        start, end: first and last moment, seconds; NaN where no packet has a time.
-        encrypted: packets that are encrypted; 1 where a transport stream is scrambled, which hides its packets.
-    """
-
-    times: np.ndarray
-    keyframes: np.ndarray
-    start: float
-    end: float
-    encrypted: int
-
-
-@dataclass
-class _PacketList:
-    """What is noted of a stream's packets while they pass."""
-
-    times: list[float] = field(default_factory=list)
-    durations: list[float] = field(default_factory=list)
-    hidden: list[bool] = field(default_factory=list)
-    keyframes: list[bool] = field(default_factory=list)
-    encrypted: int = 0
-
-    def add(self, packet: av.Packet, time: float, unit: float) -> None:
-        self.times.append(time)
-        self.durations.append((packet.duration or 0) * unit)
-        self.hidden.append(packet.is_discard)  # cut away by the file's edit list: decoded but not shown
-        self.keyframes.append(packet.is_keyframe)
-        self.encrypted += packet.has_sidedata("encryption_info")
-
-    def index(self) -> StreamIndex:
-        times = np.array(self.times, np.float64)
-        shown = ~np.isnan(times) & ~np.array(self.hidden, bool)
-        known = np.sort(times[shown])
-        start = end = np.nan
-        if len(known):
-            # A last packet without a duration lasts as long as packets do on average.
-            typical = (known[-1] - known[0]) / (len(known) - 1) if len(known) > 1 else 0.0
-            latest = (times + np.array(self.durations))[shown].max()
-            start, end = known[0], latest if latest > known[-1] else known[-1] + typical
-        return StreamIndex(times, np.array(self.keyframes, bool), float(start), float(end), self.encrypted)
+SMALL_BYTES = 4 * 2**20  # files that are read from the beginning, wherever the wanted start is
 
 
 class MediaFile:
@@ -87,6 +49,8 @@ class MediaFile:
         duration: seconds, as well as it is known.
         dts_only: the container stores no presentation times.
         notes: what is worth telling about the file.
+        sound_times: [frames] when each decoded frame of sound begins, seconds, where its timestamps do not tell; then
+            the sound is to be decoded from its first packet on. None where timestamps are to be followed.
     """
 
     def __init__(
@@ -102,13 +66,16 @@ class MediaFile:
         Raises:
             MediaError: it cannot be opened, or has no such streams.
         """
-        self._source = source
+        self._source, self._size = source, size_of(source)
         self._numbers = video_stream, audio_stream
         self._kept: list[av.Packet] | None = []
         self._seek_to: float | None = None
         self._until: float | None = None
+        self._others_end, self._read_to = -np.inf, 0
+        self._whole = False
         self.notes: list[str] = []
-        self.video_index = self.audio_index = _PacketList().index()
+        self.sound_times: np.ndarray | None = None
+        self.video_index = self.audio_index = PacketList().index()
         self.second_fields = np.zeros(0, bool)
         self._container = self._file = None
         try:
@@ -129,7 +96,7 @@ class MediaFile:
         self._container, said = open_container(self._file)
         container = self._container
         self._base = (container.start_time or 0) / av.time_base
-        self.dts_only = "avi" in container.format.name.split(",")
+        self.dts_only = self._is("avi")
         best = container.streams.best
         self.video = _choose("picture", container.streams.video, best("video"), self._numbers[0])
         self.audio = _choose("sound", container.streams.audio, best("audio", related=self.video), self._numbers[1])
@@ -140,17 +107,19 @@ class MediaFile:
         # Plain numbers: a Fraction for every packet and frame would cost more than the rest of the bookkeeping.
         bases = {stream.index: stream.time_base for stream in (self.video, self.audio) if stream is not None}
         self._units = {index: (base.numerator, base.denominator) for index, base in bases.items()}
-        self.declared_end = self._declared_end()
+        chosen = [stream for stream in (self.video, self.audio) if stream is not None]
+        self.declared_end = None if self._whole else declared_end(container, chosen)
 
-    def _declared_end(self) -> float | None:
-        formats = set(self._container.format.name.split(","))
-        if not EXACT_DURATION & formats or not self._container.duration:
-            return None
-        declared = self._container.duration / av.time_base
-        if self.dts_only and self.video is not None and self.video.average_rate:
-            # FFmpeg shortens the duration of a cut AVI file to what is there; the count of frames is the header's.
-            declared = max(declared, self.video.frames / float(self.video.average_rate))
-        return declared
+    def _formats(self) -> set[str]:
+        return set(self._container.format.name.split(","))
+
+    def _is(self, *formats: str) -> bool:
+        return bool(self._formats() & set(formats))
+
+    @property
+    def is_from_start(self) -> bool:
+        """Whether the listed packets are those from the file's start on."""
+        return self._seek_to is None
 
     @property
     def duration(self) -> float:
@@ -181,7 +150,8 @@ class MediaFile:
     def index(self, start: float | None = None, end: float | None = None) -> None:
         """Lists the packets, of the whole file or of what is needed to decode from `start` to `end` seconds."""
         self._until = end
-        self._seek_to = start - SEEK_MARGIN if start is not None and start > 2 * SEEK_MARGIN else None
+        if start is not None and start > 2 * SEEK_MARGIN and self._size > SMALL_BYTES and self._can_seek():
+            self._seek_to = start - SEEK_MARGIN
         self._list_packets()
         if self._seek_to is not None and self._missed(start):
             # The format cannot seek, or missed the keyframe before the start: read from the beginning instead.
@@ -190,49 +160,143 @@ class MediaFile:
             self._list_packets()
         if self._kept is None:
             self._reopen()  # now: decoders belong to the container that is open
+        if self.audio is not None and self.audio.codec_context is not None:
+            if self._place_sound() and (self._seek_to, self._until) != (None, None):
+                # Neither seeking nor stopping went by the times at which this sound is heard: read everything.
+                self._seek_to = self._until = None
+                self._reopen()
+                self._list_packets()
+                self._place_sound()
+            self._hold_slides()
+
+    def _hold_slides(self) -> None:
+        stored = self.video_index.end
+        hold_slides(self.video_index, self.audio_index)
+        if self._until is None and self.declared_end and self.video_index.end < stored:
+            self.declared_end -= stored - self.video_index.end  # a header counts a last picture that is held
 
     def _missed(self, start: float) -> bool:
         first_key = self.video_index.times[self.video_index.keyframes][:1]
         return self.video is not None and not (len(first_key) and first_key[0] <= start)
+
+    def _can_seek(self) -> bool:
+        """Whether a moment can be found by seeking: where files were joined, it is there more than once."""
+        if self._is("flv") or (self._is("mov") and another_mp4_follows(self._source)):
+            return False
+        if not self._is("mpegts", "mpeg", "ogg"):
+            return True
+        try:
+            joined = falls_back(self._container, self.video or self.audio, self._size)
+        except av.FFmpegError:
+            joined = True
+        if joined:
+            self._reopen()
+        return not joined
 
     def packets(self) -> Iterator[av.Packet]:
         """All listed packets of the two streams in file order; to be called once."""
         return self._read() if self._kept is None else iter(self._kept)
 
     def _list_packets(self) -> None:
-        lists = {stream.index: _PacketList() for stream in (self.video, self.audio) if stream is not None}
+        kinds = {"video_index": self.video, "audio_index": self.audio}
+        lists = {each.index: PacketList(each is self.audio) for each in kinds.values() if each is not None}
         units = {index: numerator / denominator for index, (numerator, denominator) in self._units.items()}
         self._kept, size = [], 0
         fields = SecondFields(self.video)
-        for packet in self._read():
+        for place_in_file, packet in enumerate(self._read()):
             number = packet.stream_index
             if self.video is not None and number == self.video.index:
                 fields.add(packet)
             time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
-            lists[number].add(packet, self._seconds(time, number), units[number])
+            stamp = self._seconds(packet.dts, number)
+            lists[number].add(packet, place_in_file, self._seconds(time, number), stamp, units[number])
             size += packet.size
             if size > KEPT_BYTES:
                 self._kept = None
             elif self._kept is not None:
                 self._kept.append(packet)
-        for name, stream in (("video_index", self.video), ("audio_index", self.audio)):
-            setattr(self, name, (_PacketList() if stream is None else lists[stream.index]).index())
+        counts = first_part(lists)
+        if counts is None and self._is("mpegts", "mpeg"):
+            counts = apart(lists)
+        if counts is not None and self._is("ogg"):
+            # The first packet of a new part still comes with the time at which the part before it ended.
+            counts = {number: max(count - 1, 1) for number, count in counts.items()}
+        for name, stream in kinds.items():
+            packets = PacketList() if stream is None else lists[stream.index]
+            index = packets.index(counts[stream.index] if counts and stream is not None else None)
             if stream is not None:
-                index = getattr(self, name)
                 index.encrypted = index.encrypted or encrypted_packets(
                     self._container, self._file, stream, len(index.times)
                 )
+            setattr(self, name, index)
         self.second_fields = fields.marks(self.video_index.times)
+        if counts is not None:
+            self._note_joined(lists, counts)
+        elif self._another_follows():
+            self._note("another file follows in this one, as in joined files: it is left out")
+        if counts is not None or self._is_all_there():
+            self._whole, self.declared_end = True, None
+
+    def _note_joined(self, lists: dict[int, PacketList], counts: dict[int, int]) -> None:
+        index = self.video_index if len(self.video_index.times) else self.audio_index
+        left_out = max(rising_seconds(packets.stamps[counts[number] :]) for number, packets in lists.items())
+        rest = "" if self._until is not None else f" (about {left_out:.1f} s)"
+        self._note(
+            f"timestamps start anew at {index.end:.2f} s, as in joined files: what comes after{rest} is left out"
+        )
+
+    def _another_follows(self) -> bool:
+        """Whether there is more in the file than FFmpeg reads; looked up in files of this machine only."""
+        here = isinstance(self._source, str) and self._until is None
+        return here and another_follows(self._source, self._formats(), self._read_to)
+
+    def _is_all_there(self) -> bool:
+        """Whether nothing was cut off, though the chosen streams end before the time that the header declares."""
+        ends = [index.end for index in (self.video_index, self.audio_index) if not np.isnan(index.end)]
+        wanted = min(self.declared_end or 0.0, np.inf if self._until is None else self._until)
+        if wanted - max(ends, default=0.0) < ENDS_APART:
+            return False
+        others_last = self._others_end > self.declared_end - ENDS_APART
+        return others_last or (self._is("matroska") and is_complete_matroska(self._source, self._read_to))
+
+    def _place_sound(self) -> bool:
+        """Finds out when sound is heard whose timestamps do not follow its length: it is decoded once for that.
+
+        Returns:
+            Whether it is heard at quite other times than its timestamps say.
+        """
+        index, context = self.audio_index, self.audio.codec_context
+        if not is_irregular(index, context.frame_size / context.sample_rate if context.sample_rate else 0.0):
+            return False
+        sound = (packet for packet in self.packets() if packet.stream_index == self.audio.index)
+        frames = decoded_frames(context, itertools.islice(sound, len(index.times)))
+        times = np.array([self.seconds(stamp, self.audio) for stamp in frames.stamps])
+        seconds = np.array(frames.seconds)
+        self._reopen()  # for a decoder without a past
+        pictures = self.video_index.end - max(self.video_index.start, 0.0)
+        placed = place(times, seconds, pictures, always_gapless=self.dts_only)
+        if not len(placed) or np.ptp(placed - follow(times, seconds)) < 1e-3:
+            return False
+        stored, self.sound_times = index.end, placed
+        index.times = np.interp(np.arange(len(index.times)), frames.packets, placed)
+        index.start, index.end = float(placed[0]), float(placed[-1] + seconds[-1])
+        self._whole = self._whole or stored > (self.declared_end or np.inf) - ENDS_APART
+        self.declared_end = None if self._whole else self.declared_end
+        return abs(stored - index.end) > ENDS_APART
 
     def _read(self) -> Iterator[av.Packet]:
-        streams = [stream for stream in (self.video, self.audio) if stream is not None]
         running = set(self._units)
+        self._others_end, self._read_to = -np.inf, 0
         try:
             if self._seek_to is not None:
                 self._container.seek(round((self._seek_to + self._base) * av.time_base))
-            for packet in self._container.demux(streams):
+            for packet in self._demuxed():
                 if packet.size == 0 and packet.pts is None and packet.dts is None:
                     continue  # PyAV's marks of the end; the decoders are drained by name
+                self._read_to = max(self._read_to, (packet.pos or 0) + packet.size)
+                if packet.stream_index not in self._units:
+                    self._others_end = max(self._others_end, self._packet_end(packet))
+                    continue
                 yield packet
                 # Pictures may be stored a little out of order, hence one second more than is asked for.
                 if self._until is not None and packet.dts is not None:
@@ -241,9 +305,24 @@ class MediaFile:
                     if not running:
                         return
         except (av.FFmpegError, OSError) as error:
-            note = f"reading stopped early: {message_of(error)}"
-            if note not in self.notes:  # large files are read twice
-                self.notes.append(note)
+            self._note(f"reading stopped early: {message_of(error)}")
+
+    def _demuxed(self) -> Iterator[av.Packet]:
+        while True:
+            try:
+                yield from self._container.demux()
+                return
+            except IndexError:
+                continue  # PyAV's answer to a packet of a stream that appeared on the way; go on behind it
+
+    def _packet_end(self, packet: av.Packet) -> float:
+        if packet.pts is None:
+            return -np.inf
+        return float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._base
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:  # large files are read twice
+            self.notes.append(note)
 
     def _reopen(self) -> None:
         self._close()

@@ -13,12 +13,11 @@ from pemt_tf.config import ClipGeometry
 from pemt_tf.features.media_errors import MediaError
 from pemt_tf.features.media_file import MediaFile
 from pemt_tf.features.sampling import ClipPlan
+from pemt_tf.features.sound_clock import GAP_TOLERANCE
 
 SETTLING = 1.0  # seconds decoded before a wanted segment: decoders and resampler need a past
 TRAILING = 0.25  # seconds decoded after it
 DECODER_DELAY = 0.5  # seconds after which no more sound of earlier packets comes out
-# Timestamps of millisecond containers jitter; sound that claims to be less off than this is taken as gapless.
-GAP_TOLERANCE = 0.01
 BLOCK = 10.0  # seconds resampled at a time, so that memory does not grow with the file
 LARGEST_SAMPLE = 2.0**32  # times full scale: twice what integers of 32 bits come to that are stored as floats unscaled
 # FFmpeg's sample formats, as NumPy calls them.
@@ -65,6 +64,9 @@ class SoundReader:
         self._times = media.audio_index.times
         starts = np.concatenate([plan.segment_starts for plan in plans])
         self._needed = wanted_packets(self._times, starts, geometry.segment_seconds)
+        self._placed = None if media.sound_times is None else iter(media.sound_times)
+        if self._placed is not None:
+            self._needed[: np.flatnonzero(self._needed).max(initial=-1) + 1] = True  # frames are told by their count
         self._damaged = np.zeros(len(self._times), bool)
         self._releases = _releases(self._times, plans)
         self._ordinal = -1
@@ -120,7 +122,7 @@ class SoundReader:
     def _decode(self, packet: av.Packet | None) -> None:
         try:
             for frame in self._context.decode(packet):
-                self._append(mono(frame), frame.sample_rate, self._media.seconds(frame.pts, self._stream))
+                self._append(mono(frame), frame.sample_rate, self._time(frame))
         except EOFError:
             return
         except MemoryError:
@@ -128,6 +130,11 @@ class SoundReader:
         except (av.FFmpegError, ValueError) as error:
             self._damaged[self._ordinal] = True
             self.last_error = getattr(error, "strerror", None) or str(error)
+
+    def _time(self, frame: av.AudioFrame) -> float:
+        if self._placed is not None:
+            return next(self._placed, np.nan)
+        return self._media.seconds(frame.pts, self._stream)
 
     def _append(self, samples: np.ndarray, rate: int, time: float) -> None:
         stretch = self._stretch

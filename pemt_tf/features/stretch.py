@@ -7,15 +7,20 @@ import numpy as np
 
 from pemt_tf.features.container import message_of
 from pemt_tf.features.media_errors import MediaError
-from pemt_tf.features.media_file import MediaFile, StreamIndex
+from pemt_tf.features.media_file import MediaFile
+from pemt_tf.features.packet_index import LONGEST_HOLE, StreamIndex
 
 ENOUGH = 0.5  # of a damaged file must be good
 NOTEWORTHY_SECONDS = 0.5
-LONGEST_HOLE = 60.0  # seconds without a packet that can be meant; where it is more than half of a file, it cannot
+SILENT_HOLE = 10.0  # seconds without a packet of sound that still count as unbroken sound
 
 
-def usable_streams(media: MediaFile) -> tuple[bool, bool]:
-    """Whether there are pictures and whether there is sound that can be decoded.
+def usable_streams(media: MediaFile, shortest: float) -> tuple[bool, bool]:
+    """Whether there are pictures and whether there is sound that a clip can be made of.
+
+    Args:
+        media: with its packets listed.
+        shortest: seconds that a clip must have; where the pictures are shorter, the sound alone is a clip.
 
     Raises:
         MediaError: there is neither, or the pictures are there but cannot be decoded.
@@ -31,6 +36,11 @@ def usable_streams(media: MediaFile) -> tuple[bool, bool]:
     usable = _usable(media, "video"), _usable(media, "audio")
     if not any(usable):
         raise MediaError("zero_frames", "the streams hold no packets")
+    if all(usable) and media.is_from_start:
+        seen, heard = (index.end - max(index.start, 0.0) for index in (media.video_index, media.audio_index))
+        if seen < shortest <= heard and len(media.audio_index.times) > 1:
+            media.notes.append(f"the pictures last {seen:.2f} s only: the clip is the sound alone")
+            return False, True
     return usable
 
 
@@ -46,9 +56,9 @@ def _usable(media: MediaFile, kind: str) -> bool:
     if not len(index.times):
         if kind == "video" and _declared(media) > 0 and len(media.audio_index.times) == 0:
             raise MediaError("truncated", f"the header declares {_declared(media):.1f} s, but there is no data")
-        if kind == "video":
+        if kind == "video" and not len(media.audio_index.times):
             raise MediaError("zero_frames", "the picture stream holds no packets")
-        media.notes.append("the sound stream holds no packets")
+        media.notes.append(f"the {'picture' if kind == 'video' else 'sound'} stream holds no packets")
         return False
     if stream.codec_context is None:
         if kind == "video" or other is None:
@@ -86,7 +96,7 @@ def find_stretch(
         media.notes.append(f"the file ends at {there:.2f} s; its header declares {_declared(media):.2f} s")
     begin = max(index.start, 0.0, start if start is not None else 0.0)
     finish = index.end if end is None else min(index.end, end)
-    _refuse_bad_timestamps(index, to_the_end=end is None)
+    _refuse_bad_timestamps(index, known_times(media.audio_index), to_the_end=end is None)
     if finish - begin < shortest:
         if start is None:
             _refuse_undecodable(media, has_pictures)
@@ -101,24 +111,38 @@ def known_times(index: StreamIndex) -> np.ndarray:
     return np.sort(index.times[~np.isnan(index.times)])
 
 
-def refuse_hole(known: np.ndarray, begin: float, finish: float) -> None:
-    """Fails a stretch that lies between two packets that are farther apart than can be meant."""
+def refuse_hole(known: np.ndarray, heard: np.ndarray, begin: float, finish: float) -> None:
+    """Fails a stretch that lies between two packets that are farther apart than can be meant.
+
+    Args:
+        known: times of the main stream's packets, ascending, seconds.
+        heard: times of the sound's packets, ascending, seconds; where there are any, the picture before is held.
+        begin, finish: of the stretch, seconds.
+    """
     before, after = np.searchsorted(known, [begin, finish])
-    if before == after and 0 < before < len(known) and known[after] - known[before - 1] > LONGEST_HOLE:
+    hole = before == after and 0 < before < len(known) and known[after] - known[before - 1] > LONGEST_HOLE
+    if hole and not _sounds_through(heard, begin, finish):
         raise MediaError("zero_frames", f"nothing is stored from {known[before - 1]:.1f} s to {known[after]:.1f} s")
+
+
+def _sounds_through(heard: np.ndarray, begin: float, finish: float) -> bool:
+    """Whether there is sound all the time, which shows that time passes though the picture stays."""
+    inside = heard[(heard > begin) & (heard < finish)]
+    return len(inside) > 0 and np.diff(np.concatenate([[begin], inside, [finish]])).max() <= SILENT_HOLE
 
 
 def _declared(media: MediaFile) -> float:
     return media.declared_end or 0.0
 
 
-def _refuse_bad_timestamps(index: StreamIndex, to_the_end: bool) -> None:
+def _refuse_bad_timestamps(index: StreamIndex, heard: np.ndarray, to_the_end: bool) -> None:
     if len(index.times) > 1 and index.end <= index.start:
         raise MediaError("bad_timestamps", f"all {len(index.times)} packets claim the same moment")
     times = known_times(index)
-    steps = np.diff(times)
-    if to_the_end and steps[steps > LONGEST_HOLE].sum() > 0.5 * (index.end - index.start):
-        begin, hole = times[steps.argmax()], steps.max()
+    holes = [at for at in np.flatnonzero(np.diff(times) > LONGEST_HOLE) if not _sounds_through(heard, *times[at:][:2])]
+    steps = np.array([times[at + 1] - times[at] for at in holes])
+    if to_the_end and steps.sum() > 0.5 * (index.end - index.start):
+        begin, hole = times[holes[steps.argmax()]], steps.max()
         raise MediaError("bad_timestamps", f"the timestamps leap from {begin:.1f} s to {begin + hole:.1f} s")
 
 

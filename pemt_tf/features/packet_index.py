@@ -1,0 +1,180 @@
+"""What the packets of a stream tell: when each is shown, when the stream ends, where its timestamps start anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+
+# Joined files (`cat a.ts b.ts`): decoding stamps never fall within one file; damaged ones do, for a packet or two.
+SMALLEST_FALL = 0.5  # seconds; in a part shorter than twice that, half of the part
+FEW_LATE = 3  # packets of a stream that ends with the first part
+LATE_PACKETS = 1.0  # seconds by which one stream of a part may be longer than the other
+LONGEST_SOUND_PACKET = 10  # times as long as packets last on average
+LONGEST_HELD = 6 * 3600.0  # seconds that a single picture may be shown; broken durations are of 2**32 ticks
+SLOW = 1.0  # seconds a picture from which on they are slides
+LONGEST_HOLE = 60.0  # seconds without a packet that can be meant; where it is more than half of a file, it cannot
+
+
+@dataclass
+class StreamIndex:
+    """The packets of one stream, in decoding order.
+
+    Attributes:
+        times: [packets] presentation times, seconds; NaN where unknown.
+        durations: [packets] seconds; 0 where unknown.
+        keyframes: [packets] bool.
+        start, end: first and last moment, seconds; NaN where no packet has a time.
+        encrypted: packets that are encrypted; 1 where a transport stream is scrambled, which hides its packets.
+    """
+
+    times: np.ndarray
+    durations: np.ndarray
+    keyframes: np.ndarray
+    start: float
+    end: float
+    encrypted: int
+
+    @property
+    def typical(self) -> float:
+        """Seconds from one packet to the next on average; 0 where there are not two."""
+        known = self.times[~np.isnan(self.times)]
+        return float(np.ptp(known)) / (len(known) - 1) if len(known) > 1 else 0.0
+
+
+@dataclass
+class PacketList:
+    """What is noted of a stream's packets while they pass."""
+
+    is_sound: bool = False
+    times: list[float] = field(default_factory=list)
+    stamps: list[float] = field(default_factory=list)  # decoding times, seconds
+    places: list[int] = field(default_factory=list)  # among the packets of all streams, in file order
+    durations: list[float] = field(default_factory=list)
+    hidden: list[bool] = field(default_factory=list)
+    keyframes: list[bool] = field(default_factory=list)
+    encrypted: list[bool] = field(default_factory=list)
+
+    def add(self, packet: av.Packet, place: int, time: float, stamp: float, unit: float) -> None:
+        self.times.append(time)
+        self.stamps.append(stamp)
+        self.places.append(place)
+        self.durations.append((packet.duration or 0) * unit)
+        self.hidden.append(packet.is_discard)  # cut away by the file's edit list: decoded but not shown
+        self.keyframes.append(packet.is_keyframe)
+        self.encrypted.append(packet.has_sidedata("encryption_info"))
+
+    def index(self, count: int | None = None) -> StreamIndex:
+        """The index of the first `count` packets, by default of all."""
+        times, durations = np.array(self.times[:count], np.float64), np.array(self.durations[:count], np.float64)
+        shown = ~np.isnan(times) & ~np.array(self.hidden[:count], bool)
+        start = end = np.nan
+        if shown.any():
+            start, end = times[shown].min(), _end(times[shown], durations[shown], self.is_sound)
+        keyframes = np.array(self.keyframes[:count], bool)
+        return StreamIndex(times, durations, keyframes, float(start), float(end), sum(self.encrypted[:count]))
+
+
+def _end(times: np.ndarray, durations: np.ndarray, is_sound: bool) -> float:
+    """When a stream ends, seconds: where its last packet does.
+
+    A last packet without a duration, or with an absurd one, lasts as long as packets do on average.
+    """
+    last = times.max()
+    length = last - times.min()
+    typical = length / (len(times) - 1) if len(times) > 1 else 0.0
+    longest = LONGEST_HELD if len(times) == 1 else max(LONGEST_HOLE, 2 * length)
+    if is_sound and len(times) > 1:
+        believed = durations[durations < LONGEST_HELD]
+        longest = LONGEST_SOUND_PACKET * max(typical, float(np.median(believed)) if len(believed) else 0.0)
+    stated = durations[times == last].max()
+    return last + (stated if 0 < stated <= longest else typical)
+
+
+def hold_slides(pictures: StreamIndex, sound: StreamIndex) -> None:
+    """Has slides last as long as the sound under them shows that time passes.
+
+    The last one has no successor that would end it; a duration that is given to it, or guessed, beyond the sound's end
+    is a held picture in silence. A single picture is shown from the sound's start on.
+    """
+    times = pictures.times[~np.isnan(pictures.times)]
+    if not len(times) or np.isnan(sound.end):
+        return
+    last, slides = times.max(), len(times) == 1 or pictures.typical > SLOW
+    if abs(sound.end - pictures.end) > SLOW and (slides or pictures.end - last > SLOW):
+        longest = sound.end if sound.end > last else last + SLOW
+        pictures.end = longest if slides else min(pictures.end, longest)
+    if len(times) == 1 and sound.start < pictures.start - SLOW:
+        pictures.start = max(sound.start, 0.0)
+
+
+def restart(stamps: np.ndarray) -> int | None:
+    """The first packet from which on timestamps start anew, as where files were joined; None without one.
+
+    Args:
+        stamps: [packets] decoding times in file order, seconds; NaN where unknown.
+    """
+    known = np.flatnonzero(~np.isnan(stamps))
+    if len(known) < 3:
+        return int(known[1]) if len(known) == 2 and stamps[known[1]] < stamps[known[0]] - SMALLEST_FALL else None
+    # A median over five packets (three of a short stream) passes over single wild stamps and moves no fall.
+    side = 2 if len(known) >= 20 else 1
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(stamps[known], side, mode="reflect"), 2 * side + 1)
+    level = np.median(around, axis=1)
+    steps = np.diff(level)
+    rises = steps[steps > 0]
+    step = float(np.median(rises)) if len(rises) else 0.0
+    enough = np.maximum(np.minimum(SMALLEST_FALL, 0.5 * (level[:-1] - level[0])), max(1.5 * step, 0.1))
+    falls = np.flatnonzero(-steps > enough)
+    return int(known[falls[0] + 1]) if len(falls) else None
+
+
+def first_part(lists: dict[int, PacketList]) -> dict[int, int] | None:
+    """How many packets of each stream belong to the first of several joined files; None of a single file."""
+    restarts = {number: restart(np.array(packets.stamps, np.float64)) for number, packets in lists.items()}
+    ends = {number: first for number, first in restarts.items() if first is not None}
+    if not ends:
+        return None
+    earliest = min(ends, key=lambda number: lists[number].places[ends[number]])
+    join, ended = lists[earliest].places[ends[earliest]], _latest(lists[earliest].stamps[: ends[earliest]])
+    counts = {}
+    for number, packets in lists.items():
+        before, own = int(np.searchsorted(packets.places, join)), restarts[number]
+        # The other stream's last packets of the first part may be stored behind the join.
+        end = len(packets.stamps) if own is None and len(packets.stamps) - before <= FEW_LATE else own
+        late = end is not None and end > before and _latest(packets.stamps[before:end]) <= ended + LATE_PACKETS
+        # A stream that only the second part has may begin a little before the other one starts anew.
+        new = own is None and 0 < before < len(packets.stamps) and packets.stamps[before - 1] < ended - LATE_PACKETS
+        counts[number] = 0 if new else end if late else before
+    return counts
+
+
+def apart(lists: dict[int, PacketList]) -> dict[int, int] | None:
+    """As `first_part`, of files whose parts number their streams differently: one stream begins when the other is over.
+
+    For formats that are written as time passes: their streams alternate at least every second or so.
+    """
+    streams = [number for number, packets in lists.items() if packets.stamps]
+    if len(streams) < 2:
+        return None
+    early, late = sorted(streams, key=lambda number: lists[number].places[0])
+    stamps = np.array(lists[early].stamps, np.float64)
+    first, last = np.nanmin(stamps, initial=np.inf), np.nanmax(stamps, initial=-np.inf)
+    behind = lists[early].places[max(len(stamps) - 1 - FEW_LATE, 0)] < lists[late].places[0]
+    starts_anew = lists[late].stamps[0] < last - max(2 * LATE_PACKETS, 0.5 * (last - first))
+    is_part = behind and starts_anew and len(lists[late].stamps) > FEW_LATE
+    return {early: len(stamps), late: 0} if is_part else None
+
+
+def rising_seconds(stamps: list[float]) -> float:
+    """How long packets last that may come from several joined files."""
+    known = np.array(stamps, np.float64)
+    known = known[~np.isnan(known)]
+    parts = np.split(known, np.flatnonzero(np.diff(known) < -SMALLEST_FALL) + 1)
+    return float(sum(np.ptp(part) for part in parts if len(part)))
+
+
+def _latest(stamps: list[float]) -> float:
+    known = np.array(stamps, np.float64)
+    return float(known[~np.isnan(known)].max(initial=-np.inf))
