@@ -221,7 +221,6 @@ def _sort_out(path: str, raw_name: str | bytes, size: int | None, listing: Listi
     else:
         split, label = split_and_label(parts[:-1])
         labels = () if label is None else (label,)
-        group = None if group == name else group
         listing.clips.append(InputClip(clip_id(name), path, name, labels, split=split, group=group, size=size))
 
 
@@ -255,10 +254,12 @@ def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = N
             if pattern is not None and not pattern.matches(relative):
                 continue
             raw_name = os.fsencode(relative)
-            if storage.is_link(path) and not allow_outside and not identity.holds(path):
+            is_detour = identity.is_detour(folder, name, relative)
+            if is_detour and not allow_outside and not identity.holds(path):
                 listing.filtered.append(FilteredFile(path, readable(raw_name), "outside_root"))
             else:
-                _sort_out(path, raw_name, storage.size_of(path), listing, identity.of_listed(folder, name))
+                group = identity.of(path) if is_detour else None
+                _sort_out(path, raw_name, storage.size_of(path), listing, group)
         for name in sorted(subfolders):
             path = str(Path(folder, name))
             relative = relative_to_root(path)
