@@ -16,29 +16,32 @@ class FileIdentity:
     def __init__(self, root: str) -> None:
         """Args: root: folder that names are relative to, local or of any file system of Beam."""
         self._is_remote = storage.is_remote(root)
-        self._root = normal_address(root) if self._is_remote else os.path.realpath(root)
+        self._below = (normal_address(root) if self._is_remote else os.path.realpath(root)).rstrip("/") + "/"
+        # The disk is asked once for the parts of one file that follow each other, and for the files of one folder.
+        self._real = functools.lru_cache(maxsize=1)(_real)
         self._real_folder = functools.lru_cache(maxsize=1)(os.path.realpath)
 
     def of(self, path: str) -> str:
         """The name of the file: relative to the root where it is below it, else its whole path; readable."""
-        return self._named(normal_address(path) if storage.is_remote(path) else os.path.realpath(path))
-
-    def of_listed(self, folder: str, name: str) -> str:
-        """The same of a local file that was found in a folder; few questions to the disk for the many of one folder."""
-        path = os.path.join(folder, name)  # noqa: PTH118 - two million names: no object for each
-        return self._named(
-            os.path.realpath(path) if storage.is_link(path) else f"{self._real_folder(folder).rstrip('/')}/{name}"
-        )
+        return readable(os.fsencode(self._real(path).removeprefix(self._below)))
 
     def holds(self, path: str) -> bool:
         """Whether a path, links resolved, lies in the root."""
-        if storage.is_remote(path) != self._is_remote:
-            return False
-        where = normal_address(path) if self._is_remote else os.path.realpath(path)
-        return where.startswith(self._root.rstrip("/") + "/")
+        return storage.is_remote(path) == self._is_remote and self._real(path).startswith(self._below)
 
-    def _named(self, real: str) -> str:
-        return readable(os.fsencode(real.removeprefix(self._root.rstrip("/") + "/")))
+    def is_detour(self, folder: str, name: str, relative: str) -> bool:
+        """Whether a file that was found is reached by a link.
+
+        Args:
+            folder, name: where it was found, on the local disk.
+            relative: its path relative to the root.
+        """
+        real = f"{self._real_folder(folder).rstrip('/')}/{name}"
+        return real != self._below + relative or storage.is_link(real)
+
+
+def _real(path: str) -> str:
+    return normal_address(path) if storage.is_remote(path) else os.path.realpath(path)
 
 
 def normal_address(address: str) -> str:

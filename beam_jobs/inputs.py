@@ -6,6 +6,7 @@ Every file that is found ends up in the listing: as an input, or as filtered wit
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -167,8 +168,9 @@ def list_inputs(source: str, allow_outside: bool = False) -> Listing:
 
 
 def _refuse_other_files(source: str) -> None:
-    is_other = Path(source).suffix.lower() in NO_INPUT.split()
-    if is_other and not storage.is_folder(source) and not WILDCARDS.search(source):
+    name = source.partition("://")[2].partition("/")[2] if storage.is_remote(source) else source  # not the bucket's
+    is_there = not name.endswith("/") if storage.is_remote(source) else storage.is_file(source)
+    if is_there and PurePosixPath(name).suffix.lower() in NO_INPUT.split() and not WILDCARDS.search(name):
         raise PemtError(
             f"--input {source} is neither a video nor a manifest; save it as .csv, .tsv, .jsonl, .json or .parquet "
             "with a column 'path', or give a folder"
@@ -220,7 +222,6 @@ def _sort_out(path: str, raw_name: str | bytes, size: int | None, listing: Listi
     else:
         split, label = split_and_label(parts[:-1])
         labels = () if label is None else (label,)
-        group = None if group == name else group
         listing.clips.append(InputClip(clip_id(name), path, name, labels, split=split, group=group, size=size))
 
 
@@ -233,34 +234,23 @@ def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = N
     listing = Listing([])
     identity = FileIdentity(root)
     seen = {os.path.realpath(root)}
-
-    def relative_to_root(path: str) -> str:
-        return Path(path).relative_to(root).as_posix()
-
-    def note_unreadable(error: OSError) -> None:
-        if Path(error.filename) == Path(root):
-            raise PemtError(f"cannot read the input folder {root}: {error.strerror}")
-        name = readable(os.fsencode(relative_to_root(error.filename)))
-        if _is_hidden(name):
-            listing.filtered.append(FilteredFile(error.filename, name, "hidden"))
-        else:
-            why = f"cannot read the folder: {error.strerror}"
-            listing.unreadable.append(UnreadableFolder(error.filename, name, why))
-
-    for folder, subfolders, files in os.walk(root, onerror=note_unreadable, followlinks=allow_outside):
+    unreadable = functools.partial(_note_unreadable, listing, root)
+    for folder, subfolders, files in os.walk(root, onerror=unreadable, followlinks=allow_outside):
         for name in sorted(files):
             path = str(Path(folder, name))
-            relative = relative_to_root(path)
+            relative = _relative(path, root)
             if pattern is not None and not pattern.matches(relative):
                 continue
             raw_name = os.fsencode(relative)
-            if storage.is_link(path) and not allow_outside and not identity.holds(path):
+            is_detour = identity.is_detour(folder, name, relative)
+            if is_detour and not allow_outside and not identity.holds(path):
                 listing.filtered.append(FilteredFile(path, readable(raw_name), "outside_root"))
             else:
-                _sort_out(path, raw_name, storage.size_of(path), listing, identity.of_listed(folder, name))
+                group = identity.of(path) if is_detour else None
+                _sort_out(path, raw_name, storage.size_of(path), listing, group)
         for name in sorted(subfolders):
             path = str(Path(folder, name))
-            relative = relative_to_root(path)
+            relative = _relative(path, root)
             if pattern is not None and not pattern.may_hold(relative):
                 subfolders.remove(name)
                 continue
@@ -271,6 +261,21 @@ def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = N
             seen.add(os.path.realpath(path))
         subfolders.sort()
     return listing
+
+
+def _note_unreadable(listing: Listing, root: str, error: OSError) -> None:
+    if Path(error.filename) == Path(root):
+        raise PemtError(f"cannot read the input folder {root}: {error.strerror}")
+    name = readable(os.fsencode(_relative(error.filename, root)))
+    if _is_hidden(name):
+        listing.filtered.append(FilteredFile(error.filename, name, "hidden"))
+    else:
+        detail = f"cannot read the folder: {error.strerror}"
+        listing.unreadable.append(UnreadableFolder(error.filename, name, detail))
+
+
+def _relative(path: str, root: str) -> str:
+    return Path(path).relative_to(root).as_posix()
 
 
 def _list_objects(source: str) -> Listing:

@@ -103,9 +103,10 @@ def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
     given = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else _as_text(value)
     if given is None or not given.strip():
         raise PemtError(f"{where} has no path")
-    path = given if storage.is_remote(given) else storage.join(root, given)
-    storage.require(path)
-    if storage.is_remote(path):  # asking a bucket for each of two million files would take a day
+    if storage.is_remote(given) or storage.is_remote(root):
+        # Asking a bucket for each of two million files would take a day.
+        path = given if storage.is_remote(given) else storage.join(root, given)
+        storage.require(path)
         return normal_address(path) if {".", ".."} & set(path.split("/")) else path, readable(given)
     # Names that are not UTF-8 may also stand as the job's own lists write them.
     for name in (original(given), given):

@@ -65,7 +65,7 @@ def require_path(where: str, columns: Sequence[str | None]) -> None:
         advice = f"call {printable(meant[0])!r} 'path'; " if len(meant) == 1 else ""
         raise PemtError(
             f"the manifest {where} has no column 'path' (it has: {known}); {advice}"
-            f"columns that count: {','.join(COLUMNS)}"
+            f"a table begins with the names of its columns; columns that count: {','.join(COLUMNS)}"
         )
 
 

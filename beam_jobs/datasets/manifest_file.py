@@ -9,6 +9,7 @@ from pathlib import Path
 
 from beam_jobs.datasets.collection import Collection, Entry
 from pemt_tf.errors import PemtError
+from pemt_tf.names import printable, readable
 
 COLUMNS = ("path", "label", "split", "group", "start", "end")
 
@@ -23,7 +24,7 @@ def write_manifest(path: Path, entries: list[Entry]) -> None:
     """
     rows = [
         {
-            "path": entry.path,
+            "path": readable(entry.path),
             "label": entry.label,
             "split": entry.split,
             "group": entry.group,
@@ -61,7 +62,8 @@ def write_table(path: Path, names: list[str], rows: list[dict[str, object]]) -> 
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: printable(value) if isinstance(value, str) else value for name, value in row.items()})
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Manifest makers: the command, what all of them have in common, and ESC; on small fakes of the published layouts."""
 
 import csv
+import os
 
 import pytest
 
@@ -166,3 +167,13 @@ def test_validation_leaves_every_label_something_to_learn():
 def test_a_second_validation_split_is_refused():
     with pytest.raises(PemtError, match="--validation-fraction"):
         hold_out([Entry("a", "a", "validation", "a")], 0.1)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    from beam_jobs.datasets.manifest_file import write_manifest
+
+    paths = [os.fsdecode(name) for name in (b"caf\xe9/a.wav", rb"caf\xe9.wav")]
+    touch(tmp_path, *paths)
+    write_manifest(tmp_path / "l.csv", [Entry(path, os.fsdecode(b"caf\xe9"), "train", path) for path in paths])
+    clips = read_manifest(str(tmp_path / "l.csv")).clips
+    assert {(clip.path, clip.label) for clip in clips} == {(str(tmp_path / path), r"caf\xe9") for path in paths}

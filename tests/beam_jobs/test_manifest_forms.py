@@ -13,6 +13,7 @@ from beam_jobs.manifest import read_manifest
 from beam_jobs.manifest_columns import known_columns, notes_on_columns
 from beam_jobs.manifest_rows import is_manifest
 from pemt_tf.errors import PemtError
+from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem  # noqa: F401 - Beam finds mem:// by it
 
 ROWS = [("a.mp4", "dog", 1.0, 2.5), ("b.mp4", "cat", None, None)]
 
@@ -201,3 +202,18 @@ def test_files_that_are_neither_video_nor_manifest(write, name):
     with pytest.raises(PemtError, match=rf"--input .*{name} is neither a video nor a manifest; save it as .csv"):
         list_source(write(name, "x"))
     assert [clip.name for clip in list_source(write("no_suffix", "x")).clips] == ["no_suffix"]
+
+
+def test_buckets_and_folders_may_have_any_name(tmp_path):
+    FILES.clear()
+    FILES.update({"mem://films.zip/a.mp4": b"x", "mem://b/films.zip/a.mp4": b"x", "mem://b/list.xml": b"x"})
+    for source in ("mem://films.zip", "mem://b/films.zip/"):
+        assert [clip.name for clip in list_source(source).clips] == ["a.mp4"]
+    with pytest.raises(PemtError, match="neither a video nor a manifest"):
+        list_source("mem://b/list.xml")
+    FILES.clear()
+    (tmp_path / "films.zip").mkdir()
+    (tmp_path / "films.zip" / "a.mp4").touch()
+    assert [clip.name for clip in list_source(str(tmp_path / "films.zip")).clips] == ["a.mp4"]
+    with pytest.raises(PemtError, match="no such file or folder"):
+        list_source(str(tmp_path / "gone.zip"))
