@@ -1,6 +1,5 @@
 """Fine-tuning runs: what they start from, what they train on, and their loss."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -14,7 +13,7 @@ from pemt_tf.training import finetune as finetuning
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.finetune import finetune
 from pemt_tf.training.run_directory import RunDirectory
-from tests.fake_dataset import fake_clips, replace_card, write_dataset
+from tests.fake_dataset import WITHOUT_LABEL, fake_clips, replace_card, write_dataset
 
 
 @pytest.fixture
@@ -109,8 +108,7 @@ def test_a_validation_split_is_measured_whenever_there_is_one(captured, small_co
 
 def test_nothing_is_measured_without_labelled_clips_besides_those_of_training(captured, small_config, tmp_path):
     geometry = small_config.geometry
-    without = [dataclasses.replace(clip, labels=()) for clip in fake_clips(geometry, 2, first_seed=50)]
-    splits = {"train": fake_clips(geometry, 4), "validation": without}
+    splits = {"train": fake_clips(geometry, 4), "validation": fake_clips(geometry, 9, first_seed=50)[WITHOUT_LABEL:]}
     source = ClipSource.open(write_dataset(tmp_path / "data", geometry, splits))
     finetune(small_config, source, tmp_path / "run")
     finetune(small_config.with_overrides(["finetune.validation_split=absent"]), source, tmp_path / "absent")

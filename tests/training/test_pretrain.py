@@ -63,6 +63,7 @@ def test_tensorboard_shows_the_first_batch_and_every_number(pretraining_run):
     events.Reload()
     shown = {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
     assert shown.pop("clips/frames") == shown.pop("clips/log_mel") == [1]
+    assert shown.pop("_hparams_/session_start_info") == [0]
     assert {tag.partition("/")[2] for tag in shown} == set(pretraining_run.metrics()[0]) - {"step"}
     named = {"accuracy/mep_accuracy", "accuracy/cpp_accuracy", "loss/loss", "loss/cpp", "loss/mep_audio_joint"}
     named |= {"collapse/visual_spread", "collapse/audio_collapsed", "optimizer/learning_rate"}
