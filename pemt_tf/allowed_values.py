@@ -30,6 +30,9 @@ class Rule:
     allowed: str
     read: Callable[[Any], Any]
 
+    def __repr__(self) -> str:
+        return self.allowed  # in signatures of the API reference
+
 
 def whole(least: int = 1, most: int = LARGEST_WHOLE, allowed: str = "") -> Rule:
     """Whole numbers; 1e3 is one."""

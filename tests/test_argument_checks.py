@@ -188,7 +188,10 @@ def test_an_unknown_modality_of_a_model():
         with pytest.raises(ArgumentError, match="AVTransformer: modality is 'text'; allowed: visual, audio"):
             call(tokens)
     with pytest.raises(ArgumentError, match="the inputs hold no modality of this model; give frames or log_mel"):
-        model.local_features({"text": np.ones((1, 2, 8), np.float32)})
+        model.local_features({"audio_mask": np.ones((1, 2), np.float32)})
+    said = "AVTransformer: an input is 'log_mels'; allowed: frames, log_mel, visual_mask, audio_mask"
+    with pytest.raises(ArgumentError, match=said):  # else the sounds would be passed over
+        model.local_features({"frames": np.ones((1, 2, 1, 8, 8, 3), np.float32), "log_mels": np.ones((1, 2, 8, 8, 1))})
 
 
 EMBEDDINGS, GROUPS = np.zeros((4, 2), np.float32), np.zeros(4, np.int32)

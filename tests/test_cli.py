@@ -53,6 +53,20 @@ def test_bad_override_is_one_line(capsys, assignment, part):
     assert_one_line_error(code, err, part)
 
 
+@pytest.mark.parametrize("seed", ["-1", "x", "1.5", "2147483648", "9" * 5000])
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate --model m --data d --seed", "probe --model m --data d --seed", "probe --data d --random-seed"]
+    + ["demo --seed"],
+)
+def test_seeds_are_whole_numbers_from_0(capsys, command, seed):
+    *words, flag = command.split()
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, f"{flag}={seed}"])
+    assert ended.value.code == 2
+    assert f"{flag}: '{seed}' is not a whole number from 0 to 2147483647" in capsys.readouterr().err
+
+
 def test_no_data_set(capsys, tmp_path):
     code, _, err = run(capsys, "pretrain", "--data", str(tmp_path), "--output", str(tmp_path / "run"))
     assert_one_line_error(code, err, str(tmp_path), "not a finished data set", "beam_jobs.preprocess")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pemt_tf.allowed_values import LARGEST_WHOLE
 from pemt_tf.config import Config, load_config, preset_names
 
 
@@ -17,8 +18,15 @@ def say(line: str = "") -> None:
 
 def whole_number(text: str) -> int:
     """A whole number from 1, for `type=` of a flag."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def seed_number(text: str) -> int:
+    """A random seed, for `type=` of a flag."""
+    if not text.isdecimal() or len(text) > 10 or int(text) > LARGEST_WHOLE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_WHOLE}")
     return int(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, add_overrides, say
+from pemt_tf.commands.arguments import add_command, add_overrides, say, seed_number
 
 
 def add(commands) -> None:
@@ -18,7 +18,7 @@ def add(commands) -> None:
     )
     command.add_argument("--output", required=True, help="a new folder, or that of an interrupted demo")
     command.add_argument("--videos", help="your own videos; sub-folder names are labels (default: a made corpus)")
-    command.add_argument("--seed", type=int, default=0, help="of the made corpus and the training")
+    command.add_argument("--seed", type=seed_number, default=0, help="of the made corpus and the training")
     add_overrides(command, "override one field of the training, such as pretrain.steps=5000; may be repeated")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, say, whole_number
+from pemt_tf.commands.arguments import add_command, say, seed_number, whole_number
 
 
 def add(commands) -> None:
@@ -39,7 +39,7 @@ def add(commands) -> None:
         help="what is judged: every clip, or every source file by the votes of all its clips (default: clip)",
     )
     command.add_argument("--batch-size", type=whole_number, default=16, help="clips at once (default: %(default)s)")
-    command.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    command.add_argument("--seed", type=seed_number, default=0, help="of the bootstrap (default: %(default)s)")
     command.add_argument("--output", help="JSON file (default: evaluation-SPLIT.json in the run's folder)")
 
 

@@ -41,4 +41,23 @@ def _run(options) -> None:
     else:
         config = config_of(options)
     run = finetune(config, source, options.output, initial=initial)
+    line = validation_line(run.metrics(), config.finetune.select)
+    if line:
+        say(line)
     say(f"fine-tuned model: {run.path}")
+
+
+def validation_line(rows: list[dict], select: str) -> str:
+    """How the weights that a run ended with did on the validation split; empty where there is none.
+
+    Args:
+        rows: of `metrics.jsonl`.
+        select: `FinetuneConfig.select`.
+    """
+    rows = [row for row in rows if "validation_accuracy" in row]
+    if not rows:
+        return ""
+    if select == "best_validation":
+        row = min(rows, key=lambda row: (-row["validation_accuracy"], row["validation_loss"], row["step"]))
+        return f"validation accuracy: {row['validation_accuracy']:.1%} at step {row['step']}, which was chosen by it"
+    return f"validation accuracy: {rows[-1]['validation_accuracy']:.1%} at step {rows[-1]['step']}"

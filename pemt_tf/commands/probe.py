@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, add_config, config_of, say, whole_number
+from pemt_tf.commands.arguments import add_command, add_config, config_of, say, seed_number, whole_number
 from pemt_tf.errors import PemtError
 
 
@@ -21,7 +21,7 @@ def add(commands) -> None:
     )
     command.add_argument("--model", help="run of `pemt pretrain` or `pemt finetune`")
     command.add_argument(
-        "--random-seed", type=int, metavar="S", help="in the place of --model: a network without training"
+        "--random-seed", type=seed_number, metavar="S", help="in the place of --model: a network without training"
     )
     command.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
     command.add_argument("--train-split", default="train", help="clips to fit to (default: %(default)s)")
@@ -38,7 +38,7 @@ def add(commands) -> None:
     command.add_argument(
         "--labels-per-class", type=whole_number, metavar="N", help="fit to N clips of each label, drawn by --seed"
     )
-    command.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    command.add_argument("--seed", type=seed_number, default=0, help="of all that is drawn (default: %(default)s)")
     command.add_argument(
         "--gallery", type=int, default=1000, metavar="N", help="retrieve among N clips; 0: all (default: %(default)s)"
     )

@@ -18,6 +18,7 @@ from pemt_tf.models.visual_resnet3d import VisualResNet3D
 
 INPUT_NAMES = {"visual": "frames", "audio": "log_mel"}
 _TOKEN_TYPES = {"visual": 0, "audio": 1}
+_INPUTS = (*INPUT_NAMES.values(), *(f"{modality}_mask" for modality in INPUT_NAMES))
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -148,6 +149,8 @@ class AVTransformer(keras.Model):
 
     def local_features(self, inputs, training=False) -> dict:
         """Runs the CNNs on all segments at once; modality to [batch, segments, channels]."""
+        for name in inputs:
+            require_argument(name in _INPUTS, self, "an input", name, _INPUTS)
         features = {}
         for modality, cnn in self.cnns.items():
             x = inputs.get(INPUT_NAMES[modality])

@@ -1,16 +1,49 @@
-"""What TensorBoard shows of a run: numbers, pictures of training batches."""
+"""What TensorBoard shows of a run: numbers in groups, hyperparameters, pictures of training batches."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
+from pemt_tf.config import Config, flat_fields
+
+_GROUPS = {  # what a name ends or begins with, and its group; the first that fits
+    "loss_scale": "optimizer",
+    "accuracy": "accuracy",
+    "loss": "loss",
+    "mep_": "loss",
+    "cpp": "loss",
+    "_spread": "collapse",
+    "_collapsed": "collapse",
+    "learning_rate": "optimizer",
+    "gradient_norm": "optimizer",
+    "skipped_steps": "optimizer",
+    "examples_per_second": "speed",
+    "input_wait_share": "speed",
+}
 _CLIPS = 4
 _GAP = 2  # pixels between segments
 
 
+def tag(name: str) -> str:
+    """A number's place in TensorBoard: its group and its name in `metrics.jsonl`, as `loss/mep_audio_joint`."""
+    groups = [group for part, group in _GROUPS.items() if name.endswith(part) or name.startswith(part)]
+    return f"{(groups or ['other'])[0]}/{name}"
+
+
+def hyperparameters(config: Config, section: str) -> dict[str, Any]:
+    """What TensorBoard's HPARAMS tab shows of a run: geometry, model, augmentation and the section of its command."""
+    values = config.to_dict()
+    parts = {name: values[name] for name in ("geometry", "model", section, "augmentation")}
+    plain = {name: " ".join(map(str, v)) if isinstance(v, list) else v for name, v in flat_fields(parts).items()}
+    return {"preset": config.name, **plain}
+
+
 class EventLog:
-    """Writes events; numbers under their names in `metrics.jsonl`.
+    """Writes events; numbers under `tag` of their names in `metrics.jsonl`.
 
     Args:
         folder: of the events; None writes nothing.
@@ -24,8 +57,14 @@ class EventLog:
         with self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 if name != "step":
-                    tf.summary.scalar(name, value)
+                    tf.summary.scalar(tag(name), value)
         self._writer.flush()
+
+    def hyperparameters(self, values: dict[str, Any]) -> None:
+        """The settings of the run, by the full names of their fields; none if empty."""
+        if values:
+            with self._writer.as_default(step=0):
+                hparams.hparams(values)
 
     def pictures(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
         """The first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.

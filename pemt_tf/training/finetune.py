@@ -15,6 +15,7 @@ from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
+from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
 from pemt_tf.training.history import training_history
 from pemt_tf.training.loop import train
@@ -26,7 +27,7 @@ from pemt_tf.training.run_directory import HISTORY, RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
 from pemt_tf.training.task import TrainingTask, make_task
-from pemt_tf.training.validation import Validation, require_validation_split
+from pemt_tf.training.validation import Validation, has_validation_split, require_validation_split
 from pemt_tf.training_config import FinetuneConfig, warmup_steps
 
 
@@ -63,6 +64,7 @@ def finetune(
         initial.require_model(config.model)
     if settings.select == "best_validation":
         require_validation_split(source, settings, split)
+    validates = has_validation_split(source, settings, split)
 
     chosen = None
     if settings.labels_per_class:
@@ -101,14 +103,16 @@ def finetune(
         return run
     keras.utils.set_random_seed(settings.seed)
     with strategy.scope():
-        task = _make_task(config, source, initial, clips, policy)
+        task = _make_task(config, source, initial, clips, policy, validates)
     with naming_damage(source, split):
         train(task, run, strategy)
     run.save_model(task.model)
     return run
 
 
-def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None, clips, policy) -> TrainingTask:
+def _make_task(
+    config: Config, source: ClipSource, initial: RunDirectory | None, clips, policy, validates: bool
+) -> TrainingTask:
     """Model and optimizer, under the strategy's scope."""
     settings, modalities = config.finetune, config.model.modalities
     model = AVClassifier(
@@ -118,7 +122,6 @@ def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None,
     if initial is not None:
         initial.load_backbone_into(model.backbone)
     freeze(model.backbone, ("backbone",) if settings.finetune_learning_rate == 0 else settings.frozen)
-    validates = settings.select == "best_validation"
     return make_task(
         "finetune",
         model,
@@ -132,8 +135,9 @@ def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None,
             warmup_steps(settings.steps, settings.warmup_fraction),
         ),
         groups=finetune_groups(settings.base_learning_rate, settings.finetune_learning_rate),
-        keep_best=validates,
-        shown=("loss", "accuracy"),
+        keep_best=settings.select == "best_validation",
+        shown=("loss", "accuracy", "validation_accuracy"),
+        hyperparameters=hyperparameters(config, "finetune"),
         streams=modalities,
         show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
         validate=Validation(model, source, settings) if validates else None,

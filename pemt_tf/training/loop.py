@@ -54,7 +54,9 @@ class _Loop:
         self.alarmed = False
         self.plateau_told = False
         self.inside_step = False
+        self.validated: dict[str, float] = {}  # the newest scores of the validation split
         self.events = EventLog(str(run.tensorboard) if run.writes else None)
+        self.events.hyperparameters(task.hyperparameters)
         self.progress = Progress(
             task.name, self.settings.steps, "clips", done=self.step, units_per_step=self.settings.batch_size
         )
@@ -116,8 +118,10 @@ class _Loop:
         if self.task.streams and every and (self.step - 1) % every == 0:
             self._show(batches[0])
         if self.task.validate is not None and self._due(self.task.validate_every):
-            self._write({"step": self.step, **self.task.score(self.step)})
-        shown = [f"{name} {metrics[name]:.3f}" for name in self.task.shown if name in metrics]
+            self.validated = self.task.score(self.step)
+            self._write({"step": self.step, **self.validated})
+        metrics = metrics | self.validated
+        shown = [f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in self.task.shown if name in metrics]
         self.progress.update(self.step, ", ".join([f"input wait {speed['input_wait_share']:.0%}", *shown]))
         if self._due(self.settings.checkpoint_every):
             self._save()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from pemt_tf.allowed_values import NotNegative, Positive, Probability, Truth
+from pemt_tf.argument_checks import check_arguments
 from pemt_tf.errors import PemtError
 from pemt_tf.training_config import TrainingConfig
 
@@ -131,15 +133,16 @@ class TorchAdam(_GroupedOptimizer):
         groups: the first whose pattern is found in a variable's path gives its rate and decay.
     """
 
+    @check_arguments
     def __init__(
         self,
         learning_rate=1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-6,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
-        amsgrad: bool = False,
+        beta_1: Probability = 0.9,
+        beta_2: Probability = 0.999,
+        epsilon: Positive = 1e-6,
+        weight_decay: NotNegative = 0.0,
+        decoupled: Truth = False,
+        amsgrad: Truth = False,
         groups: Sequence[ParameterGroup | dict] = (),
         name: str = "torch_adam",
         **kwargs,
@@ -203,12 +206,13 @@ class TorchSGD(_GroupedOptimizer):
         groups: as in `TorchAdam`.
     """
 
+    @check_arguments
     def __init__(
         self,
         learning_rate=1e-2,
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
+        momentum: Probability = 0.9,
+        nesterov: Truth = True,
+        weight_decay: NotNegative = 0.0,
         groups: Sequence[ParameterGroup | dict] = (),
         name: str = "torch_sgd",
         **kwargs,

@@ -14,6 +14,7 @@ from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
 from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.pretraining_model import PretrainingModel
+from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
 from pemt_tf.training.loop import train
 from pemt_tf.training.precision import dtype_policy
@@ -113,6 +114,7 @@ def _make_task(config: Config, source: ClipSource, clips, policy) -> TrainingTas
             warmup_steps(settings.steps, settings.warmup_fraction),
         ),
         shown=("loss", "mep_accuracy", "cpp_accuracy"),
+        hyperparameters=hyperparameters(config, "pretrain"),
         streams=modalities,
         show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
     )

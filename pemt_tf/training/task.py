@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class TrainingTask:
         clips: first step to the stream of batches that begins there; of `settings.part_size` clips each.
         settings: steps, accumulation and so on.
         shown: metrics named in the progress line.
+        hyperparameters: fields of the configuration by their full names, for TensorBoard.
         streams: whose pictures TensorBoard gets.
         show_embeddings: writes embeddings of clips into TensorBoard's folder, with the final weights; None for none.
         validate: scores the model as it is: `validation_accuracy`, `validation_loss` and so on; None for no validation.
@@ -47,6 +48,7 @@ class TrainingTask:
     clips: Callable[[int], tf.data.Dataset]
     settings: TrainingConfig
     shown: tuple[str, ...] = ("loss",)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
     streams: tuple[str, ...] = ()
     show_embeddings: Callable[[Path], None] | None = None
     validate: Callable[[], dict[str, float]] | None = None

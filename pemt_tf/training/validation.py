@@ -56,6 +56,12 @@ class Validation:
         return {f"validation_{name}": value / count for name, value in sums.items()}
 
 
+def has_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
+    """Whether there are labelled clips to validate on, besides those that are trained on."""
+    split = settings.validation_split
+    return split != training_split and bool(source.files.get(split)) and _has_labelled_clip(source, split)
+
+
 def require_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> None:
     """Refuses to select weights without a split for it.
 
@@ -70,6 +76,10 @@ def require_validation_split(source: ClipSource, settings: FinetuneConfig, train
             f"{source.name} has no split {split!r} to select weights on; put some clips into one (a folder "
             f"`{split}/` or a manifest), or train for a fixed number of steps: --set finetune.select=last"
         )
-    clips = evaluation_clips(source, split, 1, labelled=True).take(1)
-    if next(read_batches(clips, source, split), None) is None:
+    if not _has_labelled_clip(source, split):
         raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to select weights on")
+
+
+def _has_labelled_clip(source: ClipSource, split: str) -> bool:
+    clips = evaluation_clips(source, split, 1, labelled=True).take(1)
+    return next(read_batches(clips, source, split), None) is not None

@@ -1,10 +1,11 @@
 """Pictures for TensorBoard: which frame stands where, and which way up a spectrogram is."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pemt_tf.training.event_log import EventLog, frame_strips, spectrogram_strips
+from pemt_tf.training.event_log import EventLog, frame_strips, spectrogram_strips, tag
 
 
 def test_first_frames_stand_side_by_side():
@@ -23,6 +24,22 @@ def test_low_frequencies_are_below_and_every_clip_uses_the_whole_range():
     assert strips.shape == (2, 3, 4, 1)
     assert (strips[0, 2] == 255).all() and (strips[0, :2] == 0).all()
     assert not strips[1].any()  # the same everywhere
+
+
+@pytest.mark.parametrize(
+    ("group", "names"),
+    [
+        ("loss", "loss clip_loss sequence_loss validation_loss validation_clip_loss mep_visual_context cpp"),
+        ("accuracy", "accuracy validation_accuracy mep_accuracy cpp_accuracy"),
+        ("optimizer", "learning_rate gradient_norm loss_scale skipped_steps"),
+        ("collapse", "visual_spread audio_collapsed"),
+        ("speed", "examples_per_second input_wait_share"),
+        ("other", "size"),
+    ],
+)
+def test_numbers_stand_in_groups(group, names):
+    for name in names.split():
+        assert tag(name) == f"{group}/{name}"
 
 
 def test_what_is_written(tmp_path):

@@ -13,7 +13,7 @@ from pemt_tf.training import finetune as finetuning
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.finetune import finetune
 from pemt_tf.training.run_directory import RunDirectory
-from tests.fake_dataset import fake_clips, replace_card, write_dataset
+from tests.fake_dataset import WITHOUT_LABEL, fake_clips, replace_card, write_dataset
 
 
 @pytest.fixture
@@ -87,6 +87,32 @@ def test_the_split_that_is_trained_on_does_not_select(small_config, clip_source,
     config = small_config.with_overrides(["finetune.select=best_validation", "finetune.validation_split=held"])
     with pytest.raises(PemtError, match="cannot be selected on the split 'held', which they are trained on"):
         finetune(config, clip_source, tmp_path / "run", split="held")
+
+
+@pytest.mark.parametrize("name", ["validation", "held"])
+def test_a_validation_split_is_measured_whenever_there_is_one(captured, small_config, tmp_path, name):
+    """Without being asked to; the weights are still those of the last step."""
+    geometry = small_config.geometry
+    splits = {"train": fake_clips(geometry, 4), name: fake_clips(geometry, 5, first_seed=50)}
+    source = ClipSource.open(write_dataset(tmp_path / "data", geometry, splits))
+    config = small_config.with_overrides(["finetune.validate_every=3", f"finetune.validation_split={name}"])
+    finetune(config, source, tmp_path / "run")
+    task = captured[0]
+    assert task.best is None and task.validate_every == 3
+    assert json.loads((tmp_path / "run/run.json").read_text())["selection"] == "last step"
+    if name == "validation":  # one of them is enough to see that it counts
+        scores = task.score(3)
+        assert set(scores) == {f"validation_{part}" for part in ("loss", "clip_loss", "sequence_loss", "accuracy")}
+        assert scores["validation_accuracy"] * 5 == pytest.approx(round(scores["validation_accuracy"] * 5), abs=1e-4)
+
+
+def test_nothing_is_measured_without_labelled_clips_besides_those_of_training(captured, small_config, tmp_path):
+    geometry = small_config.geometry
+    splits = {"train": fake_clips(geometry, 4), "validation": fake_clips(geometry, 9, first_seed=50)[WITHOUT_LABEL:]}
+    source = ClipSource.open(write_dataset(tmp_path / "data", geometry, splits))
+    finetune(small_config, source, tmp_path / "run")
+    finetune(small_config.with_overrides(["finetune.validation_split=absent"]), source, tmp_path / "absent")
+    assert [task.validate for task in captured] == [None, None]
 
 
 def test_starts_from_the_pretrained_backbone(captured, small_config, clip_source, pretraining_run, tmp_path):

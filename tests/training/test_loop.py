@@ -142,9 +142,10 @@ def test_tensorboard_has_every_logged_number(uninterrupted):
     events = EventAccumulator(str(run.tensorboard))
     events.Reload()
     rows = run.metrics()
-    assert set(events.Tags()["tensors"]) == set(rows[0]) - {"step"}
-    for name in ("loss", "size", "gradient_norm", "learning_rate"):
-        found = {event.step: tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors(name)}
+    assert {tag.partition("/")[2] for tag in events.Tags()["tensors"]} == set(rows[0]) - {"step"}
+    for tag in ("loss/loss", "other/size", "optimizer/gradient_norm", "optimizer/learning_rate"):
+        name = tag.partition("/")[2]
+        found = {event.step: tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors(tag)}
         assert found == pytest.approx({row["step"]: row[name] for row in rows}, rel=1e-6)
 
 

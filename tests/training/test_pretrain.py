@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
@@ -62,9 +63,23 @@ def test_tensorboard_shows_the_first_batch_and_every_number(pretraining_run):
     events.Reload()
     shown = {tag: [event.step for event in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
     assert shown.pop("clips/frames") == shown.pop("clips/log_mel") == [1]
-    assert set(shown) == set(pretraining_run.metrics()[0]) - {"step"}
-    named = {"mep_accuracy", "cpp_accuracy", "visual_spread", "audio_collapsed", "learning_rate", "gradient_norm"}
-    assert named | {"examples_per_second", "input_wait_share"} <= set(shown)
+    assert shown.pop("_hparams_/session_start_info") == [0]
+    assert {tag.partition("/")[2] for tag in shown} == set(pretraining_run.metrics()[0]) - {"step"}
+    named = {"accuracy/mep_accuracy", "accuracy/cpp_accuracy", "loss/loss", "loss/cpp", "loss/mep_audio_joint"}
+    named |= {"collapse/visual_spread", "collapse/audio_collapsed", "optimizer/learning_rate"}
+    assert named | {"optimizer/gradient_norm", "speed/examples_per_second", "speed/input_wait_share"} <= set(shown)
+
+
+def test_tensorboard_shows_hyperparameters(pretraining_run):
+    """As the HPARAMS tab reads them: fields of the configuration by their full names."""
+    events = EventAccumulator(str(pretraining_run.tensorboard))
+    events.Reload()
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert values["pretrain.learning_rate"].number_value == 1e-3 and values["model.rank"].number_value == 6
+    assert values["preset"].string_value == "small" and values["pretrain.optimizer"].string_value == "adamw"
+    assert values["geometry.train_scale"].string_value == "16 24" and not values["model.remat"].bool_value
+    assert not any(name.startswith("finetune.") for name in values)
 
 
 def test_a_finished_run_is_not_repeated(pretraining_run, small_config, clip_source, monkeypatch):
