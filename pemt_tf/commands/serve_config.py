@@ -82,7 +82,7 @@ def _edit(config: ModelsConfig, there: list[int] | None, options: argparse.Names
         config.write()
         return
     wanted = {*loaded, *labels.values(), *config.labels.values(), *options.load}
-    missing = sorted(wanted - set(there)) if there else []
+    missing = sorted(wanted - set(options.unload) - set(there)) if there else []
     if missing:
         raise PemtError(f"{options.versions} has no version {missing[0]}; it has {', '.join(map(str, there))}")
     moved = {label: number for label, number in labels.items() if old.get(label, number) != number}

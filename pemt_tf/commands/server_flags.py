@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def connect(options: argparse.Namespace, **more) -> PredictionClient:
         options: parsed flags.
         more: further arguments of `PredictionClient`.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told by our errors
     from pemt_tf.export.client import PredictionClient, ServerAccess
     from pemt_tf.export.server_access import bearer, parsed_header
 

@@ -18,6 +18,8 @@ _TOO_LARGE = re.compile(r"larger than max|HTTP 413")
 # Refusals of a server that has too much to do; the same request may be welcome a moment later. The first two are gRPC's
 # own in C++ and in Python, the third that of a batching server, the last those of proxies.
 _BUSY = re.compile(r"threadpool exhausted|concurrent rpc limit|queue .*is full|too many requests|HTTP 429", re.I)
+# What gRPC puts before the reason: how it tried, which address (there may be several) and that it failed.
+_GRPC_HEAD = re.compile(r"^.*last error: (\w+: )?(ipv[46]:\S+: )?(Failed to connect to remote host: )?")
 _CLOSED = re.compile(r"socket closed|reset by peer|closed connection|eof occurred", re.I)
 _OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory", re.I)
 _LONGEST = 600
@@ -75,7 +77,7 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
             "(--grpc_max_threads)"
         )
     elif code == UNAVAILABLE:
-        said = said.rpartition("last error: ")[2].removeprefix("UNKNOWN: ").removeprefix("UNAVAILABLE: ")
+        said = _GRPC_HEAD.sub("", said)
         closed = " Or does it want TLS (--tls)?" if _CLOSED.search(message) else ""
         text = f"cannot reach {server} ({said}); is the server running, and is this its port?{closed}"
     elif code == DEADLINE_EXCEEDED:

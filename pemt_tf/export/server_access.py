@@ -51,7 +51,7 @@ class ServerAccess:
 
     def ssl_context(self) -> ssl.SSLContext:
         """The same for Python's `ssl`."""
-        context = ssl.create_default_context(cafile=None)
+        context = ssl.create_default_context()
         if self.ca is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody else
             _load("--tls-ca", self.ca, lambda: context.load_verify_locations(self.ca))
@@ -61,9 +61,14 @@ class ServerAccess:
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Authorities, private key and certificate, as gRPC takes them."""
+        """Authorities, private key and certificate, as gRPC takes them.
+
+        gRPC knows a list of its own and not the system's; it is left only where the system's cannot be listed.
+        """
         files = (self.ca, self.key, self.certificate)
         ca, key, certificate = (Path(file).read_bytes() if file is not None else None for file in files)
+        if ca is None:
+            ca = "".join(map(ssl.DER_cert_to_PEM_cert, self.ssl_context().get_ca_certs(True))).encode() or None
         return ca, key, certificate
 
 

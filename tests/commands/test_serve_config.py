@@ -64,6 +64,10 @@ def test_a_third_export_takes_no_label_away(capsys, config, folder):
     assert read(config) == ([1, 10], {"stable": 10, "canary": 10})
     run(capsys, *words, "--label", "stable=1")  # and back
     assert read(config) == ([1, 10], {"stable": 1, "canary": 10})
+    run(capsys, *words, "--load", "3")
+    (folder / "3" / "saved_model.pb").unlink()
+    assert run(capsys, *words, "--unload", "3")[0] == 0
+    assert read(config)[0] == [1, 10]
     run(capsys, *words, "--remove-label", "stable", "--remove-label", "canary", "--latest", "2")
     assert read(config) == (("latest", 2), {})
     head = SHIPPED.read_text().split("model_config_list")[0]

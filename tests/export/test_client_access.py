@@ -69,6 +69,14 @@ def test_encrypted(server, rest, authority, pair):
 
 
 @pytest.mark.parametrize("rest", [False, True])
+def test_the_authorities_of_the_system(server, rest, authority, pair, monkeypatch):
+    """Of both protocols: gRPC by itself would know only the list that it brings along."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority.ca)
+    with encrypted(server, rest, pair) as address:
+        assert answer(address, rest, ServerAccess(tls=True)) == 3
+
+
+@pytest.mark.parametrize("rest", [False, True])
 def test_a_certificate_of_another_host(server, rest, authority):
     other = authority.issue("other", ["models.example.org"])
     with encrypted(server, rest, other) as address, pytest.raises(PredictionError, match="host name that the cert"):
