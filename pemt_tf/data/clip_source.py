@@ -48,6 +48,11 @@ class ClipSource:
         """As `tf.data.TFRecordDataset` names it: `GZIP` for *.gz files, which TFX writes, else none."""
         return "GZIP" if any(file.endswith(".gz") for split in self.files.values() for file in split) else ""
 
+    @property
+    def can_seek(self) -> bool:
+        """Whether a record can be read without those before it: files on a disk, not compressed."""
+        return not self.compression and not any("://" in file for split in self.files.values() for file in split)
+
     @classmethod
     def open(cls, directory: str | Path) -> ClipSource:
         """Opens a data set written by `beam_jobs.preprocess`.

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.record_index import RecordIndex
 
 
 def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
@@ -38,6 +39,10 @@ def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> f
         per_class: how many of each label; all where a label has fewer.
         seed: of the draw.
     """
+    if source.can_seek:
+        index = RecordIndex.of(source.require_split(split))
+        rows = draw_labelled(index.ids, index.labels, per_class, seed)
+        return frozenset(name.decode() for name in index.ids[rows])
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
     clips = clips.map(lambda raw: records.parse(raw, source.geometry, source.payload))
     found = list(clips.map(lambda clip: (clip["id"], clip["label"])).as_numpy_iterator())

@@ -223,7 +223,7 @@ def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
     """
     number = 0
     while header := file.read(12):
-        if len(header) < 12 or header[8:] != _checksum(header[:8]):
+        if not is_header(header):
             raise ValueError(f"record {number} has a damaged header")
         (length,) = struct.unpack("<Q", header[:8])
         if number < first:
@@ -234,6 +234,11 @@ def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
                 raise ValueError(f"record {number} is damaged, or the file ends within it")
             yield record
         number += 1
+
+
+def is_header(data: bytes) -> bool:
+    """Whether these are the 12 bytes that begin a record: its length and a checksum of that."""
+    return len(data) == 12 and data[8:] == _checksum(data[:8])
 
 
 def _checksum(data: bytes) -> bytes:
