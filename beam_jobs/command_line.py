@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, in_one_line
 
 
 def not_negative(text: str) -> int:
@@ -69,6 +69,12 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{str(error) or interrupted}\n")
         return 130
+    except Exception as error:
+        line = in_one_line(error)
+        if line is None:
+            raise
+        sys.stderr.write(f"error: {line}\n")
+        return 2
     finally:
         signal.signal(signal.SIGTERM, previous)
 

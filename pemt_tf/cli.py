@@ -23,7 +23,8 @@ from pemt_tf.commands import (
     report,
     search,
 )
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, in_one_line
+from pemt_tf.training.interruption import stopped_by_sigterm
 
 # In the order of `--help`.
 COMMANDS = (
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     quiet_libraries()
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with stopped_by_sigterm():
+            return options.run(options) or 0
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -59,20 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
         return 0
     except Exception as error:
-        # Known by its name: TensorFlow is imported by the commands that need it, not here.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+        line = in_one_line(error)
+        if line is None:
             raise
-        sys.stderr.write(f"error: {_out_of_memory(error)}\n")
+        sys.stderr.write(f"error: {line}\n")
         return 2
-
-
-def _out_of_memory(error: Exception) -> str:
-    said = [line.strip() for line in str(getattr(error, "message", error)).splitlines() if "OOM" in line]
-    return (
-        f"out of memory ({said[0][:200] if said else type(error).__name__}); needs less: a smaller batch_size, "
-        "--set pretrain.accumulation=8, --set model.remat=true, or --set pretrain.precision=mixed_bfloat16; "
-        "see docs/faq.md"
-    )
 
 
 def quiet_libraries() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -30,6 +31,7 @@ def main() -> int:
     from pipeline.quiet import silence_libraries
 
     silence_libraries()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # trainers save, as on Ctrl-C
     try:
         run()
     except PemtError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
+from pemt_tf.output_check import require_writable_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,8 @@ def _run(options: argparse.Namespace) -> None:
         raise PemtError("say where to search: a folder of beam_jobs.embed, or a data set with --data; not both")
     if options.k is not None and options.k < 1:
         raise PemtError(f"-k {options.k} is not above 0")
+    if options.html:
+        require_writable_file(Path(options.html), "--html")
     task = _InDataSet(options) if options.data else _InEmbeddings(options)
     hits = _search(task, options)
     for hit in hits:

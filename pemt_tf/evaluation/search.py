@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.embedding_table import EmbeddedClips, embedding_table
 from pemt_tf.export.local_predictor import LocalPredictor
@@ -64,9 +65,14 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> Em
         PemtError: other geometry, no such split, unreadable records.
     """
     source.require_geometry(predictor.metadata.config.geometry)
+    if source.payload != records.EXAMPLE:
+        raise PemtError(
+            f"{source.name} holds records of the form {source.payload!r}, which a SavedModel does not take; preprocess "
+            f"the videos again with --payload {records.EXAMPLE}"
+        )
     source.require_readable(split)
     rows, vectors = [], []
-    for serialized, answer in predictor.answer_all(source.require_split(split)):
+    for serialized, answer in read_batches(predictor.answer_all(source.require_split(split))):
         vectors.append(answer["embedding"])
         rows += [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
     return EmbeddedClips(embedding_table(rows, np.concatenate(vectors)))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
+
+from pemt_tf.errors import PemtError, first_line
 
 _CLIPS = 4
 _GAP = 2  # pixels between segments
@@ -14,18 +19,22 @@ class EventLog:
 
     Args:
         folder: of the events; None writes nothing.
+
+    Every method raises PemtError where the folder cannot be written.
     """
 
     def __init__(self, folder: str | None):
-        self._writer = tf.summary.create_noop_writer() if folder is None else tf.summary.create_file_writer(folder)
+        self._folder = folder
+        with self._writing():
+            self._writer = tf.summary.create_noop_writer() if folder is None else tf.summary.create_file_writer(folder)
 
     def numbers(self, row: dict[str, float]) -> None:
         """A log line."""
-        with self._writer.as_default(step=row["step"]):
+        with self._writing(), self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 if name != "step":
                     tf.summary.scalar(name, value)
-        self._writer.flush()
+            self._writer.flush()
 
     def pictures(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
         """The first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.
@@ -36,16 +45,28 @@ class EventLog:
                 mel_frames, 1] float32.
             modalities: what to show.
         """
-        with self._writer.as_default(step=step):
+        with self._writing(), self._writer.as_default(step=step):
             if "visual" in modalities:
                 tf.summary.image("clips/frames", frame_strips(batch["frames"][:_CLIPS]), max_outputs=_CLIPS)
             if "audio" in modalities:
                 tf.summary.image("clips/log_mel", spectrogram_strips(batch["log_mel"][:_CLIPS]), max_outputs=_CLIPS)
-        self._writer.flush()
+            self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
-        self._writer.close()
+        """Writes what is left; what could not be written was told before, or is no more than a few numbers."""
+        with contextlib.suppress(tf.errors.OpError):
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns a full disk into a message for people; TensorFlow calls it an exhausted resource, as short memory."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise PemtError(
+                f"cannot write to {self._folder} ({first_line(error)}); earlier checkpoints are intact, free some "
+                "space and run the same command to go on"
+            ) from None
 
 
 def frame_strips(frames: np.ndarray) -> np.ndarray:
