@@ -12,8 +12,10 @@ from google.protobuf.message import DecodeError
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.data.record_index import Listing
 from pemt_tf.errors import PemtError
 
+INDEX_NAME = "index.parquet"
 _SIZED = 64  # files whose sizes are looked at
 
 
@@ -31,6 +33,7 @@ class ClipSource:
         payload: form of the records, a name in `records.PAYLOADS`.
         clips: split name to its number of clips, as far as known.
         labelled: the same of clips with a label.
+        listing: the data set's index, if it has one.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -42,6 +45,7 @@ class ClipSource:
     payload: str = records.EXAMPLE
     clips: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
+    listing: Listing | None = None
 
     @property
     def compression(self) -> str:
@@ -77,6 +81,7 @@ class ClipSource:
             payload=card.payload,
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
+            listing=Listing(directory / INDEX_NAME, card.labels),
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:

@@ -46,7 +46,7 @@ class WantedClips:
         if self.labelled:
             rows &= index.labels >= 0
         if self.only is not None:
-            rows &= np.array([name.decode() in self.only for name in index.ids], bool)
+            rows &= np.array([name in self.only for name in index.ids], bool)
         for stream in self.streams:
             rows &= index.has[stream]
         return rows
@@ -78,7 +78,7 @@ def found_clips(
         PemtError: there is no such clip, or a file is damaged.
     """
     files = source.require_split(split)
-    index = RecordIndex.of(files)
+    index = RecordIndex.of(files, source.listing)
     rows = wanted.rows(index)
     if not rows.any():
         raise wanted.nothing(source, split)

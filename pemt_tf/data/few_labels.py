@@ -40,9 +40,9 @@ def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> f
         seed: of the draw.
     """
     if source.can_seek:
-        index = RecordIndex.of(source.require_split(split))
+        index = RecordIndex.of(source.require_split(split), source.listing)
         rows = draw_labelled(index.ids, index.labels, per_class, seed)
-        return frozenset(name.decode() for name in index.ids[rows])
+        return frozenset(index.ids[rows])
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
     clips = clips.map(lambda raw: records.parse(raw, source.geometry, source.payload))
     found = list(clips.map(lambda clip: (clip["id"], clip["label"])).as_numpy_iterator())

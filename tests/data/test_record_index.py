@@ -5,11 +5,13 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pemt_tf.data import records
-from pemt_tf.data.record_index import RecordIndex
+from pemt_tf.data import record_index, records
+from pemt_tf.data.record_index import Listing, RecordIndex
 from pemt_tf.errors import PemtError
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips
 
@@ -52,7 +54,7 @@ def test_what_it_finds(tmp_path, small_config, form):
     files = [write(tmp_path / "a", serialized[:4]), write(tmp_path / "b", []), write(tmp_path / "c", serialized[4:])]
     index = RecordIndex.of(files)
     assert index.sizes == (4, 0, 6)
-    assert index.ids.tolist() == [f"fake-{number:06d}".encode() for number in range(COUNT)]
+    assert index.ids.tolist() == [f"fake-{number:06d}" for number in range(COUNT)]
     assert index.labels.tolist() == [-1 if n == WITHOUT_LABEL else n % 3 for n in range(COUNT)]
     assert index.has["visual"].tolist() == [n not in (WITHOUT_VIDEO, WITHOUT_BOTH) for n in range(COUNT)]
     assert index.has["audio"].tolist() == [n not in (WITHOUT_AUDIO, WITHOUT_BOTH) for n in range(COUNT)]
@@ -83,3 +85,44 @@ def test_damage_is_named(tmp_path, small_config):
             RecordIndex.of([write(file, [other])])
     with pytest.raises(PemtError, match=r"cannot read .*gone"):
         RecordIndex.of([str(tmp_path / "gone")])
+
+
+def test_the_index_of_the_data_set_spares_opening_the_files(tmp_path, small_config, monkeypatch):
+    """Unless a file is no longer the one that it lists."""
+    clips = fake_clips(small_config.geometry, COUNT)
+    serialized = [records.serialize(clip, small_config.geometry) for clip in clips]
+    (tmp_path / "train").mkdir()
+    files = [write(tmp_path / "train/a", serialized[:4]), write(tmp_path / "train/b", serialized[4:])]
+    read = RecordIndex.of(files)
+    rows = [
+        {
+            "file": "train/a" if number < 4 else "train/b",
+            "bytes": len(serialized[number]),
+            "label": (clip.labels or (None,))[0],
+            "has_video": clip.jpegs is not None,
+            "has_audio": clip.log_mel is not None,
+            "id": clip.clip_id,
+        }
+        for number, clip in enumerate(clips)
+    ]
+    other = [{**rows[0], "file": "test/c"}]
+    pq.write_table(pa.Table.from_pylist([*other, *rows]), tmp_path / "index.parquet")
+    opened = []
+    index_file = record_index._index
+    monkeypatch.setattr(record_index, "_index", lambda file: opened.append(file) or index_file(file))
+    listing = Listing(tmp_path / "index.parquet", ("label0", "label1", "label2"))
+
+    def assert_same(listed):
+        assert listed.sizes == read.sizes and listed.ids.tolist() == read.ids.tolist()
+        assert listed.offsets.tolist() == read.offsets.tolist() and listed.labels.tolist() == read.labels.tolist()
+        assert all((listed.has[name] == read.has[name]).all() for name in ("visual", "audio"))
+
+    assert_same(RecordIndex.of(files, listing))
+    assert opened == []
+    pq.write_table(pa.Table.from_pylist([{**row, "bytes": row["bytes"] + (n < 1)} for n, row in enumerate(rows)]),
+                   tmp_path / "index.parquet")  # fmt: skip
+    assert_same(RecordIndex.of(files, listing))
+    assert opened == [files[0]]
+    (tmp_path / "index.parquet").write_bytes(b"damaged")
+    assert_same(RecordIndex.of(files, listing))
+    assert opened[1:] == files
