@@ -23,6 +23,8 @@ def require_writable_file(path: Path, flag: str) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder; a file is wanted")
+        if path.exists() and not path.is_file():
+            return  # /dev/stdout and the like
         if path.exists():
             path.open("r+b").close()
         _try_folder(path.parent)

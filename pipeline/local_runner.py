@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 import time
 import traceback
@@ -28,12 +27,13 @@ def main() -> int:
     """Builds and runs the pipeline; returns the exit code."""
     _make_importable()
     from pemt_tf.errors import PemtError
+    from pemt_tf.training.interruption import stopped_by_sigterm
     from pipeline.quiet import silence_libraries
 
     silence_libraries()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # trainers save, as on Ctrl-C
     try:
-        run()
+        with stopped_by_sigterm():
+            run()
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -81,7 +81,7 @@ class ClipSource:
             payload=card.payload,
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
-            listing=Listing(directory / INDEX_NAME, card.labels),
+            listing=Listing(directory / INDEX_NAME, tuple(card.labels)),
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:

@@ -63,35 +63,36 @@ class RecordIndex:
         return cls(tuple(len(rows[0]) for rows in found), offsets, labels, {"visual": video, "audio": audio}, ids)
 
 
+@dataclass(frozen=True)
 class Listing:
     """The index that `beam_jobs.preprocess` writes, `index.parquet`: much faster to read than the heads of records.
 
-    Args:
-        path: of the file.
+    Attributes:
+        path: its file.
         labels: the vocabulary.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str]):
-        self._path, self._labels = path, labels
+    path: Path
+    labels: tuple[str, ...]
 
     def of(self, files: Sequence[str]) -> dict[str, Columns]:
         """The columns of each file that is as the index says, by its size; others are left out."""
         try:
-            table = pq.read_table(self._path, columns=["file", "bytes", "label", "has_video", "has_audio", "id"])
+            table = pq.read_table(self.path, columns=["file", "bytes", "label", "has_video", "has_audio", "id"])
         except (OSError, pa.ArrowException):
             return {}
         names = table["file"].combine_chunks().dictionary_encode()
         codes, changes = names.indices.to_numpy(), [0]
         changes += (np.flatnonzero(np.diff(codes)) + 1).tolist()
         lengths = table["bytes"].to_numpy() + 16
-        number_of = {label: number for number, label in enumerate(self._labels)}
+        number_of = {label: number for number, label in enumerate(self.labels)}
         labels = np.array([number_of.get(label, -1) for label in table["label"].to_pylist()], np.int64)
         video, audio, ids = (table[name].to_numpy() for name in ("has_video", "has_audio", "id"))
         wanted = set(files)
         found: dict[str, Columns] = {}
         for begin, end in zip(changes, [*changes[1:], len(codes)], strict=True):
             rows = slice(begin, end)
-            file = str(self._path.parent / names.dictionary[int(codes[begin])].as_py()) if begin < end else ""
+            file = str(self.path.parent / names.dictionary[int(codes[begin])].as_py()) if begin < end else ""
             if file in wanted and Path(file).is_file() and Path(file).stat().st_size == lengths[rows].sum():
                 offsets = np.cumsum(lengths[rows]) - lengths[rows]
                 found[file] = offsets, labels[rows], video[rows], audio[rows], ids[rows]

@@ -93,8 +93,7 @@ def finetune(
         "selection": "best validation step" if settings.select == "best_validation" else "last step",
     }
     with run.alone():
-        run.start(config, description)
-        if run.finished:
+        if not run.start(config, description):
             run.say_finished()
             return run
         keras.utils.set_random_seed(settings.seed)

@@ -81,8 +81,7 @@ def pretrain(
         "selection": "last step",
     }
     with run.alone():
-        run.start(config, description)
-        if run.finished:
+        if not run.start(config, description):
             run.say_finished()
             return run
         keras.utils.set_random_seed(settings.seed)

@@ -85,8 +85,11 @@ class RunDirectory:
                     ) from None
             yield
 
-    def start(self, config: Config, description: dict[str, Any]) -> None:
+    def start(self, config: Config, description: dict[str, Any]) -> bool:
         """Begins a run, or goes on with the one that is there if it was asked for the same, perhaps for more steps.
+
+        Returns:
+            Whether there is anything left to do.
 
         Raises:
             PemtError: the folder holds another run, or cannot be written.
@@ -102,16 +105,20 @@ class RunDirectory:
                     f"{self.path} holds another run ({shown}); choose another --output or delete it"
                     + (f". {kind}.steps may grow, but not fall" if f"{kind}.steps" in differ else "")
                 )
-            if old == new:
-                return
-            if self.finished and old.get(f"{kind}.steps") != new.get(f"{kind}.steps"):
+            more = old.get(f"{kind}.steps") != new.get(f"{kind}.steps")
+            if self.finished and not more:
+                return False
+            if self.finished:
                 self._reopen(old[f"{kind}.steps"])
+            if old == new:
+                return True
         if not self.writes:
-            return
+            return True
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             save_config(config, self.path / CONFIG)
             _write_whole(self.path / RUN, json.dumps(description, indent=2) + "\n")
+        return True
 
     def _reopen(self, steps: int) -> None:
         """Moves what was made of the final weights into a folder beside, which is a finished run of its own."""
