@@ -143,10 +143,11 @@ class RunDirectory:
         """Tells the user that there is nothing to do, and how there would be."""
         kind = self.description()["kind"]
         steps = getattr(self.config(), kind).steps
-        sys.stderr.write(
+        line = (
             f"{self.path} is finished: it has its {steps} steps, and nothing is left to do; more steps: "
-            f"--set {kind}.steps=N, another run: another --output\n"
+            f"--set {kind}.steps=N, another run: another --output"
         )
+        sys.stderr.write(line + "\n")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
