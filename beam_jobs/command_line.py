@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from pemt_tf.errors import PemtError, system_error
+from pemt_tf.errors import PemtError, in_one_line
 from pemt_tf.names import make_streams_printable
 from pemt_tf.quiet_import import quiet_tensorflow
 
@@ -71,12 +71,15 @@ def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    except OSError as error:  # a name that is too long, a folder that may not be looked into
-        sys.stderr.write(f"error: {system_error(error)}\n")
-        return 2
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{str(error) or interrupted}\n")
         return 130
+    except Exception as error:
+        line = in_one_line(error)
+        if line is None:
+            raise
+        sys.stderr.write(f"error: {line}\n")
+        return 2
     finally:
         signal.signal(signal.SIGTERM, previous)
 

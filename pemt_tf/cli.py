@@ -25,9 +25,10 @@ from pemt_tf.commands import (
     serve_config,
     serve_status,
 )
-from pemt_tf.errors import PemtError, system_error
+from pemt_tf.errors import PemtError, in_one_line
 from pemt_tf.names import make_streams_printable
 from pemt_tf.quiet_import import quiet_tensorflow
+from pemt_tf.training.interruption import stopped_by_sigterm
 
 # In the order of `--help`.
 COMMANDS = (
@@ -55,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     make_streams_printable()
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with stopped_by_sigterm():
+            return options.run(options) or 0
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -65,24 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `pemt ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
         return 0
-    except OSError as error:  # a name that is too long, a folder that may not be looked into
-        sys.stderr.write(f"error: {system_error(error)}\n")
-        return 2
     except Exception as error:
-        # Known by its name: TensorFlow is imported by the commands that need it, not here.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+        line = in_one_line(error)
+        if line is None:
             raise
-        sys.stderr.write(f"error: {_out_of_memory(error)}\n")
+        sys.stderr.write(f"error: {line}\n")
         return 2
-
-
-def _out_of_memory(error: Exception) -> str:
-    said = [line.strip() for line in str(getattr(error, "message", error)).splitlines() if "OOM" in line]
-    return (
-        f"out of memory ({said[0][:200] if said else type(error).__name__}); needs less: a smaller batch_size, "
-        "--set pretrain.accumulation=8, --set model.remat=true, or --set pretrain.precision=mixed_bfloat16; "
-        "see docs/faq.md"
-    )
 
 
 def quiet_libraries() -> None:

@@ -1,4 +1,12 @@
-"""The one exception that reaches users as a single line."""
+"""What reaches users as a single line: our own exception, and what the system and libraries say."""
+
+from __future__ import annotations
+
+import re
+
+_NODE = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*$")
+_FULL = ("No space left", "Disk quota", "File too large", "disk quota")
+_READERS = ("tensorflow", "google", "pyarrow", "h5py", "zipfile", "zlib", "json", "yaml", "av", "struct")
 
 
 class PemtError(Exception):
@@ -12,7 +20,41 @@ class ArgumentError(PemtError, ValueError):
     """An argument of a layer, a model or a loss that is not allowed; a ValueError, as Keras' own layers raise."""
 
 
-def system_error(error: OSError) -> str:
-    """What the operating system says, on one line: `cannot use videos/a.mp4: Permission denied`."""
-    said = " ".join(str(error.strerror or error).split()) or type(error).__name__
-    return f"cannot use {error.filename}: {said}" if error.filename is not None else said
+def in_one_line(error: Exception) -> str | None:
+    """What the system and libraries say, for people; None for what only a defect of ours explains.
+
+    Args:
+        error: that nobody has turned into a PemtError, because it may come from anywhere.
+    """
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename is None:
+        return first_line(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot read or write {error.filename}: {error.strerror}; see that it is there, whole, and that you may"
+    name, said = type(error).__name__, first_line(error)
+    # Known by their names: commands import TensorFlow and others only where they need them.
+    exhausted, package = name == "ResourceExhaustedError", type(error).__module__.partition(".")[0]
+    if exhausted and any(word in str(error) for word in _FULL):
+        return f"a disk is full ({said}); free some space and run the same command again"
+    if exhausted or isinstance(error, MemoryError):
+        return _out_of_memory(error)
+    if isinstance(error, OSError) or package in _READERS:
+        return (
+            f"{package} cannot go on ({name}: {said}); if it is a damaged file, copy or make it again: "
+            "`pemt doctor --data DIR` looks through a data set"
+        )
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception that says something, without TensorFlow's names of nodes."""
+    lines = [_NODE.sub("", line).strip() for line in str(getattr(error, "message", error)).splitlines()]
+    return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)[:300]
+
+
+def _out_of_memory(error: Exception) -> str:
+    said = [line.strip() for line in str(getattr(error, "message", error)).splitlines() if "OOM" in line]
+    return (
+        f"out of memory ({said[0][:200] if said else type(error).__name__}); needs less: a smaller batch_size, "
+        "--set pretrain.accumulation=8, --set model.remat=true, or --set pretrain.precision=mixed_bfloat16; "
+        "see docs/faq.md"
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -35,6 +38,13 @@ class ClipImportExecutor(executor.Executor):
             for name, examples in splits.items()
         }
 
+    def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX)
+        """Imports; a trainer that goes on finds its place in plain files at once, in compressed ones it cannot."""
+        super().Do(input_dict, output_dict, exec_properties)
+        for artifact in output_dict["examples"]:
+            if "://" not in artifact.uri:
+                decompress(Path(artifact.uri))
+
 
 class ClipExampleGen(tfx.components.ImportExampleGen):
     """ImportExampleGen with that executor; it runs again when the executor's code changes. Arguments as TFX's."""
@@ -46,6 +56,14 @@ class ClipExampleGen(tfx.components.ImportExampleGen):
         code = CustomConfig()
         code.custom_config.Pack(StringValue(value=code_fingerprint(__name__)))
         self.spec.exec_properties[CUSTOM_CONFIG_KEY] = proto_to_json(code)
+
+
+def decompress(folder: Path) -> None:
+    """Replaces the `.gz` files below a folder by what is in them: JPEGs, which compression made no smaller."""
+    for file in sorted(folder.rglob("*.gz")):
+        with gzip.open(file) as packed, file.with_suffix("").open("wb") as plain:
+            shutil.copyfileobj(packed, plain, 1 << 20)
+        file.unlink()
 
 
 def as_it_is(example: tf.train.Example) -> list[tf.train.Example]:

@@ -27,11 +27,13 @@ def main() -> int:
     """Builds and runs the pipeline; returns the exit code."""
     _make_importable()
     from pemt_tf.errors import PemtError
+    from pemt_tf.training.interruption import stopped_by_sigterm
     from pipeline.quiet import silence_libraries
 
     silence_libraries()
     try:
-        run()
+        with stopped_by_sigterm():
+            run()
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from pemt_tf.errors import PemtError
+from pemt_tf.folder_lock import LockHeldError, lock
 
 LOCK_NAME = "run.lock"
 
@@ -25,28 +23,16 @@ def only_run(root: Path) -> Iterator[None]:
     Raises:
         PemtError: another run holds it, or it cannot be written.
     """
-    with _take(root) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        file.flush()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(root / LOCK_NAME))
+        except OSError as error:
+            raise PemtError(f"cannot write to the pipeline's root {root}: {error.strerror}") from None
+        except LockHeldError as holder:
+            raise PemtError(
+                f"another run is under way in {root} ({holder}); wait for its end, or give this one a root of its own"
+            ) from None
         yield
-
-
-def _take(root: Path) -> TextIO:
-    try:
-        file = (root / LOCK_NAME).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise PemtError(f"cannot write to the pipeline's root {root}: {error.strerror}") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with file:
-            file.seek(0)
-            holder = file.read().strip() or "just begun"
-        raise PemtError(
-            f"another run is under way in {root} ({holder}); wait for its end, or give this one a root of its own"
-        ) from None
-    return file
 
 
 def is_running(root: Path) -> bool:

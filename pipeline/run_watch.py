@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import IO
 
+from pemt_tf.child_process import passing_on_sigterm
 from pipeline.live_table import LiveTable
 from pipeline.run_report import RunReport
 
@@ -19,6 +20,7 @@ def watch(command: list[str], title: str, report: Callable[[], RunReport | None]
 
     On a terminal what it writes to standard error is a line below the table; elsewhere it is left as it is. An
     interrupt from the keyboard reaches the command as well, which saves what it has: here is only to wait for it.
+    SIGTERM is passed on.
 
     Args:
         command: to be run.
@@ -26,7 +28,8 @@ def watch(command: list[str], title: str, report: Callable[[], RunReport | None]
         report: says how things stand; None if that cannot be told at the moment.
     """
     with LiveTable(title) as table:
-        with subprocess.Popen(command, stderr=subprocess.PIPE if table.on_terminal else None, text=True) as process:
+        stderr = subprocess.PIPE if table.on_terminal else None
+        with subprocess.Popen(command, stderr=stderr, text=True) as process, passing_on_sigterm(process):
             last = [""]
             reader = threading.Thread(target=_follow, args=(process.stderr, table, last), daemon=True)
             if table.on_terminal:

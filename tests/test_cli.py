@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from pemt_tf import cli
@@ -100,6 +103,12 @@ def test_interrupt_gives_130(monkeypatch, capsys):
     assert (code, err) == (130, "stopped\n")
 
 
+def test_sigterm_is_an_interrupt(monkeypatch, capsys):
+    monkeypatch.setattr("pemt_tf.commands.params._run", lambda options: os.kill(os.getpid(), signal.SIGTERM))
+    code, _, err = run(capsys, "params")
+    assert (code, err) == (130, "stopped\n")
+
+
 def test_out_of_memory_is_one_line_and_says_what_helps(monkeypatch, capsys):
     """What TensorFlow raises on a GPU: several lines, the sizes in one of them."""
     import tensorflow as tf
@@ -112,6 +121,38 @@ def test_out_of_memory_is_one_line_and_says_what_helps(monkeypatch, capsys):
     monkeypatch.setattr("pemt_tf.commands.params._run", too_much)
     code, _, err = run(capsys, "params")
     assert_one_line_error(code, err, "(OOM when allocating tensor with shape[9,9] on GPU:0)", "pretrain.accumulation")
+
+
+def test_a_full_disk_is_not_taken_for_memory(monkeypatch, capsys):
+    """Linux' ENOSPC reaches Python as the same exception, with the file and the system's words."""
+    import tensorflow as tf
+
+    said = "{{function_node __wrapped__SaveV2}} /out/events.v2; No space left on device [Op:SaveV2]"
+
+    def too_much(options):
+        raise tf.errors.ResourceExhaustedError(None, None, said)
+
+    monkeypatch.setattr("pemt_tf.commands.params._run", too_much)
+    code, _, err = run(capsys, "params")
+    assert_one_line_error(code, err, "a disk is full (/out/events.v2; No space left on device); free some space")
+
+
+def test_what_libraries_say_is_one_line(monkeypatch, capsys):
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    for error, part in (
+        (tf.errors.DataLossError(None, None, "Graph execution error:\n\ncorrupted record at 7\n\t [[a]]"), "corrupted"),
+        (DecodeError("Error parsing message"), "google cannot go on (DecodeError: Error parsing message)"),
+        (PermissionError(13, "Permission denied", "/a/b"), "cannot read or write /a/b: Permission denied"),
+    ):
+
+        def wrong(options, error=error):
+            raise error
+
+        monkeypatch.setattr("pemt_tf.commands.params._run", wrong)
+        code, _, err = run(capsys, "params")
+        assert_one_line_error(code, err, part)
 
 
 def test_other_failures_are_not_taken_for_memory(monkeypatch):

@@ -6,9 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pemt_tf.allowed_values import LARGEST_WHOLE
 from pemt_tf.config import Config, load_config, preset_names
+
+if TYPE_CHECKING:
+    from pemt_tf.training.run_directory import RunDirectory
 
 
 def say(line: str = "") -> None:
@@ -82,6 +86,16 @@ def with_keep(options: argparse.Namespace, section: str) -> argparse.Namespace:
     if options.keep is not None:
         options.set = [*options.set, f"{section}.keep={options.keep}"]
     return options
+
+
+def initial_of(options: argparse.Namespace) -> tuple[RunDirectory | None, Config]:
+    """The run of --init, if it is given, and the configuration: that of --preset, of this run, or of the data."""
+    from pemt_tf.training.run_directory import RunDirectory
+
+    if not options.init:
+        return None, config_of(options)
+    initial = RunDirectory(Path(options.init))
+    return initial, config_of(options) if options.preset else initial.config().with_overrides(options.set)
 
 
 def config_of(options: argparse.Namespace) -> Config:

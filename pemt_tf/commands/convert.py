@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pemt_tf.commands.arguments import add_command, add_overrides, say
+from pemt_tf.output_check import require_writable_folder
 
 
 def add(commands) -> None:
@@ -27,6 +30,7 @@ def add(commands) -> None:
 def _run(options) -> None:
     from pemt_tf.export.checkpoint_converter import convert_checkpoint
 
+    require_writable_folder(Path(options.output), "output")
     report = convert_checkpoint(options.checkpoint, options.output, options.allow_missing, options.set, options.labels)
     for kind, names in (("missing", report.missing), ("left over", report.left_over)):
         for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pemt_tf.commands.arguments import add_command, say, seed_number, whole_number
+from pemt_tf.output_check import require_writable_file
 
 
 def add(commands) -> None:
@@ -50,9 +51,11 @@ def _run(options) -> None:
     from pemt_tf.training.run_directory import RunDirectory
 
     run = RunDirectory(Path(options.model))
+    run.require_finished()
+    path = Path(options.output) if options.output else run.path / f"evaluation-{options.split}.json"
+    require_writable_file(path, "--output")
     plan = ViewPlan(options.views, options.crops, options.sum_over)
     result = evaluate(run, ClipSource.open(options.data), options.split, options.batch_size, plan, options.seed)
-    path = Path(options.output) if options.output else run.path / f"evaluation-{options.split}.json"
     result.write(path)
     say(result.summary)
     say(f"details: {path}")

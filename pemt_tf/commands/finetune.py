@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pemt_tf.commands.arguments import add_command, add_config, add_training, config_of, say, with_keep
+from pemt_tf.commands.arguments import add_command, add_config, add_training, initial_of, say, with_keep
 
 
 def add(commands) -> None:
@@ -29,17 +27,11 @@ all fields: docs/training.md""",
 def _run(options) -> None:
     from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.finetune import finetune
-    from pemt_tf.training.run_directory import RunDirectory
     from pemt_tf.training.strategy import use_cpu_devices
 
     use_cpu_devices(options.cpu_devices)
     source = ClipSource.open(options.data)
-    options = with_keep(options, "finetune")
-    initial = RunDirectory(Path(options.init)) if options.init else None
-    if initial is not None and options.preset is None:
-        config = initial.config().with_overrides(options.set)
-    else:
-        config = config_of(options)
+    initial, config = initial_of(with_keep(options, "finetune"))
     run = finetune(config, source, options.output, initial=initial)
     line = validation_line(run.metrics(), config.finetune.select)
     if line:

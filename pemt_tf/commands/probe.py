@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pemt_tf.commands.arguments import add_command, add_config, config_of, say, seed_number, whole_number
 from pemt_tf.errors import PemtError
+from pemt_tf.output_check import require_writable_file
 
 
 def add(commands) -> None:
@@ -71,7 +72,9 @@ def _run(options) -> None:
         options.batch_size,
     )
     source = ClipSource.open(options.data)
-    backbone, name, pair_classifier, path = _subject(options, source)
+    path = _result_file(options)
+    require_writable_file(path, "--output")
+    backbone, name, pair_classifier = _subject(options, source)
     about = {}
     if options.model is not None:
         run = RunDirectory(Path(options.model))
@@ -83,8 +86,20 @@ def _run(options) -> None:
     say(f"details: {path}")
 
 
+def _result_file(options) -> Path:
+    if options.model is None and not options.output:
+        raise PemtError("--random-seed has no run to write to; give --output FILE.json")
+    if options.output:
+        return Path(options.output)
+    from pemt_tf.training.run_directory import RunDirectory
+
+    run = RunDirectory(Path(options.model))
+    run.require_finished()
+    return run.path / f"probe-{options.split}.json"
+
+
 def _subject(options, source):
-    """The network to probe, its name, its pair classifier, and where the result goes."""
+    """The network to probe, its name and its pair classifier."""
     import keras
 
     from pemt_tf.evaluation.pair_scores import read_pair_classifier
@@ -92,20 +107,17 @@ def _subject(options, source):
     from pemt_tf.training.run_directory import PAIR_CLASSIFIERS, RunDirectory
 
     if options.model is None:
-        if not options.output:
-            raise PemtError("--random-seed has no run to write to; give --output FILE.json")
         config = config_of(options)
         source.require_geometry(config.geometry)
         keras.utils.set_random_seed(options.random_seed)
         backbone = AVTransformer(config.model, name="backbone")
         backbone.build()
-        return backbone, f"untrained, seed {options.random_seed}", None, Path(options.output)
+        return backbone, f"untrained, seed {options.random_seed}", None
     if options.preset or options.set:
         raise PemtError("--preset and --set are for --random-seed; a run has its own configuration")
     run = RunDirectory(Path(options.model))
     source.require_geometry(run.config().geometry)
-    path = Path(options.output) if options.output else run.path / f"probe-{options.split}.json"
     pair_classifier = None
     if run.config().pretrain.pair_weight > 0:  # else it was never trained
         pair_classifier = read_pair_classifier(run.path / PAIR_CLASSIFIERS)
-    return run.load_backbone(), str(run.path), pair_classifier, path
+    return run.load_backbone(), str(run.path), pair_classifier

@@ -11,6 +11,7 @@ from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
 from pemt_tf.finite import require_finite
 from pemt_tf.names import original
+from pemt_tf.output_check import require_writable_file
 from pemt_tf.strict_json import json_text
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _run(options: argparse.Namespace) -> None:
         raise PemtError("say where to search: a folder of beam_jobs.embed, or a data set with --data; not both")
     if options.k is not None and options.k < 1:
         raise PemtError(f"-k {options.k} is not above 0")
+    if options.html:
+        require_writable_file(Path(options.html), "--html")
     task = _InDataSet(options) if options.data else _InEmbeddings(options)
     hits = _search(task, options)
     for hit in hits:

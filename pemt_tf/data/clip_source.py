@@ -13,8 +13,10 @@ from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_count, records
 from pemt_tf.data.damage import plain_cause
 from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.data.record_index import Listing
 from pemt_tf.errors import PemtError
 
+INDEX_NAME = "index.parquet"
 _SIZED = 64  # files whose sizes are looked at
 
 
@@ -33,6 +35,7 @@ class ClipSource:
         clips: split name to its number of clips, as far as known.
         labelled: the same of clips with a label.
         directory: folder of the data card; None where the files are not those of one.
+        listing: the data set's index, if it has one.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -45,11 +48,17 @@ class ClipSource:
     clips: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
     directory: Path | None = None
+    listing: Listing | None = None
 
     @property
     def compression(self) -> str:
         """As `tf.data.TFRecordDataset` names it: `GZIP` for *.gz files, which TFX writes, else none."""
         return "GZIP" if any(file.endswith(".gz") for split in self.files.values() for file in split) else ""
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether a record can be read without those before it: files on a disk, not compressed."""
+        return not self.compression and not any("://" in file for split in self.files.values() for file in split)
 
     @classmethod
     def open(cls, directory: str | Path) -> ClipSource:
@@ -76,6 +85,7 @@ class ClipSource:
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
             directory=directory,
+            listing=Listing(directory / INDEX_NAME, tuple(card.labels)),
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import read_batches
+from pemt_tf.data.record_index import RecordIndex
 
 
 def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
@@ -43,6 +44,10 @@ def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> f
         PemtError: clips are missing, or a record is damaged.
     """
     source.require_readable(split)
+    if source.can_seek:
+        index = RecordIndex.of(source.require_split(split), source.listing)
+        source.require_count(split, len(index.ids))
+        return frozenset(index.ids[draw_labelled(index.ids, index.labels, per_class, seed)])
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)
     clips = clips.map(lambda raw: records.parse(raw, source.geometry, source.payload))
     clips = clips.map(lambda clip: (clip["id"], clip["label"]))

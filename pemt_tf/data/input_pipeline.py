@@ -12,18 +12,14 @@ import tensorflow as tf
 
 from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import ClipGeometry
-from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.clip_stream import WantedClips, found_clips, read_clips, shuffled_clips
 from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
 from pemt_tf.data.share import EVERYTHING, Share
-from pemt_tf.errors import PemtError
 from pemt_tf.features import augment, video
 
-_SHUFFLE_CLIPS = 2048
-_READ_FILES_AT_ONCE = 4
 _MOST_KEPT = 2**30  # bytes of records
 _AS_THE_AUTHORS = AugmentationConfig()
-_FLAGS = {"visual": records.HAS_VIDEO, "audio": records.HAS_AUDIO}
 
 
 def training_clips(
@@ -46,14 +42,15 @@ def training_clips(
         split: usually `train`.
         batch_size: clips per batch (all replicas together).
         seed: of order and augmentation; TensorFlow mixes its global seed into the order.
-        start_step: batches to pass over, cheaply: they are not decoded.
+        start_step: batches to pass over. That costs nothing where the files are local and not compressed; else their
+            records are read, but not decoded.
         labelled: leave out clips without a label.
         streams: leave out clips that lack one of these; modalities by name.
         only: leave out all clips but these, by id.
         augmentation: of the spectrograms.
         mixup: alpha of the weights with which clips will be mixed; 0 for none.
-        share: of a worker among several; the rows of the others are read, but not decoded. Batches are then those of
-            one device after the other.
+        share: of a worker among several; the rows of the others are not decoded. Batches are then those of one device
+            after the other.
 
     Returns:
         Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
@@ -66,34 +63,18 @@ def training_clips(
     """
     geometry = source.geometry
     source.require_readable(split)
-    files = tf.data.Dataset.from_tensor_slices(list(source.require_split(split)))
-    files = files.shuffle(len(source.files[split]), seed=seed)
-    clips = files.interleave(
-        lambda file: tf.data.TFRecordDataset(file, source.compression),
-        cycle_length=_READ_FILES_AT_ONCE,
-        num_parallel_calls=1,
-        deterministic=True,
-    )
-    clips = clips.map(source.parse, num_parallel_calls=tf.data.AUTOTUNE)
-    if labelled:
-        clips = clips.filter(lambda clip: clip["label"] >= 0)
-    if only is not None:
-        clips = clips.filter(_is_one_of(only))
-    for flag in (_FLAGS[stream] for stream in streams):
-        clips = clips.filter(lambda clip, flag=flag: clip[flag])
-    if next(read_batches(clips.take(1), source, split), None) is None:
-        wanted = ["a label"] * labelled + [_FLAGS[stream].removeprefix("has_") for stream in streams]
-        raise PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
     asked_for = len(only) if only is not None else source.labelled.get(split) if labelled else None
-    if asked_for is not None and source.are_few(split, asked_for, _MOST_KEPT):
-        clips = clips.cache()  # or every epoch would read all records for a few clips
-    clips = clips.shuffle(_SHUFFLE_CLIPS, seed=seed + 1).repeat()
-    clips = clips.enumerate().skip(start_step * batch_size)
-    if share.workers > 1:
-        rows = share.rows(batch_size)
-        clips = clips.filter(
-            lambda index, _: tf.logical_and(index % batch_size >= rows.start, index % batch_size < rows.stop)
-        )
+    few = asked_for is not None and source.are_few(split, asked_for, _MOST_KEPT)
+    wanted = WantedClips(labelled, streams, only, few)
+    place = start_step * batch_size
+    own = share.rows(batch_size)
+    if source.can_seek:
+        clips = found_clips(source, split, seed, wanted, place, own, batch_size)
+    else:
+        clips = read_clips(source, split, seed, wanted)
+        if next(read_batches(clips.take(1), source, split), None) is None:
+            raise wanted.nothing(source, split)
+        clips = shuffled_clips(clips, seed, wanted, place, own, batch_size)
 
     def decode(index, clip):
         clip_seed = tf.stack([seed, tf.cast(index % 2**31, tf.int32)])
@@ -102,13 +83,6 @@ def training_clips(
 
     clips = clips.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return clips.batch(share.size(batch_size), drop_remainder=True).prefetch(2)
-
-
-def _is_one_of(ids: frozenset[str]):
-    """A filter of parsed clips."""
-    names = tf.constant(sorted(ids))
-    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, tf.ones_like(names, tf.bool)), False)
-    return lambda clip: table.lookup(clip["id"])
 
 
 def read_batches(clips: Iterable, source: ClipSource | None = None, split: str = "") -> Iterator:

@@ -253,6 +253,11 @@ def record_length(header: bytes, number: int, offset: int) -> int:
     return struct.unpack("<Q", header[:8])[0]
 
 
+def is_header(data: bytes) -> bool:
+    """Whether these are the 12 bytes that begin a record: its length and a checksum of that."""
+    return len(data) == 12 and data[8:] == _checksum(data[:8])
+
+
 def _checksum(data: bytes) -> bytes:
     """CRC-32C, masked as TFRecord files have it: checksums of data that holds checksums would be weak."""
     value = google_crc32c.value(data)

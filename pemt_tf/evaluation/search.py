@@ -69,6 +69,11 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> Em
         PemtError: other geometry, no such split, clips are missing, unreadable records, embeddings that are not finite.
     """
     source.require_geometry(predictor.metadata.config.geometry)
+    if source.payload != records.EXAMPLE:
+        raise PemtError(
+            f"{source.name} holds records of the form {source.payload!r}, which a SavedModel does not take; preprocess "
+            f"the videos again with --payload {records.EXAMPLE}"
+        )
     source.require_readable(split)
     rows, vectors = [], []
     batches = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression).batch(_BATCH)

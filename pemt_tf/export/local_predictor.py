@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, first_line
 from pemt_tf.export.best_labels import best_labels
 from pemt_tf.export.clip_request import record_of
 from pemt_tf.export.servable_metadata import ServableMetadata
@@ -30,10 +30,12 @@ class LocalPredictor:
         self.metadata = ServableMetadata.read(self.directory)
         try:
             model = tf.saved_model.load(str(self.directory))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise PemtError(f"{self.directory} cannot be loaded ({error}); export it again") from None
+            self._answer = model.signatures["serving_default"]
+        except MemoryError:
+            raise
+        except Exception as error:  # TensorFlow raises whatever it stumbles over in a damaged model
+            raise PemtError(f"{self.directory} cannot be loaded ({first_line(error)}); export it again") from None
         self._model = model  # keeps the variables alive
-        self._answer = model.signatures["serving_default"]
 
     @property
     def labels(self) -> tuple[str, ...]:

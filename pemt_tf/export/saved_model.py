@@ -14,6 +14,7 @@ used. `assets.extra/` holds the configuration (`pemt.json`) and the warm-up requ
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, first_line
 from pemt_tf.export.servable_metadata import METADATA, ServableMetadata
 from pemt_tf.export.serving_model import ServingModel
 from pemt_tf.export.signatures import ServingSignatures
 from pemt_tf.export.warmup import write_warm_up
 from pemt_tf.export.weight_storage import FLOAT32, StoredWeights
+from pemt_tf.folder_lock import LockHeldError, lock
 from pemt_tf.training.run_directory import CLASSIFIER, RunDirectory
 
 __all__ = ["METADATA", "ServableMetadata", "export_saved_model", "export_version"]
@@ -34,6 +36,8 @@ __all__ = ["METADATA", "ServableMetadata", "export_saved_model", "export_version
 
 def export_version(run: RunDirectory, base: Path, weights: str = FLOAT32) -> Path:
     """Exports a run as the next numbered version under `base`, complete or not at all; returns its folder.
+
+    Exports at the same time get a number each.
 
     Args:
         run: finished.
@@ -43,19 +47,35 @@ def export_version(run: RunDirectory, base: Path, weights: str = FLOAT32) -> Pat
     Raises:
         PemtError: the run is not finished, or `base` cannot be written.
     """
-    taken = [int(path.name) for path in base.iterdir() if path.name.isdigit()] if base.is_dir() else []
-    version = max(taken, default=0) + 1
-    final = base / str(version)
-    partial = base / f".partial-{final.name}"
+    run.require_finished()
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        export_saved_model(run, partial, weights, version)
-        partial.rename(final)
+        base.mkdir(parents=True, exist_ok=True)
+        with _next_version(base) as version:
+            final, partial = base / str(version), base / f".partial-{version}"
+            try:
+                shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
+                export_saved_model(run, partial, weights, version)
+                partial.rename(final)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except (OSError, tf.errors.OpError) as error:
-        raise PemtError(f"cannot write the model to {base}: {error}; choose another --output") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise PemtError(f"cannot write the model to {base}: {first_line(error)}; choose another --output") from None
     return final
+
+
+@contextlib.contextmanager
+def _next_version(base: Path) -> Iterator[int]:
+    """The number after all that are there and that other exports are making; it is ours while this lasts."""
+    taken = [int(path.name) for path in base.iterdir() if path.name.isdigit()]
+    for version in itertools.count(max(taken, default=0) + 1):
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(base / f".partial-{version}.lock"))
+            except LockHeldError:
+                continue
+            if not (base / str(version)).exists():  # it may have been finished a moment ago
+                yield version
+                return
 
 
 def export_saved_model(

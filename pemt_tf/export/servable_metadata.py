@@ -48,12 +48,15 @@ class ServableMetadata:
         """Reads it back.
 
         Raises:
-            PemtError: this is no SavedModel of ours.
+            PemtError: this is no SavedModel of ours, or it is damaged.
         """
         path = directory / METADATA
         if not path.is_file():
             raise PemtError(f"{directory} is not a model exported by `pemt export`: it has no {METADATA}")
-        return cls._from_values(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return cls._from_values(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PemtError(f"{path} is damaged ({error}); export the model again") from None
 
     def served_fields(self) -> dict[str, str]:
         """What the signature `metadata` answers, by field, as JSON.

@@ -9,6 +9,7 @@ from pemt_tf import __version__
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.models.parameter_report import ParameterReport, parameter_report
+from pemt_tf.output_check import require_writable_folder
 from pemt_tf.report import (
     attention_sections,
     clip_sections,
@@ -52,6 +53,7 @@ def report_run(
     files = RunFiles.read(path)
     card = run_commands.dataset_card(files, data)
     folder = path if output is None else output
+    require_writable_folder(folder, "--output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

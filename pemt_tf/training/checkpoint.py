@@ -107,7 +107,12 @@ class Checkpoints:
         return steps[-1], notes
 
     def _path(self, step: int) -> Path:
-        return self.directory / f"step-{step:09d}.npz"
+        return self.directory / checkpoint_name(step)
+
+
+def checkpoint_name(step: int) -> str:
+    """File of the checkpoint after a step."""
+    return f"step-{step:09d}.npz"
 
 
 def _write_archive(file, variables: list, notes: dict[str, float]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from pemt_tf.config import Config, flat_fields
+from pemt_tf.errors import PemtError, first_line
 
 _GROUPS = {  # what a name ends or begins with, and its group; the first that fits
     "loss_scale": "optimizer",
@@ -47,23 +50,27 @@ class EventLog:
 
     Args:
         folder: of the events; None writes nothing.
+
+    Every method raises PemtError where the folder cannot be written.
     """
 
     def __init__(self, folder: str | None):
-        self._writer = tf.summary.create_noop_writer() if folder is None else tf.summary.create_file_writer(folder)
+        self._folder = folder
+        with self._writing():
+            self._writer = tf.summary.create_noop_writer() if folder is None else tf.summary.create_file_writer(folder)
 
     def numbers(self, row: dict[str, float]) -> None:
         """A log line."""
-        with self._writer.as_default(step=row["step"]):
+        with self._writing(), self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 if name != "step":
                     tf.summary.scalar(tag(name), value)
-        self._writer.flush()
+            self._writer.flush()
 
     def hyperparameters(self, values: dict[str, Any]) -> None:
         """The settings of the run, by the full names of their fields; none if empty."""
         if values:
-            with self._writer.as_default(step=0):
+            with self._writing(), self._writer.as_default(step=0):
                 hparams.hparams(values)
 
     def pictures(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
@@ -75,16 +82,28 @@ class EventLog:
                 mel_frames, 1] float32.
             modalities: what to show.
         """
-        with self._writer.as_default(step=step):
+        with self._writing(), self._writer.as_default(step=step):
             if "visual" in modalities:
                 tf.summary.image("clips/frames", frame_strips(batch["frames"][:_CLIPS]), max_outputs=_CLIPS)
             if "audio" in modalities:
                 tf.summary.image("clips/log_mel", spectrogram_strips(batch["log_mel"][:_CLIPS]), max_outputs=_CLIPS)
-        self._writer.flush()
+            self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
-        self._writer.close()
+        """Writes what is left; what could not be written was told before, or is no more than a few numbers."""
+        with contextlib.suppress(tf.errors.OpError):
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns a full disk into a message for people; TensorFlow calls it an exhausted resource, as short memory."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise PemtError(
+                f"cannot write to {self._folder} ({first_line(error)}); earlier checkpoints are intact, free some "
+                "space and run the same command to go on"
+            ) from None
 
 
 def frame_strips(frames: np.ndarray) -> np.ndarray:

@@ -17,13 +17,13 @@ from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
-from pemt_tf.training.history import training_history
+from pemt_tf.training.history import initial_entries
 from pemt_tf.training.loop import train
 from pemt_tf.training.mixup import mix_with_neighbours, mixed_losses
 from pemt_tf.training.optimizers import finetune_groups
 from pemt_tf.training.precision import dtype_policy
 from pemt_tf.training.projector import require_shown_split, write_projector
-from pemt_tf.training.run_directory import HISTORY, RunDirectory
+from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
 from pemt_tf.training.task import TrainingTask, make_task
@@ -52,7 +52,7 @@ def finetune(
 
     Raises:
         PemtError: geometry or model differ, no labelled clip, a label without training clip, no validation split where
-            one is needed, another run in the folder.
+            one is needed, another run in the folder or at work in it.
     """
     source.require_geometry(config.geometry)
     source.require_known_labels()
@@ -94,19 +94,19 @@ def finetune(
         "data": source.name,
         "data_hash": source.content_hash,
         "split": split,
-        "initial": str(initial.path) if initial else None,
-        HISTORY: training_history(initial.description()) if initial else [],
+        **initial_entries(initial),
         "selection": "best validation step" if settings.select == "best_validation" else "last step",
     }
-    run.start(config, description)
-    if run.finished:
-        return run
-    keras.utils.set_random_seed(settings.seed)
-    with strategy.scope():
-        task = _make_task(config, source, initial, clips, policy, validates)
-    with naming_damage(source, split):
-        train(task, run, strategy)
-    run.save_model(task.model)
+    with run.alone():
+        if not run.start(config, description):
+            run.say_finished()
+            return run
+        keras.utils.set_random_seed(settings.seed)
+        with strategy.scope():
+            task = _make_task(config, source, initial, clips, policy, validates)
+        with naming_damage(source, split):
+            train(task, run, strategy)
+        run.save_model(task.model)
     return run
 
 

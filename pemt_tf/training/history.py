@@ -6,9 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from pemt_tf.errors import PemtError
-from pemt_tf.training.run_directory import HISTORY, RunDirectory
+from pemt_tf.training.run_directory import RunDirectory
+from pemt_tf.training.same_run import HISTORY
 
 _TOLD = ("kind", "data_hash", "split")
+
+
+def initial_entries(initial: RunDirectory | None) -> dict[str, Any]:
+    """What a run's description says of the run that it starts from."""
+    if initial is None:
+        return {"initial": None, HISTORY: []}
+    return {
+        "initial": str(initial.path),
+        "initial_hash": initial.weights_hash(),
+        HISTORY: training_history(initial.description()),
+    }
 
 
 def training_history(description: dict[str, Any]) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from pemt_tf.training.checkpoint import Checkpoints
 from pemt_tf.training.cluster import noticing_lost_workers
 from pemt_tf.training.collapse import alarm_line, collapse_alarms
 from pemt_tf.training.event_log import EventLog
-from pemt_tf.training.interruption import uninterrupted
+from pemt_tf.training.interruption import stopped_by_sigterm, uninterrupted
 from pemt_tf.training.plateau import plateau_line
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.strategy import distribute_clips, require_same_step
@@ -30,9 +30,10 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
     Raises:
         PemtError: the loss or the gradient is no longer a number, and the last good checkpoint is kept; the clips
             cannot be read; the folder cannot be written; another machine that trains along is gone.
-        KeyboardInterrupt: after saving a checkpoint.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, and after saving a checkpoint.
     """
-    _Loop(task, run, strategy).run_to_the_end()
+    with stopped_by_sigterm():
+        _Loop(task, run, strategy).run_to_the_end()
     task.finish()
     if run.writes and task.show_embeddings is not None:
         task.show_embeddings(run.tensorboard)
@@ -62,10 +63,17 @@ class _Loop:
         )
 
     def run_to_the_end(self) -> None:
+        if 0 < self.step < self.settings.steps:
+            rate = float(self.task.optimizer.learning_rate)
+            self.progress.say(
+                f"{self.task.name} goes on after step {self.step}: learning rate {rate:.3g}, schedule "
+                f"{self.settings.schedule} over {self.settings.steps} steps"
+            )
         try:
             self._steps()
         except KeyboardInterrupt:
-            self._stop()
+            with uninterrupted():
+                self._stop()
             raise
         finally:
             self.events.close()

@@ -16,6 +16,7 @@ from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.models.pretraining_model import PretrainingModel
 from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
+from pemt_tf.training.history import initial_entries
 from pemt_tf.training.loop import train
 from pemt_tf.training.precision import dtype_policy
 from pemt_tf.training.projector import require_shown_split, write_projector
@@ -27,7 +28,13 @@ from pemt_tf.training.task import TrainingTask, make_task
 from pemt_tf.training_config import warmup_steps
 
 
-def pretrain(config: Config, source: ClipSource, output: str | Path, split: str = "train") -> RunDirectory:
+def pretrain(
+    config: Config,
+    source: ClipSource,
+    output: str | Path,
+    split: str = "train",
+    initial: RunDirectory | None = None,
+) -> RunDirectory:
     """Pretrains on all clips of a split that have the model's streams; labels are not looked at.
 
     Going on where an interrupted run stopped is the same call again.
@@ -37,12 +44,14 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
         source: the records.
         output: folder of the run.
         split: which clips.
+        initial: a run whose backbone to start from; None starts from random weights.
 
     Returns:
         The finished run.
 
     Raises:
-        PemtError: geometry differs, no usable clip, uneven batch over devices, another run is in the folder.
+        PemtError: geometry or model differ, no usable clip, uneven batch over devices, another run is in the folder or
+            at work in it.
     """
     source.require_geometry(config.geometry)
     settings = config.pretrain
@@ -51,6 +60,8 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
     policy = dtype_policy(settings, "pretrain")
     require_divisible("pretrain.batch_size", settings.part_size, strategy, smallest)
     require_groups(settings, strategy)
+    if initial is not None:
+        initial.require_model(config.model)
 
     def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
         return training_clips(
@@ -77,25 +88,29 @@ def pretrain(config: Config, source: ClipSource, output: str | Path, split: str 
         "data": source.name,
         "data_hash": source.content_hash,
         "split": split,
+        **initial_entries(initial),
         "selection": "last step",
     }
-    run.start(config, description)
-    if run.finished:
-        return run
-    keras.utils.set_random_seed(settings.seed)
-    with strategy.scope():
-        task = _make_task(config, source, clips, policy)
-    with naming_damage(source, split):
-        train(task, run, strategy)
-    run.save_model(task.model)
+    with run.alone():
+        if not run.start(config, description):
+            run.say_finished()
+            return run
+        keras.utils.set_random_seed(settings.seed)
+        with strategy.scope():
+            task = _make_task(config, source, initial, clips, policy)
+        with naming_damage(source, split):
+            train(task, run, strategy)
+        run.save_model(task.model)
     return run
 
 
-def _make_task(config: Config, source: ClipSource, clips, policy) -> TrainingTask:
+def _make_task(config: Config, source: ClipSource, initial: RunDirectory | None, clips, policy) -> TrainingTask:
     """Model and optimizer, under the strategy's scope: by default AdamW with AMSGrad, linear warm-up, then cosine."""
     settings, modalities = config.pretrain, config.model.modalities
     model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
     model.build()
+    if initial is not None:
+        initial.load_backbone_into(model.backbone)
     freeze(model.backbone, settings.frozen)
 
     def losses(batch: dict) -> dict:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from pemt_tf.config import Config, ModelConfig, flat_fields, load_config, save_config
 from pemt_tf.errors import PemtError
+from pemt_tf.folder_lock import LockHeldError, lock
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.pretraining_model import PretrainingModel
 from pemt_tf.strict_json import finite_or_none, json_text
+from pemt_tf.training.checkpoint import checkpoint_name
+from pemt_tf.training.same_run import differences
+from pemt_tf.training.weight_files import load_weights, save_pair_classifiers, save_weights
 
 CONFIG = "config.json"
 RUN = "run.json"
@@ -25,9 +32,7 @@ METRICS = "metrics.jsonl"
 BACKBONE = "backbone.weights.h5"
 CLASSIFIER = "classifier.weights.h5"
 PAIR_CLASSIFIERS = "pair_classifiers.npz"
-_BLOCK = 1 << 20
-HISTORY = "history"  # field of `run.json`: the trainings that a run began from, see `training_history`
-_MAY_CHANGE = ("pretrain.keep", "finetune.keep", HISTORY)  # the rest of a run is the same whatever they are
+LOCK = "run.lock"
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class RunDirectory:
     """Paths and small files of a run.
 
     `config.json` and `run.json` (kind, labels, data) are written first; `metrics.jsonl`, `checkpoints/` and
-    `tensorboard/` grow; the weights files are written last, so a run that has them is finished.
+    `tensorboard/` grow; the weights files are written last, so a run that has them is finished. While one is trained
+    `run.lock` says which process does it.
 
     Attributes:
         path: the folder.
@@ -60,32 +66,92 @@ class RunDirectory:
         """Whether the run has its final weights."""
         return (self.path / BACKBONE).is_file()
 
-    def start(self, config: Config, description: dict[str, Any]) -> None:
-        """Begins a run, or goes on with the one that is there if it was asked for the same.
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the folder while it lasts: one training at a time.
+
+        Raises:
+            PemtError: another one is under way in it, or it cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.writes and not (self.finished and not os.access(self.path, os.W_OK)):
+                try:
+                    with self._writing():
+                        self.path.mkdir(parents=True, exist_ok=True)
+                        stack.enter_context(lock(self.path / LOCK))
+                except LockHeldError as holder:
+                    raise PemtError(
+                        f"another training is under way in {self.path} ({holder}); wait for its end, or choose another "
+                        "--output"
+                    ) from None
+            yield
+
+    def start(self, config: Config, description: dict[str, Any]) -> bool:
+        """Begins a run, or goes on with the one that is there if it was asked for the same, perhaps for more steps.
+
+        Returns:
+            Whether there is anything left to do.
 
         Raises:
             PemtError: the folder holds another run, or cannot be written.
         """
         if (self.path / RUN).is_file():
-            self._require_same(config, description)
-            return
+            kind = description["kind"]
+            old = {**flat_fields(self.config().to_dict()), **flat_fields(self.description())}
+            new = {**flat_fields(config.to_dict()), **flat_fields(json.loads(json.dumps(description)))}
+            differ = differences(kind, old, new)
+            if differ:
+                shown = "; ".join(f"{name}: {old.get(name)} there, {new.get(name)} asked" for name in differ[:5])
+                raise PemtError(
+                    f"{self.path} holds another run ({shown}); choose another --output or delete it"
+                    + (f". {kind}.steps may grow, but not fall" if f"{kind}.steps" in differ else "")
+                )
+            more = old.get(f"{kind}.steps") != new.get(f"{kind}.steps")
+            if self.finished and not more:
+                return False
+            if self.finished:
+                self._reopen(old[f"{kind}.steps"])
+            if old == new:
+                return True
         if not self.writes:
-            return
+            return True
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             save_config(config, self.path / CONFIG)
             _write_whole(self.path / RUN, json_text(description, indent=2) + "\n")
+        return True
 
-    def _require_same(self, config: Config, description: dict[str, Any]) -> None:
-        old = {**flat_fields(load_config(self.path / CONFIG).to_dict()), **flat_fields(self.description())}
-        new = {**flat_fields(config.to_dict()), **flat_fields(json.loads(json.dumps(description)))}
-        names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n) and n not in _MAY_CHANGE)
-        if names:
-            shown = "; ".join(f"{name}: {old.get(name)} there, {new.get(name)} asked" for name in names[:5])
-            raise PemtError(f"{self.path} holds another run ({shown}); choose another --output or delete it")
+    def _reopen(self, steps: int) -> None:
+        """Moves what was made of the final weights into a folder beside, which is a finished run of its own."""
+        if not (self.checkpoints / checkpoint_name(steps)).is_file():
+            raise PemtError(
+                f"{self.path} is finished and cannot go on: its checkpoint of step {steps} is gone; begin another run "
+                "with --init, which takes its weights"
+            )
+        if not self.writes:
+            return
+        with self._writing():
+            kept = self.path / f"until-step-{steps}"
+            kept.mkdir(exist_ok=True)
+            files = [path for path in self.path.iterdir() if path.is_file() and path.name not in (LOCK, BACKBONE)]
+            for path in files:
+                shutil.copyfile(path, kept / path.name)
+                if path.name not in (CONFIG, RUN, METRICS):
+                    path.unlink()
+            (self.path / BACKBONE).replace(kept / BACKBONE)  # last: from here on the run is not finished
+
+    def say_finished(self) -> None:
+        """Tells the user that there is nothing to do, and how there would be."""
+        kind = self.description()["kind"]
+        steps = getattr(self.config(), kind).steps
+        line = (
+            f"{self.path} is finished: it has its {steps} steps, and nothing is left to do; more steps: "
+            f"--set {kind}.steps=N, another run: another --output"
+        )
+        sys.stderr.write(line + "\n")
 
     @contextlib.contextmanager
-    def _writing(self):
+    def _writing(self) -> Iterator[None]:
         """Turns a full disk or a read-only folder into a message for people."""
         try:
             yield
@@ -148,10 +214,19 @@ class RunDirectory:
         backbone = model if isinstance(model, AVTransformer) else model.backbone
         with self._writing():
             if isinstance(model, AVClassifier):
-                _save_weights(model, self.path / CLASSIFIER)
+                save_weights(model, self.path / CLASSIFIER)
             if isinstance(model, PretrainingModel) and model.pair_classifiers:
-                _save_pair_classifiers(model, self.path / PAIR_CLASSIFIERS)
-            _save_weights(backbone, self.path / BACKBONE)
+                save_pair_classifiers(model, self.path / PAIR_CLASSIFIERS)
+            save_weights(backbone, self.path / BACKBONE)
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the final weights of the backbone."""
+        self.require_finished()
+        digest = hashlib.sha256()
+        with (self.path / BACKBONE).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
 
     def require_finished(self) -> None:
         """Raises PemtError unless the run has its final weights."""
@@ -168,7 +243,7 @@ class RunDirectory:
             PemtError: the run is not finished or has another model.
         """
         self.require_model(backbone.config)
-        backbone.load_weights(self.path / BACKBONE)
+        load_weights(backbone, self.path / BACKBONE)
 
     def require_model(self, config: ModelConfig) -> None:
         """Refuses a backbone that cannot take this run's weights; dropout may differ.
@@ -198,7 +273,7 @@ class RunDirectory:
             config.model, len(labels), config.finetune.head_dropout, config.finetune.streams, name="classifier"
         )
         model.build()
-        model.load_weights(self.path / CLASSIFIER)
+        load_weights(model, self.path / CLASSIFIER)
         return model, labels
 
     def load_backbone(self) -> AVTransformer:
@@ -206,42 +281,8 @@ class RunDirectory:
         self.require_finished()
         backbone = AVTransformer(self.config().model, name="backbone")
         backbone.build()
-        backbone.load_weights(self.path / BACKBONE)
+        load_weights(backbone, self.path / BACKBONE)
         return backbone
-
-
-def _save_weights(model: keras.Model, path: Path) -> None:
-    partial = path.with_name(f"partial.{path.name}")  # Keras insists on the suffix
-    try:
-        _reserve(partial, sum(math.prod(v.shape) * 4 + 8192 for v in model.variables))
-        model.save_weights(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _save_pair_classifiers(model: PretrainingModel, path: Path) -> None:
-    """Few numbers, which `pemt probe` takes to ask which sound belongs to which pictures."""
-    partial = path.with_name(f"partial.{path.name}")
-    weights = {
-        f"{stage}/{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
-        for stage, classifier in model.pair_classifiers.items()
-        for layer in (classifier.inner, classifier.outer)
-        for variable in layer.weights
-    }
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **weights)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Fills a file with zeros: on a full disk this fails cleanly, whereas HDF5 crashes when the program ends."""
-    with path.open("wb") as file:
-        for start in range(0, size, _BLOCK):
-            file.write(bytes(min(_BLOCK, size - start)))
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """`pemt predict` on real small files: a model here, and the same one behind both protocols, answer the same."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from pemt_tf import cli
 from tests.export.model_server import grpc_server, of_saved_model, refuse, rest_server
 from tests.media import write_floats, write_video
+
+DATA = "variables/variables.data-00000-of-00001"
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +129,21 @@ def test_a_place_must_be_given(capsys, videos):
     with pytest.raises(SystemExit):
         run(capsys, videos["whole"])
     assert "one of the arguments --model --server is required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "saved_model.pb",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+        "assets.extra/pemt.json",
+    ],
+)
+def test_a_damaged_model_is_one_line(capsys, videos, classifier_servable, tmp_path, name):
+    model = shutil.copytree(classifier_servable, tmp_path / "1")
+    whole = (model / name).read_bytes()
+    (model / name).write_bytes(whole[: len(whole) // 3])
+    assert cli.main(["predict", videos["whole"], "--model", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {model}") and "export" in said and said.count("\n") == 1, said

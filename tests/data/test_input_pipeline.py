@@ -17,6 +17,8 @@ from pemt_tf.data.input_pipeline import (
     read_batches,
     training_clips,
 )
+from pemt_tf.data.record_index import RecordIndex
+from pemt_tf.data.share import Share
 from pemt_tf.errors import PemtError
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips, write_dataset
 
@@ -66,15 +68,75 @@ def test_starting_at_a_step_gives_what_an_uninterrupted_stream_gives_there(clip_
     assert_same_batches(whole[step:], take(training_clips(clip_source, "train", 5, seed=3, start_step=step), 9 - step))
 
 
-@pytest.mark.parametrize("step", [0, 3])
-def test_a_few_clips_of_many_are_read_once(small_config, tmp_path, step):
-    """Else an epoch of ten labelled clips would read the whole archive. Other than its reading nothing changes."""
+def compressed(source, folder):
+    """The same records in gzip files, which cannot be read but from their start: tf.data itself shuffles these."""
+    files = {}
+    for split, plain in source.files.items():
+        files[split] = tuple(str(folder / f"{split}-{number}.gz") for number in range(len(plain)))
+        for file, before in zip(files[split], plain, strict=True):
+            with tf.io.TFRecordWriter(file, "GZIP") as writer:
+                for raw in tf.data.TFRecordDataset(before):
+                    writer.write(raw.numpy())
+    return dataclasses.replace(source, files=files)
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"labelled": True, "streams": ("audio",)}, {"only": frozenset(["fake-000001", "fake-000009"])}]
+)
+@pytest.mark.parametrize("share", [Share(), Share(worker=1, workers=2, replicas=2)])
+def test_reading_by_place_gives_the_stream_that_reading_through_gives(clip_source, tmp_path, wanted, share):
+    """So runs go on that began before records were read by place, and figures stay."""
+    tf.random.set_seed(4)
+    read_through = compressed(clip_source, tmp_path)
+    for step, count in ((0, 8), (5, 3)):
+        found, read = (
+            take(training_clips(source, "train", 4, 4, step, share=share, **wanted), count)
+            for source in (clip_source, read_through)
+        )
+        assert_same_batches(found, read)
+
+
+def bytes_read():
+    return int(Path("/proc/self/io").read_text().split("rchar:")[1].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not count what is read")
+def test_going_on_reads_nothing_of_what_was_passed(clip_source):
+    """Step 4000 of 4 clips is behind 1,333 epochs of the 12 clips."""
+    epoch = sum(Path(file).stat().st_size for file in clip_source.files["train"])
+    next(iter(training_clips(clip_source, "train", 4, seed=3)))
+    before = bytes_read()
+    next(iter(training_clips(clip_source, "train", 4, seed=3, start_step=4000)))
+    assert bytes_read() - before < 10 * epoch  # what is read ahead
+
+
+def test_a_few_clips_of_many_are_all_that_is_read(small_config, tmp_path):
+    """Else an epoch of ten labelled clips would read the whole archive."""
     source = ClipSource.open(
-        write_dataset(tmp_path, small_config.geometry, {"train": fake_clips(small_config.geometry, 30)})
+        write_dataset(tmp_path, small_config.geometry, {"train": fake_clips(small_config.geometry, 30)}, shards=1)
     )
     few = frozenset(f"fake-{number:06d}" for number in (1, 4, 9, 20))
+    index = RecordIndex.of(source.files["train"])
+    with Path(source.files["train"][0]).open("r+b") as file:
+        for number, name in enumerate(index.ids):
+            if name not in few and number:  # the first one is looked at
+                end = file.seek(0, 2) if number == 29 else index.offsets[number + 1]
+                file.seek(end - 20)
+                file.write(b"no frame")
+    assert {*numbers(take(training_clips(source, "train", 3, seed=3, only=few), 12))} == {1, 4, 9, 20}
+    with pytest.raises(PemtError):
+        list(read_batches(training_clips(source, "train", 3, seed=3).take(12)))
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_few_compressed_clips_of_many_are_read_once(small_config, tmp_path, step):
+    """As above, of files in which no record can be found but by reading."""
+    source = ClipSource.open(
+        write_dataset(tmp_path / "data", small_config.geometry, {"train": fake_clips(small_config.geometry, 30)})
+    )
+    source = compressed(source, tmp_path)
+    few = frozenset(f"fake-{number:06d}" for number in (1, 4, 9, 20))
     whole = take(training_clips(source, "train", 3, seed=3, only=few), 12)
-    assert {*numbers(whole)} == {1, 4, 9, 20}
     batches = iter(training_clips(source, "train", 3, seed=3, start_step=step, only=few))
     first = [next(batches) for _ in range(3)]
 
@@ -201,13 +263,7 @@ def test_two_streams_of_one_data_set_do_not_share_state(clip_source):
 
 def test_shards_of_another_name_but_gzip_compressed(tmp_path, small_config, clip_source):
     """Intermediate files of pipelines are *.gz."""
-    files = []
-    for file in clip_source.files["test"]:
-        files.append(str(tmp_path / f"{len(files)}.gz"))
-        with tf.io.TFRecordWriter(files[-1], "GZIP") as writer:
-            for raw in tf.data.TFRecordDataset(file):
-                writer.write(raw.numpy())
-    source = dataclasses.replace(clip_source, files={"test": tuple(files)})
+    source = compressed(clip_source, tmp_path)
     assert_same_batches(take(evaluation_clips(clip_source, "test", 9), 1), take(evaluation_clips(source, "test", 9), 1))
 
 

@@ -1,6 +1,8 @@
 """The search against a brute-force one with plain loops, in memory and in files, and what damaged files say."""
 
+import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ from pemt_tf.evaluation import embedding_store, embedding_table
 from pemt_tf.evaluation.embedding_card import CARD_NAME, model_hash
 from pemt_tf.evaluation.embedding_store import EmbeddingStore
 from pemt_tf.evaluation.embedding_table import EmbeddedClips
-from pemt_tf.evaluation.search import equals, search
+from pemt_tf.evaluation.search import embed_split, equals, search
 from tests.fake_embeddings import replace_card, rows_about, write_embeddings
 
 WIDTH = 6
@@ -215,3 +217,12 @@ def test_hash_of_a_model_tells_names_and_bytes(tmp_path):
     hashes = {path.name: model_hash(path) for path in tmp_path.iterdir()}
     assert hashes["a"] == hashes["same"]
     assert len(set(hashes.values())) == 4
+
+
+def test_records_that_a_model_does_not_take_are_refused(clip_source):
+    class Predictor:
+        metadata = SimpleNamespace(config=SimpleNamespace(geometry=clip_source.geometry))
+
+    sequences = dataclasses.replace(clip_source, payload="sequence_example")
+    with pytest.raises(PemtError, match=r"holds records of the form 'sequence_example'.* --payload example"):
+        embed_split(Predictor(), sequences, "train")

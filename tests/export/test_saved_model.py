@@ -319,6 +319,26 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch, finetuning_run, e
     assert [path.name for path in base.iterdir()] == ["1"]
 
 
+def test_exports_at_the_same_time_get_a_version_each(tmp_path, monkeypatch, finetuning_run):
+    """The second begins and ends while the first is at work; the third comes after both."""
+    made = []
+
+    def export(run, directory, *_more):
+        fake_export(run, directory)
+        if not made:
+            made.append("first")
+            made.append(export_version(finetuning_run, base).name)
+        assert (directory / "saved_model.pb").read_bytes() == b"whole"
+
+    base = tmp_path / "models"
+    (base / ".partial-1").mkdir(parents=True)  # of one that was killed
+    monkeypatch.setattr(saved_model, "export_saved_model", export)
+    assert export_version(finetuning_run, base).name == "1"
+    assert made == ["first", "2"]
+    assert export_version(finetuning_run, base).name == "3"
+    assert sorted(path.name for path in base.iterdir()) == ["1", "2", "3"]
+
+
 def test_a_base_that_is_a_file(tmp_path, finetuning_run):
     (tmp_path / "models").write_text("in the way")
     with pytest.raises(PemtError, match="cannot write the model to "):

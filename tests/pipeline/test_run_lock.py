@@ -22,7 +22,7 @@ def test_a_second_run_is_refused_until_the_first_ends_however_it_ends(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         assert is_running(tmp_path)
-        refused = rf"another run is under way in .* \(process {holder.pid}, since 20"
+        refused = rf"another run is under way in .* \(process {holder.pid} on .*, since 20"
         with pytest.raises(PemtError, match=refused), only_run(tmp_path):
             pass
         holder.kill()

@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pemt_tf.errors import PemtError
 from pemt_tf.training.event_log import EventLog, frame_strips, spectrogram_strips, tag
+from tests.training.test_checkpoint import largest_file
 
 
 def test_first_frames_stand_side_by_side():
@@ -58,3 +60,12 @@ def test_what_is_written(tmp_path):
     assert shown == {"clips/frames": [1], "clips/log_mel": [1, 9]}
     width, height, *pictures = tf.make_ndarray(read.Tensors("clips/log_mel")[0].tensor_proto)
     assert (int(width), int(height), len(pictures)) == (2 * 6 - 2, 3, 4)
+
+
+def test_a_full_disk_is_not_short_memory(tmp_path):
+    """TensorFlow calls both an exhausted resource."""
+    log = EventLog(str(tmp_path / "events"))
+    with largest_file(200), pytest.raises(PemtError, match=rf"^cannot write to {tmp_path}/events \(.*free some space"):
+        for step in range(1, 9):
+            log.numbers({"step": step, "loss": 1.0})
+    log.close()

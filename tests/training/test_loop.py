@@ -108,6 +108,16 @@ def test_a_finished_run_does_nothing_more(clip_source, tmp_path, uninterrupted):
     assert run.metrics() == before
 
 
+def test_more_steps_of_a_finished_run_are_those_of_a_longer_one(clip_source, tmp_path, uninterrupted, capsys):
+    """The toy's learning rate does not follow from its number of steps."""
+    run_toy(clip_source, tmp_path / "run", steps=6)
+    assert_same_run(clip_source, tmp_path / "run", uninterrupted, metrics=False)
+    rate = 0.005 * (1 + np.cos(np.pi * 7 / STEPS))
+    assert (
+        f"toy goes on after step 6: learning rate {rate:.3g}, schedule cosine over 11 steps" in capsys.readouterr().err
+    )
+
+
 def test_log_lines_are_means_over_the_steps_since_the_last(clip_source, tmp_path, uninterrupted):
     every_step = logged(run_toy(clip_source, tmp_path / "run", log_every=1)[1])
     rows = logged(uninterrupted[1])

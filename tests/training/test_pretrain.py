@@ -82,9 +82,24 @@ def test_tensorboard_shows_hyperparameters(pretraining_run):
     assert not any(name.startswith("finetune.") for name in values)
 
 
-def test_a_finished_run_is_not_repeated(pretraining_run, small_config, clip_source, monkeypatch):
+def test_a_finished_run_is_not_repeated(pretraining_run, small_config, clip_source, monkeypatch, capsys):
     monkeypatch.setattr(pretraining, "train", None)  # calling it would fail
     assert pretrain(small_config, clip_source, pretraining_run.path) == pretraining_run
+    said = capsys.readouterr().err
+    assert f"{pretraining_run.path} is finished: it has its 4 steps" in said and "--set pretrain.steps=N" in said
+
+
+def test_starts_from_another_runs_backbone(pretraining_run, small_config, clip_source, monkeypatch, tmp_path):
+    tasks = []
+    monkeypatch.setattr(pretraining, "train", lambda task, run, strategy: tasks.append(task))
+    run = pretrain(small_config, clip_source, tmp_path / "run", initial=pretraining_run)
+    weights = tasks[0].model.backbone.get_weights()
+    for mine, theirs in zip(weights, pretraining_run.load_backbone().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert run.description()["initial"] == str(pretraining_run.path)
+    other = small_config.with_overrides(["model.rank=4"])
+    with pytest.raises(PemtError, match="was trained with another model"):
+        pretrain(other, clip_source, tmp_path / "other", initial=pretraining_run)
 
 
 def test_another_question_in_the_same_folder_is_refused(pretraining_run, small_config, clip_source):

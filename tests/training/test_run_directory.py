@@ -42,9 +42,61 @@ def test_another_configuration_is_refused_by_name(tmp_path, small_config, assign
         started(tmp_path, small_config.with_overrides([assignment]))
 
 
-def test_how_many_checkpoints_are_kept_may_change(tmp_path, small_config):
+@pytest.mark.parametrize("field", ["keep", "log_every", "checkpoint_every", "images_every"])
+def test_what_does_not_touch_the_weights_may_change(tmp_path, small_config, field):
+    changed = small_config.with_overrides([f"pretrain.{field}=5", "finetune.batch_size=7"])
     started(tmp_path, small_config)
-    started(tmp_path, small_config.with_overrides(["pretrain.keep=5"]))
+    assert started(tmp_path, changed).config() == changed
+
+
+def test_data_that_were_moved_are_the_same_data(tmp_path, small_config):
+    run = started(tmp_path, small_config)
+    run.start(small_config, {"kind": "pretrain", "data": "elsewhere", "data_hash": "ab"})
+    assert run.description()["data"] == "elsewhere"
+
+
+def test_fewer_steps_are_refused(tmp_path, small_config):
+    started(tmp_path, small_config)
+    with pytest.raises(
+        PemtError, match=r"\(pretrain\.steps: 4 there, 3 asked\).*pretrain\.steps may grow, but not fall"
+    ):
+        started(tmp_path, small_config.with_overrides(["pretrain.steps=3"]))
+
+
+def test_more_steps_of_a_finished_run(pretraining_run, small_config, tmp_path):
+    """What was made of the weights of before stays with them; it says nothing about those to come."""
+    run = RunDirectory(shutil.copytree(pretraining_run.path, tmp_path / "run"))
+    (run.path / "probe-test.json").write_text("{}")
+    more = small_config.with_overrides(["pretrain.steps=6"])
+    run.start(more, pretraining_run.description())
+    assert not run.finished and run.config() == more
+    assert not (run.path / "probe-test.json").exists() and run.metrics() == pretraining_run.metrics()
+    before = RunDirectory(run.path / "until-step-4")
+    assert before.finished and before.config() == small_config and (before.path / "probe-test.json").exists()
+    assert before.weights_hash() == pretraining_run.weights_hash()
+
+
+def test_more_steps_need_the_last_checkpoint(pretraining_run, small_config, tmp_path):
+    run = RunDirectory(shutil.copytree(pretraining_run.path, tmp_path / "run"))
+    (run.checkpoints / "step-000000004.npz").unlink()
+    with pytest.raises(
+        PemtError, match=r"cannot go on: its checkpoint of step 4 is gone; begin another run with --init"
+    ):
+        run.start(small_config.with_overrides(["pretrain.steps=6"]), pretraining_run.description())
+    assert run.finished
+
+
+def test_one_training_at_a_time(tmp_path, pretraining_run):
+    run = RunDirectory(tmp_path / "run")
+    with run.alone():
+        refused = r"another training is under way in .*run \(process \d+ on .*\); wait"
+        with pytest.raises(PemtError, match=refused), RunDirectory(tmp_path / "run").alone():
+            pass
+        with RunDirectory(tmp_path / "run", writes=False).alone():  # another worker of the same training
+            pass
+    with run.alone():
+        pass
+    assert not list(run.path.iterdir())
 
 
 def test_other_data_is_refused_by_name(tmp_path, small_config):

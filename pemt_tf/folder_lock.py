@@ -1,0 +1,56 @@
+"""Locks that end with their process: who finds one held can say who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+
+class LockHeldError(Exception):
+    """Another process holds the lock; its text says which one."""
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Holds a lock, which is the operating system's: it ends with the process, however that ends.
+
+    On a file system without locks there is none, and nothing is refused.
+
+    Args:
+        path: file of the lock; it says who holds it, and goes with the lock.
+
+    Raises:
+        LockHeldError: it is held.
+        OSError: the file cannot be written.
+    """
+    with _take(path) as file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> TextIO:
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                file.seek(0)
+                raise LockHeldError(file.read().strip() or "just begun") from None
+        except OSError:
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()  # its holder has just taken it away

@@ -1,0 +1,62 @@
+"""Looks whether an output can be written before the work for it is done."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pemt_tf.errors import PemtError
+
+_ENOUGH = 1 << 14  # bytes
+
+
+def require_writable_file(path: Path, flag: str) -> None:
+    """Refuses a file that could not be written: its folder is read-only or full, is no folder, or the name is one.
+
+    Args:
+        path: to be written later; nothing is left there.
+        flag: with which another place can be given, as `--output`.
+
+    Raises:
+        PemtError: with the reason.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder; a file is wanted")
+        if path.exists() and not path.is_file():
+            return  # /dev/stdout and the like
+        if path.exists():
+            path.open("r+b").close()
+        _try_folder(path.parent)
+    except OSError as error:
+        raise PemtError(
+            f"cannot write {path}: {error.strerror or error}; free some space, or choose another {flag}"
+        ) from None
+
+
+def require_writable_folder(path: Path, flag: str) -> None:
+    """As `require_writable_file`, of a folder that may have to be made.
+
+    Raises:
+        PemtError: with the reason.
+    """
+    try:
+        _try_folder(path)
+    except OSError as error:
+        raise PemtError(
+            f"cannot write to {path}: {error.strerror or error}; free some space, or choose another {flag}"
+        ) from None
+
+
+def _try_folder(folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    # The system knows best: permissions, quotas, read-only file systems and root's powers are not guessed here.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_ENOUGH))
+        file.flush()
+    if missing:
+        missing[-1].mkdir()
+        missing[-1].rmdir()

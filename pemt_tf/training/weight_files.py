@@ -1,0 +1,69 @@
+"""Files of weights: written whole or not at all, and named where they are damaged."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from pemt_tf.errors import PemtError, first_line
+from pemt_tf.models.pretraining_model import PretrainingModel
+
+_BLOCK = 1 << 20
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Loads what `save_weights` wrote.
+
+    Raises:
+        PemtError: the file is damaged or gone.
+    """
+    try:
+        model.load_weights(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # h5py and Keras raise whatever they stumble over in such a file
+        raise PemtError(
+            f"{path} is damaged ({first_line(error)}); copy it again, or train again into another --output"
+        ) from None
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes the weights of a model, whole or not at all.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    partial = path.with_name(f"partial.{path.name}")  # Keras insists on the suffix
+    try:
+        _reserve(partial, sum(math.prod(v.shape) * 4 + 8192 for v in model.variables))
+        model.save_weights(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_pair_classifiers(model: PretrainingModel, path: Path) -> None:
+    """Few numbers, which `pemt probe` takes to ask which sound belongs to which pictures."""
+    partial = path.with_name(f"partial.{path.name}")
+    weights = {
+        f"{stage}/{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
+        for stage, classifier in model.pair_classifiers.items()
+        for layer in (classifier.inner, classifier.outer)
+        for variable in layer.weights
+    }
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **weights)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Fills a file with zeros: on a full disk this fails cleanly, whereas HDF5 crashes when the program ends."""
+    with path.open("wb") as file:
+        for start in range(0, size, _BLOCK):
+            file.write(bytes(min(_BLOCK, size - start)))
