@@ -71,6 +71,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _edit(config: ModelsConfig, there: list[int] | None, options: argparse.Namespace) -> None:
+    from pemt_tf.export.models_config import check_labels
+
     loaded, old = config.loaded_of(there or ()), config.labels
     labels = _labels(config, there, options.label)
     for label in options.remove_label:
@@ -82,12 +84,13 @@ def _edit(config: ModelsConfig, there: list[int] | None, options: argparse.Names
         config.write()
         return
     wanted = {*loaded, *labels.values(), *config.labels.values(), *options.load}
+    check_labels({**config.labels, **labels}, wanted - set(options.unload))
     missing = sorted(wanted - set(options.unload) - set(there)) if there else []
     if missing:
         raise PemtError(f"{options.versions} has no version {missing[0]}; it has {', '.join(map(str, there))}")
     moved = {label: number for label, number in labels.items() if old.get(label, number) != number}
     late = {label: number for label, number in moved.items() if number not in loaded}
-    if late:
+    if late or (moved and options.server):
         _load_first(config, wanted, late, options)
     for label, number in labels.items():
         config.set_label(label, number)
@@ -97,8 +100,8 @@ def _edit(config: ModelsConfig, there: list[int] | None, options: argparse.Names
 
 def _load_first(config: ModelsConfig, wanted: set[int], late: dict[str, int], options: argparse.Namespace) -> None:
     """A server moves a label only to a version that it has loaded; until then it refuses the whole file."""
-    label, number = next(iter(late.items()))
     if not options.server:
+        label, number = next(iter(late.items()))
         raise PemtError(
             f"{label} cannot move to version {number} before the server has loaded it: give --server, so that this "
             f"command waits for it, or --load {number} now and --label {label}={number} when it is loaded"

@@ -91,8 +91,6 @@ class ModelsConfig:
 
     def set_label(self, label: str, version: int) -> None:
         """Points a label at a version."""
-        if not _LABEL.fullmatch(label):
-            raise PemtError(f"{label!r} is no label: it has no slash, colon, equals sign or space")
         self._model.version_labels[label] = version
 
     def remove_label(self, label: str) -> None:
@@ -117,12 +115,7 @@ class ModelsConfig:
         Raises:
             PemtError: it cannot be written, or a label would point at a version that is not loaded.
         """
-        for label, number in self.labels.items():
-            if number in (self.versions or ()):
-                continue
-            raise PemtError(
-                f"version {number} has the label {label} and must stay loaded; move or remove the label first"
-            )
+        check_labels(self.labels, self.versions or ())
         text = self._head + text_format.MessageToString(self._config)
         mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else 0o644  # the server is another user
         temporary = None
@@ -152,6 +145,21 @@ class ModelsConfig:
             raise PemtError(f"{self._name} has a custom_model_config, which this command cannot edit")
         head = re.match(r"(?:#[^\n]*\n)*", text)[0]
         self._head = head or _HEAD
+
+
+def check_labels(labels: dict[str, int], versions: Iterable[int]) -> None:
+    """Checks names, and that every label has a version that is loaded.
+
+    Raises:
+        PemtError: a name cannot be a label, or its version is not among those that are loaded.
+    """
+    loaded = set(versions)
+    for label, number in labels.items():
+        if not _LABEL.fullmatch(label):
+            raise PemtError(f"{label!r} is no label: it has no slash, colon, equals sign or space")
+        if number not in loaded:
+            text = f"version {number} has the label {label} and must stay loaded; move or remove the label first"
+            raise PemtError(text)
 
 
 def versions_in(folder: Path) -> list[int]:

@@ -86,6 +86,7 @@ def test_a_third_export_takes_no_label_away(capsys, config, folder):
         (["--label", "stable=latest"], "latest (with --versions)"),
         (["--label", "a/b=1"], "'a/b' is no label"),
         (["--label", "=1"], "'' is no label"),
+        (["--label", "canary=3", "--unload", "3", "--server", "localhost:1"], "version 3 has the label canary"),
         (["--model-name", "other"], "has no model other but pemt; give --model-name, or --base-path"),
         (["--versions", "nowhere", "--load", "1"], "nowhere has no version of a model"),
         (["--versions", "servable", "--load", "4"], "servable has no version 4; it has 1, 2, 3, 10"),
@@ -194,6 +195,10 @@ def test_a_label_moves_when_its_version_is_loaded(capsys, config, folder, serve,
             f"{address} has loaded 2",
         ]
         assert err == f"waiting for version 2 on {address}, at most 300 s\n"
+        run(capsys, *words, "--load", "3", "--label", "stable=2")
+        assert run(capsys, *words, "--label", "stable=3", "--server", address, *flags)[0] == 0  # listed, not yet loaded
+        assert run(capsys, *words, "--label", "stable=2", "--unload", "3", "--server", address, *flags)[0] == 0
+        assert follower.refused == []
         time.sleep(0.3)
         assert server.labels == {"stable": 2} and server.versions == (2,)
         status = run(capsys, "serve-status", "--server", address, *flags)

@@ -16,7 +16,7 @@ from pemt_tf.export.connection_fault import connection_fault
 from pemt_tf.export.prediction_error import explain
 from pemt_tf.export.retry_policy import RetryPolicy
 from tests.export.model_server import grpc_server, refuse, rest_server, slow
-from tests.export.served_model import COLUMNS, GRPC, asked, connected
+from tests.export.served_model import COLUMNS, GRPC, ROWS, asked, connected
 
 THREADS = "Server Threadpool Exhausted"  # as gRPC's C++ server says it
 LARGE = "SERVER: Received message larger than max (5000000 vs. 4194304)"
@@ -229,6 +229,26 @@ def test_a_refused_record_is_named_by_its_number_among_all(server, transport):
         server.faults = [lambda: None, foreign, lambda: None, foreign]
         with pytest.raises(PredictionError, match=r"refuses the request: examples\[4\]: Invalid JPEG data, size 30"):
             client.predict([b"a", b"b", b"c", b"d", b"e", b"f"])
+
+
+@pytest.mark.parametrize("transport", [GRPC, COLUMNS, ROWS])
+def test_requests_are_no_larger_than_was_reckoned(server, transport):
+    """And not much smaller: the reckoning decides how many clips go together."""
+    rng = np.random.default_rng(0)
+    wave = rng.normal(0, 1e-30, (2, 3, 500)).astype(np.float32)  # the longest numbers have exponents
+    for inputs in (
+        {"examples": np.array([bytes(9_000), b"\xff" * 10_001], object)},
+        {"frames": rng.integers(100, 256, (2, 1, 2, 30, 31, 3), np.uint8)},
+        {"frames": rng.integers(100, 256, (2, 1, 2, 30, 31, 3), np.uint8), "waveform": wave},
+    ):
+        server.requests.clear()
+        with connected(server, transport) as client:
+            client.metadata()
+            reckoned = client._transport.request_bytes(inputs)
+            client.predict(inputs["examples"].tolist()) if "examples" in inputs else client.predict(**inputs)
+        (sent,) = asked(server)
+        size = sent.ByteSize() if transport == GRPC else len(sent[2])
+        assert 0.7 * reckoned < size <= reckoned + 4096, (list(inputs), reckoned, size)
 
 
 def test_batches_by_bytes(server):
