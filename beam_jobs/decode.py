@@ -60,12 +60,12 @@ class MadeClip:
     """A clip, ready to be written.
 
     Attributes:
-        record: serialized.
+        record: serialized; of `ExpendableDecoder.clips` it is good until the next clip is asked for.
         about: what is in it.
         source: about the file: the fields of `pemt_tf.features.decode.SourceInfo`.
     """
 
-    record: bytes
+    record: bytes | memoryview
     about: WrittenClip
     source: dict[str, Any]
 
@@ -119,12 +119,12 @@ class ExpendableDecoder:
         self.close()
 
     def clip(self, request: ClipRequest) -> MadeClip:
-        """Makes one clip.
+        """Makes one clip; its record is the caller's to keep.
 
         Raises:
             MediaError: no clip can be made of it, or the process crashed or took too long.
         """
-        (made,) = self.clips(request)
+        (made,) = (dataclasses.replace(made, record=bytes(made.record)) for made in self.clips(request))
         return made
 
     def clips(self, request: ClipRequest) -> Iterator[MadeClip | FailedWindow]:
@@ -149,6 +149,7 @@ class ExpendableDecoder:
                 if is_answered:
                     return
                 yield _made(header, record)
+                self._free_slot(header)
                 begin = time.monotonic()
         except (TimeoutError, EOFError, BrokenPipeError) as error:
             is_answered = True
@@ -202,18 +203,19 @@ class ExpendableDecoder:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
 
-    def _answer(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+    def _answer(self, deadline: float) -> tuple[dict[str, Any], memoryview]:
         while (line_end := self._buffer.find(b"\n")) < 0:
             self._receive(deadline)
         header = json.loads(self._buffer[:line_end])
         del self._buffer[: line_end + 1]
-        if not header["size"]:
-            return header, b""
-        record = self._slot.take(header["size"])
-        with contextlib.suppress(BrokenPipeError):  # it died after that; the clip is good
-            self._process.stdin.write(TAKEN)
-            self._process.stdin.flush()
-        return header, record
+        return header, self._slot.take(header["size"])
+
+    def _free_slot(self, header: dict[str, Any]) -> None:
+        """Tells the process that a record was taken, if there was one."""
+        if header["size"]:
+            with contextlib.suppress(BrokenPipeError):  # it died after that; the clip is good
+                self._process.stdin.write(TAKEN)
+                self._process.stdin.flush()
 
     def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()

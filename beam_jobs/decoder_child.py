@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from beam_jobs.record_slot import RecordSlot
@@ -34,7 +34,7 @@ from pemt_tf.features.decode import (
     decode_windows,
 )
 
-Answer = tuple[dict[str, Any], bytes]  # what is said of a clip, and its record
+Answer = tuple[dict[str, Any], list[bytes]]  # what is said of a clip, and the parts of its record
 
 
 class ClipMaker:
@@ -54,7 +54,7 @@ class ClipMaker:
         """
         for clip in self._clips(request):
             if isinstance(clip, FailedWindow):
-                yield {"window": dataclasses.asdict(clip)}, b""
+                yield {"window": dataclasses.asdict(clip)}, []
             else:
                 yield self._record(request, clip)
 
@@ -76,13 +76,13 @@ class ClipMaker:
         built = build_clip(
             clip, self._geometry, name, request["name"], labels, indices, extra, self._store_waveform
         )  # fmt: skip
-        record = record_format.serialize(built, self._geometry, self._payload)
+        record = record_format.serialized_parts(built, self._geometry, self._payload)
         seen = clip.content
         about = {
             "clip_id": name,
             "start": clip.start,
             "end": clip.end,
-            "bytes": len(record),
+            "bytes": sum(map(len, record)),
             "has_video": clip.jpegs is not None,
             "has_audio": clip.waveform is not None,
             "silent": bool(content.is_silent(seen)),
@@ -112,13 +112,14 @@ class JobSide:
         line = self._requests.readline()
         return json.loads(line) if line else None
 
-    def answer(self, header: dict[str, Any], record: bytes = b"") -> None:
-        """Sends one answer; with a record, as soon as the job has taken the previous one."""
+    def answer(self, header: dict[str, Any], record: Sequence[bytes] = ()) -> None:
+        """Sends one answer; with the parts of a record, as soon as the job has taken the previous one."""
+        size = 0
         if record:
             self._wait()
-            self._slot.put(record)
+            size = self._slot.put(record)
             self._is_taken = False
-        self._answers.write(json.dumps({**header, "size": len(record)}).encode() + b"\n")
+        self._answers.write(json.dumps({**header, "size": size}).encode() + b"\n")
         self._answers.flush()
 
     def _wait(self) -> None:

@@ -20,6 +20,8 @@ from pemt_tf.errors import PemtError
 from pemt_tf.features.decoded_clip import DecodeSettings, FailedWindow
 from pemt_tf.features.media_errors import MediaError
 
+Write = Callable[[bytes | memoryview], None]
+
 STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, the rest need not be tried
 
 
@@ -130,13 +132,13 @@ class ClipMaker:
         self._settings, self._decoder = settings, decoder
         self._index_of = {label: index for index, label in enumerate(settings.vocabulary)}
 
-    def outcomes(self, path: str, inputs: Iterator[InputClip], write: Callable[[bytes], None]) -> Iterator[Outcome]:
+    def outcomes(self, path: str, inputs: Iterator[InputClip], write: Write) -> Iterator[Outcome]:
         """Makes the clips of inputs that are parts of one file.
 
         Args:
             path: of the file.
             inputs: parts of it.
-            write: called with each serialized record.
+            write: called with each serialized record, which is good during the call only.
         """
         with contextlib.ExitStack() as stack:
             problem = local = None
@@ -150,7 +152,7 @@ class ClipMaker:
     def _failed(self, one: InputClip, error: MediaError) -> Outcome:
         return Outcome(FAILED, one, "decode", error.cause, error.detail)
 
-    def _convert(self, one: InputClip, path: str, write: Callable[[bytes], None]) -> Outcome:
+    def _convert(self, one: InputClip, path: str, write: Write) -> Outcome:
         clips: list[WrittenClip] = []
         left_out: list[LeftOut] = []
         source: dict = {}

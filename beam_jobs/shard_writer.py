@@ -52,7 +52,7 @@ class ShardWriter:
         for path in (self._record_path, self._outcome_path):
             path.unlink(missing_ok=True)
 
-    def write(self, record: bytes) -> None:
+    def write(self, record: bytes | memoryview) -> None:
         """Adds a record."""
         self._records.write(record)
 

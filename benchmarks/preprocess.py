@@ -151,10 +151,8 @@ def one_core(bench: Bench, few: list[Path], one: list[Path]) -> None:
             _tell(f"round {number + 1}: {name} {runs[name][-1].cost.cpu:.1f} CPU s")
     seconds = runs[FLOOR][0].seconds
     print(f"{seconds:.0f} s of video\n")
-    print(
-        "| one core | files | CPU s | start-up s | files/CPU s, net | ms per s of video, net | job is, net | job is |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| one core | files | JPEGs | CPU s | start-up s | files/CPU s, net | ms per s, net | job is, net | job is |")
+    print("|---|---|---|---|---|---|---|---|---|")
     net = {
         name: [run.cost.cpu - start.cost.cpu for run, start in zip(runs[name], starts[name], strict=True)]
         for name in sides

@@ -63,9 +63,9 @@ def _spread(size: int, most: int) -> list[int]:
     return [place * size // min(size, most) for place in range(min(size, most))]
 
 
-def _frames(jpegs: list[bytes], firsts: list[int], frames: int) -> tuple[tuple[bytes, ...], ...]:
+def _frames(jpegs: list[memoryview], firsts: list[int], frames: int) -> tuple[tuple[bytes, ...], ...]:
     """The pictures to show of each segment, whose first pictures are given."""
     shown = _spread(frames, max(1, FRAMES_SHOWN // len(firsts)))
     return tuple(
-        tuple(small_jpeg(jpegs[first + place], FRAME_SIDE, FRAME_BYTES) for place in shown) for first in firsts
+        tuple(small_jpeg(bytes(jpegs[first + place]), FRAME_SIDE, FRAME_BYTES) for place in shown) for first in firsts
     )

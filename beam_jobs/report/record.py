@@ -21,8 +21,8 @@ def read_features(record: bytes) -> dict[str, list | np.ndarray]:
     """Pictures, their times and the spectrogram of a record, `example` or `sequence_example`.
 
     Returns:
-        As far as the record has them: the JPEGs, microseconds, [values] float32; of a `sequence_example` all entries
-        of a list one after the other.
+        As far as the record has them: the JPEGs (where they lie in the record), microseconds, [values] float32; of a
+        `sequence_example` all entries of a list one after the other.
 
     Raises:
         ValueError: the bytes are no such record.
@@ -47,7 +47,7 @@ def _joined(entries: list[tuple[int, memoryview]]) -> list | np.ndarray:
             if kind == FLOATS:
                 numbers += [np.frombuffer(packed, "<f4") for _, packed in _fields(values)]
             elif kind == BYTES:
-                others += [bytes(value) for _, value in _fields(values)]
+                others += [value for _, value in _fields(values)]
             else:
                 others += [number for _, packed in _fields(values) for number in _varints(packed)]
     return np.concatenate(numbers) if numbers else others

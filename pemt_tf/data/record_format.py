@@ -85,7 +85,12 @@ def microseconds(seconds: float) -> int:
 
 
 def serialize(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) -> bytes:
-    """Serializes a clip; equal clips give equal bytes.
+    """Serializes a clip; see `serialized_parts`."""
+    return b"".join(serialized_parts(clip, geometry, payload))
+
+
+def serialized_parts(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) -> Parts:
+    """The bytes of a clip's record in parts, which nothing has copied yet; equal clips give equal bytes.
 
     Args:
         clip: to be stored.
@@ -112,7 +117,7 @@ def serialize(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) 
             features[WAVEFORM_RATE] = _float_list(np.float32(geometry.sample_rate))
             lists[WAVEFORM] = [_float_list(segment) for segment in clip.waveform]
         feature_lists = {name: [part for one in entries for part in _field(1, one)] for name, entries in lists.items()}
-        return b"".join([*_field(1, _map(features)), *_field(2, _map(feature_lists))])
+        return [*_field(1, _map(features)), *_field(2, _map(feature_lists))]
     if clip.jpegs is not None:
         features[IMAGE] = _bytes_list(clip.jpegs)
         features[IMAGE_TIMESTAMP] = _int64_list(times)
@@ -120,7 +125,7 @@ def serialize(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) 
         features[LOG_MEL] = _float_list(clip.log_mel)
     if clip.waveform is not None:
         features[WAVEFORM] = _float_list(clip.waveform)
-    return b"".join(_field(1, _map(features)))
+    return _field(1, _map(features))
 
 
 def _check_shapes(clip: ClipRecord, geometry: ClipGeometry) -> None:
@@ -205,7 +210,7 @@ class RecordFile:
         """Of what was written so far, hexadecimal."""
         return self._digest.hexdigest()
 
-    def write(self, record: bytes) -> None:
+    def write(self, record: bytes | memoryview) -> None:
         """Adds a record: its length, a checksum of that, the record, and its checksum."""
         length = struct.pack("<Q", len(record))
         for part in (length + _checksum(length), record, _checksum(record)):
@@ -258,7 +263,7 @@ def is_header(data: bytes) -> bool:
     return len(data) == 12 and data[8:] == _checksum(data[:8])
 
 
-def _checksum(data: bytes) -> bytes:
+def _checksum(data: bytes | memoryview) -> bytes:
     """CRC-32C, masked as TFRecord files have it: checksums of data that holds checksums would be weak."""
-    value = google_crc32c.value(data)
+    value = google_crc32c.value(np.frombuffer(data, np.uint8))  # it takes no memoryview
     return struct.pack("<I", ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF)

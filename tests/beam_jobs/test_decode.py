@@ -1,6 +1,7 @@
 """The expendable decoder: the same clip as without it, and children that crash, hang or talk nonsense."""
 
 import dataclasses
+import os
 import sys
 import time
 from collections import Counter
@@ -124,17 +125,54 @@ def test_record_that_is_not_there_costs_one_clip(monkeypatch):
         assert failure(decoder, "fine").cause == "open_failed"
 
 
-def test_slot_holds_the_last_record_only():
+def slots(is_sealed):
+    """The same slot as the job and as the decoding process have it."""
     slot = RecordSlot.create()
+    return RecordSlot(slot.descriptor, is_sealed), RecordSlot(os.dup(slot.descriptor))
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_slot_holds_the_last_record_only(is_sealed):
+    ours, theirs = slots(is_sealed)
     try:
-        for record in (b"0123456789", b"abc"):
-            slot.put(record)
-            assert slot.take(len(record)) == record
-        assert slot.take(0) == b""
-        with pytest.raises(EOFError, match="10 of 11 bytes"):
-            slot.take(11)
+        with pytest.raises(EOFError, match="0 of 1 bytes"):
+            ours.take(1)
+        large = [bytes([number % 256]) * number for number in range(4000)]  # 8 MB: the slot grows
+        for parts in ([b"0123456789"], [b"a", b"", b"bc"], large, [b"x"]):
+            assert theirs.put(parts) == sum(map(len, parts))
+            assert ours.take(sum(map(len, parts))) == b"".join(parts)
+        assert ours.take(0) == b""
+        with pytest.raises(EOFError, match="of 1000000000 bytes"):
+            ours.take(10**9)
     finally:
-        slot.close()
+        ours.close()
+        theirs.close()
+
+
+def test_slot_cannot_be_cut_under_the_jobs_hands():
+    """What is cut off of a mapping kills who touches it."""
+    ours, theirs = slots(is_sealed=True)
+    try:
+        theirs.put([b"abc"])
+        record = ours.take(3)
+        with pytest.raises(PermissionError):
+            os.ftruncate(theirs.descriptor, 0)
+        assert record == b"abc" and record.readonly
+    finally:
+        ours.close()
+        theirs.close()
+
+
+def test_records_of_windows_are_not_written_over_while_they_are_looked_at(tmp_path):
+    """Each is looked at after a pause in which the process could have made the next one."""
+    path = str(media.write_video(tmp_path / "a.mp4", seconds=3))
+    with ExpendableDecoder(GEOMETRY, 60, 4096) as decoder:
+        request = ClipRequest(path, window=1.0, stride=1.0, clip_id="a", name="a.mp4")
+        for number, made in enumerate(decoder.clips(request)):
+            time.sleep(0.2)
+            (name,) = features_of(bytes(made.record))["clip/id"].bytes_list.value
+            assert name.decode() == made.about.clip_id == f"a#{number}-{number + 1}"
+        assert number == 2
 
 
 @pytest.mark.parametrize("how", ["hang", "half"])
