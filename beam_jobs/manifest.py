@@ -100,11 +100,11 @@ def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
     value = row.get("path")
     if isinstance(value, (dict, list)):
         raise PemtError(f"{where} has path {value!r}; it must be a text")
-    given = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else _as_text(value)
+    given = _as_text(value)
     if given is None or not given.strip():
         raise PemtError(f"{where} has no path")
+    # Asking a bucket for each of two million files would take a day.
     if storage.is_remote(given) or storage.is_remote(root):
-        # Asking a bucket for each of two million files would take a day.
         path = given if storage.is_remote(given) else storage.join(root, given)
         storage.require(path)
         return normal_address(path) if {".", ".."} & set(path.split("/")) else path, readable(given)
@@ -113,7 +113,7 @@ def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
         path = storage.join(root, name)
         if storage.is_file(path):
             return path, readable(os.fsencode(name))
-    if printable(given) != given and "\n" not in given:
+    if not _is_utf8(given):
         raise PemtError(
             f"cannot read the manifest {where}: its path {printable(given)} is not UTF-8, and no file has these bytes; "
             "save the manifest as UTF-8"
@@ -152,14 +152,22 @@ def _checked(where: str, column: str, value: Any) -> str | None:
 
 
 def _extra_text(where: str, column: str, value: Any) -> str | None:
-    """A value that is carried along: any text, with escapes where it is not UTF-8."""
+    """A value that is carried along: any text that is valid; None where there is none."""
     text = _as_text(value)
     for part in (column, text or ""):
-        if part.encode("utf-8", "replace") != part.encode("utf-8", "surrogatepass"):
+        if not _is_utf8(part):
             raise PemtError(
                 f"{where} has {printable(column)} '{printable(part)}', which is not UTF-8; save it as UTF-8"
             )
     return text
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # Python keeps other bytes in a form that cannot be encoded
+        return False
+    return True
 
 
 def _as_text(value: Any) -> str | None:
