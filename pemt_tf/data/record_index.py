@@ -124,7 +124,10 @@ def _index_as_it_is(file: str, size: int, changed: int) -> Columns:
             try:
                 rows.append((offset, *_about(_Reader(opened.fileno(), offset + 12, block[12:]), offset + 12 + length)))
             except (DecodeError, IndexError, KeyError):
-                raise PemtError(f"{file} holds something else than clips; preprocess the videos again") from None
+                raise PemtError(
+                    f"{file}: record {len(rows)}, at byte {offset}, holds something else than a clip; preprocess the "
+                    "videos again"
+                ) from None
             offset += 16 + length
     offsets, labels, video, audio, ids = zip(*rows, strict=True) if rows else [()] * 5
     kinds = (np.int64, np.int64, bool, bool, object)

@@ -81,7 +81,7 @@ def test_damage_is_named(tmp_path, small_config):
         with pytest.raises(PemtError, match=rf"{file} is damaged: record 1, at byte {second}, .* preprocess"):
             RecordIndex.of([str(file)])
     for other in (b"no proto at all", b"", tf.train.Example().SerializeToString(), b"\x0a" + b"\xff" * 40):
-        with pytest.raises(PemtError, match="holds something else than clips"):
+        with pytest.raises(PemtError, match="holds something else than a clip"):
             RecordIndex.of([write(file, [other])])
     with pytest.raises(PemtError, match=r"cannot read .*gone"):
         RecordIndex.of([str(tmp_path / "gone")])
