@@ -54,7 +54,8 @@ def read_metrics(path: Path, leave_out: Iterable[str] = BOOKKEEPING) -> dict[str
                 break
             raise PemtError(f"{path} line {number} is not a JSON object with a step; delete that line") from None
         for name, value in row.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            value = math.nan if value is None else value  # null is what was not a number: a gap in the curve
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
                 continue
             if name in endings or name.endswith(tuple(f"_{ending}" for ending in endings)):
                 continue

@@ -88,11 +88,13 @@ def test_metrics_are_read_by_field(tmp_path):
         '{"step": 10, "loss": 3.5, "mep_audio": 2, "learning_rate": 0.1, "clips_per_second": 50.0, "note": "x"}\n'
         '{"step": 20, "loss": NaN, "mep_audio": 1.5, "best": true}\n'
         '{"step": 30, "loss": 2.5}\n'
+        '{"step": 40, "loss": null}\n'
     )
     metrics = read_metrics(path)
     assert list(metrics) == ["loss", "mep_audio"]
     assert metrics["mep_audio"] == Series((10, 20), (2.0, 1.5))
-    assert metrics["loss"].steps == (10, 20, 30) and np.isnan(metrics["loss"].values[1])
+    # What older releases wrote as NaN is null today.
+    assert metrics["loss"].steps == (10, 20, 30, 40) and np.isnan(metrics["loss"].values).tolist() == [0, 1, 0, 1]
     assert "learning_rate" in read_metrics(path, leave_out=("step",))
 
 
