@@ -60,9 +60,9 @@ lint: setup  ## ruff
 	$(BIN)/ruff format --check .
 
 lock: | $(UV)  ## resolve both lock files anew from setup.py
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
 		--universal --python-version 3.11 --output-file requirements/current.lock
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file requirements/legacy.lock
 
 clean:  ## remove environments and outputs

@@ -11,7 +11,6 @@ CORE = [
     "av>=17.1",  # earlier releases leak in the audio resampler
     "google-crc32c>=1.5",  # checksums of record files
     "keras>=3.10",
-    "matplotlib>=3.8",
     "numpy>=1.26",
     "packaging>=22",  # version ranges, for `pemt doctor`
     "pyarrow>=10",
@@ -44,6 +43,8 @@ EXTRAS = {
     "dev": [
         "gcp-storage-emulator>=2024.8",
         "hypothesis>=6.100",
+        "jsonschema>=4.20",  # Kubernetes files against their schemas
+        "matplotlib>=3.8",  # its colour map is what ours is compared with
         "pdoc>=15",  # `make docs`
         "pytest>=8",
         "pytest-timeout>=2.3",
