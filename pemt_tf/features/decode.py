@@ -254,7 +254,7 @@ def _checked_waveform(
             raise MediaError("zero_frames", f"none of {heard.fed} sound packets could be decoded{why}")
         notes.append(f"no sound during the clip{why}")
         return None
-    problem = bad_samples(heard.waveform)
+    problem = bad_samples(heard.waveform) or (heard.problem if reader.stores_samples else None)
     if problem and (alone or reader.stores_samples):
         raise MediaError("bad_samples", problem)
     if problem:

@@ -16,6 +16,7 @@ from pemt_tf.features.packet_index import SMALLEST_FALL
 EXACT_DURATION = {"mov", "matroska", "avi", "flv", "asf", "wav", "ogg"}
 PROBES = 12  # places that are looked at of a file in which FFmpeg seeks by the timestamps it meets
 _NO_PACKETS = b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67"  # of Matroska: cues, tags
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
@@ -85,6 +86,8 @@ def another_follows(source: str | BinaryIO, formats: set[str], read_to: int) -> 
             return another_mp4_follows(file)
         if "flv" in formats:
             return b"FLV\x01" in _at(file, read_to, 64)
+        if "asf" in formats:  # behind the packets there may be an index
+            return _ASF in _at(file, read_to, 2**20)
         if "wav" in formats:
             return _at(file, 8 + int.from_bytes(_at(file, 0, 8)[4:], "little"), 4) == b"RIFF"
     return False

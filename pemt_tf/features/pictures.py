@@ -114,7 +114,10 @@ class PictureReader:
         if self._needed[self._ordinal]:
             self._decoding = True
             self.fed += 1
-            self._decode(packet)
+            if packet.size:
+                self._decode(packet)
+            else:  # the picture before is shown on, as Theora says of what does not move
+                self._begins[self._ordinal] = False
         elif self._decoding:
             self._decode(None)
             self._context.flush_buffers()

@@ -32,12 +32,15 @@ class ClipSound:
         waveform: [segments, samples] float32; zeros where there is no sound.
         covered: [segments, samples] bool: where there is.
         fed, damaged_packets: counts within the clip.
+        problem: what makes samples unusable that were decoded within the clip, be they in a segment or not; None where
+            nothing does.
     """
 
     waveform: np.ndarray
     covered: np.ndarray
     fed: int = 0
     damaged_packets: int = 0
+    problem: str | None = None
 
     @property
     def coverage(self) -> float:
@@ -73,6 +76,7 @@ class SoundReader:
         self._decoding = False
         self._stretch: _Stretch | None = None
         self._open: dict[int, ClipSound] = {}
+        self._bad: list[tuple[float, float, str]] = []  # first and last bad sample, seconds; what is wrong
         self.passed = 0
         self.last_error = ""
 
@@ -107,6 +111,8 @@ class SoundReader:
         sound = self._open.pop(clip, None) or self._new()
         inside = self._needed & ~((self._times < self._plans[clip].start) | (self._times >= self._plans[clip].end))
         sound.fed, sound.damaged_packets = int(inside.sum()), int((inside & self._damaged).sum())
+        plan = self._plans[clip]
+        sound.problem = next((what for first, last, what in self._bad if first < plan.end and last >= plan.start), None)
         return sound
 
     def _new(self) -> ClipSound:
@@ -145,6 +151,10 @@ class SoundReader:
                 self._end_stretch()
         if self._stretch is None:
             self._stretch = _Stretch(0.0 if np.isnan(time) else time, rate, self._rate)
+        problem = bad_samples(samples)
+        if problem:
+            first, last = self._stretch.end + np.flatnonzero(~(np.abs(samples) <= LARGEST_SAMPLE))[[0, -1]] / rate
+            self._bad.append((first, last, f"{problem}, at {first:.2f} s"))
         self._stretch.append(samples)
         if self._stretch.waiting >= BLOCK * rate:
             self._write(*self._stretch.resample())
@@ -250,7 +260,7 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
 
 def bad_samples(waveform: np.ndarray) -> str | None:
     """What makes sound unusable, one line: a spectrogram of it would hold no numbers; None where nothing does."""
-    largest = float(np.abs(waveform).max())
+    largest = float(np.abs(waveform).max(initial=0.0))
     if largest <= LARGEST_SAMPLE:
         return None
     if np.isfinite(largest):

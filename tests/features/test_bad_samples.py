@@ -8,6 +8,7 @@ import pytest
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.features import sound
 from pemt_tf.features.decode import DecodedClip, FailedWindow, MediaError, decode_clip, decode_windows
+from pemt_tf.features.sampling import plan_clip
 from tests import media
 from tests.features.small_clips import GEOMETRY
 
@@ -76,6 +77,16 @@ def test_what_lies_outside_of_the_clip_does_not_count(tmp_path):
     made = list(decode_windows(path, GEOMETRY, seconds=0.5, stride=0.5))
     assert [type(one) for one in made] == [DecodedClip] * 5 + [FailedWindow] + [DecodedClip] * 2
     assert made[5].cause == "bad_samples"
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e30])
+def test_one_sample_between_two_segments_fails_the_clip(tmp_path, value):
+    """Segments take only a part of a long clip: what is between them is decoded too and must not pass in silence."""
+    plan = plan_clip(0.0, 4.0, GEOMETRY)
+    between = (plan.segment_starts[0] + GEOMETRY.segment_seconds + plan.segment_starts[1]) / 2
+    assert plan.segment_starts[1] > between > plan.segment_starts[0] + GEOMETRY.segment_seconds
+    path = media.write_floats(tmp_path / "a.wav", tone(value, place=round(16_000 * between), seconds=4))
+    assert f"at {between:.2f} s" in failure(path).detail
 
 
 @pytest.mark.parametrize("scale", [32_768.0, 2.0**31])

@@ -118,7 +118,7 @@ def test_other_codecs_and_sizes_in_the_second_part(tmp_path):
     assert_like(decode_clip(joined, GEOMETRY), decode_clip(first, GEOMETRY))
 
 
-@pytest.mark.parametrize("suffix", [".flv", ".mp4"])
+@pytest.mark.parametrize("suffix", [".flv", ".mp4", ".asf"])
 def test_what_ffmpeg_never_reads_is_noted(tmp_path, suffix, monkeypatch):
     monkeypatch.setitem(media.USUAL_CODECS, ".flv", ("flv", "libmp3lame"))
     path = media.write_video(tmp_path / f"a{suffix}", seconds=2, sample_rate=44_100)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pemt_tf.features.decode import decode_clip
+from pemt_tf.features.media_file import MediaFile
 from tests import media
 from tests.features.small_clips import GEOMETRY, expected_numbers, numbers, pictures, plain_decode, wanted_moments
 
@@ -191,3 +192,25 @@ def test_source_is_described(tmp_path):
     assert part.duration == pytest.approx(2.0, abs=0.1)
     mute = decode_clip(str(media.write_video(tmp_path / "b.mkv", audio_codec=None)), GEOMETRY).source
     assert (mute.audio_codec, mute.sample_rate, mute.channels) == ("", 0, 0)
+
+
+def test_a_packet_without_data_shows_the_picture_before_on(tmp_path, monkeypatch):
+    """Theora says so of pictures in which nothing moves; FFmpeg's decoders call such a packet invalid."""
+    path = media.write_video(
+        tmp_path / "a.mov", video_codec="mjpeg", audio_codec=None, seconds=2, pixel_format="yuvj420p"
+    )
+    read = MediaFile._read
+
+    def with_empty_packets(self):
+        for number, packet in enumerate(read(self)):
+            if number % 3:
+                full, packet = packet, av.Packet(0)
+                packet.stream, packet.time_base = full.stream, full.time_base
+                packet.pts, packet.dts = full.pts, full.dts
+            yield packet
+
+    monkeypatch.setattr(MediaFile, "_read", with_empty_packets)
+    clip = decode_clip(str(path), GEOMETRY)
+    assert clip.notes == ()
+    shown = expected_numbers([(number / 25, number) for number in range(50)], wanted_moments(0.0, 2.0))
+    assert numbers(clip) == [number // 3 * 3 for number in shown]
