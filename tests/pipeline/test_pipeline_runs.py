@@ -157,7 +157,7 @@ class Workplace:
             self.call("-m", "pipeline.tfx_command", "pipeline", "run", "--status"),
         ]
         self.wait_for(lambda: list(self.root.glob("unfinished/finetune-*/checkpoints/step-*4.npz")), process)
-        os.kill(int(re.match(r"process (\d+),", lock.read_text())[1]), signal.SIGKILL)
+        os.kill(int(re.match(r"process (\d+) on ", lock.read_text())[1]), signal.SIGKILL)
         out, err = process.communicate(timeout=120)
         self.killed = (process.returncode, out, err)
         (work,) = self.root.glob("unfinished/finetune-*")
@@ -272,7 +272,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_the_first_one_shown(workpl
     second, status = workplace.meanwhile
 
     assert second.returncode == 2 and second.stdout == "" and second.stderr.count("\n") == 1
-    assert re.match(r"error: another run is under way in .*/root \(process \d+, since 20", second.stderr)
+    assert re.match(r"error: another run is under way in .*/root \(process \d+ on \S+, since 20", second.stderr)
     assert status.returncode == 0, status.stderr
     assert re.search("running, at (Pretrainer|Finetuner)$", status.stdout, re.MULTILINE)
     assert printed_states(status.stdout)["DataGate"] == "COMPLETE"
