@@ -41,6 +41,7 @@ class BeamEngine:
         self._options = runners.beam_options(runner, num_workers, arguments)
 
     def run(self, shards: list[Shard], settings: ShardSettings) -> None:
+        """Makes all of them, see `Engine.run`."""
         from beam_jobs import beam_graph, runners
 
         runners.run(self._options, lambda pipeline: beam_graph.build_graph(pipeline, shards, settings))

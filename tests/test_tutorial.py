@@ -105,7 +105,7 @@ def test_set_up_is_what_the_makefile_has():
     make, activate = LEFT_OUT["set-up"].shell.splitlines()
     makefile = (ROOT / "Makefile").read_text()
     assert f"\n{make.removeprefix('make ')}:" in makefile
-    assert "VENV := .venv\n" in makefile and activate == "source .venv/bin/activate"
+    assert "BIN := .venv/bin\n" in makefile and activate == "source .venv/bin/activate"
 
 
 def test_image_and_ports_are_those_of_the_compose_file():

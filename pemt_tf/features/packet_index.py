@@ -57,6 +57,14 @@ class PacketList:
     encrypted: list[bool] = field(default_factory=list)
 
     def add(self, packet: av.Packet, place: int, time: float, stamp: float, unit: float) -> None:
+        """Takes note of the next packet.
+
+        Args:
+            packet: the packet.
+            place: its place among the packets of all streams, in file order.
+            time, stamp: when it is shown and when it is decoded, seconds; NaN where unknown.
+            unit: seconds of a tick of its duration.
+        """
         self.times.append(time)
         self.stamps.append(stamp)
         self.places.append(place)

@@ -21,7 +21,7 @@ CLASSES = 3
 def test_paths_of_older_data_sets():
     """They hold the bytes of names that are not UTF-8."""
     about = {"id": [np.array([b"caf\\xe9.mp4", b"b.mp4"])], "path": [np.array([b"caf\xe9.mp4", b""])]}
-    columns = {("pooled", "visual"): [np.zeros((2, 3), np.float32)]}
+    columns = {("pooled", "visual"): [np.zeros((2, 3), np.float32)], ("present", "visual"): [np.ones(2, bool)]}
     assembled = _assemble({**about, "label": [np.array([0, 1])]}, columns, None)
     assert assembled.ids.tolist() == [r"caf\xe9.mp4", "b.mp4"] == assembled.paths.tolist()
 
