@@ -57,8 +57,8 @@ def test_a_name_without_a_description_is_noticed():
 @pytest.mark.slow
 def test_reference_is_built_without_warnings(tmp_path):
     """The command of `make docs`, into another folder and without the pipeline, whose import alone takes a minute."""
-    (line,) = re.findall(r"^\t(.*\$\(BIN\)/pdoc .*)$", (ROOT / "Makefile").read_text(), re.M)
-    settings, _, arguments = line.partition("$(BIN)/pdoc ")
+    (line,) = re.findall(r"^\t(.*\$\(BIN_TFX\)/pdoc .*)$", (ROOT / "Makefile").read_text(), re.M)
+    settings, _, arguments = line.partition("$(BIN_TFX)/pdoc ")
     words = arguments.replace("out/api", str(tmp_path)).split()
     assert tuple(words[-3:]) == PACKAGES
     environment = {**os.environ, **dict(word.split("=") for word in settings.split())}
