@@ -59,12 +59,13 @@ def plan(what, wanted):
         return [(VENV, python, stack, "tfx")]
     say(f"{VENV.name}: {in_words(python, stack)}")
     legacy = find((3, 10)) if too_old else None
-    missing = missing_tools(legacy) if legacy else missing
-    if legacy and not missing:
+    if too_old and not legacy:
+        say(f"TFX is left out: {too_old}; TFX 1.16 would need a python3.10 on PATH")
+    elif legacy and not missing_tools(legacy):
         say(f"{VENV_TFX.name}: {in_words(legacy, LEGACY)}, with TFX 1.16, because {too_old}")
         return [(VENV, python, stack, "full"), (VENV_TFX, legacy, LEGACY, "tfx")]
-    also = "" if legacy or missing else "; TFX 1.16 would need a python3.10 on PATH"
-    say(f"TFX is left out: {missing or too_old}{also}")
+    else:
+        say(f"TFX is left out: {missing_tools(legacy) if legacy else missing}")
     return [(VENV, python, stack, "full")]
 
 

@@ -77,6 +77,8 @@ def test_what_goes_on_this_machine_is_made(machine, capsys, glibc, running, othe
         ("2.41", {"compiler": False}, r"it needs a C\+\+ compiler \(apt-get install g\+\+\)$"),
         ("2.41", {"headers": False}, r"it needs the Python.h of /usr/bin/python3 \(apt-get install python3-dev\)$"),
         ("2.36", {}, r"TFX 1.21 needs glibc 2.39 .* and here is 2.36; TFX 1.16 would need a python3.10 on PATH$"),
+        # A compiler alone would not help there, so it is not asked for.
+        ("2.36", {"compiler": False}, r": TFX 1.21 needs glibc 2.39 .*; TFX 1.16 would need a python3.10 on PATH$"),
     ],
 )
 def test_tfx_is_left_out_with_one_line_that_says_why(machine, capsys, glibc, lacks, says):
