@@ -16,7 +16,6 @@ from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.record_index import Listing
 from pemt_tf.errors import PemtError
 
-INDEX_NAME = "index.parquet"
 _SIZED = 64  # files whose sizes are looked at
 
 
@@ -85,7 +84,7 @@ class ClipSource:
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
             directory=directory,
-            listing=Listing(directory / INDEX_NAME, tuple(card.labels)),
+            listing=Listing(directory / record_count.INDEX_NAME, tuple(card.labels)),
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:

@@ -65,7 +65,7 @@ def found_clips(
     Args:
         source: local files without compression.
         split: which clips.
-        seed: of the order; TensorFlow's global seed is mixed into it.
+        seed: random seed for the order; TensorFlow's global seed is mixed into it.
         wanted: which of them.
         first: place in the stream, in clips.
         own: rows of a batch that are wanted.

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from pemt_tf.data.record_format import CLIP_ID, HAS_AUDIO, HAS_VIDEO, LABEL_INDEX, is_header
+from pemt_tf.data.record_format import CLIP_ID, EXTRA_BYTES, HAS_AUDIO, HAS_VIDEO, LABEL_INDEX, is_header
 from pemt_tf.errors import PemtError
 
 _AT_ONCE = 16  # files
@@ -84,7 +84,7 @@ class Listing:
         names = table["file"].combine_chunks().dictionary_encode()
         codes, changes = names.indices.to_numpy(), [0]
         changes += (np.flatnonzero(np.diff(codes)) + 1).tolist()
-        lengths = table["bytes"].to_numpy() + 16
+        lengths = table["bytes"].to_numpy() + EXTRA_BYTES
         number_of = {label: number for number, label in enumerate(self.labels)}
         labels = np.array([number_of.get(label, -1) for label in table["label"].to_pylist()], np.int64)
         video, audio, ids = (table[name].to_numpy() for name in ("has_video", "has_audio", "id"))
@@ -116,7 +116,7 @@ def _index_as_it_is(file: str, size: int, changed: int) -> Columns:
         while offset < size:
             block = os.pread(opened.fileno(), _BLOCK, offset)
             length = struct.unpack_from("<Q", block)[0] if is_header(block[:12]) else size
-            if offset + 16 + length > size:
+            if offset + EXTRA_BYTES + length > size:
                 raise PemtError(
                     f"{file} is damaged: record {len(rows)}, at byte {offset}, is cut off or overwritten; "
                     "preprocess the videos again"
@@ -128,7 +128,7 @@ def _index_as_it_is(file: str, size: int, changed: int) -> Columns:
                     f"{file}: record {len(rows)}, at byte {offset}, holds something else than a clip; preprocess the "
                     "videos again"
                 ) from None
-            offset += 16 + length
+            offset += EXTRA_BYTES + length
     offsets, labels, video, audio, ids = zip(*rows, strict=True) if rows else [()] * 5
     kinds = (np.int64, np.int64, bool, bool, object)
     return tuple(map(np.array, (offsets, labels, video, audio, ids), kinds))
