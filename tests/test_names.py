@@ -82,7 +82,7 @@ def test_a_name_that_is_too_long_is_one_line(capsys, tmp_path, arguments):
 def test_records_of_single_files_take_any_name(tmp_path, small_config):
     from pemt_tf.data.record_format import CLIP_ID, DATA_PATH
     from pemt_tf.export.clip_request import record_of
-    from tests import media
+    from tests import media_files as media
 
     made = media.write_video(tmp_path / "a.mp4", seconds=2)
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from beam_jobs.preprocess import main
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.google_storage import BUCKET, emulated_storage
 
 ROOT = Path(__file__).resolve().parents[2]

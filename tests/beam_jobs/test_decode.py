@@ -17,7 +17,7 @@ from pemt_tf.config import Config
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import serialize
 from pemt_tf.features.decode import MediaError, decode_clip
-from tests import media
+from tests import media_files as media
 
 GEOMETRY = Config.from_preset("tiny").geometry
 # A child that does what its request's path says; otherwise as the real one.

@@ -12,7 +12,7 @@ from beam_jobs.duplicates import DuplicatePair, Fingerprints, to_drop
 from beam_jobs.inputs import InputClip
 from beam_jobs.outcomes import WRITTEN, Outcome, WrittenClip
 from pemt_tf.data.dataset_card import DatasetCard
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, run
 
 CLIP_HASH_BYTES = 32  # four segments

@@ -23,7 +23,7 @@ from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard, model_hash
 from pemt_tf.export.local_predictor import LocalPredictor
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.memory_file_system import FILES
 from tests.fake_dataset import WITHOUT_BOTH, fake_clips, replace_card, write_dataset
 

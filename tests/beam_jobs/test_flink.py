@@ -17,7 +17,7 @@ from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from beam_jobs import flink, flink_cluster
 from beam_jobs.preprocess import main
 from pemt_tf.errors import PemtError
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents
 
 needs_java = pytest.mark.skipif(

@@ -27,7 +27,7 @@ from pemt_tf.config import Config
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.features.media_errors import CAUSES
-from tests import media
+from tests import media_files as media
 from tests.mutate_media import mutate
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"

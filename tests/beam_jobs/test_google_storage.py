@@ -11,7 +11,7 @@ import pytest
 from beam_jobs import storage
 from beam_jobs.inputs import list_inputs
 from beam_jobs.preprocess import main
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.google_storage import BUCKET, emulated_storage
 
 

@@ -18,7 +18,7 @@ from pemt_tf.data.records import parse
 from pemt_tf.features import numpy_ops
 from pemt_tf.features.audio import log_mel
 from pemt_tf.features.decode import decode_clip
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from beam_jobs import output_folder, progress, records, shard_writer, storage
 from pemt_tf.data.dataset_card import DatasetCard
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
 
 

@@ -15,7 +15,7 @@ import pytest
 from beam_jobs import records
 from beam_jobs.preprocess import main
 from pemt_tf.data.dataset_card import DatasetCard
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, run
 
 

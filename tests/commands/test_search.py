@@ -17,7 +17,7 @@ from pemt_tf.evaluation import query
 from pemt_tf.evaluation.embedding_store import EmbeddingStore
 from pemt_tf.evaluation.query import QueryModel
 from pemt_tf.export.local_predictor import LocalPredictor, latest_version
-from tests import media
+from tests import media_files as media
 from tests.fake_embeddings import replace_card, write_embeddings
 from tests.report.test_report_page import Page
 

@@ -4,7 +4,7 @@ import av
 import simplejpeg
 
 from pemt_tf.config import ClipGeometry
-from tests import media
+from tests import media_files as media
 
 GEOMETRY = ClipGeometry(
     segments=3,

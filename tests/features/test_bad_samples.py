@@ -9,7 +9,7 @@ from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.features import sound
 from pemt_tf.features.decode import DecodedClip, FailedWindow, MediaError, decode_clip, decode_windows
 from pemt_tf.features.sampling import plan_clip
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY
 
 

@@ -14,7 +14,7 @@ from pemt_tf.errors import PemtError
 from pemt_tf.export.clip_request import decode_media
 from pemt_tf.features.container import FORMATS, SingleFile, open_container
 from pemt_tf.features.decode import MediaError, decode_clip
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, numbers
 
 PLAYLISTS = {

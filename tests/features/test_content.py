@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pemt_tf.features import audio, content
 from pemt_tf.features.content import ClipContent, PictureMeter, hash_distance, picture_hash, sound_hash, thumb
 from pemt_tf.features.decode import decode_clip
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, pictures
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pemt_tf.features import media_file
 from pemt_tf.features.decode import decode_clip
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, expected_numbers, numbers, pictures, plain_decode, wanted_moments
 
 

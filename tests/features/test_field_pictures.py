@@ -9,7 +9,7 @@ import pytest
 from pemt_tf.features.decode import FailedWindow, MediaError, decode_clip, decode_windows
 from pemt_tf.features.field_pictures import SecondFields
 from pemt_tf.features.media_file import MediaFile
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, numbers, wanted_moments
 from tests.field_video import h264_packets, mpeg2_packets, mux
 

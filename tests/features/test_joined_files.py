@@ -7,7 +7,7 @@ import pytest
 from pemt_tf.features import media_file
 from pemt_tf.features.decode import MediaError, decode_clip, decode_windows
 from pemt_tf.features.packet_index import restart
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, numbers
 
 FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}

@@ -9,7 +9,7 @@ import pytest
 
 from pemt_tf.features.decode import DecodeSettings, FailedWindow, MediaError, decode_clip, decode_windows
 from pemt_tf.features.packet_index import PacketList, StreamIndex, hold_slides
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, numbers
 
 ODD_MEDIA = Path(__file__).parents[3] / "shared" / "odd_media"

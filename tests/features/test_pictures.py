@@ -8,7 +8,7 @@ import pytest
 
 from pemt_tf.features.decode import decode_clip
 from pemt_tf.features.frame_clock import FrameClock
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, expected_numbers, numbers, pictures, plain_decode, wanted_moments
 
 # Four corners; each is told from the others by colour.

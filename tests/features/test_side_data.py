@@ -9,7 +9,7 @@ import pytest
 from av.sidedata.sidedata import Type as SideDataType
 
 from pemt_tf.features.decode import decode_clip
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, pictures
 
 # Exif 2.32, tag 274: how to turn the stored picture to see it upright.

@@ -12,7 +12,7 @@ import pytest
 from pemt_tf.config import ClipGeometry
 from pemt_tf.features.decode import decode_clip, decode_windows
 from pemt_tf.features.sound_clock import follow, place
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY
 
 ODD_MEDIA = Path(__file__).parents[3] / "shared" / "odd_media"

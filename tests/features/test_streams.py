@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pemt_tf.features.decode import DecodeSettings, MediaError, decode_clip
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, numbers
 
 

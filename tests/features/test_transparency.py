@@ -8,7 +8,7 @@ import pytest
 
 from pemt_tf.features.decode import decode_clip, decode_windows
 from pemt_tf.features.picture_scaling import PictureScaler
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, pictures
 
 COLOR = (200, 120, 60)

@@ -8,7 +8,7 @@ import pytest
 from pemt_tf.features import media_file
 from pemt_tf.features.decode import DecodedClip, FailedWindow, MediaError, decode_clip, decode_windows
 from pemt_tf.features.sampling import window_starts
-from tests import media
+from tests import media_files as media
 from tests.features.small_clips import GEOMETRY, expected_numbers, numbers, plain_decode, wanted_moments
 
 B_FRAMES = {"bf": "3", "x264-params": "bframes=3:b-adapt=0"}
