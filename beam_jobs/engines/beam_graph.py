@@ -1,4 +1,4 @@
-"""The job as a graph of Beam, for its runners: shards in, counts out."""
+"""The job as a Beam graph: shards in, counts out."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from beam_jobs.plan.sharding import Shard
+from beam_jobs.plan.shards import Shard, ShardSettings
 from beam_jobs.worker.outcomes import WRITTEN
-from beam_jobs.worker.shard_maker import ShardMaker, ShardSettings
+from beam_jobs.worker.shard_maker import ShardMaker
 
-NAMESPACE = "preprocess"  # of Beam's metrics, the same names under every runner
+NAMESPACE = "preprocess"  # for Beam's metrics, whose names are the same under every runner
 
 
 def build_graph(pipeline: beam.Pipeline, shards: list[Shard], settings: ShardSettings) -> beam.PCollection:
@@ -41,7 +41,7 @@ class WriteShard(beam.DoFn):
             self._maker.close()
 
     def process(self, shard: Shard) -> Iterator[tuple[str, int]]:
-        counts: Counter = Counter()
+        counts: Counter[str] = Counter()
         for outcome in self._maker.make(shard):
             counts[outcome.kind] += 1
             if outcome.kind != WRITTEN:

@@ -15,7 +15,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -32,8 +32,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.engines import beam_worker
-from beam_jobs.engines.choice import JobWritten
-from beam_jobs.engines.local_engine import MOST_WORKERS
+from beam_jobs.engines.engine import MOST_WORKERS, JobWritten
 from pemt_tf.errors import PemtError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.
@@ -45,7 +44,7 @@ INTERRUPTED = re.compile(r"return code (130|-2)\b")
 WORKER_ENDED = re.compile(r"Worker subprocess exited|Channel closed prematurely|Stream removed|Socket closed")
 
 
-def beam_options(runner: str, num_workers: int | None, arguments: list[str]) -> PipelineOptions:
+def beam_options(runner: str, num_workers: int | None, arguments: Sequence[str]) -> PipelineOptions:
     """Builds Beam's options.
 
     Args:
@@ -74,7 +73,7 @@ def beam_options(runner: str, num_workers: int | None, arguments: list[str]) -> 
     return options
 
 
-def _local_mode(num_workers: int | None, arguments: list[str]) -> tuple[str, int]:
+def _local_mode(num_workers: int | None, arguments: Sequence[str]) -> tuple[str, int]:
     """The running mode and the number of workers, from our flag and Beam's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--direct_running_mode")
@@ -99,7 +98,7 @@ def _local_mode(num_workers: int | None, arguments: list[str]) -> tuple[str, int
     return mode or (THREADS if workers > 1 else IN_MEMORY), workers
 
 
-def _refuse_unknown(arguments: list[str]) -> None:
+def _refuse_unknown(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False
     )

@@ -1,4 +1,7 @@
-"""The rows of a manifest, whatever its form: CSV with commas, semicolons or tabs, JSON or Parquet."""
+"""The rows of a manifest, in any form: CSV with commas, semicolons or tabs, JSON or Parquet.
+
+A column whose name nearly matches a known one is refused rather than ignored.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.manifest_columns import known_columns, require_path
 from pemt_tf.errors import PemtError
+from pemt_tf.files.names import printable
 
 TABLES, OBJECTS, PARQUET = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
 SUFFIXES = (*TABLES, *OBJECTS, *PARQUET)
@@ -24,12 +27,24 @@ COMPRESSED = ".gz"
 DELIMITERS = ",;\t"
 LABEL_SEPARATOR = "|"
 
+COLUMNS = ("path", "id", "label", "labels", "start", "end", "split", "group")
+_SILENTLY_MISSED = COLUMNS[2:]  # without them a row still makes a clip, but another one
+# Words that say nothing new beside the name of a column: `start_time`, `end (s)`, `label name`.
+_FILLERS = (
+    "s sec secs second seconds ms msec time times timestamp in name names file video clip class column value text"
+)
+_OTHER_NAMES = {
+    "path": "file filename filepath video videos videopath videofile uri url media audio wav clip fname",
+    "label": "class classname category target tag tags annotation classlabel",
+    "start": "begin from onset tstart",
+    "end": "stop to finish until offset duration tend",
+    "split": "subset partition fold",
+}
+_COLUMN_OF = {other: column for column, others in _OTHER_NAMES.items() for other in others.split()}
+_INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)  # how pandas calls its index
+_SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line for Excel
+
 Row = tuple[str, dict[str, Any]]  # where it stands, for messages; its values by column
-
-
-def is_manifest(path: str) -> bool:
-    """Whether a path has the suffix of a manifest."""
-    return _plain(path).endswith(SUFFIXES)
 
 
 def read_rows(path: str) -> Iterator[Row]:
@@ -92,9 +107,6 @@ def _delimiter(path: str, text: str) -> str:
         if "path" in (name.strip().casefold() for name in names):
             return delimiter
     return max(DELIMITERS, key=header.count)
-
-
-_SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line for Excel
 
 
 def _names_delimiter(fields: list[str], line: int) -> bool:
@@ -174,3 +186,103 @@ def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             number += 1
             yield f"row {number}", {column: value for column, value in zip(columns, values, strict=True) if column}
+
+
+def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
+    """The columns by the names that we use: without the space around them, known ones in small letters.
+
+    Args:
+        where: for messages.
+        names: as they stand in the manifest.
+
+    Returns:
+        In the same order; empty for a column without a name, None for the index of a pandas table.
+
+    Raises:
+        PemtError: a column is there twice, or is nearly a known one.
+    """
+    columns = [_known(name.strip()) for name in names]
+    for place, column in enumerate(columns):
+        if column and column in columns[:place]:
+            spelled = {repr(printable(names[at])): None for at in (columns.index(column), place)}
+            raise PemtError(f"{where} has two columns {' and '.join(spelled)}; remove or rename one of them")
+    for column in columns:
+        meant = _nearly(column, columns)
+        if meant:
+            raise PemtError(
+                f"{where} has a column {printable(column)!r}, which looks like {meant!r}; call it {meant!r}, or "
+                "something else if it is only to be carried along"
+            )
+    return columns
+
+
+def require_path(where: str, columns: Sequence[str | None]) -> None:
+    """Refuses a manifest without paths.
+
+    Raises:
+        PemtError: says what there is.
+    """
+    if "path" not in columns:
+        known = ", ".join(printable(column) for column in columns if column) or "nothing"
+        meant = [column for column in columns if column and _COLUMN_OF.get(_letters(column)) == "path"]
+        advice = f"call {printable(meant[0])!r} 'path'; " if len(meant) == 1 else ""
+        raise PemtError(
+            f"the manifest {where} has no column 'path' (it has: {known}); {advice}"
+            f"a table begins with the names of its columns; columns that count: {','.join(COLUMNS)}"
+        )
+
+
+def notes_on_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """What the user should know about columns that are only carried along, one line each."""
+    notes = []
+    for column in columns:
+        meant = _COLUMN_OF.get(_letters(column))
+        there = {*columns, *(["label"] if "labels" in columns else [])}
+        if meant and meant not in there:
+            notes.append(f"no column {meant!r}: {printable(column)!r} is only carried along; rename it if it is meant")
+    return tuple(notes)
+
+
+def _known(name: str) -> str | None:
+    if _INDEX.fullmatch(name):
+        return None
+    return name.casefold() if name.casefold() in COLUMNS else name
+
+
+def _letters(name: str) -> str:
+    return "".join(re.findall(r"[a-z]+", name.casefold()))
+
+
+def _nearly(column: str | None, columns: Sequence[str | None]) -> str | None:
+    """The known column that a name is nearly, if the manifest lacks that one."""
+    if not column or column in COLUMNS:
+        return None
+    words = re.findall(r"[a-z]+", column.casefold())
+    meant = [word for word in words if word in _SILENTLY_MISSED]
+    if len(meant) != 1 or set(words) - set(meant) - set(_FILLERS.split()):
+        joined = "".join(words)
+        meant = [known for known in _SILENTLY_MISSED if _differs_in_one(joined, known)]
+    absent = [known for known in meant if known not in columns and not _has_labels(known, columns)]
+    return absent[0] if absent else None
+
+
+def _has_labels(column: str, columns: Sequence[str | None]) -> bool:
+    return column in ("label", "labels") and ("label" in columns or "labels" in columns)
+
+
+def _differs_in_one(name: str, known: str) -> bool:
+    """Whether one letter too many, too few, another one, or two exchanged make one name the other."""
+    if name == known:
+        return True  # but for signs: `start_`
+    if len(known) < 4 or abs(len(name) - len(known)) > 1:
+        return name == f"{known}s"
+    same = next((place for place, (a, b) in enumerate(zip(name, known, strict=False)) if a != b), None)
+    if same is None:
+        return True  # one letter at the end
+    rest, wanted = name[same:], known[same:]
+    return (
+        rest[1:] == wanted[1:]
+        or rest[1:] == wanted
+        or rest == wanted[1:]
+        or (rest[:2] == wanted[1::-1] and rest[2:] == wanted[2:])
+    )

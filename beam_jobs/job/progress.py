@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
-from beam_jobs.worker.outcomes import FAILED, WRITTEN
+from beam_jobs.worker.outcomes import FAILED, WRITTEN, OutcomeWatcher
 from pemt_tf.terminal.pace import Pace
 
 TERMINAL_SECONDS = 0.5
@@ -32,32 +32,6 @@ def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class OutcomeWatcher:
-    """Counts the outcomes that local workers, in whatever process, have noted so far."""
-
-    def __init__(self, folder: str) -> None:
-        """Args: folder: where the outcome files are."""
-        self._folder = Path(folder)
-        self._seen: dict[str, tuple[int, int, Counter]] = {}
-
-    def counts(self) -> Counter:
-        """Outcomes by kind."""
-        for path in self._folder.glob("*.jsonl*"):
-            shard = path.name.partition(".")[0]
-            try:
-                status = path.stat()
-                newest = self._seen.get(shard, (-1, -1))[:2]
-                # Of a shard that is made again there are two files: the later one counts.
-                if status.st_mtime_ns >= newest[0] and newest != (status.st_mtime_ns, status.st_size):
-                    lines = path.read_bytes().splitlines()
-                    # `kind` is the first field of an outcome: no need to parse the rest.
-                    kinds = Counter(line.split(b'"', 4)[3].decode() for line in lines if line.endswith(b"}"))
-                    self._seen[shard] = (status.st_mtime_ns, status.st_size, kinds)
-            except FileNotFoundError:  # renamed a moment ago: seen under its final name the next time
-                continue
-        return sum((kinds for *_, kinds in self._seen.values()), Counter())
 
 
 class Progress:

@@ -17,8 +17,8 @@ from beam_jobs.embed import main
 from beam_jobs.embedding import files as embedding_files
 from beam_jobs.embedding import model as embedding_model
 from beam_jobs.embedding.model import SavedModelHandler
-from beam_jobs.embedding.reading import Example, Place
-from beam_jobs.job.progress import OutcomeWatcher
+from beam_jobs.embedding.reading import ClipExample, RowPlace
+from beam_jobs.worker.outcomes import OutcomeWatcher
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.export.local_predictor import LocalPredictor
@@ -366,7 +366,7 @@ def test_numbers_that_are_not_finite_are_failures():
         def answer(self, serialized):
             return {"embedding": np.array([[1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0]], np.float32)}
 
-    batch = [Example(Place(0, 0, index), {"id": str(index)}, b"") for index in range(3)]
+    batch = [ClipExample(RowPlace(0, 0, index), {"id": str(index)}, b"") for index in range(3)]
     results = list(SavedModelHandler("nowhere", 3).run_inference(batch, Model()))
     assert [(result.cause, result.vector is None) for result in results] == [
         ("", False),

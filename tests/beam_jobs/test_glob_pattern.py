@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.inputs.file_listing import list_inputs
-from beam_jobs.inputs.glob_pattern import GlobPattern
+from beam_jobs.inputs.paths import GlobPattern
 from pemt_tf.errors import PemtError
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.inputs.file_listing import FilteredFile, clip_id, list_inputs, split_and_label
+from beam_jobs.inputs.file_listing import SkippedFile, clip_id, list_inputs, split_and_label
 from beam_jobs.inputs.manifest import read_manifest
 from pemt_tf.errors import PemtError
 
@@ -83,7 +83,7 @@ def test_glob_and_single_file(tmp_path):
     touch(tmp_path, "dog/a.mp4", "cat/b.mp4", "cat/c.txt")
     listing = list_inputs(str(tmp_path / "*" / "*"))
     assert [(clip.name, clip.label) for clip in listing.clips] == [("cat/b.mp4", "cat"), ("dog/a.mp4", "dog")]
-    assert listing.filtered == [FilteredFile(str(tmp_path / "cat/c.txt"), "cat/c.txt", "not_media_suffix")]
+    assert listing.filtered == [SkippedFile(str(tmp_path / "cat/c.txt"), "cat/c.txt", "not_media_suffix")]
     assert [clip.name for clip in list_inputs(str(tmp_path / "dog/a.mp4")).clips] == ["a.mp4"]
 
 

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.inputs.manifest import read_manifest
-from beam_jobs.inputs.manifest_columns import known_columns, notes_on_columns
-from beam_jobs.inputs.manifest_rows import is_manifest
-from beam_jobs.inputs.selection import list_source
+from beam_jobs.inputs.manifest_rows import known_columns, notes_on_columns
+from beam_jobs.inputs.selection import is_manifest, list_source
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem  # noqa: F401 - Beam finds mem:// by it
 

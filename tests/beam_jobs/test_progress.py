@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from beam_jobs.job.progress import OutcomeWatcher, Progress, progress_line
-from beam_jobs.worker.outcomes import Outcome
+from beam_jobs.job.progress import Progress, progress_line
+from beam_jobs.worker.outcomes import InputOutcome, OutcomeWatcher
 from pemt_tf.terminal.pace import Pace
 
 
@@ -49,7 +49,7 @@ def test_what_an_earlier_run_did_does_not_count_as_fast(monkeypatch):
 
 
 def outcome(kind, path="a"):
-    return Outcome(kind, path, path, "decode").line()
+    return InputOutcome(kind, path, path, "decode").line()
 
 
 def test_watcher_counts_finished_and_unfinished_files(tmp_path):
