@@ -21,9 +21,8 @@ from beam_jobs.embedding.model import SavedModelHandler, local_model
 from beam_jobs.embedding.reading import ReadSettings, ReadUnit
 from beam_jobs.embedding.sources import EmbeddingInput, open_source
 from beam_jobs.engines import beam_runners, storage
-from beam_jobs.job.guard import guarded, outcome_lines, refuse_failures
+from beam_jobs.job.guard import guarded, job_progress, outcome_lines, refuse_failures
 from beam_jobs.job.options import EmbedOptions
-from beam_jobs.job.progress import Progress
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import PLAN_NAME
 from beam_jobs.worker.outcomes import FAILED, by_name, describe
@@ -144,7 +143,7 @@ def _run(
     files = {unit.number: unit.record_file for unit in source.units if unit.record_file}
     writing = FileSettings(output.work, source.shards, files)
     noted = None if output.is_remote else storage.join(output.work, PROGRESS)
-    with _without_false_warning(), Progress(noted, source.clips):
+    with _without_false_warning(), job_progress(noted, source.clips):
         beam_runners.run(
             pipeline_options, lambda pipeline: build_graph(pipeline, source, handler, reading, writing, noted)
         )

@@ -1,14 +1,20 @@
-"""What both jobs do so that no result appears which is incomplete or mostly failures."""
+"""What both jobs share: the progress line, and no result that is incomplete or mostly failures."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 from beam_jobs.engines.engine import JobWritten
 from beam_jobs.plan.output_folder import OutputFolder
-from beam_jobs.worker.outcomes import describe
+from beam_jobs.worker.outcomes import FAILED, WRITTEN, OutcomeWatcher, describe
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.progress import Progress
+
+PROGRESS_SECONDS = 0.5  # between two looks at the outcome files
 
 
 class JobInterrupted(KeyboardInterrupt):
@@ -65,3 +71,49 @@ def outcome_lines(filtered: dict[str, int], failed: dict[str, int], inputs: int,
     ]
     lost = f"{sum(filtered.values())} filtered + {sum(failed.values())} failed"
     return lines, f"{inputs} inputs = {written} written + {lost}"
+
+
+@contextlib.contextmanager
+def job_progress(
+    folder: str | None,
+    total: int,
+    most_bad: int | None = None,
+    stop_file: str | None = None,
+    stream: TextIO | None = None,
+) -> Iterator[None]:
+    """Shows progress while the context is open, and stops a job of which too many inputs have failed.
+
+    Args:
+        folder: local folder of the outcome files; None to show nothing.
+        total: number of clips.
+        most_bad: number of failures that are still allowed.
+        stop_file: file to create when there are more; workers stop when they see it.
+        stream: output; standard error by default.
+    """
+    if folder is None:
+        yield
+        return
+    watcher, ended = OutcomeWatcher(folder), threading.Event()
+    line = Progress("clips", total, "clips", watcher.counts().total(), stream)
+
+    def look() -> str:
+        counts = watcher.counts()
+        if stop_file and most_bad is not None and counts[FAILED] > most_bad:
+            Path(stop_file).touch()
+        line.done = counts.total()
+        return f"{counts[WRITTEN]} ok, {line.done - counts[WRITTEN]} bad"
+
+    def show() -> None:
+        while not ended.wait(PROGRESS_SECONDS):
+            before, detail = line.done, look()
+            if line.done > before:
+                line.update(line.done, detail)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        line.close(look())

@@ -12,9 +12,8 @@ from beam_jobs.engines.engine import Engine, choose_engine
 from beam_jobs.finish import assemble
 from beam_jobs.finish.assemble import DatasetJob
 from beam_jobs.inputs.selection import read_card, select_inputs
-from beam_jobs.job.guard import guarded, refuse_failures
+from beam_jobs.job.guard import guarded, job_progress, refuse_failures
 from beam_jobs.job.options import PreprocessOptions
-from beam_jobs.job.progress import Progress
 from beam_jobs.plan import shards
 from beam_jobs.plan.output_folder import STOP_NAME, JobRecord, OutputFolder
 from beam_jobs.plan.shards import ClipCutting, Shard, ShardSettings
@@ -175,7 +174,7 @@ def _run(engine: Engine, todo: list[Shard], job: DatasetJob, output: OutputFolde
     if not output.is_remote:
         outcomes, stop = storage.join(output.work, "outcomes"), storage.join(output.work, STOP_NAME)
     try:
-        with Progress(outcomes, clips, most_bad=most_bad, stop_file=stop):
+        with job_progress(outcomes, clips, most_bad=most_bad, stop_file=stop):
             engine.run(todo, job.settings)
     except PemtError:
         if stop and storage.exists(stop):
