@@ -16,7 +16,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 
 from beam_jobs.embedding.reading import EmbeddedClip
 from beam_jobs.engines import storage
@@ -26,6 +26,8 @@ from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.search.embedding_store import RECORD_FILES
 from pemt_tf.search.embedding_table import embedding_table
+
+TEXT_COLUMNS = ["path", "label", "split"]
 
 
 def file_name(shard: int, shards: int) -> str:
@@ -117,7 +119,7 @@ class WriteFile(beam.DoFn):
             for path in (table_file, outcome_file):
                 path.parent.mkdir(parents=True, exist_ok=True)
             if written:
-                pq.write_table(self._table(written, vectors), table_file, use_dictionary=["path", "label", "split"])
+                pq.write_table(self._table(written, vectors), table_file, use_dictionary=TEXT_COLUMNS)  # pyright: ignore[reportArgumentType] - it takes names as well
                 summary["sha256"] = hashlib.sha256(table_file.read_bytes()).hexdigest()
                 name = file_name(shard, self._settings.shards)
                 storage.put_in_place(str(table_file), storage.join(folder, name))

@@ -15,6 +15,7 @@ import apache_beam as beam
 import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.pvalue import PCollection
 
 from beam_jobs.embedding.files import FileSettings, NoteProgress, WriteFile, file_name, outcome_name
 from beam_jobs.embedding.model import SavedModelHandler, local_model
@@ -43,7 +44,7 @@ def build_graph(
     reading: ReadSettings,
     writing: FileSettings,
     noted: str | None,
-) -> beam.PCollection:
+) -> PCollection:
     """Units -> clips -> RunInference -> Parquet files -> (kind of outcome, count)."""
     read = (
         pipeline
@@ -165,11 +166,7 @@ def _without_false_warning() -> Iterator[None]:
 
 
 def _collect(folder: str, source: EmbeddingInput) -> list[dict[str, Any]]:
-    """What the workers noted about every Parquet file.
-
-    Raises:
-        PemtError: a clip has no outcome, or two.
-    """
+    """What the workers noted about every Parquet file."""
     summaries: list[dict[str, Any]] = []
     places: Counter[tuple[int, ...]] = Counter()
     for shard in range(source.shards):

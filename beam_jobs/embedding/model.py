@@ -67,11 +67,7 @@ def _result(example: ClipExample, vector: np.ndarray) -> EmbeddedClip:
 
 @contextlib.contextmanager
 def local_model(path: str) -> Iterator[Path]:
-    """A local folder with the version of a SavedModel that a path names, for code that can only read local files.
-
-    Raises:
-        PemtError: there is no SavedModel.
-    """
+    """A local folder with the version of a SavedModel that a path names, for code that can only read local files."""
     if not storage.is_remote(path):
         yield latest_version(Path(path))
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from apache_beam.pvalue import TaggedOutput
 from google.protobuf.message import DecodeError
 
 from beam_jobs.embedding.sources import InputUnit, read_plan
@@ -105,18 +106,19 @@ class ReadUnit(beam.DoFn):
     def teardown(self) -> None:
         self._decoder.close()
 
-    def process(self, element: InputUnit) -> Iterator[ClipExample | beam.pvalue.TaggedOutput]:
+    def process(self, element: InputUnit) -> Iterator[ClipExample | TaggedOutput]:
         read = self._records if element.record_file else self._videos
         for outcome in read(element):
-            yield beam.pvalue.TaggedOutput(FAILED, outcome) if isinstance(outcome, EmbeddedClip) else outcome
+            yield TaggedOutput(FAILED, outcome) if isinstance(outcome, EmbeddedClip) else outcome
 
     def _records(self, unit: InputUnit) -> Iterator[ClipExample | EmbeddedClip]:
         path = storage.join(self._settings.source, unit.record_file)
         try:
             with storage.local_copy(path) as local:
-                dataset = tf.data.TFRecordDataset(local, self._settings.compression)
+                # The card's compression is a name that TensorFlow knows.
+                dataset = tf.data.TFRecordDataset(local, self._settings.compression)  # pyright: ignore[reportArgumentType]
                 for index, raw in enumerate(dataset.as_numpy_iterator()):
-                    yield self._checked_record(RowPlace(unit.shard, unit.number, index), raw, unit)
+                    yield self._checked_record(RowPlace(unit.shard, unit.number, index), bytes(raw), unit)
         except (OSError, tf.errors.OpError) as error:
             raise PemtError(
                 f"{path} cannot be read to its end ({plain_cause(error)}); the data set is damaged: copy it again, or "
@@ -151,13 +153,12 @@ class ReadUnit(beam.DoFn):
     def _with_modalities(self, example: ClipExample) -> ClipExample | EmbeddedClip:
         """Refuses a clip without any of the model's modalities, for which the model would return zeros."""
         flags = {"visual": "has_video", "audio": "has_audio"}
-        modalities = self._settings.modalities
-        if any(example.about[flags[modality]] for modality in modalities):
+        if any(example.about[flags[modality]] for modality in self._settings.modalities):
             return example
-        cause = "no_streams" if len(modalities) > 1 else {"visual": "no_video", "audio": "no_audio"}[modalities[0]]
-        return EmbeddedClip(
-            example.place, example.about, None, "read", cause, "the clip has no modality that the model uses"
-        )
+        causes: dict[tuple[str, ...], str] = {("visual",): "no_video", ("audio",): "no_audio"}
+        cause = causes.get(self._settings.modalities, "no_streams")
+        detail = "the clip has no modality that the model uses"
+        return EmbeddedClip(example.place, example.about, None, "read", cause, detail)
 
     def _videos(self, unit: InputUnit) -> Iterator[ClipExample | EmbeddedClip]:
         for index, planned in enumerate(read_plan(self._settings.folder, unit)):

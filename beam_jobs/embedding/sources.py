@@ -92,9 +92,6 @@ def open_source(path: str, geometry: ClipGeometry, split: str, clips_per_file: i
         geometry: the model's geometry.
         split: name of a split, or `all`.
         clips_per_file: approximate number of rows in a Parquet file.
-
-    Raises:
-        PemtError: there is nothing to embed, or the data set has another geometry.
     """
     if storage.exists(storage.join(path, CARD_NAME)):
         return _records(path, geometry, split, clips_per_file)

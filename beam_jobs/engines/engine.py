@@ -48,9 +48,6 @@ def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: t
         num_workers: number of workers, or None for the default.
         beam_arguments: flags that are not the job's but Beam's; without `--runner`, Beam's runner in this process
             takes them.
-
-    Raises:
-        PemtError: flags contradict each other, or are unknown.
     """
     runner = runner or (IN_PROCESS if beam_arguments else LOCAL)
     if runner.lower() != LOCAL:
@@ -84,11 +81,7 @@ class LocalEngine:
     """Makes shards on this machine."""
 
     def __init__(self, workers: int) -> None:
-        """Args: workers: number of shards made at the same time.
-
-        Raises:
-            PemtError: there are too many.
-        """
+        """Args: workers: number of shards made at the same time."""
         if workers > MOST_WORKERS:
             raise PemtError(f"{workers} local workers; give 1 to {MOST_WORKERS}")
         self._workers = workers

@@ -80,11 +80,7 @@ class Collected:
 
 
 def collect(job: DatasetJob) -> Collected:
-    """Reads all outcomes, each once: checks, counts and hashes them, and writes errors/ and the index.
-
-    Raises:
-        PemtError: a shard was never finished, an input has no outcome or two, or a file does not hold what was written.
-    """
+    """Reads all outcomes, each once: checks, counts and hashes them, and writes errors/ and the index."""
     collected = Collected()
     finished = storage.list_sizes(job.folder, "stats/*.json")
     sizes: dict[str, int] = {}

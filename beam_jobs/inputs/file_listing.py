@@ -130,9 +130,6 @@ def list_inputs(source: str, allow_outside: bool = False) -> InputListing:
     Args:
         source: path on the local disk or on any file system of Beam.
         allow_outside: follow links to folders, and links to files outside the folder.
-
-    Raises:
-        PemtError: there is nothing of this name, or no media file in it.
     """
     _refuse_other_files(source)
     if storage.is_remote(source):

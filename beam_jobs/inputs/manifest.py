@@ -28,9 +28,6 @@ def read_manifest(path: str, root: str | None = None, allow_outside: bool = Fals
         path: the manifest, on the local disk or on any file system of Beam.
         root: folder that relative paths belong to; by default the manifest's own.
         allow_outside: take files outside the root.
-
-    Raises:
-        PemtError: the file cannot be read, or a row is wrong; names the line or row.
     """
     if root is None:
         root = path.rpartition("/")[0] if storage.is_remote(path) else str(Path(path).parent)
@@ -117,7 +114,8 @@ def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
             f"cannot read the manifest {where}: its path {printable(given)} is not UTF-8, and no file has these bytes; "
             "save the manifest as UTF-8"
         )
-    raise PemtError(f"{where} points nowhere: {printable(why_no_file(storage.join(root, given)))}")
+    path = storage.join(root, given)
+    raise PemtError(f"{where} points nowhere: {printable(why_no_file(path) or path)}")
 
 
 def _labels(where: str, row: dict[str, Any]) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ DELIMITERS = ",;\t"
 LABEL_SEPARATOR = "|"
 
 COLUMNS = ("path", "id", "label", "labels", "start", "end", "split", "group")
-_SILENTLY_MISSED = COLUMNS[2:]  # without them a row still makes a clip, but another one
-# Words that say nothing new beside the name of a column: `start_time`, `end (s)`, `label name`.
+_SILENTLY_MISSED = COLUMNS[2:]  # a row without them still makes a clip, but a different one
+# Words that add nothing to the name of a column: `start_time`, `end (s)`, `label name`.
 _FILLERS = (
     "s sec secs second seconds ms msec time times timestamp in name names file video clip class column value text"
 )
@@ -41,18 +41,14 @@ _OTHER_NAMES = {
     "split": "subset partition fold",
 }
 _COLUMN_OF = {other: column for column, others in _OTHER_NAMES.items() for other in others.split()}
-_INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)  # how pandas calls its index
-_SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line for Excel
+_INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)  # pandas's names for its index
+_SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line that tells Excel the separator
 
-Row = tuple[str, dict[str, Any]]  # where it stands, for messages; its values by column
+Row = tuple[str, dict[str, Any]]  # its line or number, for messages; its values by column
 
 
 def read_rows(path: str) -> Iterator[Row]:
-    """The rows of a manifest, local or of any file system of Beam.
-
-    Raises:
-        PemtError: it cannot be read; names the line or row.
-    """
+    """Reads the rows of a manifest on the local disk or on any file system of Beam."""
     try:
         with storage.open_read(path) as file:
             data = file.read()
@@ -73,7 +69,7 @@ def _plain(path: str) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Bytes that are not UTF-8 stay, because a file's name may have them; UTF-16 is what Excel calls Unicode text."""
+    """Decodes UTF-8 or, for Excel's "Unicode text", UTF-16; other bytes are kept, because file names may have them."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
     return data.decode("utf-8-sig", "surrogateescape")
@@ -99,7 +95,7 @@ def _table_rows(path: str, text: str) -> Iterator[Row]:
 
 
 def _delimiter(path: str, text: str) -> str:
-    """What separates the fields: the sign that makes a column `path` of the first line."""
+    """The character that separates the fields: the one that makes `path` a column of the first line."""
     lines = (line for line in text.splitlines() if line.strip() and not _SEP_LINE.fullmatch(line.strip()))
     header = next(lines, "")
     for delimiter in DELIMITERS:
@@ -122,7 +118,7 @@ def _values(where: str, columns: list[str | None], fields: list[str]) -> dict[st
     for place, (column, field) in enumerate(zip(columns, fields, strict=False)):
         if column:
             values[column] = field.strip()
-        elif column == "" and field.strip() and place:  # the first may be the index that pandas writes
+        elif column == "" and field.strip() and place:  # the first may be the index of a pandas table
             raise PemtError(f"{where} has {field.strip()!r} in a column without a name; name it in the header")
     if values.get("labels"):
         values["labels"] = [label.strip() for label in values["labels"].split(LABEL_SEPARATOR)]
@@ -137,7 +133,7 @@ def _object_rows(path: str, text: str) -> Iterator[Row]:
 
 
 def _whole(path: str, text: str) -> list[Row] | None:
-    """The rows of a file that is one list of objects; None if it is none, and so should be one object a line."""
+    """The rows of a file that is one list of objects; None if it must be one object on each line."""
     if not text.lstrip().startswith("[") and not _plain(path).endswith(".json"):
         return None
     try:
@@ -156,7 +152,7 @@ def _whole(path: str, text: str) -> list[Row] | None:
 
 
 def _json_lines(path: str, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), 1):  # only these end a line: others may stand in a text
+    for number, line in enumerate(text.split("\n"), 1):  # other line separators may be part of a text
         if not line.strip():
             continue
         try:
@@ -189,17 +185,14 @@ def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
 
 
 def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
-    """The columns by the names that we use: without the space around them, known ones in small letters.
+    """The names of the columns without surrounding space, and known ones in small letters.
 
     Args:
-        where: for messages.
-        names: as they stand in the manifest.
+        where: place of the names, for messages.
+        names: names as the manifest spells them.
 
     Returns:
-        In the same order; empty for a column without a name, None for the index of a pandas table.
-
-    Raises:
-        PemtError: a column is there twice, or is nearly a known one.
+        Names in the same order; empty for a column without a name, None for the index of a pandas table.
     """
     columns = [_known(name.strip()) for name in names]
     for place, column in enumerate(columns):
@@ -208,7 +201,7 @@ def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
             raise PemtError(f"{where} has two columns {' and '.join(spelled)}; remove or rename one of them")
     for column in columns:
         meant = _nearly(column, columns)
-        if meant:
+        if column and meant:
             raise PemtError(
                 f"{where} has a column {printable(column)!r}, which looks like {meant!r}; call it {meant!r}, or "
                 "something else if it is only to be carried along"
@@ -217,11 +210,7 @@ def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
 
 
 def require_path(where: str, columns: Sequence[str | None]) -> None:
-    """Refuses a manifest without paths.
-
-    Raises:
-        PemtError: says what there is.
-    """
+    """Refuses a manifest without paths."""
     if "path" not in columns:
         known = ", ".join(printable(column) for column in columns if column) or "nothing"
         meant = [column for column in columns if column and _COLUMN_OF.get(_letters(column)) == "path"]
@@ -233,7 +222,7 @@ def require_path(where: str, columns: Sequence[str | None]) -> None:
 
 
 def notes_on_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    """What the user should know about columns that are only carried along, one line each."""
+    """Notes for the user about columns that may be misspelled known ones, one line each."""
     notes = []
     for column in columns:
         meant = _COLUMN_OF.get(_letters(column))
@@ -254,7 +243,7 @@ def _letters(name: str) -> str:
 
 
 def _nearly(column: str | None, columns: Sequence[str | None]) -> str | None:
-    """The known column that a name is nearly, if the manifest lacks that one."""
+    """The known column that a name nearly matches, if the manifest lacks it."""
     if not column or column in COLUMNS:
         return None
     words = re.findall(r"[a-z]+", column.casefold())
@@ -271,14 +260,14 @@ def _has_labels(column: str, columns: Sequence[str | None]) -> bool:
 
 
 def _differs_in_one(name: str, known: str) -> bool:
-    """Whether one letter too many, too few, another one, or two exchanged make one name the other."""
+    """Whether two names differ in one letter: one more, one less, another one, or two exchanged."""
     if name == known:
-        return True  # but for signs: `start_`
+        return True  # they differ in other characters, such as `start_`
     if len(known) < 4 or abs(len(name) - len(known)) > 1:
         return name == f"{known}s"
     same = next((place for place, (a, b) in enumerate(zip(name, known, strict=False)) if a != b), None)
     if same is None:
-        return True  # one letter at the end
+        return True  # one letter more or less at the end
     rest, wanted = name[same:], known[same:]
     return (
         rest[1:] == wanted[1:]

@@ -43,9 +43,6 @@ def select_inputs(
         allow_outside: take files outside the root, and follow links.
         labels_from: data set whose label vocabulary is used; None to collect the labels.
         split_fractions: shares of the splits, as the user typed them.
-
-    Raises:
-        PemtError: there is nothing to do, or what the user says contradicts itself.
     """
     listing = list_source(source, root, allow_outside)
     for note in listing.notes:
@@ -76,11 +73,7 @@ def _settled(kind: str, file: SkippedFile) -> InputOutcome:
 
 
 def list_source(source: str, root: str | None = None, allow_outside: bool = False) -> InputListing:
-    """Lists a manifest, folder, glob or single file.
-
-    Raises:
-        PemtError: there is nothing to do, or a row of the manifest is wrong.
-    """
+    """Lists a manifest, folder, glob or single file."""
     if is_manifest(source):
         return manifest.read_manifest(source, root, allow_outside)
     if root is not None:
@@ -94,11 +87,7 @@ def is_manifest(path: str) -> bool:
 
 
 def read_card(folder: str) -> DatasetCard:
-    """The card of a data set on any file system.
-
-    Raises:
-        PemtError: there is none, or it cannot be read.
-    """
+    """The card of a data set on any file system."""
     card = storage.join(folder, CARD_NAME)
     if not storage.is_remote(folder):
         return DatasetCard.read(Path(folder))

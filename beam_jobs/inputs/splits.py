@@ -127,9 +127,6 @@ def assign_splits(
         clips: inputs with or without a split.
         fractions: share of each split.
         vocabulary: labels of another data set that this one extends; the training split here may lack them.
-
-    Raises:
-        PemtError: a group was given two splits, or the training split lacks a label.
     """
     given = _given_splits(clips)
     drawn = {clip.group_name: hashed_split(clip.group_name, fractions) for clip in clips}

@@ -38,11 +38,7 @@ class Trial:
 
 
 def estimate(options: PreprocessOptions) -> list[str]:
-    """Makes the estimate; returns lines for the user.
-
-    Raises:
-        PemtError: there is nothing to do.
-    """
+    """Makes the estimate; returns lines for the user."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
     inputs = select_inputs(
         options.input, options.input_root, options.allow_outside, options.labels_from, options.split_fractions

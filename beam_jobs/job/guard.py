@@ -49,9 +49,6 @@ def refuse_failures(failed: dict[str, int], inputs: int, most: float, example: s
         most: share of the inputs that may fail.
         example: end of the message, about one of the failures.
         stopped_after: number of inputs that were tried, if the job was stopped early.
-
-    Raises:
-        PemtError: too many inputs failed.
     """
     bad = sum(failed.values())
     if bad > most * inputs:

@@ -77,11 +77,7 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
 
 
 def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list[str], folder: str) -> ShardSettings:
-    """What the workers need to know, from the flags.
-
-    Raises:
-        PemtError: flags contradict each other.
-    """
+    """What the workers need to know, from the flags."""
     return ShardSettings(
         folder=folder,
         geometry=config.geometry,
@@ -124,9 +120,6 @@ def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: Preproc
 
     Returns:
         The data set's card.
-
-    Raises:
-        PemtError: nothing was published; says why.
     """
     todo = _unfinished(job, output)
     begin, spent = time.monotonic(), _core_seconds()

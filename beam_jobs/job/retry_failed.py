@@ -30,11 +30,7 @@ from pemt_tf.errors import PemtError
 
 
 def retry_failed(options: PreprocessOptions) -> PreparedDataset:
-    """Runs the job on the failed inputs of a data set, which decides geometry, plan and form of the records.
-
-    Raises:
-        PemtError: nothing was changed; says why.
-    """
+    """Runs the job on the failed inputs of a data set, which decides geometry, plan and form of the records."""
     base = options.retry_failed.rstrip("/")
     base = base.rpartition("/")[0] or "." if base.rpartition("/")[2] == "errors" else base
     card = read_card(base)

@@ -78,11 +78,7 @@ class JobRecord:
 
     @classmethod
     def read(cls, folder: str) -> JobRecord | None:
-        """Reads `job.json`; None where there is none, or where a crash left half of it.
-
-        Raises:
-            PemtError: the file cannot be read.
-        """
+        """Reads `job.json`; None where there is none, or where a crash left half of it."""
         path = storage.join(folder, JOB_NAME)
         if not storage.exists(path):
             return None
@@ -116,9 +112,6 @@ class OutputFolder:
             path: the folder that the user gave.
             card_name: name of the card that completes the result.
             content: what the result is, for messages.
-
-        Raises:
-            PemtError: something is there that must not be lost.
         """
         self.is_remote = storage.is_remote(path)
         self.path = path.rstrip("/") if self.is_remote else str(Path(path).absolute())
@@ -147,9 +140,6 @@ class OutputFolder:
         Args:
             job: what is to be done; None for a job that always starts from scratch.
             overwrite: start from scratch, whatever is there.
-
-        Raises:
-            PemtError: the folder cannot be written, another job is writing it, or it holds the start of another job.
         """
         try:
             if self.is_remote:

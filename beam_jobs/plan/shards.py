@@ -47,11 +47,7 @@ class ClipCutting:
 
     @classmethod
     def from_flags(cls, kind: str, window: float | None, stride: float | None, geometry: ClipGeometry) -> ClipCutting:
-        """Reads the flags; by default a window is as long as all segments side by side.
-
-        Raises:
-            PemtError: the flags contradict each other, or a window is shorter than a segment.
-        """
+        """Reads the flags; by default a window is as long as all segments side by side."""
         if kind != WINDOWS:
             if window is not None or stride is not None:
                 raise PemtError("--window and --stride belong to --plan=windows")
@@ -69,11 +65,7 @@ class ClipCutting:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def check(self, clips: list[InputClip]) -> None:
-        """Refuses inputs without the start and end that `segments` needs.
-
-        Raises:
-            PemtError: names the first such input.
-        """
+        """Refuses inputs without the start and end that `segments` needs."""
         without = next((clip for clip in clips if clip.start is None or clip.end is None), None)
         if self.kind == SEGMENTS and without is not None:
             raise PemtError(

@@ -66,9 +66,6 @@ class ShardMaker:
         Args:
             shard: the shard; it is finished when the iterator is at its end.
             go_on: called before each file and before each outcome is noted; raises an error to stop the work.
-
-        Raises:
-            PemtError: the disk is full, or too many inputs have failed.
         """
         folder = self._settings.folder
         maker = ClipMaker(self._settings, self._decoder)

@@ -88,7 +88,7 @@ def test_links_under_a_glob_are_treated_as_under_a_folder(tmp_path):
         ("dog/broken.mp4", None),
         ("dog/same.mp4", 0),
     ]
-    assert {(file.name, file.rule) for file in listing.filtered} == {
+    assert {(file.name, file.cause) for file in listing.filtered} == {
         ("more", "linked_folder"),
         ("dog/away.mp4", "outside_root"),
     }

@@ -56,7 +56,7 @@ def test_folder(tmp_path):
         ("dog/A.MKV", "dog", None),
         ("train/cat/x.webm", "cat", "train"),
     }
-    assert {(file.name, file.rule) for file in listing.filtered} == {
+    assert {(file.name, file.cause) for file in listing.filtered} == {
         ("dog/notes.txt", "not_media_suffix"),
         ("no_suffix", "not_media_suffix"),
         (".git/c.mp4", "hidden"),
@@ -76,7 +76,7 @@ def test_media_by_suffix(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["txt", "jpg", "png", "srt", "json", "m3u8", "nfo", "part"])
 def test_no_media_by_suffix(tmp_path, suffix):
     touch(tmp_path, f"a.{suffix}", "b.mp4")
-    assert [file.rule for file in list_inputs(str(tmp_path)).filtered] == ["not_media_suffix"]
+    assert [file.cause for file in list_inputs(str(tmp_path)).filtered] == ["not_media_suffix"]
 
 
 def test_glob_and_single_file(tmp_path):
@@ -186,7 +186,7 @@ def test_links(tmp_path):
     (root / "circle").symlink_to(root)
     listing = list_inputs(str(root))
     assert {clip.name for clip in listing.clips} == {"dog/a.mp4", "dog/same.mp4"}
-    assert {(file.name, file.rule) for file in listing.filtered} == {
+    assert {(file.name, file.cause) for file in listing.filtered} == {
         ("dog/away.mp4", "outside_root"),
         ("more", "linked_folder"),
         ("circle", "linked_folder"),
