@@ -8,7 +8,6 @@ import importlib.util
 import io
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 COPY_BYTES = 2**20
 LONGEST_SUFFIX = 16  # characters in the name of a copy: names in a bucket may be too long for a local file
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again, after the file system's own retries
-LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
+# HTTP codes that another try does not change, as the errno of the same meaning.
+ERRNO_OF = {400: errno.EINVAL, 401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
 
 # The module that each file system of Beam needs, and the extra that installs it.
 PACKAGES = {
@@ -90,32 +90,19 @@ class _RemoteFile(io.RawIOBase):
         super().close()
 
 
-class StorageError(OSError):
-    """An error of another file system: errno, one line, path.
-
-    Attributes:
-        is_lasting: whether another try would fail as well.
-    """
-
-    is_lasting = False
-
-
 @contextlib.contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Turns the errors of Beam's file systems, each of which has its own kinds, into `StorageError`."""
+    """Turns the errors of Beam's file systems, each of which has its own kinds, into OSErrors of one line."""
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        code = getattr(error, "code", None)
-        number = {404: errno.ENOENT, 401: errno.EACCES, 403: errno.EACCES}.get(code or 0, errno.EIO)
+        number = ERRNO_OF.get(getattr(error, "code", None) or 0, errno.EIO)
         if isinstance(error, FileNotFoundError):
             number = errno.ENOENT
         said = " ".join(str(error).split())[:500] or type(error).__name__
-        translated = StorageError(number, said, path)
-        translated.is_lasting = number != errno.EIO or code in LASTING
-        raise translated from None
+        raise OSError(number, said, path) from None
 
 
 def require(path: str) -> None:
@@ -187,17 +174,17 @@ def exists(path: str) -> bool:
 
 def is_file(path: str) -> bool:
     """Whether there is a local file; False if that cannot be found out, for want of rights or a too long name."""
-    return stat.S_ISREG(_mode(path))
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises errors for these
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is a local folder."""
-    return stat.S_ISDIR(_mode(path))
+    """Whether there is a local folder; False if that cannot be found out."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_link(path: str) -> bool:
-    """Whether a local path is a symbolic link."""
-    return stat.S_ISLNK(_mode(path, follow=False))
+    """Whether a local path is a symbolic link; False if that cannot be found out."""
+    return os.path.islink(path)  # noqa: PTH114
 
 
 def size_of(path: str) -> int | None:
@@ -206,13 +193,6 @@ def size_of(path: str) -> int | None:
         return Path(path).stat().st_size
     except (OSError, ValueError):
         return None
-
-
-def _mode(path: str, follow: bool = True) -> int:
-    try:
-        return (Path(path).stat() if follow else Path(path).lstat()).st_mode
-    except (OSError, ValueError):  # ValueError: the path holds a null character
-        return 0
 
 
 def remove(path: str) -> None:
@@ -246,7 +226,7 @@ def _fetch(path: str, copy: IO[bytes]) -> None:
             copy.flush()
             return
         except OSError as error:
-            if pause is None or getattr(error, "is_lasting", False) or isinstance(error, FileNotFoundError):
+            if pause is None or error.errno in ERRNO_OF.values():
                 raise
         copy.seek(0)
         copy.truncate()

@@ -157,7 +157,7 @@ def test_values_that_are_no_texts(write):
         ("l.json", '{"database": {}}', "holds one JSON object"),
         ("l.json", "[1, 2]", "is not a JSON object"),
         ("l.csv.gz", "path\na.mp4\n", "cannot read the manifest .*l.csv.gz: Not a gzipped file"),
-        ("l.jsonl", '{"path": "a.mp4", "label": "two\\nlines"}', r"line 1 has label 'two\\x0alines', in which"),
+        ("l.jsonl", '{"path": "a.mp4", "label": "two\\nlines"}', r"line 1 has label 'two\\x0alines', which contains"),
         ("l.jsonl", '{"path": "a.mp4", "labels": ["x", "two\\nlines"]}', r"line 1 has labels 'two\\x0alines'"),
         ("l.jsonl", '{"path": "a.mp4", "labels": ["x", " "]}', "line 1 has labels"),
         ("l.jsonl", '{"path": "a.mp4", "id": "\\ud800"}', "line 1 has id .* not UTF-8"),
