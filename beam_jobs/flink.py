@@ -90,10 +90,6 @@ def _digest(path: Path) -> str:
 def run(options: argparse.Namespace, job: list[str]) -> int:
     """Runs the job twice and prints the comparison.
 
-    Args:
-        options: the flags of this command.
-        job: flags for beam_jobs.preprocess.
-
     Returns:
         0 if all records are the same.
     """
@@ -140,12 +136,7 @@ def run_on_flink(server: flink_cluster.JobServer, parallelism: int, logs: Path, 
 
 
 def shards_by_slot(address: str, job: str) -> list[int]:
-    """The number of shards that each parallel task made; each task of a step has its own task slot.
-
-    Args:
-        address: the cluster's address.
-        job: Flink's id of the job.
-    """
+    """The number of shards that each parallel task made; each task of a step has its own task slot."""
     for vertex in flink_cluster.ask(address, f"jobs/{job}")["vertices"]:
         if STEP in vertex["name"]:
             tasks = flink_cluster.ask(address, f"jobs/{job}/vertices/{vertex['id']}")["subtasks"]

@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> list[str]:
         from beam_jobs.engines.engine import JobWritten
-        from beam_jobs.job import closing_lines, dry_run, prepare, retry_failed
+        from beam_jobs.job import dry_run, prepare, retry_failed
 
         _check(options)
         if options.dry_run:
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = (retry_failed.retry_failed if options.retry_failed else prepare.prepare)(options)
         except JobWritten as written:
             return [str(written)]
-        return [*result.notes, *closing_lines.summary(result.card, options.output)]
+        return [*result.notes, *prepare.summary(result.card, options.output)]
 
     return command_line.run(work, "interrupted; nothing was written")
 

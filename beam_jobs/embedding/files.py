@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +18,6 @@ from apache_beam.metrics.metric import Metrics
 
 from beam_jobs.embedding.reading import EmbeddedClip
 from beam_jobs.engines import storage
-from beam_jobs.plan.output_folder import PARTIAL
 from beam_jobs.worker.outcomes import FAILED, WRITTEN
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
@@ -109,22 +106,14 @@ class WriteFile(beam.DoFn):
             "failed": [_failure(one) for one in results if one.vector is None],
             "sha256": "",
         }
-        with contextlib.ExitStack() as stack:
-            work = folder
-            if storage.is_remote(folder):
-                work = stack.enter_context(tempfile.TemporaryDirectory())
-            table_file, outcome_file = (
-                Path(work, name + PARTIAL) for name in (file_name(shard, self._settings.shards), outcome_name(shard))
-            )
-            for path in (table_file, outcome_file):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            if written:
-                pq.write_table(self._table(written, vectors), table_file, use_dictionary=TEXT_COLUMNS)  # pyright: ignore[reportArgumentType] - it takes names as well
+        if written:
+            name = file_name(shard, self._settings.shards)
+            with storage.whole_file(storage.join(folder, name)) as table_file:
+                # The hint of `use_dictionary` lacks the names of columns.
+                pq.write_table(self._table(written, vectors), table_file, use_dictionary=TEXT_COLUMNS)  # pyright: ignore[reportArgumentType]
                 summary["sha256"] = hashlib.sha256(table_file.read_bytes()).hexdigest()
-                name = file_name(shard, self._settings.shards)
-                storage.put_in_place(str(table_file), storage.join(folder, name))
+        with storage.whole_file(storage.join(folder, outcome_name(shard))) as outcome_file:
             outcome_file.write_text(json_text(summary), encoding="ascii")
-            storage.put_in_place(str(outcome_file), storage.join(folder, outcome_name(shard)))
         return Counter({WRITTEN: len(written), FAILED: len(results) - len(written)})
 
     def _table(self, written: list[EmbeddedClip], vectors: list[bytes]) -> pa.Table:

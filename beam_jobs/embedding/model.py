@@ -23,12 +23,7 @@ class SavedModelHandler(ModelHandler[ClipExample, EmbeddedClip, LocalPredictor])
     """Embeds clips with an exported model's signature for records; RunInference loads it once in each process."""
 
     def __init__(self, directory: str, batch_size: int) -> None:
-        """Loads nothing yet.
-
-        Args:
-            directory: folder of one version, on any file system of Beam.
-            batch_size: number of clips that the model gets at once.
-        """
+        """Loads nothing yet."""
         super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
         self._directory = directory
 

@@ -85,14 +85,7 @@ class EmbeddingInput:
 
 
 def open_source(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> EmbeddingInput:
-    """Lists a data set of ours or videos; decodes nothing.
-
-    Args:
-        path: folder with a data-set card, or a folder, glob, file or manifest of videos.
-        geometry: the model's geometry.
-        split: name of a split, or `all`.
-        clips_per_file: approximate number of rows in a Parquet file.
-    """
+    """Lists a data set of ours or videos; decodes nothing."""
     if storage.exists(storage.join(path, CARD_NAME)):
         return _records(path, geometry, split, clips_per_file)
     return _videos(path, split, clips_per_file)

@@ -146,10 +146,6 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
 def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> None:
     """Builds a graph and runs it to its end.
 
-    Args:
-        options: result of `beam_options`.
-        build: function that adds the graph to a pipeline.
-
     Raises:
         PemtError: the run failed; says why in one line.
         KeyboardInterrupt: the run was interrupted.

@@ -117,14 +117,7 @@ class _Worker(threading.Thread):
         stopped: threading.Event,
         ended: queue.SimpleQueue[_Worker],
     ) -> None:
-        """Prepares the thread.
-
-        Args:
-            todo: shards, shared by all workers.
-            settings: the workers' settings.
-            stopped: set when the work is to end.
-            ended: receives the worker when it ends.
-        """
+        """Prepares the thread."""
         super().__init__(daemon=True)
         self._todo, self._stopped, self._ended = todo, stopped, ended
         self._maker = ShardMaker(settings)

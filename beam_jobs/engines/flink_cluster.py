@@ -72,9 +72,6 @@ def fetch(artifacts: tuple[str, ...], with_dependencies: bool = True) -> str:
     Args:
         artifacts: jars, each as `group:name:version`.
         with_dependencies: fetch everything that they need as well.
-
-    Returns:
-        A Java class path.
     """
     maven = require("mvn")
     with tempfile.TemporaryDirectory() as folder:
@@ -145,12 +142,7 @@ def thin_job_server(flink: str, beam: str) -> tuple[str, ...]:
 
 
 def find_job_server(jar: str | None, beam: str) -> JobServer:
-    """Finds Beam's job server: the given jar; or the packed one of this version; or the thin jars, newest first.
-
-    Args:
-        jar: path of a packed job server, or None.
-        beam: version of the installed Beam.
-    """
+    """Finds Beam's job server: the given jar; or the packed one of this version; or the thin jars, newest first."""
     if jar is not None:
         return _given_job_server(jar)
     require("mvn")
@@ -232,11 +224,6 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], what: str, log: P
 def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
     """Runs a cluster with one TaskManager while the context is open.
 
-    Args:
-        flink: Flink version, a key of `RELEASES`.
-        slots: number of task slots.
-        logs: folder for the logs and the configuration.
-
     Yields:
         The address of its REST port.
     """
@@ -254,11 +241,6 @@ def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def running_job_server(server: JobServer, address: str, logs: Path) -> Iterator[int]:
     """Runs Beam's job server while the context is open.
-
-    Args:
-        server: the job server.
-        address: the cluster's address.
-        logs: folder for its log and the files that it stages.
 
     Yields:
         Its port, for `--job_endpoint`.

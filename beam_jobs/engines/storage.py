@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from apache_beam.io.filesystems import FileSystems
 
 COPY_BYTES = 2**20
+PARTIAL = ".partial"  # marks files that are still being written
 LONGEST_SUFFIX = 16  # characters in the name of a copy: names in a bucket may be too long for a local file
 RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again, after the file system's own retries
 # HTTP codes that another try does not change, as the errno of the same meaning.
@@ -231,6 +233,27 @@ def _fetch(path: str, copy: IO[bytes]) -> None:
         copy.seek(0)
         copy.truncate()
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[Path]:
+    """Yields a local path to write to; when the block ends, the file appears at `path` as a whole."""
+    with contextlib.ExitStack() as stack:
+        local = Path(path)
+        if is_remote(path):
+            local = Path(stack.enter_context(tempfile.TemporaryDirectory()), local.name[-LONGEST_SUFFIX:])
+        partial = local.with_name(local.name + partial_ending())
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            put_in_place(str(partial), path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def partial_ending() -> str:
+    """Ending of a file that is still being written; no other process uses the same."""
+    return f"{PARTIAL}-{uuid.uuid4().hex[:8]}"
 
 
 def put_in_place(finished: str, path: str) -> None:

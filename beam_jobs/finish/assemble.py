@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,10 @@ def collect(job: DatasetJob) -> Collected:
     sizes: dict[str, int] = {}
     for split in SPLITS:
         sizes |= storage.list_sizes(job.folder, f"{split}/clips-*.tfrecord")
-    with error_lists(job.folder) as lists, IndexWriter(job.folder) as index:
+    with error_lists(job.folder) as list_outcome, IndexWriter(job.folder) as index:
         for outcome in job.settled:
             collected.counts.add(outcome)
-            lists.add(outcome)
+            list_outcome(outcome)
         for shard in job.shards:
             if storage.join(job.folder, shard.stats_name) not in finished:
                 raise PemtError(f"the job ended, but {shard.name} was never finished; run it again")
@@ -100,7 +100,7 @@ def collect(job: DatasetJob) -> Collected:
                 collected.counts.add(outcome)
                 collected.splits[shard.split].add(outcome)
                 collected.fingerprints.add(outcome)
-                lists.add(outcome)
+                list_outcome(outcome)
                 for clip in outcome.clips:
                     index.add(outcome, clip, shard.name)
     return collected
@@ -227,47 +227,41 @@ def _write_descriptions(job: DatasetJob) -> None:
         storage.write_text(storage.join(folder, "config.json"), config)
 
 
-class ErrorLists:
-    """The files under errors/, as JSON lines."""
-
-    def __init__(self, folder: str, stack: contextlib.ExitStack) -> None:
-        """Args: folder: working folder of the data set; stack: closes the files."""
-        self._files = {
-            name: stack.enter_context(storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")))
-            for name in ("failures", "filtered", "notes")
+@contextlib.contextmanager
+def error_lists(folder: str) -> Iterator[Callable[[InputOutcome], None]]:
+    """Opens the files under errors/; yields a function that lists an outcome in them, as lines of JSON."""
+    names = {FAILED: "failures", FILTERED: "filtered", "note": "notes"}
+    with contextlib.ExitStack() as stack:
+        files = {
+            kind: stack.enter_context(storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")))
+            for kind, name in names.items()
         }
 
-    def _write(self, kind: str, values: dict[str, Any]) -> None:
-        name = "failures" if kind == FAILED else kind
-        self._files[name].write(json.dumps(values).encode("ascii") + b"\n")
+        def write(kind: str, name: str, values: dict[str, Any]) -> None:
+            files[kind].write(json.dumps({"id": name, **values}).encode("ascii") + b"\n")
 
-    def add(self, outcome: InputOutcome) -> None:
-        """Lists an outcome that is not simply written, and what is unusual about its clips."""
-        about = {"id": outcome.input.clip_id, "path": outcome.input.name}
-        if outcome.kind != WRITTEN:
-            why = {"stage": outcome.stage, "cause": outcome.cause, "detail": outcome.detail}
-            self._write(outcome.kind, {**about, **why})
-        else:
-            for window in outcome.left_out:
-                where = {"start": window.start, "end": window.end, "stage": "decode"}
-                self._write(window.kind, {**about, **where, "cause": window.cause, "detail": window.detail})
-        for clip in outcome.clips:
-            if clip.notes:
-                self._write("notes", {"id": clip.clip_id, "path": outcome.input.name, "notes": clip.notes})
+        def add(outcome: InputOutcome) -> None:
+            one, path = outcome.input, {"path": outcome.input.name}
+            if outcome.kind != WRITTEN:
+                why = {"stage": outcome.stage, "cause": outcome.cause, "detail": outcome.detail}
+                write(outcome.kind, one.clip_id, {**path, **why})
+            else:
+                for window in outcome.left_out:
+                    where = {"start": window.start, "end": window.end, "stage": "decode"}
+                    why = {"cause": window.cause, "detail": window.detail}
+                    write(window.kind, one.clip_id, {**path, **where, **why})
+            for clip in outcome.clips:
+                if clip.notes:
+                    write("note", clip.clip_id, {**path, "notes": clip.notes})
 
-
-@contextlib.contextmanager
-def error_lists(folder: str) -> Iterator[ErrorLists]:
-    """Opens the files under errors/."""
-    with contextlib.ExitStack() as stack:
-        yield ErrorLists(folder, stack)
+        yield add
 
 
 def write_failures(folder: str, outcomes: Iterable[InputOutcome]) -> str:
     """Lists the failures of a job that is given up; returns where."""
-    with error_lists(folder) as lists:
+    with error_lists(folder) as list_outcome:
         for outcome in outcomes:
-            lists.add(outcome)
+            list_outcome(outcome)
     return storage.join(folder, FAILURES_NAME)
 
 

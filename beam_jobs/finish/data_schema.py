@@ -13,13 +13,7 @@ SCHEMA_NAME = "schema.pbtxt"
 
 
 def schema_text(geometry: ClipGeometry, vocabulary: list[str], with_waveform: bool) -> str:
-    """The schema of a data set's records.
-
-    Args:
-        geometry: the clips' geometry.
-        vocabulary: label names.
-        with_waveform: whether the records hold the waveform.
-    """
+    """The schema of a data set's records."""
     frames = geometry.segments * geometry.frames_per_segment
     mel = geometry.segments * geometry.mel_bins * geometry.mel_frames
     one = (1, 1)

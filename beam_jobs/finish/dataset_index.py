@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import contextlib
 from typing import Any
 
 import pyarrow as pa
@@ -17,41 +16,24 @@ INDEX_NAME = "index.parquet"
 ROWS_AT_ONCE = 4096
 MEASURED = ("bytes", *FLAGS, "loudness_db", "peak_db", "motion", "brightness")
 
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("path", pa.string()),
-        ("start", pa.float64()),
-        ("end", pa.float64()),
-        ("label", pa.string()),
-        ("labels", pa.list_(pa.string())),
-        ("split", pa.string()),
-        ("group", pa.string()),
-        ("file", pa.string()),
-        ("row", pa.int64()),
-        ("bytes", pa.int64()),
-        ("has_video", pa.bool_()),
-        ("has_audio", pa.bool_()),
-        ("silent", pa.bool_()),
-        ("frozen", pa.bool_()),
-        ("loudness_db", pa.float64()),
-        ("peak_db", pa.float64()),
-        ("motion", pa.float64()),
-        ("brightness", pa.float64()),
-        ("picture_hash", pa.binary()),
-        ("sound_hash", pa.binary()),
-        ("notes", pa.list_(pa.string())),
-        ("source_duration", pa.float64()),
-        ("source_frame_rate", pa.float64()),
-        ("source_width", pa.int64()),
-        ("source_height", pa.int64()),
-        ("source_video_codec", pa.string()),
-        ("source_audio_codec", pa.string()),
-        ("source_sample_rate", pa.int64()),
-        ("source_channels", pa.int64()),
-        ("extra", pa.map_(pa.string(), pa.string())),
-    ]
+COLUMNS = (
+    (pa.string(), "id path"),
+    (pa.float64(), "start end"),
+    (pa.string(), "label"),
+    (pa.list_(pa.string()), "labels"),
+    (pa.string(), "split group file"),
+    (pa.int64(), "row bytes"),
+    (pa.bool_(), "has_video has_audio silent frozen"),
+    (pa.float64(), "loudness_db peak_db motion brightness"),
+    (pa.binary(), "picture_hash sound_hash"),
+    (pa.list_(pa.string()), "notes"),
+    (pa.float64(), "source_duration source_frame_rate"),
+    (pa.int64(), "source_width source_height"),
+    (pa.string(), "source_video_codec source_audio_codec"),
+    (pa.int64(), "source_sample_rate source_channels"),
+    (pa.map_(pa.string(), pa.string()), "extra"),
 )
+SCHEMA = pa.schema([(name, kind) for kind, names in COLUMNS for name in names.split()])
 
 
 class IndexWriter:
@@ -64,19 +46,14 @@ class IndexWriter:
         self._row_of_file: dict[str, int] = {}
 
     def __enter__(self) -> IndexWriter:
-        self._scratch = tempfile.TemporaryDirectory()
-        # A local folder's file is made in it, so that it can be moved to its place.
-        where = self._scratch.name if storage.is_remote(self._folder) else self._folder
-        self._path = Path(where, f"{INDEX_NAME}.partial-0")
-        self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd")
+        self._stack = contextlib.ExitStack()
+        path = self._stack.enter_context(storage.whole_file(storage.join(self._folder, INDEX_NAME)))
+        self._writer = self._stack.enter_context(pq.ParquetWriter(path, SCHEMA, compression="zstd"))
         return self
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._flush()
-        self._writer.close()
-        if kind is None:
-            storage.put_in_place(str(self._path), storage.join(self._folder, INDEX_NAME))
-        self._scratch.cleanup()
+        self._stack.__exit__(*error)
 
     def add(self, outcome: InputOutcome, clip: WrittenClip, file: str) -> None:
         """Adds the next clip of a record file."""

@@ -15,13 +15,7 @@ from pemt_tf.data.record_format import read_records
 
 
 def drop(folder: str, shards: list[Shard], unwanted: dict[str, DuplicatePair]) -> None:
-    """Rewrites every shard that holds an unwanted clip without it; the clip counts as filtered.
-
-    Args:
-        folder: working folder of the data set.
-        shards: all shards.
-        unwanted: clip ids, each with the pair that is the reason.
-    """
+    """Rewrites every shard that holds an unwanted clip without it; the clip counts as filtered."""
     for shard in shards:
         outcomes = list(read_outcomes(storage.join(folder, shard.outcome_name)))
         if any(clip.clip_id in unwanted for outcome in outcomes for clip in outcome.clips):

@@ -125,10 +125,6 @@ def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, Duplicat
     Of a set of near-duplicates, those in the split farthest from training stay, so that the test split does not change.
     With `also_within`, only the first of them (by id) stays. Clips that agree in one modality only, such as dubbed
     films, stay.
-
-    Args:
-        pairs: result of `Fingerprints.pairs`.
-        also_within: drop near-duplicates within a split as well.
     """
     pairs = [pair for pair in pairs if pair.is_whole]
     parents: dict[str, str] = {}

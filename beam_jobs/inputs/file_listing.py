@@ -125,12 +125,7 @@ class InputListing:
 
 
 def list_inputs(source: str, allow_outside: bool = False) -> InputListing:
-    """Lists a folder, glob or single file.
-
-    Args:
-        source: path on the local disk or on any file system of Beam.
-        allow_outside: follow links to folders, and links to files outside the folder.
-    """
+    """Lists a folder, glob or single file."""
     _refuse_other_files(source)
     if storage.is_remote(source):
         listing = _list_objects(source)

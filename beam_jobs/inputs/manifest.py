@@ -22,13 +22,7 @@ LONGEST_SECONDS = 1e9
 
 
 def read_manifest(path: str, root: str | None = None, allow_outside: bool = False) -> InputListing:
-    """Reads a manifest; docs/data_format.md describes its columns, of which only `path` is required.
-
-    Args:
-        path: the manifest, on the local disk or on any file system of Beam.
-        root: folder that relative paths belong to; by default the manifest's own.
-        allow_outside: take files outside the root.
-    """
+    """Reads a manifest; docs/data_format.md describes its columns, of which only `path` is required."""
     if root is None:
         root = path.rpartition("/")[0] if storage.is_remote(path) else str(Path(path).parent)
     identity = FileIdentity(root)

@@ -44,11 +44,7 @@ def looks_like_split(name: str) -> bool:
 
 
 def notes_on_folders(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """What the user should know about how folders were understood, one line each.
-
-    Args:
-        folders: for every input, the folders from the root to the file.
-    """
+    """What the user should know about how folders were understood, one line each."""
     splits, labels, inner = set(), set(), set()
     for path in set(folders):
         if not path:

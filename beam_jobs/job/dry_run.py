@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import resource
 from collections import Counter
-from dataclasses import dataclass
 
 from beam_jobs.inputs.file_listing import InputClip
 from beam_jobs.inputs.selection import select_inputs
@@ -13,28 +12,11 @@ from beam_jobs.inputs.splits import hash_fraction
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.job.prepare import worker_settings
 from beam_jobs.plan.shards import ShardSettings
-from beam_jobs.worker.outcomes import WRITTEN, InputOutcome, describe
+from beam_jobs.worker.outcomes import WRITTEN, InputOutcome, OutcomeCounts, describe
 from beam_jobs.worker.shard_maker import ClipMaker, decoder_of
 from pemt_tf.config import Config
 
 SAMPLE = 16
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What one input took.
-
-    Attributes:
-        outcome: what became of it.
-        clips, seconds, bytes: number, length and size of its clips.
-        core_seconds: CPU time.
-    """
-
-    outcome: InputOutcome
-    clips: int
-    seconds: float
-    bytes: int
-    core_seconds: float
 
 
 def estimate(options: PreprocessOptions) -> list[str]:
@@ -46,20 +28,21 @@ def estimate(options: PreprocessOptions) -> list[str]:
     settings = worker_settings(options, config, inputs.vocabulary, "")
     settings.plan.check(inputs.clips)
     chosen = sorted(inputs.clips, key=lambda clip: (hash_fraction("sample " + clip.clip_id), clip.clip_id))[:SAMPLE]
-    trials = _try(chosen, settings)
+    tried = _try(chosen, settings)
     count = len(inputs.clips)
     filtered = describe(Counter(one.cause for one in inputs.settled))
-    bad = Counter(one.outcome.cause for one in trials if one.outcome.kind != WRITTEN)
+    bad = Counter(outcome.cause for outcome, _ in tried if outcome.kind != WRITTEN)
     lines = [
         f"{count} inputs, {len(inputs.vocabulary)} labels" + (f"; left out: {filtered}" if filtered else ""),
-        f"{'all' if len(trials) == count else 'a sample of'} {len(trials)} tried: "
-        f"{len(trials) - bad.total()} written" + (f", {bad.total()} not ({describe(bad)})" if bad else ""),
+        f"{'all' if len(tried) == count else 'a sample of'} {len(tried)} tried: "
+        f"{len(tried) - bad.total()} written" + (f", {bad.total()} not ({describe(bad)})" if bad else ""),
     ]
+    counts = [OutcomeCounts([outcome]) for outcome, _ in tried]
     for what, values, unit in (
-        ("clips", [one.clips for one in trials], 1.0),
-        ("hours of clips", [one.seconds for one in trials], 3600.0),
-        ("GB of records", [one.bytes for one in trials], 1e9),
-        ("core-hours", [one.core_seconds for one in trials], 3600.0),
+        ("clips", [one.clips for one in counts], 1.0),
+        ("hours of clips", [one.seconds for one in counts], 3600.0),
+        ("GB of records", [sum(clip.bytes for clip in outcome.clips) for outcome, _ in tried], 1e9),
+        ("core-hours", [core_seconds for _, core_seconds in tried], 3600.0),
     ):
         lines.append(f"{what}: {_range([value / unit for value in values], count)}")
     lines.append("nothing was written")
@@ -80,19 +63,17 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _try(chosen: list[InputClip], settings: ShardSettings) -> list[Trial]:
-    trials = []
+def _try(chosen: list[InputClip], settings: ShardSettings) -> list[tuple[InputOutcome, float]]:
+    """The outcome of each input, and the CPU seconds that it took."""
+    tried = []
     with decoder_of(settings) as decoder:
         decoder.warm_up()
         maker = ClipMaker(settings, decoder)
         for clip in chosen:
             begin, child = _own_cpu(), decoder.cpu_seconds()
             (outcome,) = maker.outcomes(clip.path, iter([clip]), lambda record: None)
-            spent = _own_cpu() - begin + max(decoder.cpu_seconds() - child, 0.0)
-            seconds = sum(one.end - one.start for one in outcome.clips)
-            size = sum(one.bytes for one in outcome.clips)
-            trials.append(Trial(outcome, len(outcome.clips), seconds, size, spent))
-    return trials
+            tried.append((outcome, _own_cpu() - begin + max(decoder.cpu_seconds() - child, 0.0)))
+    return tried
 
 
 def _own_cpu() -> float:

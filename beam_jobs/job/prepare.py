@@ -11,15 +11,16 @@ from beam_jobs.engines import storage
 from beam_jobs.engines.engine import Engine, choose_engine
 from beam_jobs.finish import assemble
 from beam_jobs.finish.assemble import DatasetJob
+from beam_jobs.finish.split_findings import split_findings
 from beam_jobs.inputs.selection import read_card, select_inputs
-from beam_jobs.job.guard import guarded, job_progress, refuse_failures
+from beam_jobs.job.guard import guarded, job_progress, outcome_lines, refuse_failures
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.plan import shards
 from beam_jobs.plan.output_folder import STOP_NAME, JobRecord, OutputFolder
 from beam_jobs.plan.shards import ClipCutting, Shard, ShardSettings
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, OutcomeCounts, describe
 from pemt_tf.config import Config
-from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
 
@@ -110,17 +111,7 @@ def _already_finished(options: PreprocessOptions, output: OutputFolder, record: 
 
 
 def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: PreprocessOptions) -> DatasetCard:
-    """Makes the missing shards, checks and counts all of them, and publishes the data set.
-
-    Args:
-        job: what to make.
-        output: where, with the working folder prepared.
-        engine: what runs it.
-        options: the flags.
-
-    Returns:
-        The data set's card.
-    """
+    """Makes the missing shards, checks and counts all of them, and publishes the data set."""
     todo = _unfinished(job, output)
     begin, spent = time.monotonic(), _core_seconds()
     if todo:
@@ -186,3 +177,36 @@ def _refuse_bad_result(counts: OutcomeCounts, max_bad: float, output: OutputFold
         raise PemtError(f"no clip could be made: {failed.total()} inputs failed ({describe(failed)}){others}{example}")
     listed = f"; all of them: {storage.join(output.work, assemble.FAILURES_NAME)}"
     refuse_failures(failed, early_of or counts.inputs, max_bad, example + listed, counts.inputs if early_of else 0)
+
+
+def summary(card: DatasetCard, output: str) -> list[str]:
+    """The closing lines of `beam_jobs.preprocess`."""
+    lines = [
+        f"{name}: {split.clips} clips in {len(split.files)} files, {len(split.labels)} labels, "
+        f"{split.unlabelled} unlabelled, {split.with_video} with video, {split.with_audio} with audio, "
+        f"{split.seconds:.0f} s"
+        for name, split in card.splits.items()
+    ]
+    by_cause, total = outcome_lines(card.filtered, card.failed, card.inputs, card.written)
+    if card.left_out:
+        lines.append(f"windows left out: {describe(card.left_out)} (errors/)")
+    lines += by_cause
+    if card.silent or card.frozen:
+        lines.append(f"flagged: {card.silent} clips silent, {card.frozen} frozen (index.parquet)")
+    if any(card.duplicates.values()):
+        lines.append(
+            f"near-duplicates: {card.duplicates['across_splits']} pairs across splits, "
+            f"{card.duplicates['within_splits']} within (duplicates.jsonl)"
+        )
+    unlearned = sorted(
+        {label for name, split in card.splits.items() if name != "train" for label in split.labels}
+        - set(card.splits["train"].labels if "train" in card.splits else card.labels)
+    )
+    if unlearned:
+        lines.append(f"warning: because of failures, no training clip is left of: {', '.join(unlearned)}")
+    lines += [f"warning: {finding[0].lower()}{finding[1:]}" for finding in split_findings(card)]
+    lines.append(total)
+    if card.plan.get("kind") == "windows":
+        lines.append(f"{card.clips} clips of {card.plan['window']:g} s, one every {card.plan['stride']:g} s")
+    lines.append(f"wrote {storage.join(output, CARD_NAME)}")
+    return lines

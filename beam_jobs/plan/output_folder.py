@@ -19,7 +19,6 @@ from pemt_tf.errors import PemtError
 
 JOB_NAME = "job.json"
 STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, so the rest need not be tried
-PARTIAL = ".partial"  # marks files that are still being written
 WORK_INSIDE = ".partial"
 LOCK_NAME = ".lock"
 NOT_FOREIGN = (WORK_INSIDE, "lost+found")
@@ -195,7 +194,7 @@ class OutputFolder:
         if self.is_remote:
             return
         place, work = Path(self.path), Path(self.work)
-        for remains in work.rglob(f"*{PARTIAL}-*"):
+        for remains in work.rglob(f"*{storage.PARTIAL}-*"):
             remains.unlink()
         Path(work, LOCK_NAME).unlink()
         if self._is_inside:

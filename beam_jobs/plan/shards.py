@@ -164,11 +164,6 @@ def default_shard_count(clips: int) -> int:
 def plan_shards(clips: list[InputClip], per_split: int | None, tag: str = "") -> list[PlannedShard]:
     """Deals clips into shards, evenly and in an order that has nothing to do with their names.
 
-    Args:
-        clips: inputs that all have a split.
-        per_split: shards of each split; None for `default_shard_count`.
-        tag: the shards' tag.
-
     Returns:
         Shards, still without a place in the plan file, and their clips, sorted by name and id.
     """

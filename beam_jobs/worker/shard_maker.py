@@ -10,14 +10,13 @@ import contextlib
 import itertools
 import json
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.plan.output_folder import PARTIAL, STOP_NAME
+from beam_jobs.plan.output_folder import STOP_NAME
 from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
 from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
 from beam_jobs.worker.outcomes import (
@@ -194,7 +193,7 @@ class ShardWriter:
         if storage.is_remote(work):
             work = self._stack.enter_context(tempfile.TemporaryDirectory())
         # Two workers may be writing the same shard: runners repeat what is slow.
-        ending = f"{PARTIAL}-{uuid.uuid4().hex[:8]}"
+        ending = storage.partial_ending()
         self._record_path = Path(work, self._shard.name + ending)
         self._outcome_path = Path(work, self._shard.outcome_name + ending)
         for path in (self._record_path, self._outcome_path):
@@ -232,22 +231,10 @@ class ShardWriter:
 
 
 def write_statistics(folder: str, shard: Shard, counts: OutcomeCounts, size: int, sha256: str) -> None:
-    """Writes a shard's statistics file as a whole, on any file system.
-
-    Args:
-        folder: the data set's working folder.
-        shard: the shard.
-        counts: its outcomes.
-        size, sha256: bytes and checksum of its record file.
-    """
+    """Writes a shard's statistics file as a whole, on any file system."""
     file = {"file": shard.name if counts.clips else None, "clips": counts.clips, "bytes": size, "sha256": sha256}
-    with tempfile.TemporaryDirectory() as scratch:
-        local = Path(scratch, "stats.json")
-        if not storage.is_remote(folder):
-            local = Path(folder, f"{shard.stats_name}{PARTIAL}-{uuid.uuid4().hex[:8]}")
-            local.parent.mkdir(parents=True, exist_ok=True)
+    with storage.whole_file(storage.join(folder, shard.stats_name)) as local:
         local.write_text(json.dumps({**file, **counts.statistics()}, indent=1) + "\n", encoding="utf-8")
-        storage.put_in_place(str(local), storage.join(folder, shard.stats_name))
 
 
 def read_statistics(folder: str, shard: Shard) -> dict[str, Any]:
