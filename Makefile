@@ -9,7 +9,7 @@ BIN_TFX = $(or $(wildcard .venv-tfx/bin),$(BIN))
 UV := .venv-tools/bin/uv
 SET_UP = $(or $(PYTHON),python3) requirements/set_up.py $(if $(PYTHON),--python "$(PYTHON)")
 
-.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow lint lock clean
+.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow lint types lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -61,10 +61,13 @@ lint: setup  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-lock: | $(UV)  ## resolve both lock files anew from setup.py
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
+types: setup  ## pyright
+	$(BIN)/pyright
+
+lock: | $(UV)  ## resolve both lock files anew from pyproject.toml
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
 		--universal --python-version 3.11 --output-file requirements/current.lock
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file requirements/legacy.lock
 
 clean:  ## remove environments and outputs
