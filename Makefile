@@ -9,7 +9,7 @@ BIN_TFX = $(or $(wildcard .venv-tfx/bin),$(BIN))
 UV := .venv-tools/bin/uv
 SET_UP = $(or $(PYTHON),python3) requirements/set_up.py $(if $(PYTHON),--python "$(PYTHON)")
 
-.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow lint types lock clean
+.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow coverage lint types lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -57,9 +57,16 @@ test: setup  ## the tests, but for the slow ones
 test-slow: setup  ## the slow ones: whole pipelines, long trainings, fuzzing, other engines
 	@ci/test slow
 
-lint: setup  ## ruff
+coverage: setup  ## which lines `make test` runs: out/coverage/index.html; takes half as long again
+	rm -f out/.coverage*
+	PYTEST_ADDOPTS="--cov --cov-append --cov-report=" ci/test fast
+	$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report --format=total | sed 's/.*/& % of the lines/'
+
+lint: setup  ## ruff, and oxlint for the JavaScript of the explore page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings
 
 types: setup  ## pyright
 	$(BIN)/pyright

@@ -55,6 +55,8 @@ def test_mean_and_interval():
     mean, low, high = tables.mean_interval([1.0, 2.0, 3.0])
     assert mean == 2 and low == pytest.approx(2 - 2.48434, abs=1e-4) and high == pytest.approx(2 + 2.48434, abs=1e-4)
     assert tables.mean_interval([0.7]) == (0.7, 0.7, 0.7)
+    _, low, high = tables.mean_interval([0.0, 1.0] * 15)
+    assert (high - low) / 2 == pytest.approx(2.045 * 0.50855 / 30**0.5, rel=1e-3)  # 29 degrees of freedom
 
 
 def test_tables_of_esc10_and_ablations(tmp_path):
