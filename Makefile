@@ -4,8 +4,6 @@ PYTHON ?=
 OUT ?= out/demo
 DATA ?= ../shared
 BIN := .venv/bin
-# Where TFX is.
-BIN_TFX = $(or $(wildcard .venv-tfx/bin),$(BIN))
 UV := .venv-tools/bin/uv
 SET_UP = $(or $(PYTHON),python3) requirements/set_up.py $(if $(PYTHON),--python "$(PYTHON)")
 
@@ -47,9 +45,8 @@ results: setup-core  ## experiments on real data; DATA=a folder with audio/esc10
 demo: setup-core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")
 
-# Some packages ask `lscpu` or `uname` as they are imported; pdoc would keep them from it, and warn.
-docs: setup  ## API reference: out/api/index.html
-	PDOC_ALLOW_EXEC=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN_TFX)/pdoc --docformat google --output-directory out/api pemt_tf beam_jobs pipeline
+docs: setup  ## the documentation site: out/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: setup  ## the tests, but for the slow ones
 	@ci/test fast
