@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV := .venv-tools/bin/uv
 SET_UP = $(or $(PYTHON),python3) requirements/set_up.py $(if $(PYTHON),--python "$(PYTHON)")
 
-.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow coverage lint types lock clean
+.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow coverage lint types wheel lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -67,6 +67,9 @@ lint: setup  ## ruff, and oxlint for the JavaScript of the explore page
 
 types: setup  ## pyright
 	$(BIN)/pyright
+
+wheel: | $(UV)  ## the wheel and the source archive: out/dist
+	$(UV) build --quiet --clear --out-dir out/dist
 
 lock: | $(UV)  ## resolve both lock files anew from pyproject.toml
 	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
