@@ -156,7 +156,7 @@ def test_crashing_decoder_costs_one_clip(corpus, tmp_path, capsys, monkeypatch):
     """A decoding process that dies on one file; the real one for all others."""
     child = tmp_path / "child.py"
     child.write_text(
-        "import os\nfrom beam_jobs import decoder_child\nreal = decoder_child.decode_clip\n"
+        "import os\nfrom beam_jobs.worker import decoder_child\nreal = decoder_child.decode_clip\n"
         "def decode_clip(path, *rest, **more):\n"
         "    if path.endswith('v1.webm'): os.kill(os.getpid(), 11)\n"
         "    return real(path, *rest, **more)\n"
