@@ -26,11 +26,11 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.search.embedding_card import CARD_NAME, EmbeddingCard
-from pemt_tf.search.embedding_table import embedding_table
 from pemt_tf.explore.build import build_explorer
 from pemt_tf.explore.options import ExploreOptions
 from pemt_tf.explore.page import write_explorer
+from pemt_tf.search.embedding_card import CARD_NAME, EmbeddingCard
+from pemt_tf.search.embedding_table import embedding_table
 
 GROUPS, WIDTH = 30, 128
 WORK = {
