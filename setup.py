@@ -63,15 +63,15 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pemt_tf*", "beam_jobs*", "pipeline*"]),
     package_data={
-        "pemt_tf": ["presets/*.yaml", "report/*.css", "explore/assets/*"],
-        "pipeline": ["schema/*.pbtxt", "*.yaml", "*.cc"],
+        "pemt_tf": ["config/presets/*.yaml", "report/*.css", "explore/assets/*", "orchestration/nodes/*.cc"],
+        "pipeline": ["schema/*.pbtxt", "*.yaml"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
             "pemt = pemt_tf.cli:main",
-            "tfx = pipeline.tfx_command:main",
+            "tfx = pemt_tf.orchestration.running.tfx_command:main",
         ]
     },
 )

@@ -11,8 +11,8 @@ import argparse
 import shlex
 import sys
 
-from beam_jobs import command_line
-from beam_jobs.command_line import fraction, positive, positive_number
+from beam_jobs.job import command_line
+from beam_jobs.job.command_line import fraction, positive, positive_number
 
 EXAMPLE = """examples:
   python -m beam_jobs.embed --model servable/ --input data/ --output embeddings/ --num_workers 2

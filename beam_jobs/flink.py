@@ -18,8 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from beam_jobs import flink_cluster
-from beam_jobs.flink_cluster import RELEASES, free_port, running, wait_for_port
+from beam_jobs.engines import flink_cluster
+from beam_jobs.engines.flink_cluster import RELEASES, free_port, running, wait_for_port
 from pemt_tf.errors import PemtError
 
 EXAMPLE = """example:

@@ -11,8 +11,8 @@ import argparse
 import shlex
 import sys
 
-from beam_jobs import command_line
-from beam_jobs.command_line import fraction, not_negative, positive, positive_number
+from beam_jobs.job import command_line
+from beam_jobs.job.command_line import fraction, not_negative, positive, positive_number
 from pemt_tf.errors import PemtError
 
 EXAMPLE = """examples:
@@ -146,15 +146,16 @@ def main(arguments: list[str] | None = None) -> int:
     options.typed = typed_flags(arguments)
 
     def work() -> list[str]:
-        from beam_jobs import closing_lines, dry_run, engines, preparation, retry
+        from beam_jobs.engines import choice
+        from beam_jobs.job import closing_lines, dry_run, prepare, retry_failed
 
         _check(options)
         if options.dry_run:
             return dry_run.estimate(options)
-        make = retry.retry_failed if options.retry_failed else preparation.prepare
+        make = retry_failed.retry_failed if options.retry_failed else prepare.prepare
         try:
             result = make(options, beam_arguments, f"python -m beam_jobs.preprocess {shlex.join(arguments)}")
-        except engines.JobWritten as written:
+        except choice.JobWritten as written:
             return [str(written)]
         return [*result.notes, *closing_lines.summary(result.card, options.output)]
 

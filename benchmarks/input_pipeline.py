@@ -139,13 +139,13 @@ def _windows(source) -> Iterator[tuple[list[bytes], object]]:
     import tensorflow as tf
 
     from pemt_tf.data import records
-    from pemt_tf.features import video
+    from pemt_tf.features import frame_crops
 
     raw = tf.data.TFRecordDataset(list(source.require_split("train")), source.compression)
     clips = [clip for clip in (records.parse(one, source.geometry) for one in raw) if clip["has_video"]]
     for number, clip in enumerate(itertools.cycle(clips)):
-        plan = video.plan_train_crop(clip["height"], clip["width"], source.geometry, tf.constant([SEED, number]))
-        yield clip["jpegs"].numpy().tolist(), video.window(plan, clip["width"])
+        plan = frame_crops.plan_train_crop(clip["height"], clip["width"], source.geometry, tf.constant([SEED, number]))
+        yield clip["jpegs"].numpy().tolist(), frame_crops.window(plan, clip["width"])
 
 
 def _pictures(geometry) -> int:

@@ -108,7 +108,7 @@ def load_side(side: str, run: Path, folder: Path):
     """Signature name to a function of `make_inputs`, and the configuration."""
     import tensorflow as tf
 
-    from pemt_tf.features import audio, video
+    from pemt_tf.features import frame_crops, spectrogram
     from pemt_tf.training.run_directory import RunDirectory
 
     config = RunDirectory(run).config()
@@ -127,8 +127,8 @@ def load_side(side: str, run: Path, folder: Path):
     def classify(inputs):
         if "features" not in inputs:
             inputs["features"] = {
-                "frames": video.normalize(inputs["frames"]),
-                "log_mel": audio.log_mel(inputs["waveform"], config.geometry)[..., None],
+                "frames": frame_crops.normalize(inputs["frames"]),
+                "log_mel": spectrogram.log_mel(inputs["waveform"], config.geometry)[..., None],
             }
         return {"probabilities": step(inputs["features"])}
 

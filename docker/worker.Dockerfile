@@ -19,7 +19,7 @@ COPY pemt_tf pemt_tf
 COPY beam_jobs beam_jobs
 RUN pip install --no-cache-dir --no-deps . \
     && cd / \
-    && python -c "import beam_jobs.decoder_child, beam_jobs.records; print('workers can be started')" \
+    && python -c "import beam_jobs.worker.decoder_child, beam_jobs.worker.shard_maker; print('workers can be started')" \
     && rm -rf /build
 WORKDIR /
 # Beam's own entry point, /opt/apache/beam/boot, stays what it is.

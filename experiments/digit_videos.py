@@ -27,7 +27,7 @@ import numpy as np
 from pemt_tf.demo.handwriting import Look, draw_shot
 from pemt_tf.demo.media_writer import MediaFormat, write_media
 from pemt_tf.errors import PemtError
-from pemt_tf.progress import Progress
+from pemt_tf.terminal.progress import Progress
 
 TAKES = 4
 TAKE_SECONDS = 0.5

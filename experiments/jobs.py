@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pemt_tf.errors import PemtError
-from pemt_tf.progress import Progress
+from pemt_tf.terminal.progress import Progress
 
 NAMES = {"pemt_tf.cli": "pemt"}  # as people type it
 _TAIL = 5  # lines of a failed command's log that are shown

@@ -19,7 +19,7 @@ import numpy as np
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.strict_json import json_text
 
 
 def band_statistics(log_mel: np.ndarray) -> np.ndarray:

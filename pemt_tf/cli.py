@@ -26,8 +26,8 @@ from pemt_tf.commands import (
     serve_status,
 )
 from pemt_tf.errors import PemtError, in_one_line
-from pemt_tf.names import make_streams_printable
-from pemt_tf.quiet_import import quiet_tensorflow
+from pemt_tf.files.names import make_streams_printable
+from pemt_tf.terminal.quiet_import import quiet_tensorflow
 from pemt_tf.training.interruption import stopped_by_sigterm
 
 # In the order of `--help`.

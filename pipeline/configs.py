@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from pemt_tf.config import Config
+from pemt_tf.config.yaml_reader import parse_yaml, read_yaml
 from pemt_tf.errors import PemtError
-from pemt_tf.yaml_reader import parse_yaml, read_yaml
 
 DEFAULT_FILE = Path(__file__).with_name("config.yaml")
 VARIABLE_PREFIX = "PEMT_PIPELINE_"
@@ -104,7 +104,7 @@ class PipelineConfig:
     Attributes:
         name: of the pipeline, in the metadata and for the `tfx` commands.
         data: folder written by `python -m beam_jobs.preprocess`; with `{SPAN}` or `{YYYY}`, `{MM}` and `{DD}`, and
-            `{VERSION}`, the newest one of those that fit, see `pipeline.spans`.
+            `{VERSION}`, the newest one of those that fit, see `pemt_tf.orchestration.running.data_spans`.
         root: folder of everything that the pipeline writes.
         push: folder of pushed versions; None is `root/serving`.
         cache: take over results of earlier runs whose inputs and settings are the same.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tensorflow_model_analysis.proto import config_pb2 as tfma  # recent releases have these names nowhere else
 
 from pemt_tf.data import records
+from pemt_tf.orchestration.nodes.finite_predictions import FiniteAnswers
+from pemt_tf.orchestration.nodes.slice_accuracy import SliceAccuracy
+from pemt_tf.orchestration.nodes.slices import SLICES
 from pipeline.configs import EvaluatorConfig
-from pipeline.finite_answers import FiniteAnswers
-from pipeline.slice_accuracy import SliceAccuracy
-from pipeline.slices import SLICES
 
 TOP_1, TOP_5, SLICE_TOP_1, CLIPS, PRECISION = "top1", "top5", "slice_top1", "clips", "precision"
 

@@ -19,7 +19,7 @@ def main() -> int:
     root = str(_FOLDER.parent)  # started as a file, Python looks beside it, where pipeline.py hides the package
     sys.path[:] = [root if Path(entry or ".").resolve() == _FOLDER else entry for entry in sys.path]
     from pemt_tf.errors import PemtError
-    from pipeline.quiet import silence_libraries
+    from pemt_tf.orchestration.running.quiet_tfx import silence_libraries
 
     silence_libraries()
     try:

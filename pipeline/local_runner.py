@@ -27,8 +27,8 @@ def main() -> int:
     """Builds and runs the pipeline; returns the exit code."""
     _make_importable()
     from pemt_tf.errors import PemtError
+    from pemt_tf.orchestration.running.quiet_tfx import silence_libraries
     from pemt_tf.training.interruption import stopped_by_sigterm
-    from pipeline.quiet import silence_libraries
 
     silence_libraries()
     try:
@@ -51,10 +51,10 @@ def run() -> None:
     """
     from pemt_tf.data.dataset_card import DatasetCard
     from pemt_tf.errors import PemtError
+    from pemt_tf.orchestration.nodes.cpp_loader import require_compiler, resolved_check
+    from pemt_tf.orchestration.running.data_spans import find_data
+    from pemt_tf.orchestration.running.run_lock import only_run
     from pipeline.configs import PipelineConfig
-    from pipeline.cpp_loader import require_compiler, resolved_check
-    from pipeline.run_lock import only_run
-    from pipeline.spans import find_data
 
     config = PipelineConfig.load()
     # TFX takes half a minute to load; a missing folder is told before.

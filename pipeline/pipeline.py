@@ -15,19 +15,19 @@ from tfx.dsl.components.base.base_node import BaseNode
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
+from pemt_tf.orchestration.nodes.artifact_paths import bucket_address
+from pemt_tf.orchestration.nodes.card_writer import CardWriter
+from pemt_tf.orchestration.nodes.clip_import import ClipExampleGen
+from pemt_tf.orchestration.nodes.clip_rules import ClipRules
+from pemt_tf.orchestration.nodes.data_gate import DataGate
+from pemt_tf.orchestration.nodes.label_gate import LabelGate
+from pemt_tf.orchestration.nodes.pusher import PushOnce
+from pemt_tf.orchestration.nodes.serving_check import ServingCheck
+from pemt_tf.orchestration.nodes.training_order import FINETUNE, PRETRAIN, TrainingOrder, judging_split, make_orders
+from pemt_tf.orchestration.running.data_spans import DataFolder, find_data
 from pipeline import trainer_module
-from pipeline.card_writer import CardWriter
-from pipeline.clip_import import ClipExampleGen
-from pipeline.clip_rules import ClipRules
 from pipeline.configs import PipelineConfig
-from pipeline.data_gate import DataGate
 from pipeline.evaluation import evaluation
-from pipeline.label_gate import LabelGate
-from pipeline.places import bucket_address
-from pipeline.pusher import PushOnce
-from pipeline.serving_check import ServingCheck
-from pipeline.spans import DataFolder, find_data
-from pipeline.training_order import FINETUNE, PRETRAIN, TrainingOrder, judging_split, make_orders
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "schema.pbtxt"
 TRAINERS = {

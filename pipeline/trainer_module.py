@@ -18,12 +18,12 @@ from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.export.saved_model import export_saved_model
+from pemt_tf.orchestration.nodes.artifact_paths import local_path
+from pemt_tf.orchestration.nodes.training_order import TrainingOrder
 from pemt_tf.training.finetune import finetune
 from pemt_tf.training.pretrain import pretrain
 from pemt_tf.training.run_directory import BACKBONE, CONFIG, RUN, RunDirectory
 from pemt_tf.training.strategy import split_cpu
-from pipeline.places import local_path
-from pipeline.training_order import TrainingOrder
 
 
 def pretrain_fn(fn_args) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard
-from pemt_tf.evaluation.embedding_table import embedding_table
+from pemt_tf.search.embedding_card import CARD_NAME, EmbeddingCard
+from pemt_tf.search.embedding_table import embedding_table
 
 
 def rows_about(count: int, clips_of_a_file: int = 2) -> list[dict]:

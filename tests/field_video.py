@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tests import media
+from tests import media_files as media
 
 SIDE = 64  # pixels; whole macroblocks in a field as in a picture
 START = b"\x00\x00\x00\x01"

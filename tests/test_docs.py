@@ -13,9 +13,9 @@ import keras
 import pytest
 import tensorflow as tf
 
-from pemt_tf.allowed_values import ROTATION_STORAGE
 from pemt_tf.config import FUSION, SHARING, Config
-from pemt_tf.export.reference_slots import reference_slots
+from pemt_tf.config.allowed_values import ROTATION_STORAGE
+from pemt_tf.convert.reference_slots import reference_slots
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.parameter_report import parameter_report
@@ -203,7 +203,7 @@ def test_dotted_names_can_be_imported():
 
 def test_classes_and_attributes_exist(classifier):
     modules = [path[:-3].replace("/", ".") for path in QUOTED if re.fullmatch(r"pemt_tf/[\w/]+\.py", path)]
-    modules.append("pemt_tf.export.checkpoint_converter")
+    modules.append("pemt_tf.convert.checkpoint_converter")
     known = {name: value for module in modules for name, value in vars(importlib.import_module(module)).items()}
     for quoted in QUOTED:
         if found := re.fullmatch(r"([A-Z]\w+)(?:\.(\w+)(?:\(\))?)?", quoted):

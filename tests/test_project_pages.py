@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs import dataset_index, manifest, preprocess
+from beam_jobs import preprocess
+from beam_jobs.finish import dataset_index
+from beam_jobs.inputs import manifest
 from pemt_tf import cli
 from pemt_tf.config import preset_names
-from pemt_tf.features.media_errors import CAUSES
+from pemt_tf.media.media_errors import CAUSES
 from tests.report.test_model_card import FIELDS
 
 ROOT = Path(__file__).resolve().parents[1]

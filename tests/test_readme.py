@@ -56,14 +56,11 @@ def test_the_results_in_the_readme_are_those_of_the_results_page():
     assert len(shown) == 9 and shown == [(ours, scratch) for _, ours, scratch in rows]
 
 
-def test_readme_leads_to_every_page_and_build_md_names_it():
-    tree = re.search(r"```\n(.*?)```", (ROOT / "BUILD.md").read_text(encoding="utf-8"), re.S).group(1)
+def test_readme_leads_to_every_page():
     pages = {page.name for page in (ROOT / "docs").glob("*.md")}
     assert {"tutorial.md", "faq.md"} <= pages
     for page in pages:
         assert f"(docs/{page})" in README, f"README.md does not lead to docs/{page}"
-    named = set(re.findall(r"\b(\w+\.md)\b", tree[tree.index("\ndocs/") : tree.index("\nrequirements/")]))
-    assert named == pages
 
 
 def test_presets_of_the_readme_are_those_that_ship():
@@ -72,7 +69,7 @@ def test_presets_of_the_readme_are_those_that_ship():
 
 def test_layout_of_build_md_names_every_folder_and_only_real_ones():
     tree = re.search(r"```\n(.*?)```", (ROOT / "BUILD.md").read_text(encoding="utf-8"), re.S).group(1)
-    named = {match.strip() for match in re.findall(r"^ {0,2}(\w[\w.]*)/ ", tree, re.M)}
+    named = {match.strip() for match in re.findall(r"^ {0,4}(\w[\w.]*)/ ", tree, re.M)}
     packages = {
         p.parent.relative_to(ROOT) for top in ("pemt_tf", "beam_jobs") for p in ROOT.glob(f"{top}/**/__init__.py")
     }
@@ -80,6 +77,8 @@ def test_layout_of_build_md_names_every_folder_and_only_real_ones():
     for package in packages:
         assert package.name in named, f"BUILD.md does not name {package}"
     for name in named:
-        assert any((ROOT / top / name).is_dir() for top in ("", "pemt_tf", "beam_jobs")), f"BUILD.md names {name}"
+        assert any((ROOT / top / name).is_dir() for top in ("", "pemt_tf", "beam_jobs", "pemt_tf/orchestration")), (
+            f"BUILD.md names {name}"
+        )
     for file in re.findall(r"\b(\w+\.py)\b", tree):
-        assert list(ROOT.glob(f"*/{file}")) or list(ROOT.glob(f"pemt_tf/*/{file}")), f"BUILD.md names {file}"
+        assert any(list((ROOT / top).rglob(file)) for top in named if (ROOT / top).is_dir()), f"BUILD.md names {file}"

@@ -78,7 +78,7 @@ class Shell:
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
     """The whole page: its working folder, and what each block printed."""
-    from tests.export.model_server import grpc_server, of_saved_model
+    from tests.client.model_server import grpc_server, of_saved_model
 
     shell, printed = Shell(tmp_path_factory.mktemp("tutorial")), []
     for block in BLOCKS:

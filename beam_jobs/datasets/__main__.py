@@ -7,9 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from beam_jobs import command_line
 from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
 from beam_jobs.datasets.collection import Collection
+from beam_jobs.job import command_line
 
 INCOMPLETE = 3  # the exit code where files are missing
 MISSING_SHOWN = 10

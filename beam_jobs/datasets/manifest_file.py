@@ -9,7 +9,7 @@ from pathlib import Path
 
 from beam_jobs.datasets.collection import Collection, Entry
 from pemt_tf.errors import PemtError
-from pemt_tf.names import printable, readable
+from pemt_tf.files.names import printable, readable
 
 COLUMNS = ("path", "label", "split", "group", "start", "end")
 

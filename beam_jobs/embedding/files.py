@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
-from beam_jobs import storage
 from beam_jobs.embedding.reading import Result
+from beam_jobs.engines import storage
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_store import RECORD_FILES
-from pemt_tf.evaluation.embedding_table import embedding_table
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.strict_json import json_text
+from pemt_tf.search.embedding_store import RECORD_FILES
+from pemt_tf.search.embedding_table import embedding_table
 
 PARTIAL = ".partial"
 WRITTEN, FAILED = "written", "failed"

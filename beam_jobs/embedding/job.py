@@ -16,18 +16,18 @@ import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_jobs import runners, storage
 from beam_jobs.embedding.files import FileSettings, NoteProgress, WriteFile, file_name, outcome_name
 from beam_jobs.embedding.model import SavedModelHandler, local_model
 from beam_jobs.embedding.output import EmbeddingFolder
 from beam_jobs.embedding.reading import FAILED, ReadSettings, ReadUnit
 from beam_jobs.embedding.sources import PLAN_NAME, Source, open_source
-from beam_jobs.progress import Progress
+from beam_jobs.engines import beam_runners, storage
+from beam_jobs.job.progress import Progress
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard, model_hash
 from pemt_tf.export.saved_model import ServableMetadata
-from pemt_tf.names import printable, readable
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.names import printable, readable
+from pemt_tf.files.strict_json import json_text
+from pemt_tf.search.embedding_card import CARD_NAME, EmbeddingCard, model_hash
 
 OUTCOMES, PROGRESS = "outcomes", "progress"
 
@@ -73,8 +73,8 @@ def embed(options: argparse.Namespace, beam_arguments: list[str], command: str) 
     Raises:
         PemtError: nothing was published; says why.
     """
-    pipeline_options = runners.beam_options(options.runner, options.num_workers, beam_arguments)
-    if runners.only_writes(pipeline_options):
+    pipeline_options = beam_runners.beam_options(options.runner, options.num_workers, beam_arguments)
+    if beam_runners.only_writes(pipeline_options):
         raise PemtError("this job runs to its end and then checks the result; it cannot be written as a template")
     with local_model(options.model) as directory:
         config, digest = ServableMetadata.read(directory).config, model_hash(directory)
@@ -125,7 +125,9 @@ def _run(
 ) -> None:
     noted = None if output.is_remote else storage.join(output.work, PROGRESS)
     with _without_false_warning(), Progress(noted, source.clips):
-        runners.run(pipeline_options, lambda pipeline: build_graph(pipeline, source, handler, reading, writing, noted))
+        beam_runners.run(
+            pipeline_options, lambda pipeline: build_graph(pipeline, source, handler, reading, writing, noted)
+        )
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler
 
-from beam_jobs import storage
 from beam_jobs.embedding.reading import Example, Result
+from beam_jobs.engines import storage
 from pemt_tf.data.damage import READ_ERRORS, plain_cause
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor, latest_version

@@ -6,9 +6,9 @@ import fcntl
 from pathlib import Path
 from typing import TextIO
 
-from beam_jobs import storage
+from beam_jobs.engines import storage
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_card import CARD_NAME
+from pemt_tf.search.embedding_card import CARD_NAME
 
 LOCK_NAME = ".lock"
 

@@ -10,15 +10,15 @@ import apache_beam as beam
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from beam_jobs import storage
-from beam_jobs.decode import ClipRequest, ExpendableDecoder
 from beam_jobs.embedding.sources import Unit, read_plan
+from beam_jobs.engines import storage
+from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
 from pemt_tf.data.damage import plain_cause
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.search import describe_record
-from pemt_tf.features.media_errors import MediaError
+from pemt_tf.media.media_errors import MediaError
+from pemt_tf.search.exact_search import describe_record
 
 FAILED = "failed"
 

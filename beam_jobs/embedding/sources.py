@@ -14,16 +14,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from beam_jobs import storage
-from beam_jobs.inputs import FilteredFile, InputClip, UnreadableFolder, list_inputs
-from beam_jobs.manifest import read_manifest
-from beam_jobs.manifest_rows import LABEL_SEPARATOR, is_manifest
+from beam_jobs.engines import storage
+from beam_jobs.inputs.file_listing import FilteredFile, InputClip, UnreadableFolder, list_inputs
+from beam_jobs.inputs.manifest import read_manifest
+from beam_jobs.inputs.manifest_rows import LABEL_SEPARATOR, is_manifest
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_card import RECORDS, VIDEOS
-from pemt_tf.names import original
+from pemt_tf.files.names import original
+from pemt_tf.search.embedding_card import RECORDS, VIDEOS
 
 RECORDS_OF_MODELS = "example"  # what the signature for records parses
 PLAN_NAME = "plan.jsonl"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
-from beam_jobs import storage
+from beam_jobs.engines import storage
 from beam_jobs.report.index import IndexRow
 from beam_jobs.report.record import read_features
 from pemt_tf.config import ClipGeometry

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from beam_jobs import storage
+from beam_jobs.engines import storage
+from beam_jobs.finish.split_findings import split_findings
 from beam_jobs.report import pictures, tables
 from beam_jobs.report.clips import read_clips
 from beam_jobs.report.index import IndexFacts, read_index
 from beam_jobs.report.listings import FAILURES, FILTERED, NOTES, Pairs, read_listing, read_pairs
-from beam_jobs.split_findings import split_findings
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import KeyFigure

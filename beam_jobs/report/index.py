@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from beam_jobs import storage
-from beam_jobs.arrow_columns import column, numbers
-from beam_jobs.dataset_index import INDEX_NAME
+from beam_jobs.engines import storage
+from beam_jobs.finish.arrow_columns import column, numbers
+from beam_jobs.finish.dataset_index import INDEX_NAME
 from beam_jobs.report.quantities import QUANTITIES, Quantity, round_edges
 from beam_jobs.report.samples import Group, chosen_places
 from pemt_tf.data.dataset_card import DatasetCard
@@ -37,7 +37,7 @@ ROW_COLUMNS = ("id", "path", "start", "end", "labels", "split", "file", "row", "
 
 @dataclass(frozen=True)
 class IndexRow:
-    """One clip as the index has it; see `beam_jobs.dataset_index.SCHEMA`."""
+    """One clip as the index has it; see `beam_jobs.finish.dataset_index.SCHEMA`."""
 
     id: str
     path: str

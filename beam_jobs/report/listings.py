@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from beam_jobs import storage
-from beam_jobs.duplicates import DuplicatePair
+from beam_jobs.engines import storage
+from beam_jobs.finish.duplicates import DuplicatePair
 
 FAILURES, FILTERED, NOTES, DUPLICATES = (
     "errors/failures.jsonl",

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from beam_jobs.duplicates import DuplicatePair
+from beam_jobs.finish.duplicates import DuplicatePair
 from beam_jobs.report.index import Histogram, IndexRow
 from beam_jobs.report.listings import DUPLICATES, Pairs
 from pemt_tf.report.charts import histogram as histogram_chart

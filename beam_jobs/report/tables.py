@@ -6,7 +6,7 @@ from collections import Counter
 
 from beam_jobs.report.listings import NOTES, Listing
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.features.media_errors import CAUSES
+from pemt_tf.media.media_errors import CAUSES
 from pemt_tf.report.contents import Outcome, Preprocessing
 from pemt_tf.report.markup import Markup, element
 from pemt_tf.report.result_sections import preprocessing

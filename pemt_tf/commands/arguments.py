@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pemt_tf.allowed_values import LARGEST_WHOLE
 from pemt_tf.config import Config, load_config, preset_names
+from pemt_tf.config.allowed_values import LARGEST_WHOLE
 
 if TYPE_CHECKING:
     from pemt_tf.training.run_directory import RunDirectory

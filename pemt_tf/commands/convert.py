@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pemt_tf.commands.arguments import add_command, add_overrides, say
-from pemt_tf.output_check import require_writable_folder
+from pemt_tf.files.output_check import require_writable_folder
 
 
 def add(commands) -> None:
@@ -28,7 +28,7 @@ def add(commands) -> None:
 
 
 def _run(options) -> None:
-    from pemt_tf.export.checkpoint_converter import convert_checkpoint
+    from pemt_tf.convert.checkpoint_converter import convert_checkpoint
 
     require_writable_folder(Path(options.output), "output")
     report = convert_checkpoint(options.checkpoint, options.output, options.allow_missing, options.set, options.labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pemt_tf.commands.arguments import add_command, say, seed_number, whole_number
-from pemt_tf.output_check import require_writable_file
+from pemt_tf.files.output_check import require_writable_file
 
 
 def add(commands) -> None:

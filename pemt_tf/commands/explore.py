@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.explore.options import USUAL_LIMIT, USUAL_MEGABYTES, USUAL_NEIGHBOURS, ExploreOptions
-from pemt_tf.output_check import require_writable_file
+from pemt_tf.files.output_check import require_writable_file
 
 SUMMARY = "write a page with a map of the clips, their neighbours, pictures and playback"
 EXAMPLE = """pemt explore out/embeddings

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.commands.server_flags import add_connection, add_model, connect
 from pemt_tf.errors import PemtError
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.strict_json import json_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], options: argparse.Namespace) -> None:
     from pemt_tf.export.best_labels import best_labels
-    from pemt_tf.finite import require_finite
+    from pemt_tf.models.finite_outputs import require_finite
 
     require_finite([probabilities], [video], "the model's answer")
     best = best_labels(probabilities, labels, options.top)
@@ -130,7 +130,7 @@ def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
 
 def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray:
     """The answers about records; an error names the file that the server refuses."""
-    from pemt_tf.export.client import PredictionError
+    from pemt_tf.client.prediction_client import PredictionError
 
     try:
         return client.predict(records).probabilities

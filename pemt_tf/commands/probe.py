@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pemt_tf.commands.arguments import add_command, add_config, config_of, say, seed_number, whole_number
 from pemt_tf.errors import PemtError
-from pemt_tf.output_check import require_writable_file
+from pemt_tf.files.output_check import require_writable_file
 
 
 def add(commands) -> None:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from pemt_tf.commands.arguments import add_command, say
 from pemt_tf.errors import PemtError
-from pemt_tf.finite import require_finite
-from pemt_tf.names import original
-from pemt_tf.output_check import require_writable_file
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.names import original
+from pemt_tf.files.output_check import require_writable_file
+from pemt_tf.files.strict_json import json_text
+from pemt_tf.models.finite_outputs import require_finite
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pemt_tf.evaluation.embedding_store import EmbeddingStore
-    from pemt_tf.evaluation.query import Query
-    from pemt_tf.evaluation.search import Filter, Hit, Searchable
+    from pemt_tf.search.embedding_store import EmbeddingStore
+    from pemt_tf.search.exact_search import Filter, Hit, Searchable
+    from pemt_tf.search.query import Query
 
 SUMMARY = "find the clips that are most like a video, a sound or another clip"
 EXAMPLE = """pemt search out/embeddings --like clip.mp4 -k 10 --html gallery.html
@@ -70,7 +70,7 @@ class _InEmbeddings:
     """A search in the files of `beam_jobs.embed`."""
 
     def __init__(self, options: argparse.Namespace):
-        from pemt_tf.evaluation.embedding_store import EmbeddingStore
+        from pemt_tf.search.embedding_store import EmbeddingStore
 
         self.clips: EmbeddingStore = EmbeddingStore(options.embeddings)
         self.geometry, self.root, self.name = (
@@ -89,9 +89,9 @@ class _InEmbeddings:
             self.embedding = self.query.embedding
 
     def _model(self, given: str | None):
-        from pemt_tf.evaluation.embedding_card import model_hash
-        from pemt_tf.evaluation.query import QueryModel
         from pemt_tf.export.local_predictor import latest_version
+        from pemt_tf.search.embedding_card import model_hash
+        from pemt_tf.search.query import QueryModel
 
         try:
             directory = latest_version(Path(given or self.clips.card.model))
@@ -101,7 +101,7 @@ class _InEmbeddings:
         return QueryModel(directory)
 
     def record_files(self, rows: list[int]) -> list[Path]:
-        from pemt_tf.evaluation.embedding_card import RECORDS
+        from pemt_tf.search.embedding_card import RECORDS
 
         if self.clips.card.source_kind != RECORDS:
             return []
@@ -113,8 +113,8 @@ class _InDataSet:
 
     def __init__(self, options: argparse.Namespace):
         from pemt_tf.data.clip_source import ClipSource
-        from pemt_tf.evaluation.query import QueryModel
-        from pemt_tf.evaluation.search import embed_split
+        from pemt_tf.search.exact_search import embed_split
+        from pemt_tf.search.query import QueryModel
 
         if options.model is None:
             raise PemtError("--data needs --model, a SavedModel of `pemt export`")
@@ -146,12 +146,12 @@ def _row(clips: Searchable, clip_id: str, name: str) -> int:
 
 
 def _search(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> list[Hit]:
-    from pemt_tf.evaluation.search import search
+    from pemt_tf.search.exact_search import search
 
     keep = _filter(task, options)
     wanted = options.k or USUAL_K
     if options.approximate:
-        from pemt_tf.evaluation.approximate_index import ApproximateIndex
+        from pemt_tf.search.approximate_index import ApproximateIndex
 
         hits = ApproximateIndex(task.clips).search(task.embedding, wanted, keep)
     else:
@@ -167,7 +167,7 @@ def _filter(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> Fi
     """Which clips may be found; None for all."""
     import numpy as np
 
-    from pemt_tf.evaluation.search import equals
+    from pemt_tf.search.exact_search import equals
 
     tests: list[Filter] = []
     if options.split is not None and not options.data:
@@ -214,9 +214,9 @@ def _json(hit: Hit) -> str:
 
 
 def _write_gallery(task: _InEmbeddings | _InDataSet, hits: list[Hit], options: argparse.Namespace) -> None:
-    from pemt_tf.evaluation.search import describe_hits
     from pemt_tf.report.gallery import Gallery, GalleryClip, write_gallery
     from pemt_tf.report.gallery_views import view_of_file, view_of_record, views_of_records
+    from pemt_tf.search.exact_search import describe_hits
 
     shown = list(hits) if task.row is None else [*describe_hits(task.clips, [task.row], [1.0]), *hits]
     recorded = views_of_records(

@@ -13,8 +13,8 @@ from pemt_tf.commands.server_flags import add_connection, connect
 from pemt_tf.errors import PemtError
 
 if TYPE_CHECKING:
+    from pemt_tf.client.transport import VersionStatus
     from pemt_tf.export.models_config import ModelsConfig
-    from pemt_tf.export.transport import VersionStatus
 
 EXAMPLE = """pemt serve-config serving/models.config
   pemt serve-config serving/models.config --versions out/servable --label stable=1 --label canary=latest
@@ -154,8 +154,8 @@ def _wait_for(config: ModelsConfig, options: argparse.Namespace) -> None:
 
 
 def _states(client) -> dict[int, VersionStatus]:
-    from pemt_tf.export.client import PredictionError
-    from pemt_tf.export.prediction_error import NOT_FOUND
+    from pemt_tf.client.prediction_client import PredictionError
+    from pemt_tf.client.prediction_error import NOT_FOUND
 
     try:
         return {one.version: one for one in client.model_status()}

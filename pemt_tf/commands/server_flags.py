@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pemt_tf.export.client import PredictionClient
+    from pemt_tf.client.prediction_client import PredictionClient
 
 
 def add_model(group) -> None:
@@ -52,8 +52,8 @@ def connect(options: argparse.Namespace, **more) -> PredictionClient:
         more: further arguments of `PredictionClient`.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what goes wrong is told by our errors
-    from pemt_tf.export.client import PredictionClient, ServerAccess
-    from pemt_tf.export.server_access import bearer, parsed_header
+    from pemt_tf.client.prediction_client import PredictionClient, ServerAccess
+    from pemt_tf.client.server_access import bearer, parsed_header
 
     headers = [parsed_header(text) for text in options.header]
     if options.token_file is not None:

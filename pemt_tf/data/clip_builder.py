@@ -9,7 +9,7 @@ import numpy as np
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.record_format import ClipRecord
-from pemt_tf.features.decoded_clip import DecodedClip
+from pemt_tf.media.decoded_clip import DecodedClip
 
 
 def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
@@ -41,12 +41,12 @@ def build_clip(
         keep_waveform: store the sound as well.
     """
     # Here, because the job's own process makes no clips, only their names, and can do without SciPy.
-    from pemt_tf.features import audio, numpy_ops
+    from pemt_tf.features import numpy_ops, spectrogram
 
     log_mel = None
     if decoded.waveform is not None:
         # One segment at a time stays in the processor's cache: half the time of all at once.
-        log_mel = np.stack([audio.log_mel(segment, geometry, numpy_ops) for segment in decoded.waveform])
+        log_mel = np.stack([spectrogram.log_mel(segment, geometry, numpy_ops) for segment in decoded.waveform])
     return ClipRecord(
         clip_id=clip_id,
         data_path=data_path,

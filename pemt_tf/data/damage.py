@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from pemt_tf.data import records
 from pemt_tf.data.record_format import EXTRA_BYTES, read_records
 from pemt_tf.errors import PemtError
-from pemt_tf.progress import Progress
+from pemt_tf.terminal.progress import Progress
 
 if TYPE_CHECKING:
     from pemt_tf.data.clip_source import ClipSource

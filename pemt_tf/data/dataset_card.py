@@ -13,7 +13,7 @@ from typing import Any
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.strict_json import json_text
 
 CARD_NAME = "dataset_card.json"
 FORMAT_VERSION = 1

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
-from pemt_tf.augmentation_config import AugmentationConfig
 from pemt_tf.config import ClipGeometry
+from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.clip_stream import WantedClips, found_clips, read_clips, shuffled_clips
 from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
 from pemt_tf.data.share import EVERYTHING, Share
-from pemt_tf.features import augment, video
+from pemt_tf.features import augment, frame_crops
 
 _MOST_KEPT = 2**30  # bytes of records
 _AS_THE_AUTHORS = AugmentationConfig()
@@ -153,8 +153,8 @@ def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry, cr
     def frames() -> tf.Tensor:
         size = (clip["height"], clip["width"])
         if crops == 1:
-            return video.decode_crop(clip["jpegs"], video.plan_test_crop(*size, geometry))
-        return video.decode_crops(clip["jpegs"], video.plan_test_crops(*size, geometry))
+            return frame_crops.decode_crop(clip["jpegs"], frame_crops.plan_test_crop(*size, geometry))
+        return frame_crops.decode_crops(clip["jpegs"], frame_crops.plan_test_crops(*size, geometry))
 
     lead = () if crops == 1 else (crops,)
     return _streams(clip, geometry, geometry.test_crop, frames, clip["log_mel"], lead)
@@ -169,10 +169,10 @@ def decode_for_training(
     """As `decode_for_evaluation`, with a random crop, flip and spectrogram that follow from a [2] int32 seed."""
 
     def frames() -> tf.Tensor:
-        plan = video.plan_train_crop(clip["height"], clip["width"], geometry, seed)
+        plan = frame_crops.plan_train_crop(clip["height"], clip["width"], geometry, seed)
         # The column numbers are mirrored in the place of the pictures: reading them backwards costs nothing.
         columns = augment.random_flip(plan.columns[None, :, None], seed + [1, 0])[0, :, 0]
-        return video.decode_crop(clip["jpegs"], video.CropPlan(plan.rows, columns))
+        return frame_crops.decode_crop(clip["jpegs"], frame_crops.CropPlan(plan.rows, columns))
 
     return _streams(clip, geometry, geometry.train_crop, frames, _augment_sound(clip, seed, augmentation))
 
@@ -216,7 +216,7 @@ def model_inputs(batch: dict[str, tf.Tensor], modalities: tuple[str, ...], masks
     """
     inputs = {}
     if "visual" in modalities:
-        inputs["frames"] = video.normalize(batch["frames"])
+        inputs["frames"] = frame_crops.normalize(batch["frames"])
     if "audio" in modalities:
         inputs["log_mel"] = batch["log_mel"]
     if masks:

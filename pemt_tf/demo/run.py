@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pemt_tf.child_process import run_and_wait
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.demo.summary import DemoFolder, DemoResult, build_report
 from pemt_tf.errors import PemtError
-from pemt_tf.progress import Progress, duration
 from pemt_tf.report.contents import CommandRun
+from pemt_tf.terminal.child_process import run_and_wait
+from pemt_tf.terminal.progress import Progress, duration
 
 PRESET = "tiny"
 UNLABELLED = 400

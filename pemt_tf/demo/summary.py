@@ -15,10 +15,10 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.models.parameter_report import parameter_report
-from pemt_tf.progress import duration
 from pemt_tf.report import contents
 from pemt_tf.report.page import write_report
 from pemt_tf.report.sources import read_clip_views, read_metrics
+from pemt_tf.terminal.progress import duration
 from pemt_tf.training.run_directory import BACKBONE, CONFIG, METRICS
 
 _CLAIM = "demo.json"
@@ -133,8 +133,8 @@ class DemoResult:
 
     def ask_model(self, count: int, say: Callable[[str], None]) -> None:
         """Loads the SavedModel, classifies held-out video files with it and looks for their nearest clips."""
-        from pemt_tf.evaluation.search import embed_split, search
         from pemt_tf.export.local_predictor import LocalPredictor, best_labels
+        from pemt_tf.search.exact_search import embed_split, search
 
         predictor = LocalPredictor(self.folder.servable)
         source = ClipSource.open(self.folder.records)

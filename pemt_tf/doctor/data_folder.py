@@ -61,7 +61,7 @@ def _read_faults(files: list[Path], card: DatasetCard) -> Iterator[str]:
     """Records that are damaged, or hold what cannot be trained on; of a file that is damaged, the first."""
     from pemt_tf.data.record_fields import record_fault
     from pemt_tf.data.record_format import EXTRA_BYTES, read_records
-    from pemt_tf.progress import Progress
+    from pemt_tf.terminal.progress import Progress
 
     started, progress = time.monotonic(), Progress("reading the data", len(files), "files")
     for done, path in enumerate(files, 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pemt_tf.finite import require_finite
+from pemt_tf.models.finite_outputs import require_finite
 
 BINS = 15
 _SMALLEST = 1e-12  # a probability of 0 for the true class would make the mean likelihood infinite

@@ -17,10 +17,10 @@ from pemt_tf.evaluation.calibration import calibration
 from pemt_tf.evaluation.cautions import find_caution, join_cautions, label_caution
 from pemt_tf.evaluation.intervals import RESAMPLES, Share, measure_shares, wilson_interval
 from pemt_tf.evaluation.multi_view import ViewPlan, Votes, judge, sum_votes
-from pemt_tf.finite import require_finite
+from pemt_tf.files.strict_json import json_text
+from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.models.heads import AVClassifier
-from pemt_tf.progress import Progress
-from pemt_tf.strict_json import json_text
+from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.run_directory import RunDirectory
 
 LAST_STEP = "last step"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pemt_tf.evaluation.knn import normalize
-from pemt_tf.finite import require_finite
+from pemt_tf.models.finite_outputs import require_finite
+from pemt_tf.search.knn import normalize
 
 _PRODUCTS_AT_ONCE = 1 << 23
 

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
-from pemt_tf.finite import require_finite
 from pemt_tf.models.av_transformer import AVTransformer
-from pemt_tf.progress import Progress
+from pemt_tf.models.finite_outputs import require_finite
+from pemt_tf.terminal.progress import Progress
 
 JOINT = "joint"
 POOLED, EMBEDDING = "pooled", "embedding"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pemt_tf.finite import require_finite
+from pemt_tf.models.finite_outputs import require_finite
 
 # lambda in: mean cross-entropy + lambda / 2 ||W||^2; strongest first. It does not depend on the number of clips.
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)

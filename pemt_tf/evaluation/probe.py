@@ -19,8 +19,8 @@ from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
 from pemt_tf.evaluation.pair_scores import pair_scores
 from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
+from pemt_tf.files.strict_json import json_text
 from pemt_tf.models.av_transformer import AVTransformer
-from pemt_tf.strict_json import json_text
 
 FEATURES = (POOLED, EMBEDDING)
 VALIDATION = "validation"

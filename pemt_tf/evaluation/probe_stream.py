@@ -12,9 +12,9 @@ import numpy as np
 
 from pemt_tf.evaluation.folds import Fold
 from pemt_tf.evaluation.intervals import measure_shares
-from pemt_tf.evaluation.knn import nearest_rows, vote
 from pemt_tf.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LogisticModel, Standardization, fit_path
-from pemt_tf.finite import finite_rows
+from pemt_tf.models.finite_outputs import finite_rows
+from pemt_tf.search.knn import nearest_rows, vote
 
 NEIGHBOURS = (1, 3, 5, 10, 20)
 FIXED = "nothing: too few training clips to choose by"

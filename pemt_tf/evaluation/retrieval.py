@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pemt_tf.evaluation.knn import normalize
+from pemt_tf.search.knn import normalize
 
 RECALLS = (1, 5, 10)
 _SCORES_AT_ONCE = 1 << 23

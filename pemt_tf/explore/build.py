@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_card import RECORDS
-from pemt_tf.evaluation.embedding_store import EmbeddingStore
 from pemt_tf.explore.clip_points import ClipPoints, read_points
 from pemt_tf.explore.explorer import Explorer
 from pemt_tf.explore.media_address import media_address, media_file
@@ -14,9 +12,11 @@ from pemt_tf.explore.neighbours import nearest_neighbours
 from pemt_tf.explore.options import ExploreOptions
 from pemt_tf.explore.pictures import PictureSources, chosen_places, make_pictures
 from pemt_tf.explore.projection import default_projection, project
-from pemt_tf.names import original
-from pemt_tf.progress import Progress
+from pemt_tf.files.names import original
 from pemt_tf.report.wording import counted
+from pemt_tf.search.embedding_card import RECORDS
+from pemt_tf.search.embedding_store import EmbeddingStore
+from pemt_tf.terminal.progress import Progress
 
 
 def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_store import EmbeddingStore
-from pemt_tf.evaluation.embedding_table import ABOUT
+from pemt_tf.search.embedding_store import EmbeddingStore
+from pemt_tf.search.embedding_table import ABOUT
 
 SEED = 0  # of the sample; one command gives one page
 

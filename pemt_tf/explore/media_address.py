@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from pemt_tf.names import original
+from pemt_tf.files.names import original
 
 
 def media_address(root: str, page: Path) -> str:

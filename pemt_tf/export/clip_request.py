@@ -12,9 +12,9 @@ from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import serialize
 from pemt_tf.errors import PemtError
-from pemt_tf.features.decode import DecodedClip, decode_clip
-from pemt_tf.features.media_errors import MediaError
-from pemt_tf.names import readable
+from pemt_tf.files.names import readable
+from pemt_tf.media.clip_decoder import DecodedClip, decode_clip
+from pemt_tf.media.media_errors import MediaError
 
 
 def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:

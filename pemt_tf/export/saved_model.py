@@ -28,7 +28,7 @@ from pemt_tf.export.serving_model import ServingModel
 from pemt_tf.export.signatures import ServingSignatures
 from pemt_tf.export.warmup import write_warm_up
 from pemt_tf.export.weight_storage import FLOAT32, StoredWeights
-from pemt_tf.folder_lock import LockHeldError, lock
+from pemt_tf.files.folder_lock import LockHeldError, lock
 from pemt_tf.training.run_directory import CLASSIFIER, RunDirectory
 
 __all__ = ["METADATA", "ServableMetadata", "export_saved_model", "export_version"]

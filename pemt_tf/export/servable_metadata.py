@@ -10,7 +10,7 @@ from typing import Any
 import pemt_tf
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
-from pemt_tf.strict_json import json_text
+from pemt_tf.files.strict_json import json_text
 
 METADATA = "assets.extra/pemt.json"
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.export.weight_storage import StoredWeights
-from pemt_tf.features import video
+from pemt_tf.features import frame_crops
 from pemt_tf.models.av_transformer import INPUT_NAMES
 from pemt_tf.models.heads import AVClassifier
 
@@ -66,7 +66,7 @@ class ServingModel:
                 features[m], masks[m] = own, tf.ones([clips, segments])
                 continue
             blank = tf.zeros(blanks[m])
-            stand_in = self._cnns[m](video.normalize(blank) if m == "visual" else blank)
+            stand_in = self._cnns[m](frame_crops.normalize(blank) if m == "visual" else blank)
             features[m], masks[m] = tf.tile(stand_in, [clips, segments, 1]), tf.zeros([clips, segments])
         return self._rest(features, masks)
 

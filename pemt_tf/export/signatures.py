@@ -19,7 +19,7 @@ from pemt_tf.export.request_checks import (
 )
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.export.serving_model import ServingModel, Tensors
-from pemt_tf.features import audio, video
+from pemt_tf.features import frame_crops, spectrogram
 
 RECORDS = "serving_default"
 MEDIA = {"visual": "frames", "audio": "waveform"}
@@ -118,11 +118,11 @@ class ServingSignatures:
         return self._log_mel(checked_waveform(waveform, self._geometry, self._max_segments))
 
     def _crop(self, frames: tf.Tensor) -> tf.Tensor:
-        plan = video.plan_test_crop(tf.shape(frames)[-3], tf.shape(frames)[-2], self._geometry)
-        return video.normalize(video.crop_frames(frames, plan))
+        plan = frame_crops.plan_test_crop(tf.shape(frames)[-3], tf.shape(frames)[-2], self._geometry)
+        return frame_crops.normalize(frame_crops.crop_frames(frames, plan))
 
     def _log_mel(self, waveform: tf.Tensor) -> tf.Tensor:
-        return audio.log_mel(waveform, self._geometry)[..., None]
+        return spectrogram.log_mel(waveform, self._geometry)[..., None]
 
     def _named(self, outputs: Tensors, names: tuple[str, ...]) -> Tensors:
         answer = {name: outputs[name] for name in names}

@@ -7,8 +7,8 @@ import math
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Positive, Probability
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Positive, Probability
+from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.layers.replicas import mean_over_replicas, replica_count
 
 

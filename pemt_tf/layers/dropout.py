@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Probability, Seed
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Probability, Seed
+from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.layers.replicas import replica_count, replica_index
 
 _STRIDE = 0x61C88647  # far from any small multiple of itself modulo 2^31 - 2, which Keras takes seeds by

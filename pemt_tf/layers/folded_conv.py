@@ -8,8 +8,8 @@ from typing import Annotated
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Count, list_of, whole
-from pemt_tf.argument_checks import check_arguments, require_argument
+from pemt_tf.config.allowed_values import Count, list_of, whole
+from pemt_tf.config.argument_checks import check_arguments, require_argument
 
 _Sides = Annotated[tuple[int, ...], list_of(whole())]
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Count, Positive, Rotation, RotationStorage, SomeNames
-from pemt_tf.argument_checks import check_arguments, require_argument
+from pemt_tf.config.allowed_values import Count, Positive, Rotation, RotationStorage, SomeNames
+from pemt_tf.config.argument_checks import check_arguments, require_argument
 from pemt_tf.layers import orthogonal
 
 _SMALLEST_NORM = 1e-12

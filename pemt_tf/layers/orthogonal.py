@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from pemt_tf.allowed_values import Count, Rotation, Seed
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Count, Rotation, Seed
+from pemt_tf.config.argument_checks import check_arguments
 
 # Scaling and squaring: the Taylor polynomial below is accurate to float32 rounding for norms up to _TAYLOR_RADIUS
 # (1.5**13 / 13! = 3e-8); larger matrices are halved first. Rotations of trained models stay below norm 20: the first

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage, Truth
-from pemt_tf.argument_checks import check_arguments, require_argument
+from pemt_tf.config.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage, Truth
+from pemt_tf.config.argument_checks import check_arguments, require_argument
 from pemt_tf.layers import orthogonal
 from pemt_tf.layers.transformer_layer import MAPS, TransformerLayer
 

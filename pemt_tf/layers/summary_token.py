@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from pemt_tf.allowed_values import Count, Truth
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Count, Truth
+from pemt_tf.config.argument_checks import check_arguments
 
 
 @keras.saving.register_keras_serializable("pemt_tf")

@@ -7,8 +7,8 @@ import math
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage
-from pemt_tf.argument_checks import check_arguments, require_argument
+from pemt_tf.config.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage
+from pemt_tf.config.argument_checks import check_arguments, require_argument
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense, normalize
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Count, PositiveShare
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Count, PositiveShare
+from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.layers.replicas import own_rows, replica_count
 from pemt_tf.losses.masked_statistics import counted_rows
 

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from pemt_tf.allowed_values import Count, PositiveShare, one_of
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Count, PositiveShare, one_of
+from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.config.training import NEGATIVES
 from pemt_tf.layers.replicas import own_rows, replica_count
-from pemt_tf.training_config import NEGATIVES
 
 _Negatives = Annotated[str, one_of(NEGATIVES)]
 _EXCLUDED = -1e30
@@ -55,7 +55,7 @@ def candidate_log_weights(
     Args:
         embeddings: [instances, width], CNN embeddings of all segments of the batch.
         groups: [instances] integers, the clip of each instance.
-        method: one of `pemt_tf.training_config.NEGATIVES`.
+        method: one of `pemt_tf.config.training.NEGATIVES`.
         band: central share of the distances that is kept.
         present: [instances], 1 for segments that are there; the others are no candidates. None if all are.
         anchors: [anchors] int32, the instances that negatives are for; None: all of them.

@@ -7,8 +7,8 @@ import dataclasses
 import keras
 from keras import ops
 
-from pemt_tf.argument_checks import require_argument
 from pemt_tf.config import SHARING, Config, ModelConfig
+from pemt_tf.config.argument_checks import require_argument
 from pemt_tf.errors import ArgumentError
 from pemt_tf.layers.embeddings import TokenEmbeddings
 from pemt_tf.layers.shared_transformer import SharedTransformer

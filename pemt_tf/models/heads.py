@@ -7,9 +7,9 @@ from typing import Annotated
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import MODALITIES, Count, Probability, names
-from pemt_tf.argument_checks import check_arguments, require_argument
 from pemt_tf.config import ModelConfig
+from pemt_tf.config.allowed_values import MODALITIES, Count, Probability, names
+from pemt_tf.config.argument_checks import check_arguments, require_argument
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.models.av_transformer import INPUT_NAMES, AVTransformer
 

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from pemt_tf.argument_checks import require_argument
 from pemt_tf.config import ModelConfig
+from pemt_tf.config.argument_checks import require_argument
+from pemt_tf.config.training import PretrainConfig
 from pemt_tf.layers.replicas import gather_rows, own_rows, replica_count, replica_index
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import negative_sampling
 from pemt_tf.losses.masked_statistics import masked_std
 from pemt_tf.models.av_transformer import AVTransformer
-from pemt_tf.training_config import PretrainConfig
 
 
 class PretrainingModel(keras.Model):

@@ -8,8 +8,8 @@ import itertools
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Count, ResNetDepth, Truth
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import Count, ResNetDepth, Truth
+from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.rematerialization import remat

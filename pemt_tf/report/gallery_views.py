@@ -11,9 +11,9 @@ from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import ClipRecord
 from pemt_tf.errors import PemtError
-from pemt_tf.features.decode import decode_clip
-from pemt_tf.features.media_errors import MediaError
-from pemt_tf.names import readable
+from pemt_tf.files.names import readable
+from pemt_tf.media.clip_decoder import decode_clip
+from pemt_tf.media.media_errors import MediaError
 from pemt_tf.report.contents import ClipView
 from pemt_tf.report.sources import FRAMES_PER_STRIP, read_clip_views
 

@@ -11,13 +11,13 @@ import tensorflow as tf
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.knn import nearest
-from pemt_tf.finite import require_finite
 from pemt_tf.models.av_transformer import AVTransformer
-from pemt_tf.progress import Progress
+from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.report.attention import StreamAttention, segment_attention
 from pemt_tf.report.contents import ClipView, Neighbours
 from pemt_tf.report.sources import read_clip_views
+from pemt_tf.search.knn import nearest
+from pemt_tf.terminal.progress import Progress
 
 PICTURES_AT_ONCE = 256  # through the CNN, to bound memory
 NEIGHBOURS_SHOWN = 5

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pemt_tf.config import Config, flat_fields, preset_names
+from pemt_tf.config.yaml_reader import parse_yaml
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.training.run_directory import RUN
-from pemt_tf.yaml_reader import parse_yaml
 
 # Recorded settings of `pemt probe` that are flags of the same name, and their defaults.
 PROBE = {"train_split": "train", "features": "pooled", "labels_per_class": None, "seed": 0, "gallery": 1000}

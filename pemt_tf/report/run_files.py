@@ -8,9 +8,9 @@ from typing import Any
 
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
+from pemt_tf.files.strict_json import read_json
 from pemt_tf.report.contents import Series
 from pemt_tf.report.sources import read_metrics
-from pemt_tf.strict_json import read_json
 from pemt_tf.training.run_directory import METRICS, RunDirectory
 
 SPLIT_ORDER = ("test", "validation", "train")

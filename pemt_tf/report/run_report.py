@@ -8,8 +8,8 @@ from pathlib import Path
 from pemt_tf import __version__
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
+from pemt_tf.files.output_check import require_writable_folder
 from pemt_tf.models.parameter_report import ParameterReport, parameter_report
-from pemt_tf.output_check import require_writable_folder
 from pemt_tf.report import (
     attention_sections,
     clip_sections,

@@ -7,9 +7,9 @@ from typing import Annotated
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import Positive, Probability, one_of
-from pemt_tf.argument_checks import check_arguments
-from pemt_tf.training_config import LOSSES
+from pemt_tf.config.allowed_values import Positive, Probability, one_of
+from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.config.training import LOSSES
 
 _Loss = Annotated[str, one_of(LOSSES)]
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from pemt_tf.config import Config
+from pemt_tf.config.training import FinetuneConfig, warmup_steps
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.few_labels import few_labelled
@@ -28,7 +29,6 @@ from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
 from pemt_tf.training.task import TrainingTask, make_task
 from pemt_tf.training.validation import Validation, has_validation_split, require_validation_split
-from pemt_tf.training_config import FinetuneConfig, warmup_steps
 
 
 def finetune(

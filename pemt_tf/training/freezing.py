@@ -12,7 +12,7 @@ def freeze(backbone: AVTransformer, parts: tuple[str, ...]) -> None:
 
     Args:
         backbone: built.
-        parts: names out of `pemt_tf.training_config.PARTS`.
+        parts: names out of `pemt_tf.config.training.PARTS`.
 
     Raises:
         PemtError: the model has no such part.

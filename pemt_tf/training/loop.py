@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
-from pemt_tf.progress import Progress
+from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
 from pemt_tf.training.cluster import noticing_lost_workers
 from pemt_tf.training.collapse import alarm_line, collapse_alarms

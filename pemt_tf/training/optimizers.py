@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from pemt_tf.allowed_values import NotNegative, Positive, Probability, Truth
-from pemt_tf.argument_checks import check_arguments
+from pemt_tf.config.allowed_values import NotNegative, Positive, Probability, Truth
+from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.config.training import TrainingConfig
 from pemt_tf.errors import PemtError
-from pemt_tf.training_config import TrainingConfig
 
 # Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
 _BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"

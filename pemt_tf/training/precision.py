@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from pemt_tf.config.training import TrainingConfig
 from pemt_tf.errors import PemtError
-from pemt_tf.training_config import TrainingConfig
 
 
 def dtype_policy(settings: TrainingConfig, section: str) -> keras.DTypePolicy:

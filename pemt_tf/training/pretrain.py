@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from pemt_tf.config import Config
+from pemt_tf.config.training import warmup_steps
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
@@ -25,7 +26,6 @@ from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible, require_groups
 from pemt_tf.training.task import TrainingTask, make_task
-from pemt_tf.training_config import warmup_steps
 
 
 def pretrain(

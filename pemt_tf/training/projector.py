@@ -11,8 +11,8 @@ import tensorflow as tf
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
-from pemt_tf.finite import finite_rows
 from pemt_tf.models.av_transformer import AVTransformer
+from pemt_tf.models.finite_outputs import finite_rows
 
 MOST_CLIPS = 1000
 TENSORS, METADATA, CONFIG = "clip_embeddings.tsv", "clip_labels.tsv", "projector_config.pbtxt"

@@ -7,11 +7,11 @@ import math
 
 import tensorflow as tf
 
+from pemt_tf.config.training import PretrainConfig
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.data.record_format import HAS_AUDIO, HAS_VIDEO
-from pemt_tf.training_config import PretrainConfig
 
 _FLAGS = {"visual": HAS_VIDEO, "audio": HAS_AUDIO}
 _SURELY_ENOUGH = 10  # batches of clips; whether all of them have the streams is then not looked at

@@ -17,11 +17,11 @@ import keras
 
 from pemt_tf.config import Config, ModelConfig, flat_fields, load_config, save_config
 from pemt_tf.errors import PemtError
-from pemt_tf.folder_lock import LockHeldError, lock
+from pemt_tf.files.folder_lock import LockHeldError, lock
+from pemt_tf.files.strict_json import finite_or_none, json_text
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.pretraining_model import PretrainingModel
-from pemt_tf.strict_json import finite_or_none, json_text
 from pemt_tf.training.checkpoint import checkpoint_name
 from pemt_tf.training.same_run import differences
 from pemt_tf.training.weight_files import load_weights, save_pair_classifiers, save_weights

@@ -12,8 +12,8 @@ import math
 import keras
 from keras import ops
 
+from pemt_tf.config.training import SCHEDULES
 from pemt_tf.errors import PemtError
-from pemt_tf.training_config import SCHEDULES
 
 
 class _WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):

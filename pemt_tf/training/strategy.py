@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from pemt_tf.config.training import PretrainConfig
 from pemt_tf.data.share import Share
 from pemt_tf.errors import PemtError
 from pemt_tf.training.cluster import noticing_lost_workers, this_cluster, waiting_for_others
-from pemt_tf.training_config import PretrainConfig
 
 _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiting in one step
 

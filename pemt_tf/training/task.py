@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pemt_tf.config.training import TrainingConfig
 from pemt_tf.errors import PemtError
 from pemt_tf.training.best_weights import BestWeights, Score
 from pemt_tf.training.loss_scale import LossScale
 from pemt_tf.training.optimizers import make_optimizer
 from pemt_tf.training.weight_average import WeightAverage, float_weights
-from pemt_tf.training_config import TrainingConfig
 
 
 @dataclass

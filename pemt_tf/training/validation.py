@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
 from pemt_tf.errors import PemtError
-from pemt_tf.finite import require_finite
+from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
-from pemt_tf.training_config import FinetuneConfig
 
 
 class Validation:

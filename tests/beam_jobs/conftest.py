@@ -3,7 +3,7 @@
 import pytest
 
 from beam_jobs.preprocess import main
-from tests import media
+from tests import media_files as media
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from beam_jobs import storage
-from beam_jobs.dataset_index import IndexWriter
-from beam_jobs.inputs import InputClip
-from beam_jobs.outcomes import FAILED, FILTERED, WRITTEN, Outcome, WrittenClip
-from beam_jobs.tally import Tally
+from beam_jobs.engines import storage
+from beam_jobs.finish.dataset_index import IndexWriter
+from beam_jobs.finish.tally import Tally
+from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, Outcome, WrittenClip
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.dataset_card import SPLITS, DatasetCard
 from pemt_tf.data.record_format import EXAMPLE, ClipRecord, RecordFile, serialize

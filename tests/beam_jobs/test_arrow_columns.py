@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs import arrow_columns
-from beam_jobs.dataset_index import SCHEMA
+from beam_jobs.finish import arrow_columns
+from beam_jobs.finish.dataset_index import SCHEMA
 
 VALUES = {
     pa.string(): lambda row: "ä" * row,

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from beam_jobs.preprocess import main
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.google_storage import BUCKET, emulated_storage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,11 @@ def test_job_without_a_container_brings_our_package_and_the_requirements(client,
     assert all(package["location"].startswith("storage.googleapis.com/bucket/staging/") for package in pool["packages"])
     with tarfile.open(fileobj=BytesIO(staged["workflow.tar.gz"].download_as_bytes())) as package:
         files = {name.partition("/")[2] for name in package.getnames()}
-    assert {"beam_jobs/decoder_child.py", "beam_jobs/records.py", "pemt_tf/presets/tiny.yaml"} <= files
+    assert {
+        "beam_jobs/worker/decoder_child.py",
+        "beam_jobs/worker/shard_maker.py",
+        "pemt_tf/config/presets/tiny.yaml",
+    } <= files
     assert "av==" in staged["requirements.txt"].download_as_bytes().decode()
     image = pool["sdkHarnessContainerImages"][0]["containerImage"]
     assert image.endswith(f"sdk:{version('apache-beam')}")
@@ -150,7 +154,7 @@ class Absent:
         if name.partition(".")[0] in {"tensorflow", "keras", "matplotlib", "sklearn", "tensorboard", "hypothesis"}:
             raise ImportError(f"{name} is not in the container")
 sys.meta_path.insert(0, Absent())
-import beam_jobs.decoder_child, beam_jobs.beam_graph
+import beam_jobs.worker.decoder_child, beam_jobs.engines.beam_graph
 """
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from beam_jobs import dataset_index
+from beam_jobs.finish import dataset_index
 from beam_jobs.report.dataset_report import write_report
 from pemt_tf.config import ClipGeometry, Config
 from pemt_tf.data.dataset_card import DatasetCard

@@ -8,7 +8,7 @@ import pytest
 from beam_jobs.datasets.__main__ import main
 from beam_jobs.datasets.collection import Entry
 from beam_jobs.datasets.validation import hold_out
-from beam_jobs.manifest import read_manifest
+from beam_jobs.inputs.manifest import read_manifest
 from pemt_tf.errors import PemtError
 
 ESC_HEADER = "filename,fold,target,category,esc10,src_file,take"

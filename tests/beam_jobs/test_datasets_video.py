@@ -3,7 +3,7 @@
 import pytest
 
 from beam_jobs.datasets.kinetics_sounds import CLASSES_31, CLASSES_32, PAPER_NAMES
-from beam_jobs.manifest import read_manifest
+from beam_jobs.inputs.manifest import read_manifest
 from tests.beam_jobs.test_datasets import make, rows_of, touch
 
 KINETICS_HEADER = "label,youtube_id,time_start,time_end,split,is_cc"

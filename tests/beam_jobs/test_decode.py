@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_jobs import decode
-from beam_jobs.decode import ClipRequest, ExpendableDecoder
-from beam_jobs.record_slot import RecordSlot
+from beam_jobs.worker import decoder_process
+from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
+from beam_jobs.worker.record_slot import RecordSlot
 from pemt_tf.config import Config
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import serialize
-from pemt_tf.features.decode import MediaError, decode_clip
-from tests import media
+from pemt_tf.media.clip_decoder import MediaError, decode_clip
+from tests import media_files as media
 
 GEOMETRY = Config.from_preset("tiny").geometry
 # A child that does what its request's path says; otherwise as the real one.
@@ -119,7 +119,7 @@ def test_crash_costs_one_clip():
 
 
 def test_record_that_is_not_there_costs_one_clip(monkeypatch):
-    monkeypatch.setattr(decode, "DYING_SECONDS", 0.1)
+    monkeypatch.setattr(decoder_process, "DYING_SECONDS", 0.1)
     with misbehaving() as decoder:
         assert failure(decoder, "lie").detail == "the decoding process ended by SIGKILL"
         assert failure(decoder, "fine").cause == "open_failed"
@@ -221,5 +221,6 @@ def test_mutated_files_end_in_a_clip_or_a_cause(tmp_path):
 def test_child_needs_no_tensorflow():
     import subprocess
 
-    code = "import sys, beam_jobs.decoder_child; sys.exit('tensorflow' in sys.modules or 'apache_beam' in sys.modules)"
+    heavy = "'tensorflow' in sys.modules or 'apache_beam' in sys.modules"
+    code = f"import sys, beam_jobs.worker.decoder_child; sys.exit({heavy})"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from beam_jobs.duplicates import DuplicatePair, Fingerprints, to_drop
-from beam_jobs.inputs import InputClip
-from beam_jobs.outcomes import WRITTEN, Outcome, WrittenClip
+from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, to_drop
+from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.worker.outcomes import WRITTEN, Outcome, WrittenClip
 from pemt_tf.data.dataset_card import DatasetCard
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, run
 
 CLIP_HASH_BYTES = 32  # four segments

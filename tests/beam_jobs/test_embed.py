@@ -18,12 +18,12 @@ from beam_jobs.embedding import files as embedding_files
 from beam_jobs.embedding import model as embedding_model
 from beam_jobs.embedding.model import SavedModelHandler
 from beam_jobs.embedding.reading import Example, Place
-from beam_jobs.progress import OutcomeWatcher
+from beam_jobs.job.progress import OutcomeWatcher
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.evaluation.embedding_card import CARD_NAME, EmbeddingCard, model_hash
 from pemt_tf.export.local_predictor import LocalPredictor
-from tests import media
+from pemt_tf.search.embedding_card import CARD_NAME, EmbeddingCard, model_hash
+from tests import media_files as media
 from tests.beam_jobs.memory_file_system import FILES
 from tests.fake_dataset import WITHOUT_BOTH, fake_clips, replace_card, write_dataset
 

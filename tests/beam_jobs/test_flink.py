@@ -14,10 +14,11 @@ import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
 
-from beam_jobs import flink, flink_cluster
+from beam_jobs import flink
+from beam_jobs.engines import flink_cluster
 from beam_jobs.preprocess import main
 from pemt_tf.errors import PemtError
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents
 
 needs_java = pytest.mark.skipif(

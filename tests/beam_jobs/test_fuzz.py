@@ -26,8 +26,8 @@ from beam_jobs.preprocess import main
 from pemt_tf.config import Config
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.features.media_errors import CAUSES
-from tests import media
+from pemt_tf.media.media_errors import CAUSES
+from tests import media_files as media
 from tests.mutate_media import mutate
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.glob_pattern import GlobPattern
-from beam_jobs.inputs import list_inputs
+from beam_jobs.inputs.file_listing import list_inputs
+from beam_jobs.inputs.glob_pattern import GlobPattern
 from pemt_tf.errors import PemtError
 
 

@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from beam_jobs import storage
-from beam_jobs.inputs import list_inputs
+from beam_jobs.engines import storage
+from beam_jobs.inputs.file_listing import list_inputs
 from beam_jobs.preprocess import main
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.google_storage import BUCKET, emulated_storage
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.inputs import FilteredFile, clip_id, list_inputs, split_and_label
-from beam_jobs.manifest import read_manifest
+from beam_jobs.inputs.file_listing import FilteredFile, clip_id, list_inputs, split_and_label
+from beam_jobs.inputs.manifest import read_manifest
 from pemt_tf.errors import PemtError
 
 

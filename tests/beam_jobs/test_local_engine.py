@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs import decode, engines, local_engine, records, sharding
-from beam_jobs.inputs import InputClip
+from beam_jobs.engines import choice, local_engine
+from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.plan import sharding
 from beam_jobs.preprocess import build_parser
+from beam_jobs.worker import decoder_process, shard_maker
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.command import contents, run
@@ -28,16 +30,18 @@ for line in sys.stdin:
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     """Settings of a job whose decoding processes run CHILD; `started` lists these processes."""
-    settings = records.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, (), decode_timeout=600)
+    settings = shard_maker.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, (), decode_timeout=600)
     started = []
 
-    class Decoder(decode.ExpendableDecoder):
+    class Decoder(decoder_process.ExpendableDecoder):
         def _start(self):
             super()._start()
             started.append(self._process)
 
     monkeypatch.setattr(
-        records, "decoder_of", lambda _: Decoder(settings.geometry, 600, 4096, command=(sys.executable, "-c", CHILD))
+        shard_maker,
+        "decoder_of",
+        lambda _: Decoder(settings.geometry, 600, 4096, command=(sys.executable, "-c", CHILD)),
     )
     yield settings
     assert all(process.poll() is not None for process in started), "a decoding process is left"
@@ -80,13 +84,13 @@ def test_nothing_heavy_is_imported_for_a_local_job_a_dry_run_or_a_refusal(corpus
     [
         ([], local_engine.LocalEngine),
         (["--runner", "local", "--num_workers", "3"], local_engine.LocalEngine),
-        (["--runner", "FnApiRunner"], engines.BeamEngine),
-        (["--direct_running_mode=multi_processing"], engines.BeamEngine),
+        (["--runner", "FnApiRunner"], choice.BeamEngine),
+        (["--direct_running_mode=multi_processing"], choice.BeamEngine),
     ],
 )
 def test_beam_runs_where_its_runner_or_one_of_its_flags_is_named(flags, engine):
     options, rest = build_parser().parse_known_args(flags)
-    assert type(engines.choose(options, rest)) is engine
+    assert type(choice.choose(options, rest)) is engine
 
 
 @pytest.mark.parametrize(
@@ -100,13 +104,13 @@ def test_beam_runs_where_its_runner_or_one_of_its_flags_is_named(flags, engine):
 def test_flags_that_contradict_each_other(flags, message):
     options, rest = build_parser().parse_known_args(flags)
     with pytest.raises(PemtError, match=message):
-        engines.choose(options, rest)
+        choice.choose(options, rest)
 
 
 def test_large_shards_come_first(settings, monkeypatch):
     """So that no worker is left with a large one when the others have nothing to do."""
     order = []
-    monkeypatch.setattr(records.ShardMaker, "make", lambda _, shard, go_on: order.append(shard.number) or [])
+    monkeypatch.setattr(shard_maker.ShardMaker, "make", lambda _, shard, go_on: order.append(shard.number) or [])
     shards = [sharding.Shard("train", number, 4, 0, 0, clips) for number, clips in enumerate((2, 9, 2, 5))]
     local_engine.LocalEngine(1).run(shards, settings)
     assert order == [1, 3, 0, 2]
@@ -133,14 +137,14 @@ def test_interruption_cuts_off_what_hangs_and_gives_it_no_outcome(settings):
 
 def test_failure_of_one_worker_ends_the_others(settings, monkeypatch):
     shards = shards_of(settings, "hang", "a", "b")
-    real = records.ClipMaker.outcomes
+    real = shard_maker.ClipMaker.outcomes
 
     def outcomes(self, path, inputs, write):
         if path == "b":
             raise RuntimeError("a\nfault")
         return real(self, path, inputs, write)
 
-    monkeypatch.setattr(records.ClipMaker, "outcomes", outcomes)
+    monkeypatch.setattr(shard_maker.ClipMaker, "outcomes", outcomes)
     with pytest.raises(PemtError, match=r"^the job failed: RuntimeError: a fault$"):
         local_engine.LocalEngine(2).run(shards, settings)
     assert finished(settings) == ["00001"]
@@ -149,7 +153,7 @@ def test_failure_of_one_worker_ends_the_others(settings, monkeypatch):
 def test_interrupted_with_several_workers_and_gone_on(corpus, made, tmp_path, capsys, monkeypatch):
     """Ctrl-C in the midst of the work of three workers: the next run makes the rest, and the bytes are the same."""
     flags = ("--input", corpus, "--output", tmp_path / "out", "--preset", "tiny", "--num_workers", 3)
-    real, left = records.ClipMaker.outcomes, [5]
+    real, left = shard_maker.ClipMaker.outcomes, [5]
 
     def outcomes(self, path, inputs, write):
         left[0] -= 1
@@ -158,7 +162,7 @@ def test_interrupted_with_several_workers_and_gone_on(corpus, made, tmp_path, ca
         return real(self, path, inputs, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records.ClipMaker, "outcomes", outcomes)
+        patch.setattr(shard_maker.ClipMaker, "outcomes", outcomes)
         code, out, err = run(capsys, *flags)
     assert (code, out) == (130, "") and "interrupted; nothing was written to" in err and "Traceback" not in err
     assert run(capsys, *flags)[0] == 0

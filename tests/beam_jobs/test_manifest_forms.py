@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_jobs.input_plan import list_source
-from beam_jobs.manifest import read_manifest
-from beam_jobs.manifest_columns import known_columns, notes_on_columns
-from beam_jobs.manifest_rows import is_manifest
+from beam_jobs.inputs.manifest import read_manifest
+from beam_jobs.inputs.manifest_columns import known_columns, notes_on_columns
+from beam_jobs.inputs.manifest_rows import is_manifest
+from beam_jobs.inputs.selection import list_source
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem  # noqa: F401 - Beam finds mem:// by it
 

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from beam_jobs.inputs import list_inputs
-from beam_jobs.manifest import read_manifest
+from beam_jobs.inputs.file_listing import list_inputs
+from beam_jobs.inputs.manifest import read_manifest
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import refused, run
 
 # Names as the disk has them, and the text that stands for them.

@@ -11,7 +11,7 @@ import tensorflow as tf
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.records import parse
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import run
 
 

@@ -10,15 +10,15 @@ import pytest
 import simplejpeg
 import tensorflow as tf
 
-from beam_jobs import decode, records
 from beam_jobs.preprocess import main
+from beam_jobs.worker import decoder_process, shard_maker
 from pemt_tf.config import load_config
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.records import parse
 from pemt_tf.features import numpy_ops
-from pemt_tf.features.audio import log_mel
-from pemt_tf.features.decode import decode_clip
-from tests import media
+from pemt_tf.features.spectrogram import log_mel
+from pemt_tf.media.clip_decoder import decode_clip
+from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
 
 
@@ -162,12 +162,12 @@ def test_crashing_decoder_costs_one_clip(corpus, tmp_path, capsys, monkeypatch):
         "    return real(path, *rest, **more)\n"
         "decoder_child.decode_clip = decode_clip\ndecoder_child.main()\n"
     )
-    original = decode.ExpendableDecoder
+    original = decoder_process.ExpendableDecoder
 
     def crashing(*arguments):
-        return original(*arguments, command=(decode.sys.executable, str(child)))
+        return original(*arguments, command=(decoder_process.sys.executable, str(child)))
 
-    monkeypatch.setattr(records, "ExpendableDecoder", crashing)
+    monkeypatch.setattr(shard_maker, "ExpendableDecoder", crashing)
     assert run(capsys, "--input", corpus, "--output", tmp_path / "out")[0] == 0
     card = DatasetCard.read(tmp_path / "out")
     assert card.failed == {"decoder_crash": 1, "open_failed": 1, "too_short": 1, "truncated": 1}
@@ -185,14 +185,15 @@ def test_beam_counts_the_same(corpus, tmp_path):
     """The counters that a remote runner shows on its page."""
     import apache_beam as beam
 
-    from beam_jobs import beam_graph, runners, sharding
-    from beam_jobs.inputs import list_inputs
+    from beam_jobs.engines import beam_graph, beam_runners
+    from beam_jobs.inputs.file_listing import list_inputs
+    from beam_jobs.plan import sharding
     from pemt_tf.config import Config
 
     clips = [dataclasses.replace(one, labels=(), split="train") for one in list_inputs(str(corpus)).clips]
     shards = sharding.write_plan(str(tmp_path), sharding.plan_shards(clips, 2))
-    settings = records.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
-    pipeline = beam.Pipeline(options=runners.beam_options("FnApiRunner", None, []))
+    settings = shard_maker.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
+    pipeline = beam.Pipeline(options=beam_runners.beam_options("FnApiRunner", None, []))
     beam_graph.build_graph(pipeline, shards, settings)
     result = pipeline.run()
     result.wait_until_finish()

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs import output_folder, progress, records, shard_writer, storage
+from beam_jobs.engines import storage
+from beam_jobs.job import progress
+from beam_jobs.plan import output_folder
+from beam_jobs.worker import shard_maker, shard_writer
 from pemt_tf.data.dataset_card import DatasetCard
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
 
 
@@ -52,13 +55,13 @@ def test_too_many_failures_stop_the_job(tmp_path, capsys, monkeypatch):
         media.not_media(tmp_path / "in" / f"a{number}.mp4")
     media.write_video(tmp_path / "in" / "b.mp4", seconds=1)
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
-    real = records.ClipMaker.outcomes
+    real = shard_maker.ClipMaker.outcomes
 
     def slow(*arguments):
         time.sleep(0.05)
         yield from real(*arguments)
 
-    monkeypatch.setattr(records.ClipMaker, "outcomes", slow)
+    monkeypatch.setattr(shard_maker.ClipMaker, "outcomes", slow)
     flags = ("--max_bad_fraction", 0.05, "--shards_per_split", 40)
     line = refused(capsys, tmp_path / "out", "--input", tmp_path / "in", *flags, keeps_shards=True)
     done, bad = map(int, re.search(r"stopped after (\d+) of 41 inputs: (\d+) of 41 inputs failed", line).groups())
@@ -138,7 +141,7 @@ def test_interrupted_job_leaves_nothing(corpus, tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(records.ExpendableDecoder, "clips", interrupt)
+    monkeypatch.setattr(shard_maker.ExpendableDecoder, "clips", interrupt)
     code, out, err = run(capsys, "--input", corpus, "--output", tmp_path / "out")
     assert code == 130 and out == "" and "interrupted; nothing was written" in err
     assert list(tmp_path.iterdir()) == []

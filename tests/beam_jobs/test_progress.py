@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from beam_jobs.outcomes import Outcome
-from beam_jobs.progress import OutcomeWatcher, Progress, progress_line
-from pemt_tf.pace import Pace
+from beam_jobs.job.progress import OutcomeWatcher, Progress, progress_line
+from beam_jobs.worker.outcomes import Outcome
+from pemt_tf.terminal.pace import Pace
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs import storage
+from beam_jobs.engines import storage
 from beam_jobs.preprocess import main
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem
 
 

@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from beam_jobs import records
 from beam_jobs.preprocess import main
+from beam_jobs.worker import shard_maker
 from pemt_tf.data.dataset_card import DatasetCard
-from tests import media
+from tests import media_files as media
 from tests.beam_jobs.command import contents, run
 
 
@@ -71,7 +71,7 @@ def test_killed_job_goes_on(many, tmp_path, capsys, after):
 
 def interrupt_after(monkeypatch, count):
     """Ctrl-C when so many inputs were made."""
-    real, left = records.ClipMaker.outcomes, [count]
+    real, left = shard_maker.ClipMaker.outcomes, [count]
 
     def outcomes(self, path, inputs, write):
         if not left[0]:
@@ -79,7 +79,7 @@ def interrupt_after(monkeypatch, count):
         left[0] -= 1
         yield from real(self, path, inputs, write)
 
-    monkeypatch.setattr(records.ClipMaker, "outcomes", outcomes)
+    monkeypatch.setattr(shard_maker.ClipMaker, "outcomes", outcomes)
 
 
 def test_interrupted_job_keeps_what_is_done(many, tmp_path, capsys, monkeypatch):

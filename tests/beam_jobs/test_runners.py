@@ -12,7 +12,7 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions, StandardOptions, WorkerOptions
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
 
-from beam_jobs import runners
+from beam_jobs.engines import beam_runners
 from beam_jobs.preprocess import main
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.command import contents
@@ -36,19 +36,19 @@ PROCESSES = "--direct_running_mode=multi_processing"
 )
 def test_what_the_user_says_is_what_runs(num_workers, arguments, mode, workers):
     for name in ("FnApiRunner", "DirectRunner", "directrunner"):
-        options = runners.beam_options(name, num_workers, arguments)
+        options = beam_runners.beam_options(name, num_workers, arguments)
         direct = options.view_as(DirectOptions)
         assert (direct.direct_running_mode, direct.direct_num_workers) == (mode, workers)
         assert options.view_as(StandardOptions).runner.endswith(".FnApiRunner")
 
 
 def test_no_number_of_workers_means_all_cores():
-    direct = runners.beam_options("DirectRunner", None, ["--direct_num_workers=0"]).view_as(DirectOptions)
-    assert direct.direct_num_workers == min(len(os.sched_getaffinity(0)), runners.MOST_WORKERS)
+    direct = beam_runners.beam_options("DirectRunner", None, ["--direct_num_workers=0"]).view_as(DirectOptions)
+    assert direct.direct_num_workers == min(len(os.sched_getaffinity(0)), beam_runners.MOST_WORKERS)
 
 
 def test_number_of_workers_of_another_runner_is_passed_on():
-    options = runners.beam_options("PortableRunner", 7, ["--job_endpoint=localhost:1"])
+    options = beam_runners.beam_options("PortableRunner", 7, ["--job_endpoint=localhost:1"])
     assert options.view_as(WorkerOptions).num_workers == 7
     assert options.view_as(StandardOptions).runner == "PortableRunner"
 
@@ -67,7 +67,7 @@ def test_number_of_workers_of_another_runner_is_passed_on():
 )
 def test_what_cannot_be_is_refused_in_one_line(runner, num_workers, arguments, message):
     with pytest.raises(PemtError, match=message) as caught:
-        runners.beam_options(runner, num_workers, arguments)
+        beam_runners.beam_options(runner, num_workers, arguments)
     assert "\n" not in str(caught.value)
 
 
@@ -77,11 +77,11 @@ def test_message_of_a_worker_is_found_in_what_a_runner_makes_of_it():
         'instruction 4: Traceback (most recent call last):\n  File "x.py", line 3, in process\n'
         "pemt_tf.errors.PemtError: cannot write train/clips: disk full [while running 'DecodeAndWrite-ptransform-4']\n"
     )
-    assert runners.one_line(RuntimeError(wrapped)) == "cannot write train/clips: disk full"
-    assert "SIGKILL" in runners.one_line(RuntimeError("Worker subprocess exited with return code 137"))
-    assert "a worker process ended before" in runners.one_line(RuntimeError("Channel closed prematurely."))
-    assert runners.one_line(ValueError("a\nb\n")) == "the Beam job failed: b"
-    assert runners.one_line(ValueError()) == "the Beam job failed: ValueError"
+    assert beam_runners.one_line(RuntimeError(wrapped)) == "cannot write train/clips: disk full"
+    assert "SIGKILL" in beam_runners.one_line(RuntimeError("Worker subprocess exited with return code 137"))
+    assert "a worker process ended before" in beam_runners.one_line(RuntimeError("Channel closed prematurely."))
+    assert beam_runners.one_line(ValueError("a\nb\n")) == "the Beam job failed: b"
+    assert beam_runners.one_line(ValueError()) == "the Beam job failed: ValueError"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,9 @@ def _workers(parent):
     for children in Path(f"/proc/{parent}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             numbers = children.read_text().split()
-            found += [int(n) for n in numbers if "beam_jobs.local_worker" in Path(f"/proc/{n}/cmdline").read_text()]
+            found += [
+                int(n) for n in numbers if "beam_jobs.engines.beam_worker" in Path(f"/proc/{n}/cmdline").read_text()
+            ]
     return found
 
 

@@ -14,8 +14,8 @@ from beam_jobs.embed import main as embed
 from pemt_tf import cli
 from pemt_tf.commands import predict as predict_command
 from pemt_tf.doctor.data_folder import check_data
-from pemt_tf.evaluation import query
-from pemt_tf.evaluation.query import QueryModel
+from pemt_tf.search import query
+from pemt_tf.search.query import QueryModel
 from tests.conftest import SMALL
 from tests.fake_dataset import fake_clips, write_dataset
 from tests.fake_embeddings import write_embeddings

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pemt_tf import cli
-from tests.export.model_server import grpc_server, of_saved_model, refuse, rest_server
-from tests.media import write_floats, write_video
+from tests.client.model_server import grpc_server, of_saved_model, refuse, rest_server
+from tests.media_files import write_floats, write_video
 
 DATA = "variables/variables.data-00000-of-00001"
 

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from pemt_tf import cli
-from tests.export.model_server import ModelServer, grpc_server, rest_server
+from tests.client.model_server import ModelServer, grpc_server, rest_server
 
 SHIPPED = Path(__file__).resolve().parents[2] / "serving" / "models.config"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pemt_tf.augmentation_config import AugmentationConfig
+from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import (

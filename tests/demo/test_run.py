@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pemt_tf import cli
-from tests.media import sine, write_video
+from tests.media_files import sine, write_video
 
 SHORT = ("--set", "pretrain.steps=2", "--set", "pretrain.batch_size=2")
 

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pemt_tf.evaluation.embedding_card import VIDEOS
 from pemt_tf.explore.build import build_explorer
 from pemt_tf.explore.options import ExploreOptions
 from pemt_tf.explore.page import write_explorer
-from tests import media
+from pemt_tf.search.embedding_card import VIDEOS
+from tests import media_files as media
 from tests.fake_embeddings import replace_card, write_embeddings
 
 HOSTILE = '</script><script>document.title="broken"</script>'  # as a label; an id has no slash and is a file's name

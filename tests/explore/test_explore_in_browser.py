@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from pemt_tf.evaluation.embedding_store import EmbeddingStore
 from pemt_tf.explore.build import build_explorer
 from pemt_tf.explore.options import ExploreOptions
 from pemt_tf.explore.page import write_explorer
+from pemt_tf.search.embedding_store import EmbeddingStore
 from tests.chromium import BROWSER, Chromium
 from tests.explore.conftest import HOSTILE, NAMES
 from tests.fake_embeddings import rows_about, write_embeddings

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.embedding_store import EmbeddingStore
-from pemt_tf.evaluation.search import search
 from pemt_tf.explore import neighbours
 from pemt_tf.explore.clip_points import read_points
 from pemt_tf.explore.neighbours import NOBODY, nearest_neighbours
+from pemt_tf.search.embedding_store import EmbeddingStore
+from pemt_tf.search.exact_search import search
 from tests.fake_embeddings import write_embeddings
 
 

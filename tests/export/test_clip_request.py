@@ -5,8 +5,8 @@ import pytest
 import simplejpeg
 
 from pemt_tf.export.clip_request import _test_crop, decode_media, raw_media_of
-from pemt_tf.features.video import plan_test_crop
-from tests.media import write_video
+from pemt_tf.features.frame_crops import plan_test_crop
+from tests.media_files import write_video
 
 SIZES = [(20, 20), (24, 24), (24, 31), (31, 24), (24, 97), (20, 33), (120, 160), (160, 213), (284, 160), (240, 426)]
 

@@ -20,10 +20,10 @@ from pemt_tf.export.saved_model import ServableMetadata, export_version
 from pemt_tf.export.serving_model import ServingModel
 from pemt_tf.export.signatures import ServingSignatures
 from pemt_tf.export.weight_storage import StoredWeights
-from pemt_tf.features import audio, video
+from pemt_tf.features import frame_crops, spectrogram
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.run_directory import RunDirectory
-from tests.export.malformed_requests import malformed_requests
+from tests.client.malformed_requests import malformed_requests
 from tests.fake_dataset import LABELS, WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_VIDEO
 
 FULL = {"probabilities", "labels", "embedding"}
@@ -68,11 +68,11 @@ def expected_inputs(geometry, frames=None, waveform=None):
     """Features by the plain functions, one clip at a time."""
     inputs = {}
     if frames is not None:
-        plan = video.plan_test_crop(*frames.shape[-3:-1], geometry)
+        plan = frame_crops.plan_test_crop(*frames.shape[-3:-1], geometry)
         cropped = frames[..., plan.rows.numpy(), :, :][..., plan.columns.numpy(), :]
         inputs["frames"] = ((cropped / 255.0 - 0.45) / 0.225).astype(np.float32)
     if waveform is not None:
-        inputs["log_mel"] = np.stack([np.asarray(audio.log_mel(clip, geometry)) for clip in waveform])[..., None]
+        inputs["log_mel"] = np.stack([np.asarray(spectrogram.log_mel(clip, geometry)) for clip in waveform])[..., None]
     return inputs
 
 
@@ -141,7 +141,7 @@ def test_one_raw_stream_is_answered_as_a_record_without_the_other(loaded, small_
     clip = records.get_fake_clip(geometry, 3, width=31)
     pictures = np.stack([tf.io.decode_jpeg(jpeg).numpy() for jpeg in clip.jpegs]).reshape(1, 3, 2, 24, 31, 3)
     waveform = media()[1][:1]
-    heard = np.asarray(audio.log_mel(waveform[0], geometry))
+    heard = np.asarray(spectrogram.log_mel(waveform[0], geometry))
     silent = dataclasses.replace(clip, log_mel=None)
     blind = dataclasses.replace(clip, jpegs=None, image_times=[], height=0, width=0, log_mel=heard)
     raw = [records.serialize(one, geometry) for one in (silent, blind)]

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from pemt_tf import cli
-from pemt_tf.export.client import PredictionClient
+from pemt_tf.client.prediction_client import PredictionClient
 from pemt_tf.export.servable_metadata import ServableMetadata
 from tests.export.test_saved_model import CLASSIFIER_OUTPUTS
 

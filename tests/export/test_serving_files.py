@@ -9,7 +9,7 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from pemt_tf.export.client import PredictionClient
+from pemt_tf.client.prediction_client import PredictionClient
 
 SERVING = Path(__file__).resolve().parents[2] / "serving"
 _FIELD = descriptor_pb2.FieldDescriptorProto

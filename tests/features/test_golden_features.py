@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pemt_tf.features import audio, augment, video
-from pemt_tf.features.sampling import FramePicker
+from pemt_tf.features import augment, frame_crops, spectrogram
+from pemt_tf.media.segment_sampling import FramePicker
 from tests.golden import Golden
 
 
@@ -18,13 +18,13 @@ def test_log_mel_equals_the_reference():
     sound = Golden("logmel")
     n_fft, hop, frames, rate = sound["meta/n_fft_hop_rawframes_sr0"].tolist()
     wave = (sound["in/wave0"] / 256.0).astype(np.float32)
-    assert audio.spectrogram_sizes(wave.shape[-1], 128) == (n_fft, hop)
+    assert spectrogram.spectrogram_sizes(wave.shape[-1], 128) == (n_fft, hop)
     assert frames == 128
     # The logarithm amplifies rounding in quiet bins: 3e-4 is what float32 allows.
-    result = audio.log_mel_spectrogram(wave, rate, mel_bins=80, mel_frames=128)
+    result = spectrogram.log_mel_spectrogram(wave, rate, mel_bins=80, mel_frames=128)
     np.testing.assert_allclose(result, sound["out64/logmel0"], rtol=0, atol=3e-4)
     np.testing.assert_allclose(result, sound["out/logmel_torchaudio_fp32_0"], rtol=0, atol=1e-3)
-    filters = audio.mel_filterbank(rate, n_fft, 80).astype(np.float64)
+    filters = spectrogram.mel_filterbank(rate, n_fft, 80).astype(np.float64)
     np.testing.assert_allclose(filters.sum(0), sound["out64/fb_rowsum0"], rtol=1e-5)
 
 
@@ -34,13 +34,15 @@ def test_resized_frames_and_their_normalization_equal_the_reference(golden, case
     expected = np.moveaxis(golden[f"resize/{case}_out"], 1, -1)
     height, width = frames.shape[1:3]
     size = int(golden[f"resize/{case}_size"])
-    scaled_height, scaled_width = video.scaled_size(tf.constant(height), tf.constant(width), tf.constant(size))
+    scaled_height, scaled_width = frame_crops.scaled_size(tf.constant(height), tf.constant(width), tf.constant(size))
     assert (int(scaled_height), int(scaled_width)) == expected.shape[1:3]
-    plan = video.CropPlan(video.nearest_index(height, scaled_height), video.nearest_index(width, scaled_width))
-    resized = video.crop_frames(tf.constant(frames), plan)
+    plan = frame_crops.CropPlan(
+        frame_crops.nearest_index(height, scaled_height), frame_crops.nearest_index(width, scaled_width)
+    )
+    resized = frame_crops.crop_frames(tf.constant(frames), plan)
     np.testing.assert_array_equal(resized, expected)
     normalized = np.moveaxis(golden[f"resize/{case}_norm"], 1, -1)
-    np.testing.assert_allclose(video.normalize(resized), normalized, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(frame_crops.normalize(resized), normalized, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("place", range(3), ids=["start", "centre", "end"])
@@ -54,8 +56,8 @@ def test_crops_equal_the_reference(golden, case, place):
     offset = {0: 0, 1: None, 2: max(height, width) - crop}[place]
     sides = {"top": offset} if height > width else {"left": offset}
     size = int(golden[f"resize/{case}_size"])
-    plan = video.plan_crop(*frames.shape[1:3], size, crop, **sides)
-    np.testing.assert_array_equal(video.crop_frames(tf.constant(frames), plan), expected)
+    plan = frame_crops.plan_crop(*frames.shape[1:3], size, crop, **sides)
+    np.testing.assert_array_equal(frame_crops.crop_frames(tf.constant(frames), plan), expected)
 
 
 @pytest.mark.parametrize("axis", [2, 3], ids=["frequency", "time"])

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from pemt_tf.export.checkpoint_converter import assign_reference_weights
+from pemt_tf.convert.checkpoint_converter import assign_reference_weights
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from tests.golden import Golden, assert_close
 from tests.layer_contract import assert_layer_contract

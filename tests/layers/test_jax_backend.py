@@ -11,7 +11,7 @@ SCRIPT = """
 import keras, numpy as np
 assert keras.backend.backend() == "jax"
 from pemt_tf.config import ModelConfig
-from pemt_tf.export.reference_weights import assign_reference_weights
+from pemt_tf.convert.reference_weights import assign_reference_weights
 from pemt_tf.layers.batch_normalization import BatchNormalization
 from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense
 from pemt_tf.layers.transformer_layer import TransformerLayer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pemt_tf.export.checkpoint_converter import assign_reference_weights, export_reference_weights
+from pemt_tf.convert.checkpoint_converter import assign_reference_weights, export_reference_weights
 from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense
 from tests.golden import Golden, assert_close
 from tests.layer_contract import assert_layer_contract

@@ -6,12 +6,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pemt_tf.config.training import PretrainConfig
 from pemt_tf.errors import PemtError
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
-from pemt_tf.training_config import PretrainConfig
 from tests.losses.test_negative_sampling import probabilities
-from tests.losses.test_pretraining_model import BATCH, SEGMENTS, make_inputs, make_model
+from tests.models.test_pretraining_model import BATCH, SEGMENTS, make_inputs, make_model
 
 
 @settings(deadline=None, max_examples=30)

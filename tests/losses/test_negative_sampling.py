@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from keras import ops
 from scipy import stats
 
+from pemt_tf.config.training import NEGATIVES
 from pemt_tf.losses.negative_sampling import candidate_log_weights, draw_negatives, pairwise_distances
-from pemt_tf.training_config import NEGATIVES
 
 EXCLUDED = -1e29  # anything below stands for "never"
 

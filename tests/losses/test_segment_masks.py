@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
-from tests.losses.test_pretraining_model import BATCH, SEGMENTS, log_loss, make_inputs, make_model
+from tests.models.test_pretraining_model import BATCH, SEGMENTS, log_loss, make_inputs, make_model
 
 MASKS = {  # clip 1 lacks sound, clip 2 a picture in segment 0, clip 3 both streams here and there
     "visual_mask": np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]], np.float32),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pemt_tf.export.checkpoint_converter import assign_reference_weights
+from pemt_tf.convert.checkpoint_converter import assign_reference_weights
 from pemt_tf.models.audio_resnet import AudioResNet
 from tests.golden import Golden, assert_close
 from tests.layer_contract import assert_layer_contract

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.config import ModelConfig
+from pemt_tf.convert.checkpoint_converter import assign_reference_weights, reference_slots
 from pemt_tf.errors import PemtError
-from pemt_tf.export.checkpoint_converter import assign_reference_weights, reference_slots
 from pemt_tf.layers import orthogonal
 from pemt_tf.models.av_transformer import AVTransformer
 from tests.golden import Golden, assert_close

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from pemt_tf.config import ModelConfig
-from pemt_tf.export.checkpoint_converter import assign_reference_weights, infer_model_fields, reference_slots
+from pemt_tf.convert.checkpoint_converter import assign_reference_weights, infer_model_fields, reference_slots
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.optimizers import TorchAdam, finetune_groups
 from pemt_tf.training.schedules import CosineSchedule

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from pemt_tf.config import ModelConfig
-from pemt_tf.export.checkpoint_converter import assign_reference_weights
+from pemt_tf.convert.checkpoint_converter import assign_reference_weights
 from pemt_tf.models.heads import AVClassifier, PooledFeatureHead, SequenceHead
 from tests.golden import Golden, assert_close
 from tests.layer_contract import assert_layer_contract

@@ -12,8 +12,8 @@ import tensorflow_model_analysis as tfma
 from pemt_tf.errors import PemtError
 from pipeline.configs import EvaluatorConfig
 from pipeline.evaluation import evaluation
-from pipeline.finite_answers import RequireFiniteAnswers
-from pipeline.slice_accuracy import AccuracyCombiner
+from pemt_tf.orchestration.nodes.finite_predictions import RequireFiniteAnswers
+from pemt_tf.orchestration.nodes.slice_accuracy import AccuracyCombiner
 
 pytestmark = pytest.mark.tfx
 

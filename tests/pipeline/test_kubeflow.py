@@ -11,9 +11,10 @@ pytest.importorskip("tfx", reason="the tfx extra is not installed")
 pytest.importorskip("kfp.pipeline_spec", reason="kfp-pipeline-spec of the tfx extra is not installed")
 
 from pemt_tf.errors import PemtError
-from pipeline import places
+from pemt_tf.orchestration.nodes import artifact_paths
+from pemt_tf.orchestration.nodes.artifact_paths import bucket_address, local_path
+from pipeline import configs
 from pipeline.kubeflow_runner import compile_pipeline
-from pipeline.places import bucket_address, local_path
 from tests.pipeline.dataset import OVERRIDES, fake_clip, write_dataset
 
 pytestmark = pytest.mark.tfx
@@ -81,7 +82,7 @@ def test_the_import_is_told_the_pattern_and_the_span(compiled):
 
 
 def test_without_an_image_it_says_what_to_set(tmp_path):
-    runner = Path(places.__file__).with_name("kubeflow_runner.py")
+    runner = Path(configs.__file__).with_name("kubeflow_runner.py")
     environment = {"PEMT_PIPELINE_DATA": str(tmp_path), "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, runner], env=environment, capture_output=True, text=True, timeout=60)
 
@@ -90,7 +91,7 @@ def test_without_an_image_it_says_what_to_set(tmp_path):
 
 
 def test_buckets_are_read_where_they_are_mounted(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "MOUNTS", tmp_path)
+    monkeypatch.setattr(artifact_paths, "MOUNTS", tmp_path)
     (tmp_path / "bucket").mkdir()
 
     assert local_path("/artifacts/Model/3") == Path("/artifacts/Model/3")

@@ -26,9 +26,9 @@ import tensorflow as tf
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
+from pemt_tf.orchestration.nodes import slices
+from pemt_tf.orchestration.nodes.cpp_loader import find_compiler
 from pemt_tf.training.run_directory import RunDirectory
-from pipeline import slices
-from pipeline.cpp_loader import find_compiler
 from tests.pipeline.dataset import OVERRIDES, fake_clip, write_dataset
 
 pytestmark = [
@@ -69,8 +69,8 @@ QUERY = """
 # Several commands in one process: each process takes half a minute to load TFX. NAME=value sets a variable.
 COMMANDS = """
 import os, sys
-from pipeline.command_group import commands
-from pipeline.quiet import silence_libraries
+from pemt_tf.orchestration.running.command_group import commands
+from pemt_tf.orchestration.running.quiet_tfx import silence_libraries
 silence_libraries()
 for argument in sys.argv[1:]:
     name, equals, value = argument.partition("=")
@@ -154,7 +154,7 @@ class Workplace:
         self.wait_for(lambda: list(self.root.glob("unfinished/pretrain-*")), process)
         self.meanwhile = [
             self.call(str(REPOSITORY / "pipeline" / "local_runner.py")),
-            self.call("-m", "pipeline.tfx_command", "pipeline", "run", "--status"),
+            self.call("-m", "pemt_tf.orchestration.running.tfx_command", "pipeline", "run", "--status"),
         ]
         self.wait_for(lambda: list(self.root.glob("unfinished/finetune-*/checkpoints/step-*4.npz")), process)
         os.kill(int(re.match(r"process (\d+) on ", lock.read_text())[1]), signal.SIGKILL)
@@ -209,7 +209,7 @@ def workplace(tmp_path_factory) -> Workplace:
     write_dataset(place.folder / "relabelled", {"train": [*train, deafening], "test": test}, labels)
 
     runner = os.path.relpath(REPOSITORY / "pipeline" / "local_runner.py", place.folder / "here")
-    command = ("-m", "pipeline.tfx_command", "pipeline", "run", "--pipeline-path", runner)
+    command = ("-m", "pemt_tf.orchestration.running.tfx_command", "pipeline", "run", "--pipeline-path", runner)
     place.run_and_kill(*command)
     place.first = place.call(*command)
     place.pushed = place.versions()

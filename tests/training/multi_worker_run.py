@@ -16,7 +16,7 @@ import tensorflow as tf
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
-from pemt_tf.progress import Progress
+from pemt_tf.terminal.progress import Progress
 from pemt_tf.training import pretrain as pretraining
 from tests.conftest import SMALL
 from tests.training.small_cnns import use_small_cnns

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from pemt_tf.config.training import PARTS
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.training.freezing import freeze
-from pemt_tf.training_config import PARTS
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ KILLED_AT_STEP_3 = """
 import os, signal, sys
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.progress import Progress
+from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.pretrain import pretrain
 from tests.conftest import SMALL
 

@@ -8,8 +8,8 @@ import itertools
 import numpy as np
 import pytest
 
+from pemt_tf.config.training import PretrainConfig
 from pemt_tf.training.repeated_clips import compared_clips, repetition_warning, same_clip_share
-from pemt_tf.training_config import PretrainConfig
 
 
 @pytest.mark.parametrize(("batch", "clips"), [(5, 4), (8, 6), (4, 4), (8, 4), (3, 1)])

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.input_pipeline import training_clips
 from pemt_tf.training.loop import train
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.task import make_task
-from pemt_tf.training_config import FinetuneConfig
 
 STEPS = 11
 WALL_CLOCK = {"examples_per_second", "input_wait_share"}

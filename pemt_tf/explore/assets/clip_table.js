@@ -83,7 +83,7 @@ class ClipTable {
     if (path.includes("://")) {
       return null;
     }
-    // A byte that is not UTF-8 is written as \xe9 in a name (pemt_tf/names.py), and as %e9 in an address.
+    // A byte that is not UTF-8 is written as \xe9 in a name (pemt_tf/files/names.py), and as %e9 in an address.
     const quoted = path.split("/").map(encodeURIComponent).join("/").replace(/%5Cx([0-9a-f]{2})/g, "%$1");
     if (path.startsWith("/")) {
       return "file://" + quoted;

@@ -1,0 +1,199 @@
+"""Finds clips that show or sound the same, above all across splits: training on what is tested flatters the result.
+
+Every clip has a perceptual hash of its pictures and one of its sound (`pemt_tf.media.content`). Comparing all pairs
+would take too long for large sets; so random samples of the bits are compared first (locality-sensitive hashing), and
+only clips that agree in one of many samples are compared as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from beam_jobs.worker.outcomes import Outcome
+from pemt_tf.data.dataset_card import SPLITS
+from pemt_tf.media.content import HASH_BYTES
+
+SAME_PICTURES = 0.12  # share of differing bits; unrelated clips differ in half
+SAME_SOUND = 0.15
+BANDS = 32  # samples of bits
+BAND_BITS = 20  # at least; more in large sets, where unrelated clips would agree by chance
+LARGEST_BUCKET = 64  # clips that agree in one sample: of more than these only the most similar are compared
+NEIGHBOURS = 8
+MEANING_BITS = 6  # of the 64 of a segment; fewer stand for nothing: black pictures, silence
+MEANING_SEGMENTS = 0.5  # share of a clip's segments that must mean something in both clips
+SET_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
+
+
+@dataclass(frozen=True)
+class DuplicatePair:
+    """Two clips of different groups that are nearly the same.
+
+    Attributes:
+        first, second: clip ids.
+        first_split, second_split: their splits, in the order train, validation, test.
+        what: `video and audio`, `video` or `audio`: in what they agree.
+        is_whole: they agree in all streams that both have.
+        video_distance, audio_distance: share of differing bits; None where not both have the stream.
+        left_out: the ids of those of the two that are not in the data set, because `--drop_duplicates` left them out.
+    """
+
+    first: str
+    second: str
+    first_split: str
+    second_split: str
+    what: str
+    is_whole: bool
+    video_distance: float | None
+    audio_distance: float | None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def is_across(self) -> bool:
+        """Whether the splits differ."""
+        return self.first_split != self.second_split
+
+
+def near_training(pairs: list[DuplicatePair]) -> dict[str, set[str]]:
+    """Ids of the clips that are near-duplicates of a training clip, by split; of clips that are in the data set."""
+    found: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for pair in pairs:
+        if pair.is_across and pair.first_split == "train" and not pair.left_out:
+            found[pair.second_split].add(pair.second)
+    return found
+
+
+class Fingerprints:
+    """Collects the hashes of the clips: about 200 bytes a clip."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._splits: list[int] = []
+        self._groups: list[int] = []
+        self._group_numbers: dict[str, int] = {}
+        self._hashes: dict[str, list[bytes]] = {"video": [], "audio": []}
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes the clips of an outcome."""
+        group = self._group_numbers.setdefault(outcome.input.group_name, len(self._group_numbers))
+        for clip in outcome.clips:
+            self._ids.append(clip.clip_id)
+            self._splits.append(SPLITS.index(outcome.input.split))
+            self._groups.append(group)
+            self._hashes["video"].append(b"" if clip.frozen else bytes.fromhex(clip.picture_hash))
+            self._hashes["audio"].append(b"" if clip.silent else bytes.fromhex(clip.sound_hash))
+
+    def pairs(self) -> list[DuplicatePair]:
+        """All pairs, those across splits first, then by id."""
+        tables = {stream: _Table(hashes) for stream, hashes in self._hashes.items()}
+        candidates = {pair for table in tables.values() for pair in table.candidates()}
+        found = []
+        for one, other in sorted(candidates):
+            if self._groups[one] == self._groups[other]:
+                continue  # windows of one film look alike
+            pair = self._compare(one, other, tables)
+            if pair is not None:
+                found.append(pair)
+        return sorted(found, key=lambda pair: (not pair.is_across, pair.first, pair.second))
+
+    def _compare(self, one: int, other: int, tables: dict[str, _Table]) -> DuplicatePair | None:
+        distances = {stream: table.distance(one, other) for stream, table in tables.items()}
+        limits = {"video": SAME_PICTURES, "audio": SAME_SOUND}
+        known = [stream for stream, distance in distances.items() if distance is not None]
+        same = [stream for stream in known if distances[stream] <= limits[stream]]
+        if not same:
+            return None
+        first, second = sorted((one, other), key=lambda place: (self._splits[place], self._ids[place]))
+        return DuplicatePair(
+            self._ids[first],
+            self._ids[second],
+            SPLITS[self._splits[first]],
+            SPLITS[self._splits[second]],
+            " and ".join(same),
+            len(same) == len(known),
+            distances["video"],
+            distances["audio"],
+        )
+
+
+def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, DuplicatePair]:
+    """Which clips to leave out, each with a pair that says why.
+
+    Of clips that are all the same those in the split farthest from training stay: what is tested stays as it is. If
+    asked for, only the first of them (by id) stays. Clips that agree in one stream only, as dubbed films do, stay.
+
+    Args:
+        pairs: from `Fingerprints.pairs`.
+        also_within: leave out duplicates within a split as well.
+    """
+    pairs = [pair for pair in pairs if pair.is_whole]
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
+        return name
+
+    for pair in pairs:
+        first, second = sorted((root(pair.first), root(pair.second)))
+        parents[second] = first
+    split_of = {pair.first: pair.first_split for pair in pairs} | {pair.second: pair.second_split for pair in pairs}
+    kept: dict[str, tuple[int, str]] = {}  # of each set of equal clips: the farthest split, and its first id
+    for name, split in split_of.items():
+        key = (-SPLITS.index(split), name)
+        kept[root(name)] = min(kept.get(root(name), key), key)
+    why = {name: pair for pair in reversed(pairs) for name in (pair.first, pair.second)}
+    dropped = {}
+    for name, split in sorted(split_of.items()):
+        depth, first = kept[root(name)]
+        if -SPLITS.index(split) != depth or (also_within and name != first):
+            dropped[name] = why[name]
+    return dropped
+
+
+class _Table:
+    """The hashes of one stream."""
+
+    def __init__(self, hashes: list[bytes]) -> None:
+        width = max((len(one) for one in hashes), default=0)
+        self._bytes = np.zeros((len(hashes), width), np.uint8)
+        for row, one in enumerate(hashes):
+            self._bytes[row, : len(one)] = np.frombuffer(one, np.uint8)
+        set_bits = SET_BITS[self._bytes].reshape(len(hashes), -1, HASH_BYTES)
+        self._has_meaning = set_bits.sum(axis=2) >= MEANING_BITS  # [clips, segments]
+
+    def distance(self, one: int, other: int) -> float | None:
+        """Share of differing bits, of the segments that mean something in both; None where these are too few."""
+        both = self._has_meaning[one] & self._has_meaning[other]
+        if not both.any() or both.mean() < MEANING_SEGMENTS:
+            return None
+        differing = (self._bytes[one] ^ self._bytes[other]).reshape(len(both), HASH_BYTES)[both]
+        return float(np.unpackbits(differing).mean())
+
+    def candidates(self) -> Iterator[tuple[int, int]]:
+        """Pairs that agree in one of many samples of bits."""
+        if not self._has_meaning.size:
+            return
+        places = np.flatnonzero(self._has_meaning.mean(axis=1) >= MEANING_SEGMENTS)
+        if len(places) < 2:
+            return
+        rng = np.random.default_rng(0)
+        count = 8 * self._bytes.shape[1]
+        sampled = min(max(BAND_BITS, len(places).bit_length() + 4), 30, count)
+        for _ in range(BANDS):
+            keys = np.zeros(len(places), np.int32)
+            for bit in rng.choice(count, sampled, replace=False):
+                keys = keys << 1 | (self._bytes[places, bit // 8] >> (bit % 8)) & 1
+            order = np.argsort(keys, kind="stable")
+            borders = np.flatnonzero(np.diff(keys[order])) + 1
+            for bucket in np.split(order, borders):
+                if len(bucket) > 1:
+                    yield from self._neighbours(places[bucket].tolist())
+
+    def _neighbours(self, members: list[int]) -> Iterator[tuple[int, int]]:
+        reach = len(members) if len(members) <= LARGEST_BUCKET else NEIGHBOURS
+        members.sort(key=lambda place: (self._bytes[place].tobytes(), place))
+        for at, one in enumerate(members):
+            yield from (tuple(sorted((one, other))) for other in members[at + 1 : at + 1 + reach])

@@ -1,0 +1,103 @@
+"""Tries a sample of the inputs and says what the whole job will take; writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import resource
+from collections import Counter
+from dataclasses import dataclass
+
+from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.inputs.selection import make_plan
+from beam_jobs.inputs.splits import hash_fraction
+from beam_jobs.job.prepare import worker_settings
+from beam_jobs.worker.outcomes import FAILED, FILTERED, Outcome, describe
+from beam_jobs.worker.shard_maker import ClipMaker, ShardSettings, decoder_of
+from pemt_tf.config import Config
+
+SAMPLE = 16
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one input took.
+
+    Attributes:
+        outcome: what became of it.
+        clips, seconds, bytes: that came of it.
+        core_seconds: CPU time.
+    """
+
+    outcome: Outcome
+    clips: int
+    seconds: float
+    bytes: int
+    core_seconds: float
+
+
+def estimate(options: argparse.Namespace) -> list[str]:
+    """Makes the estimate; returns lines for the user.
+
+    Raises:
+        PemtError: there is nothing to do.
+    """
+    config = Config.from_preset(options.preset).with_overrides(options.set)
+    plan = make_plan(options)
+    settings = worker_settings(options, config, plan.vocabulary, "")
+    settings.plan.check(plan.clips)
+    chosen = sorted(plan.clips, key=lambda clip: (hash_fraction("sample " + clip.clip_id), clip.clip_id))[:SAMPLE]
+    trials = _try(chosen, settings)
+    count = len(plan.clips)
+    filtered = describe(Counter(one.cause for one in plan.settled))
+    kinds = Counter(one.outcome.kind for one in trials)
+    bad = describe(Counter(one.outcome.cause for one in trials if one.outcome.kind in (FAILED, FILTERED)))
+    whole = len(trials) == count
+    lines = [
+        f"{count} inputs, {len(plan.vocabulary)} labels" + (f"; left out: {filtered}" if filtered else ""),
+        f"{'all' if whole else 'a sample of'} {len(trials)} tried: {kinds['written']} written"
+        + (f", {len(trials) - kinds['written']} not ({bad})" if bad else ""),
+    ]
+    for what, values, unit in (
+        ("clips", [one.clips for one in trials], 1.0),
+        ("hours of clips", [one.seconds for one in trials], 3600.0),
+        ("GB of records", [one.bytes for one in trials], 1e9),
+        ("core-hours", [one.core_seconds for one in trials], 3600.0),
+    ):
+        lines.append(f"{what}: {_range([value / unit for value in values], count)}")
+    lines.append("nothing was written")
+    return lines
+
+
+def _range(values: list[float], count: int) -> str:
+    """The sum over all inputs: the sample's mean times their number, with twice its standard error."""
+    mean = sum(values) / len(values)
+    if len(values) == count:
+        return _figure(mean * count)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1) / len(values))
+    low, high = max(mean - 2 * spread, 0.0) * count, (mean + 2 * spread) * count
+    return f"about {_figure(mean * count)} ({_figure(low)} to {_figure(high)})"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _try(chosen: list[InputClip], settings: ShardSettings) -> list[Trial]:
+    trials = []
+    with decoder_of(settings) as decoder:
+        decoder.warm_up()
+        maker = ClipMaker(settings, decoder)
+        for clip in chosen:
+            sizes: list[int] = []
+            begin, child = _own_cpu(), decoder.cpu_seconds()
+            (outcome,) = maker.outcomes(clip.path, iter([clip]), lambda record, sizes=sizes: sizes.append(len(record)))
+            spent = _own_cpu() - begin + max(decoder.cpu_seconds() - child, 0.0)
+            seconds = sum(one.end - one.start for one in outcome.clips)
+            trials.append(Trial(outcome, len(outcome.clips), seconds, sum(sizes), spent))
+    return trials
+
+
+def _own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,265 @@
+"""TensorFlow Serving over REST. It needs neither TensorFlow nor gRPC on this side."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import time
+import urllib.parse
+from typing import Any
+
+import numpy as np
+
+from pemt_tf.client.connection_fault import strange_status_line
+from pemt_tf.client.prediction_error import (
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    PERMISSION_DENIED,
+    RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
+    UNAVAILABLE,
+    UNIMPLEMENTED,
+    PredictionError,
+    explain,
+    too_large,
+)
+from pemt_tf.client.server_access import ServerAccess
+from pemt_tf.client.transport import ServedModel, SignatureInfo, VersionStatus
+from pemt_tf.errors import PemtError
+
+COLUMNS, ROWS = "columns", "rows"
+FORMATS = (COLUMNS, ROWS)
+_CHUNK = 1 << 20
+# Bytes of JSON at most, commas included: pixels have three digits, a float32 widened to a float64 up to 23 letters.
+_PER_PIXEL, _PER_NUMBER, _PER_LIST, _PER_STRING, _PER_INPUT = 4, 24, 3, 64, 128
+# What TensorFlow Serving makes of its codes, and what a proxy in front of it may say by itself (502, 413, 408).
+_CODES = {
+    400: INVALID_ARGUMENT,
+    401: UNAUTHENTICATED,
+    403: PERMISSION_DENIED,
+    404: NOT_FOUND,
+    408: DEADLINE_EXCEEDED,
+    409: "ABORTED",
+    413: RESOURCE_EXHAUSTED,
+    429: RESOURCE_EXHAUSTED,
+    499: "CANCELLED",
+    501: UNIMPLEMENTED,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: DEADLINE_EXCEEDED,
+}
+_ERROR_BODY = re.compile(r'^\s*\{\s*"error"\s*:\s*"(.*)"\s*\}\s*$', re.DOTALL)
+_C_ESCAPE = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
+_C_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class RestTransport:
+    """A connection to a server.
+
+    Args:
+        model: that is meant.
+        timeout: that is told in errors, seconds.
+        max_message: bytes, of a request or an answer.
+        access: TLS and headers.
+        layout: of requests: `columns` sends `inputs`, one list for each input; `rows` sends `instances`, one object
+            for each clip.
+    """
+
+    def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess, layout: str):
+        scheme = "https" if access.encrypted else "http"
+        url = urllib.parse.urlsplit(model.server if "//" in model.server else f"{scheme}://{model.server}")
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise PemtError(f"--server {model.server} is no address; write host:port, as in localhost:8501")
+        if layout not in FORMATS:
+            raise PemtError(f"REST layout {layout!r} is not known; choose {' or '.join(FORMATS)}")
+        try:
+            port = url.port
+        except ValueError:
+            raise PemtError(f"--server {model.server} has no valid port; write host:port") from None
+        if url.scheme == "https":
+            self._connection = http.client.HTTPSConnection(url.hostname, port, context=access.ssl_context())
+        elif access.encrypted:
+            raise PemtError(f"--server {model.server} is not encrypted but TLS is asked for; write https://")
+        else:
+            self._connection = http.client.HTTPConnection(url.hostname, port)
+        self._headers = dict(access.headers)
+        self._model, self._timeout, self._max_message, self._layout = model, timeout, max_message, layout
+        self._path = f"{url.path.rstrip('/')}/v1/models/{urllib.parse.quote(model.name, safe='')}"
+        if model.version is not None:
+            self._path += f"/versions/{model.version}"
+        elif model.label is not None:
+            self._path += f"/labels/{urllib.parse.quote(model.label, safe='')}"
+
+    def predict(
+        self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], seconds: float
+    ) -> tuple[dict[str, np.ndarray], int | None]:
+        """See `Transport`. REST always gives all outputs, and never says which version answered."""
+        values = {name: _json_value(array) for name, array in inputs.items()}
+        request: dict[str, Any] = {"signature_name": signature}
+        if self._layout == ROWS:
+            rows = zip(*values.values(), strict=True)
+            request["instances"] = [dict(zip(values, row, strict=True)) for row in rows]
+        else:
+            request["inputs"] = values
+        answer = self._ask("POST", f"{self._path}:predict", request, seconds)
+        try:
+            found = _rows(answer["predictions"]) if self._layout == ROWS else answer["outputs"]
+            if not isinstance(found, dict):  # a signature of one output has no names in its answer
+                (name,) = outputs
+                found = {name: found}
+            return {name: _array(found[name]) for name in outputs}, None
+        except (KeyError, TypeError, ValueError) as error:
+            text = f"{self._model.server} answered in a form that is not that of TensorFlow Serving ({error!r:.100})"
+            raise PredictionError(INTERNAL, text) from None
+
+    def model_status(self, seconds: float) -> list[VersionStatus]:
+        """See `Transport`."""
+        answer = self._ask("GET", self._path, None, seconds)
+        return [
+            VersionStatus(
+                int(one["version"]),
+                one["state"],
+                one.get("status", {}).get("error_code", "OK"),
+                one.get("status", {}).get("error_message", ""),
+            )
+            for one in answer.get("model_version_status", [])
+        ]
+
+    def signatures(self, seconds: float) -> dict[str, SignatureInfo]:
+        """See `Transport`."""
+        answer = self._ask("GET", f"{self._path}/metadata", None, seconds)
+
+        def types(tensors: dict[str, Any]) -> dict[str, str]:
+            return {name: info["dtype"] for name, info in tensors.items()}
+
+        found = answer["metadata"]["signature_def"]["signature_def"]
+        return {name: SignatureInfo(types(one["inputs"]), types(one["outputs"])) for name, one in found.items()}
+
+    def health(self, seconds: float) -> str | None:
+        """See `Transport`. REST has no health check but the state of the model."""
+        return None
+
+    def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
+        """See `Transport`."""
+        return sum(_PER_INPUT + _json_bytes(array) for array in inputs.values())
+
+    def close(self) -> None:
+        """See `Transport`."""
+        self._connection.close()
+
+    def _ask(self, method: str, path: str, request: dict | None, seconds: float) -> Any:
+        body = None if request is None else json.dumps(request, separators=(",", ":")).encode("ascii")
+        if body is not None and len(body) > self._max_message:
+            raise too_large("a request", len(body), self._max_message)
+        try:
+            status, text = self._exchange(method, path, body, time.monotonic() + max(seconds, 0.001))
+        except TimeoutError:
+            self._connection.close()
+            raise self._explain(DEADLINE_EXCEEDED, "") from None
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            fault = strange_status_line(error.line) if isinstance(error, http.client.BadStatusLine) else None
+            if fault:
+                raise PredictionError(UNIMPLEMENTED, f"{self._model.server} {fault}") from None
+            raise self._explain(UNAVAILABLE, str(error) or type(error).__name__) from None
+        if status != 200:
+            raise self._explain(_CODES.get(status, INTERNAL), f"{_error_text(text)} (HTTP {status})")
+        try:
+            return json.loads(text)  # takes NaN and Infinity, which TensorFlow Serving writes
+        except ValueError as error:
+            reason = f"{self._model.server} answered something that is no JSON ({error})"
+            raise PredictionError(INTERNAL, reason) from None
+
+    def _exchange(self, method: str, path: str, body: bytes | None, end: float) -> tuple[int, str]:
+        """Sends and reads with one deadline for all: a timeout of the socket alone would begin anew at each read."""
+        connection = self._connection
+
+        def allow() -> None:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.timeout = left
+            if connection.sock is not None:
+                connection.sock.settimeout(left)
+
+        allow()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"} if body is not None else {}
+        connection.request(method, path, body, headers | self._headers)
+        allow()
+        response = connection.getresponse()
+        parts, size = [], 0
+        while True:
+            allow()
+            part = response.read1(_CHUNK)
+            if not part:
+                break
+            size += len(part)
+            if size > self._max_message:
+                connection.close()
+                raise too_large("an answer", size, self._max_message)
+            parts.append(part)
+        response.close()  # or the connection could not be used again
+        return response.status, b"".join(parts).decode("utf-8", "replace")
+
+    def _explain(self, code: str, message: str) -> PredictionError:
+        return explain(code, message, self._model.server, str(self._model), self._timeout)
+
+
+def _json_value(array: np.ndarray) -> Any:
+    """Nested lists; bytes as base64 in an object, which is how TensorFlow Serving tells them from text."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "OSU":
+        return array.tolist()
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, list):
+            return [encode(item) for item in value]
+        return {"b64": base64.b64encode(value).decode("ascii")} if isinstance(value, bytes) else str(value)
+
+    return encode(array.tolist())
+
+
+def _json_bytes(array: np.ndarray) -> int:
+    """How many bytes `_json_value` of an array takes at most, in columns or in a row for each clip."""
+    array = np.asarray(array)
+    if array.dtype.kind in "OSU":
+        sizes = (4 * -(-len(one) // 3) if isinstance(one, bytes) else 6 * len(one) for one in array.flat)
+        return sum(size + _PER_STRING for size in sizes)
+    lists = sum(int(np.prod(array.shape[:axis])) for axis in range(array.ndim))
+    return array.size * (_PER_PIXEL if array.dtype == np.uint8 else _PER_NUMBER) + _PER_LIST * lists
+
+
+def _rows(predictions: list) -> Any:
+    """One object per clip to one list per output; bare values stay as they are."""
+    if predictions and isinstance(predictions[0], dict):
+        return {name: [row[name] for row in predictions] for name in predictions[0]}
+    return predictions
+
+
+def _array(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"values of type {array.dtype}")
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _error_text(body: str) -> str:
+    """The message of an error body.
+
+    TensorFlow Serving escapes it as C would, not as JSON would: apostrophes as \\' and other bytes in octal.
+    """
+    try:
+        found = json.loads(body)
+        return str(found["error"]) if isinstance(found, dict) and "error" in found else body[:200]
+    except ValueError:
+        match = _ERROR_BODY.match(body)
+    if match is None:
+        return re.sub(r"<[^>]*>", " ", body)[:200]
+    raw = _C_ESCAPE.sub(lambda m: chr(int(m[1], 8)) if len(m[1]) == 3 else _C_ESCAPES.get(m[1], m[1]), match[1])
+    return raw.encode("latin-1", "replace").decode("utf-8", "replace")

@@ -1,0 +1,207 @@
+"""From a decoded picture to a small one: upright, square pixels, full-range BT.601 planes as JPEG means them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import av
+import numpy as np
+from av.filter import Graph
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from pemt_tf.media.tone_mapping import HLG, PQ, tone_mapped
+
+COLORSPACE_UNSPECIFIED = 2
+# The mean over the area that a small pixel covers: no aliasing, and the fastest. FFmpeg's SWS_ACCURATE_RND, which PyAV
+# has no name for, takes away a bias of 2 to 4 levels towards green.
+SCALING = int(Interpolation.AREA) | 0x40000
+# Players take untagged video of this height or more for BT.709, smaller for BT.601.
+HIGH_DEFINITION_HEIGHT = 720
+SAME_SHAPE = 0.02  # aspects that differ by less are rounding, not another shape
+BLACK = (0, 128, 128)
+ROWS_AT_ONCE = 64  # of a transparent picture, so that the largest need no more memory than their own size
+
+Turn = tuple[bool, bool, bool]
+
+
+def _unnamed(kind: type[SideDataType], value: int) -> SideDataType:
+    """Stands for side data that PyAV has no name for, as Exif.
+
+    PyAV reads all of a frame's side data at once and refuses the whole where one kind is unknown to it; but FFmpeg adds
+    kinds, and nothing that is not needed here may lose a file.
+    """
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+SideDataType._missing_ = classmethod(_unnamed)
+
+
+class PictureScaler:
+    """Makes small pictures of one stream's decoded ones; keeps what FFmpeg needs for it from picture to picture."""
+
+    def __init__(self) -> None:
+        self._scaler = VideoReformatter()
+        self._converter = VideoReformatter()
+        self._field: tuple[tuple, Graph] | None = None
+        self._turn: Turn | None = None
+
+    def turn(self, frame: av.VideoFrame) -> Turn:
+        """The `orientation` of the stream, from the first picture.
+
+        Not asked of every picture: in PyAV a frame and its `side_data` hold each other, so that each frame that was
+        asked stays in memory until Python's cyclic garbage collection comes by, hundreds of megabytes later.
+        """
+        if self._turn is None:
+            self._turn = orientation(frame)
+        return self._turn
+
+    def planes(self, frame: av.VideoFrame, aspect: float, height: int, width: int) -> list[np.ndarray]:
+        """Scales one picture.
+
+        Args:
+            frame: as decoded.
+            aspect: width of a pixel over its height.
+            height, width: even; a picture of another shape is fitted in, with black beside it.
+
+        Returns:
+            Y [height, width], Cb and Cr [height / 2, width / 2], uint8, contiguous.
+        """
+        turn = self.turn(frame)
+        inner_height, inner_width = _fitted(*display_size(frame, aspect, turn), height, width)
+        across, up = (inner_height, inner_width) if turn[0] else (inner_width, inner_height)
+        planes = [turned(plane, turn) for plane in self._small(frame, across, up)]
+        if (inner_height, inner_width) == (height, width):
+            return planes
+        return _on_black(planes, height, width)
+
+    def _small(self, frame: av.VideoFrame, width: int, height: int) -> list[np.ndarray]:
+        source = None  # what the frame says
+        if frame.colorspace == COLORSPACE_UNSPECIFIED:
+            source = Colorspace.ITU709 if frame.height >= HIGH_DEFINITION_HEIGHT else Colorspace.ITU601
+        if frame.interlaced_frame:
+            frame = self._first_field(frame)
+        if _has_alpha(frame.format.name):
+            frame, source = self._over_black(frame, source), None
+        size = {"width": width, "height": height, "interpolation": SCALING, "threads": 1}
+        if frame.color_trc in (PQ, HLG):
+            deep = self._converter.reformat(frame, format="rgb48le", src_colorspace=source, **size)
+            coded = pixels(deep.planes[0], np.uint16, 3)
+            frame = av.VideoFrame.from_ndarray(tone_mapped(coded, frame.color_trc, frame.color_primaries), "rgb24")
+            source = None
+        small = self._scaler.reformat(
+            frame,
+            format="yuvj420p",
+            src_colorspace=source,
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.JPEG,
+            **size,
+        )
+        return [pixels(plane, np.uint8) for plane in small.planes]
+
+    def _over_black(self, frame: av.VideoFrame, source: Colorspace | None) -> av.VideoFrame:
+        """A transparent picture laid on black, at full size: were it scaled first, hidden colours would leak out."""
+        is_deep = frame.color_trc in (PQ, HLG)
+        kind, name = (np.uint16, "rgb48le") if is_deep else (np.uint8, "rgb24")
+        clear = self._converter.reformat(
+            frame, format="rgba64le" if is_deep else "rgba", src_colorspace=source, interpolation=SCALING, threads=1
+        )
+        rgba, full = pixels(clear.planes[0], kind, 4), np.iinfo(kind).max
+        opaque = np.empty((*rgba.shape[:2], 3), kind)
+        for top in range(0, len(rgba), ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
+            opaque[rows] = (rgba[rows, :, :3].astype(np.uint32) * rgba[rows, :, 3:] + full // 2) // full
+        shown = av.VideoFrame.from_ndarray(opaque, name)
+        shown.color_trc, shown.color_primaries = frame.color_trc, frame.color_primaries
+        return shown
+
+    def _first_field(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Every other line, from the top: the picture at one moment. A view; costs microseconds."""
+        kind = (frame.format.name, frame.width, frame.height)
+        if self._field is None or self._field[0] != kind:
+            graph = Graph()
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+            )
+            graph.link_nodes(source, graph.add("field", "top"), graph.add("buffersink")).configure()
+            self._field = kind, graph
+        graph = self._field[1]
+        graph.push(frame)
+        field = graph.pull()
+        for name in ("colorspace", "color_range", "color_trc", "color_primaries"):
+            setattr(field, name, getattr(frame, name))
+        return field
+
+
+def display_size(frame: av.VideoFrame, aspect: float, turn: Turn) -> tuple[float, float]:
+    """Height and width of the upright picture with square pixels."""
+    height, width = float(frame.height), frame.width * aspect
+    return (width, height) if turn[0] else (height, width)
+
+
+def stored_size(height: float, width: float, short_side: int) -> tuple[int, int]:
+    """Height and width with the given short side and the same aspect; both even, as 4:2:0 JPEGs need."""
+    scale = short_side / min(height, width)
+    return _even(height * scale), _even(width * scale)
+
+
+def orientation(frame: av.VideoFrame) -> Turn:
+    """How the container wants the picture turned: transposed, then rows reversed, then columns reversed.
+
+    FFmpeg's display matrix maps a pixel (x, y) to (a x + c y, b x + d y); the nearest of the eight turns and mirror
+    images is taken.
+    """
+    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, b < 0, c < 0
+    return False, d < 0, a < 0
+
+
+def turned(plane: np.ndarray, turn: Turn) -> np.ndarray:
+    """Applies an `orientation` to one plane, [height, width] uint8; contiguous, as the encoder needs."""
+    transposed, rows, columns = turn
+    plane = plane.T if transposed else plane
+    return np.ascontiguousarray(plane[:: -1 if rows else 1, :: -1 if columns else 1])
+
+
+def pixels(plane: av.video.plane.VideoPlane, dtype: type, channels: int = 1) -> np.ndarray:
+    """A view of a plane: [height, width], or [height, width, channels] where there are several."""
+    rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
+    rows = rows[: plane.height, : plane.width * channels]
+    return rows if channels == 1 else rows.reshape(*rows.shape[:1], -1, channels)
+
+
+def _even(side: float) -> int:
+    return max(2, 2 * round(side / 2))
+
+
+def _fitted(shown_height: float, shown_width: float, height: int, width: int) -> tuple[int, int]:
+    """The largest size of the same shape that fits in; the whole where the shapes are the same but for rounding."""
+    if abs(shown_width * height / (shown_height * width) - 1) < SAME_SHAPE + 2 / min(height, width):
+        return height, width
+    scale = min(height / shown_height, width / shown_width)
+    return min(height, _even(shown_height * scale)), min(width, _even(shown_width * scale))
+
+
+def _on_black(planes: list[np.ndarray], height: int, width: int) -> list[np.ndarray]:
+    top, left = ((whole - part) // 4 * 2 for whole, part in zip((height, width), planes[0].shape, strict=True))
+    framed = []
+    for plane, level, shrink in zip(planes, BLACK, (1, 2, 2), strict=True):
+        canvas = np.full((height // shrink, width // shrink), level, np.uint8)
+        rows, columns = (
+            slice(first // shrink, first // shrink + part) for first, part in zip((top, left), plane.shape, strict=True)
+        )
+        canvas[rows, columns] = plane
+        framed.append(canvas)
+    return framed
+
+
+@lru_cache(maxsize=256)
+def _has_alpha(name: str) -> bool:
+    kind = av.VideoFormat(name)
+    return kind.has_palette or any(component.is_alpha for component in kind.components)

@@ -1,0 +1,139 @@
+"""CardWriter: the model card of every model that was evaluated, blessed or not, and its metrics for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+
+from pemt_tf.files.strict_json import json_text
+from pemt_tf.models.parameter_report import parameter_report
+from pemt_tf.orchestration.nodes.artifact_paths import local_path
+from pemt_tf.orchestration.nodes.artifact_types import ModelCard
+from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+from pemt_tf.orchestration.nodes.model_metrics import ModelMetrics
+from pemt_tf.report.model_card import code, grid, model_card, plain
+from pemt_tf.report.page import write_text
+from pemt_tf.report.run_commands import dataset_card
+from pemt_tf.report.run_files import RunFiles
+from pemt_tf.report.wording import percent
+
+RUN, EVALUATION, BLESSING, CARD = "model_run", "evaluation", "blessing", "card"
+NAME, SPLIT, LEAST, CODE = "pipeline", "split", "least", "code"
+CARD_FILE, METRICS_FILE = "MODEL_CARD.md", "metrics.json"
+
+
+class CardWriterSpec(ComponentSpec):
+    """Parameters: the pipeline's name, the split that judges, the fewest clips of a slice that is shown, the code."""
+
+    PARAMETERS = {  # noqa: RUF012 (TFX)
+        NAME: ExecutionParameter(type=str),
+        SPLIT: ExecutionParameter(type=str),
+        LEAST: ExecutionParameter(type=int),
+        CODE: ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        RUN: ChannelParameter(type=standard_artifacts.ModelRun),
+        EVALUATION: ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+    OUTPUTS = {CARD: ChannelParameter(type=ModelCard)}  # noqa: RUF012
+
+
+class CardWriterExecutor(BaseExecutor):
+    """Puts together what the run and the Evaluator know."""
+
+    def Do(  # noqa: N802 (TFX)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes `MODEL_CARD.md` and `metrics.json`.
+
+        Raises:
+            PemtError: they cannot be written.
+        """
+        files = RunFiles.read(local_path(artifact_utils.get_single_uri(input_dict[RUN])))
+        labels = list(files.description["labels"])
+        evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION])
+        metrics = ModelMetrics.read(evaluation, labels, exec_properties[LEAST])
+        blessing = artifact_utils.get_single_instance(input_dict[BLESSING])
+        blessed = blessing.get_int_custom_property("blessed") == 1
+        folder = local_path(artifact_utils.get_single_uri(output_dict[CARD]))
+        text = card_text(exec_properties[NAME], exec_properties[SPLIT], files, metrics, blessed)
+        write_text(folder / CARD_FILE, text)
+        about = {"split": exec_properties[SPLIT], "blessed": blessed}
+        write_text(folder / METRICS_FILE, json_text({**about, **metrics.to_plain()}, indent=2) + "\n")
+
+
+class CardWriter(BaseComponent):
+    """The node.
+
+    Args:
+        model_run: of fine-tuning.
+        evaluation, blessing: of the Evaluator.
+        pipeline: its name.
+        split: that judges.
+        least: clips that a slice must have to be shown.
+    """
+
+    SPEC_CLASS = CardWriterSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(CardWriterExecutor)
+
+    def __init__(
+        self,
+        model_run: types.BaseChannel,
+        evaluation: types.BaseChannel,
+        blessing: types.BaseChannel,
+        pipeline: str,
+        split: str,
+        least: int,
+    ):
+        inputs = {RUN: model_run, EVALUATION: evaluation, BLESSING: blessing}
+        parameters = {NAME: pipeline, SPLIT: split, LEAST: least, CODE: code_fingerprint(__name__)}
+        super().__init__(spec=CardWriterSpec(**inputs, **parameters, **{CARD: types.Channel(type=ModelCard)}))
+
+
+def card_text(pipeline: str, split: str, files: RunFiles, metrics: ModelMetrics, blessed: bool) -> str:
+    """The card of `pemt report`, and what only the pipeline knows."""
+    about = {
+        "selection": files.description.get("selection"),
+        "views": files.config.geometry.segments,
+        "crops": 1,
+        "data_hash": files.description.get("data_hash"),
+    }
+    evaluation = metrics.as_evaluation(split, list(files.description["labels"]), **about)
+    files = dataclasses.replace(files, evaluations={split: evaluation})
+    card = model_card(files, parameter_report(files.config.model), dataset_card(files, None))
+    _, _, rest = card.partition("\n")
+    return f"# Model card: {plain(pipeline)}\n{rest}\n{_pipeline_section(pipeline, metrics, blessed)}\n"
+
+
+def _pipeline_section(pipeline: str, metrics: ModelMetrics, blessed: bool) -> str:
+    verdict = "blessed" if blessed else "not blessed, and not pushed"
+    compared = "there was no blessed model to compare with"
+    if metrics.baseline_top1 is not None:
+        compared = f"the last blessed model has a top-1 of {percent(metrics.baseline_top1, 1)} on the same clips"
+    rows = [
+        (each.by, plain(each.value), f"{each.clips:,}", percent(each.top1, 1), percent(each.top5, 1))
+        for each in metrics.slices
+    ]
+    slices = grid(("by", "slice", "clips", "top-1", "top-5"), rows) if rows else "No slice has enough clips."
+    named = [
+        (plain(label), "never named" if value is None else percent(value, 1))
+        for label, value in metrics.precision.items()
+    ]
+    return "\n\n".join(
+        (
+            f"## Pipeline\n\nMade by the pipeline {code(pipeline)}: {verdict}; {compared}.",
+            slices,
+            grid(("label", "precision"), named),
+        )
+    )

@@ -1,0 +1,78 @@
+"""A metric of TensorFlow Model Analysis that stops the Evaluator at answers that are NaN or infinite.
+
+The metrics of TFMA and Keras take NaN for label 0, which may be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+
+from pemt_tf.data.record_format import CLIP_ID
+from pemt_tf.models.finite_outputs import require_finite
+
+
+class FiniteAnswers(tfma.metrics.Metric):
+    """The number of clips whose answers are finite: all of them, or the evaluation fails and names the clip.
+
+    Args:
+        name: of the metric.
+    """
+
+    def __init__(self, name: str = "finite_answers"):
+        super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name)
+
+
+class RequireFiniteAnswers(tfma.metrics.Preprocessor):
+    """Looks at everything that the models say of a clip."""
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[int]:
+        """One clip.
+
+        Raises:
+            PemtError: an answer is not finite; names the clip.
+        """
+        for answer in _leaves(extracts[tfma.PREDICTIONS_KEY]):
+            require_finite(answer.reshape(1, -1), [_clip_id(extracts)], "the model's answer")
+        yield 1
+
+
+class _Count(beam.combiners.CountCombineFn):
+    def __init__(self, key: tfma.metrics.MetricKey):
+        self._key = key
+
+    def add_input(self, accumulator: int, element: Any) -> int:
+        return accumulator + 1
+
+    def merge_accumulators(self, accumulators: Iterable[int]) -> int:
+        return sum(accumulators)
+
+    def extract_output(self, accumulator: int) -> dict[tfma.metrics.MetricKey, float]:
+        return {self._key: float(accumulator)}
+
+
+def _leaves(answers: Any) -> Iterator[np.ndarray]:
+    """Arrays of numbers in what models answer: by output, and by model where there are two."""
+    if isinstance(answers, dict):
+        for one in answers.values():
+            yield from _leaves(one)
+    elif np.issubdtype(np.asarray(answers).dtype, np.floating):
+        yield np.asarray(answers)
+
+
+def _clip_id(extracts: dict[str, Any]) -> str:
+    raw = np.ravel(extracts.get(tfma.INPUT_KEY, b""))[0]
+    feature = tf.train.Example.FromString(raw).features.feature
+    return (list(feature[CLIP_ID].bytes_list.value) or [b"?"])[0].decode("utf-8", "backslashreplace")
+
+
+def _computations(
+    name: str, eval_config: tfma.EvalConfig | None = None, model_name: str = "", output_name: str = "", **_: Any
+) -> list[tfma.metrics.MetricComputation]:
+    key = tfma.metrics.MetricKey(name=name, model_name=model_name, output_name=output_name)
+    return [tfma.metrics.MetricComputation(keys=[key], preprocessors=[RequireFiniteAnswers()], combiner=_Count(key))]

@@ -1,0 +1,134 @@
+"""What the Evaluator measured, as plain values: for the model card and for the list of runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+
+from pemt_tf.evaluation.intervals import wilson_interval
+from pemt_tf.orchestration.nodes.slices import SLICES
+from pipeline.evaluation import CLIPS, PRECISION, TOP_1, TOP_5
+
+_NAMES = {feature: name for name, feature in SLICES.items()}
+_BASELINE = tfma.BASELINE_KEY
+
+
+@dataclass(frozen=True)
+class SliceMetrics:
+    """Of one slice.
+
+    Attributes:
+        by: what it is cut by, as `label`.
+        value: which one, as `dog`.
+        clips: how many.
+        top1, top5: shares.
+    """
+
+    by: str
+    value: str
+    clips: int
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """Of a model on the held-out clips.
+
+    Attributes:
+        clips: how many.
+        top1, top5: shares.
+        baseline_top1: of the last blessed model on the same clips; None if there was none.
+        slices: the larger ones; none that is smaller than `evaluator.slice_clips_at_least`.
+        precision: label to the share of clips so named that are; None for one that was never named.
+    """
+
+    clips: int
+    top1: float
+    top5: float
+    baseline_top1: float | None = None
+    slices: list[SliceMetrics] = field(default_factory=list)
+    precision: dict[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, evaluation: str, labels: list[str], least: int) -> ModelMetrics:
+        """Reads the Evaluator's output.
+
+        Args:
+            evaluation: its folder.
+            labels: the vocabulary.
+            least: clips; smaller slices are left out.
+        """
+        whole: dict[str, Any] = {}
+        slices, precision = [], dict.fromkeys(labels)
+        for one in tfma.load_metrics(evaluation):
+            values = _values(one)
+            keys = one.slice_key.single_slice_keys
+            if not keys:
+                whole = values
+                precision |= {labels[number]: value for number, value in values[PRECISION].items()}
+            elif values[CLIPS] >= least:
+                by, value = _NAMES[keys[0].column], _text(keys[0])
+                slices.append(SliceMetrics(by, value, round(values[CLIPS]), values[TOP_1], values[TOP_5]))
+        order = list(SLICES)
+        slices.sort(key=lambda each: (order.index(each.by), each.value))
+        return cls(
+            round(whole[CLIPS]), whole[TOP_1], whole[TOP_5], whole.get(f"{_BASELINE}/{TOP_1}"), slices, precision
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def as_evaluation(self, split: str, labels: list[str], **about: Any) -> dict[str, Any]:
+        """What `pemt evaluate` would have written, as far as the Evaluator knows it; the model card takes it."""
+        by_label = {each.value: each for each in self.slices if each.by == "label"}
+        return {
+            "split": split,
+            "labels": labels,
+            "clips": self.clips,
+            "accuracy": self.top1,
+            "interval": _interval(self.top1, self.clips),
+            "top5": self.top5,
+            "top5_interval": _interval(self.top5, self.clips),
+            "chance": 1 / len(labels),
+            "per_class": [
+                {
+                    "label": label,
+                    "clips": by_label[label].clips,
+                    "accuracy": by_label[label].top1,
+                    "interval": _interval(by_label[label].top1, by_label[label].clips),
+                }
+                for label in labels
+                if label in by_label
+            ],
+            **about,
+        }
+
+
+def _values(one: Any) -> dict[str, Any]:
+    """Metric to value of one slice; of the precision class to value; `baseline/` before those of the baseline."""
+    values: dict[str, Any] = {PRECISION: {}}
+    for each in one.metric_keys_and_values:
+        key, value = each.key, each.value.double_value.value
+        if key.is_diff:
+            continue
+        if key.model_name == _BASELINE:
+            values[f"{_BASELINE}/{key.name}"] = value
+        elif key.HasField("sub_key"):
+            values[PRECISION][key.sub_key.class_id.value] = None if value != value else value
+        else:
+            values[key.name] = value
+    return values
+
+
+def _text(key: Any) -> str:
+    kind = key.WhichOneof("kind")
+    value = getattr(key, kind)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else f"{value:g}"
+
+
+def _interval(share: float, clips: int) -> tuple[float, float]:
+    return wilson_interval(round(share * clips), clips)

@@ -1,0 +1,153 @@
+"""ServingCheck: a model that a server could not load and run is not pushed.
+
+It sends the warm-up requests, which every exported model holds for each of its signatures, either through the C++
+loader of TF Serving or, where there is no compiler, through TensorFlow in Python.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+from tfx import types
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.utils import path_utils
+
+from pemt_tf.errors import PemtError
+from pemt_tf.export.warmup import WARM_UP
+from pemt_tf.orchestration.nodes.artifact_paths import local_path
+from pemt_tf.orchestration.nodes.cpp_loader import Answers, build_loader, resolved_check, run_loader, write_request
+from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+
+MODEL, BLESSING, HOW, CODE = "model", "blessing", "how", "code"
+_TOLERANCE = 1e-3  # of the sum of probabilities
+
+
+class ServingCheckSpec(ComponentSpec):
+    """Parameters: `cpp`, `python` or `auto`; the fingerprint of the code."""
+
+    PARAMETERS = {name: ExecutionParameter(type=str) for name in (HOW, CODE)}  # noqa: RUF012 (TFX)
+    INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
+    OUTPUTS = {BLESSING: ChannelParameter(type=standard_artifacts.InfraBlessing)}  # noqa: RUF012
+
+
+class ServingCheckExecutor(BaseExecutor):
+    """Loads the model, runs every signature, looks at the answers."""
+
+    def Do(  # noqa: N802 (TFX)
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Marks the model as fit for serving, as TFX's InfraValidator does.
+
+        Raises:
+            PemtError: it does not load, a signature fails, an answer is not a number; or there is no C++ compiler.
+        """
+        model = artifact_utils.get_single_instance(input_dict[MODEL])
+        how = resolved_check(exec_properties[HOW])  # here, because the pipeline may be compiled on another machine
+        check_model(local_path(path_utils.serving_model_path(model.uri)), how)
+        blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
+        blessing.set_int_custom_property("blessed", 1)
+        blessing.set_string_custom_property("how", how)
+
+
+class ServingCheck(BaseComponent):
+    """The node.
+
+    Args:
+        model: a SavedModel of ours.
+        how: `cpp`, `python` or `auto`.
+    """
+
+    SPEC_CLASS = ServingCheckSpec
+    EXECUTOR_SPEC = ExecutorClassSpec(ServingCheckExecutor)
+
+    def __init__(self, model: types.BaseChannel, how: str):
+        blessing = types.Channel(type=standard_artifacts.InfraBlessing)
+        values = {MODEL: model, HOW: how, CODE: code_fingerprint(__name__), BLESSING: blessing}
+        super().__init__(spec=ServingCheckSpec(**values))
+
+
+def check_model(model: Path, how: str) -> Answers:
+    """Runs every signature of a model and looks at the answers.
+
+    Args:
+        model: folder of the SavedModel.
+        how: `cpp` or `python`.
+
+    Returns:
+        (signature, output) to its values.
+
+    Raises:
+        PemtError: the model does not pass, or the check cannot be made.
+    """
+    try:
+        requests = warm_up_requests(model)
+        answers = _ask_cpp(model, requests) if how == "cpp" else _ask_python(model, requests)
+        _require_numbers(answers)
+    except PemtError as error:
+        raise PemtError(f"the model is not fit for serving: {error}") from None
+    return answers
+
+
+def warm_up_requests(model: Path) -> dict[str, dict[str, np.ndarray]]:
+    """The requests that a model holds: signature to input to values.
+
+    Raises:
+        PemtError: it holds none.
+    """
+    try:
+        stored = list(tf.data.TFRecordDataset(str(model / WARM_UP)).as_numpy_iterator())
+    except tf.errors.OpError:
+        stored = []
+    if not stored:
+        raise PemtError(f"{model} holds no warm-up requests ({WARM_UP})")
+    requests = {}
+    for raw in stored:
+        request = prediction_log_pb2.PredictionLog.FromString(raw).predict_log.request
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        requests[request.model_spec.signature_name] = inputs
+    return requests
+
+
+def _ask_cpp(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Answers:
+    with tempfile.TemporaryDirectory(prefix="pemt-serving-check-") as name:
+        folder = Path(name)
+        for signature, inputs in requests.items():
+            for key, values in inputs.items():
+                write_request(folder / "requests" / signature / key, values)
+        return run_loader(build_loader(folder), model, folder / "requests")
+
+
+def _ask_python(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Answers:
+    answers = {}
+    try:
+        signatures = tf.saved_model.load(str(model)).signatures
+        for name, inputs in requests.items():
+            found = signatures[name](**{key: tf.constant(values) for key, values in inputs.items()})
+            answers |= {(name, output): tensor.numpy() for output, tensor in found.items()}
+    except Exception as error:  # whatever TensorFlow says of a damaged model: it is not fit
+        raise PemtError(" ".join(str(error).split())[:300]) from None
+    return answers
+
+
+def _require_numbers(answers: Answers) -> None:
+    for (signature, output), values in answers.items():
+        if values.size == 0:
+            raise PemtError(f"{signature} answers with an empty {output}")
+        if values.dtype == object:
+            continue
+        if not np.isfinite(values).all():
+            raise PemtError(f"{signature} answers with {output} that is not a number")
+        if output == "probabilities" and abs(values.sum(axis=-1) - 1).max() > _TOLERANCE:
+            raise PemtError(f"{signature} answers with probabilities that do not sum to 1")

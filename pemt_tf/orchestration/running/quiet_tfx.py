@@ -1,0 +1,20 @@
+"""Keeps the chatter of TFX and its libraries from the terminal; what is an error stays."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+from pemt_tf.terminal.quiet_import import quiet_tensorflow
+
+
+def silence_libraries() -> None:
+    """Call it before TFX is imported; programs started later are silent as well."""
+    quiet_tensorflow()
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    warnings.simplefilter("ignore")
+    if not logging.getLogger().handlers:
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.ERROR)
+        logging.getLogger().addHandler(handler)

@@ -1,0 +1,110 @@
+"""What became of one run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pemt_tf.evaluation import top5
+from pemt_tf.terminal.progress import duration
+
+NOT_RUN = "NOT RUN"
+RUNNING = "RUNNING"
+STOPPED = "STOPPED"  # it was running when its process ended
+FINE = ("COMPLETE", "CACHED")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run of a pipeline.
+
+    Attributes:
+        states: node to COMPLETE, CACHED, FAILED, CANCELED, RUNNING, STOPPED or NOT RUN, in the pipeline's order.
+        blessed: whether the Evaluator blessed the model; None if it did not judge one.
+        evaluation: folder of the Evaluator's results, if there is one.
+        pushed: folder of the pushed version, if the model was pushed; its name is the version.
+        unchanged: whether that version was there before, because the model is the same.
+        card: folder of the model card, if there is one.
+        seconds: node to how long it took; of a running one, so far.
+        began: time in seconds since 1970; 0 if the run has not begun.
+        data: which span and version of the data, in words.
+        metrics: what the model card knows, by name; empty without one.
+    """
+
+    states: dict[str, str]
+    blessed: bool | None = None
+    evaluation: str = ""
+    pushed: str = ""
+    unchanged: bool = False
+    card: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    began: float = 0.0
+    data: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any node ran, or was found to have run before."""
+        return any(state != NOT_RUN for state in self.states.values())
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every node did its work or had it done before."""
+        return all(state in FINE for state in self.states.values())
+
+    def lines(self) -> list[str]:
+        """What the command says at the end of a run."""
+        lines = self.node_lines()
+        if self.metrics:
+            lines.append(metrics_in_words(self.metrics))
+        if self.blessed is not None:
+            lines.append(f"model blessed: {'yes' if self.blessed else 'no, so it is not pushed'}")
+        if self.pushed:
+            folder, _, version = self.pushed.rpartition("/")
+            how = "already in service" if self.unchanged else "pushed"
+            lines.append(f"model {how}: version {version} in {folder}")
+        if self.card:
+            lines.append(f"model card: {self.card}/MODEL_CARD.md")
+        return lines
+
+    def node_lines(self) -> list[str]:
+        """A line for each node: its state, and how long it took."""
+        width = max(map(len, self.states), default=0)
+        lines = []
+        for node, state in self.states.items():
+            took = duration(self.seconds[node]) if node in self.seconds and state != "CACHED" else ""
+            lines.append(f"{node:{width}}  {state:8}  {took:>7}".rstrip())
+        return lines
+
+    def history_lines(self) -> list[str]:
+        """For a list of runs: what came out first, then the nodes."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.began))
+        lines = [f"{when}, {duration(sum(self.seconds.values()))}: {self.outcome}"]
+        about = [f"data: {self.data}"] if self.data else []
+        about += [metrics_in_words(self.metrics)] if self.metrics else []
+        return [*lines, *(f"  {line}" for line in [*about, *self.node_lines()])]
+
+    @property
+    def outcome(self) -> str:
+        """The run in a few words."""
+        for wanted in (RUNNING, "FAILED", STOPPED, "CANCELED"):
+            found = [node for node, state in self.states.items() if state == wanted]
+            if found:
+                return f"{wanted.lower()} at {found[0]}" if wanted != RUNNING else f"running, at {found[0]}"
+        if self.pushed:
+            return f"model version {self.pushed.rpartition('/')[2]} {'unchanged' if self.unchanged else 'pushed'}"
+        if self.blessed is False:
+            return "model not blessed, not pushed"
+        return "complete" if self.succeeded else "stopped between two nodes"
+
+
+def metrics_in_words(metrics: dict[str, Any]) -> str:
+    """One line: top-1 and top-5, and the top-1 of the model that it was compared with."""
+    line = (
+        f"top-1 {metrics['top1']:.1%}, top-5 {metrics['top5']:.1%} on {metrics['clips']:,} clips of {metrics['split']}"
+    )
+    if metrics.get("baseline_top1") is not None:
+        line += f" (last blessed model: {metrics['baseline_top1']:.1%})"
+    labels = len(metrics.get("precision") or ())
+    return f"{line}; top-5 is always 100 % with {labels} labels" if labels and top5.is_certain(labels) else line

@@ -1,0 +1,33 @@
+"""The console script `tfx`: TFX's own commands, and `tfx pipeline run`.
+
+    tfx pipeline run --pipeline-path pipeline/local_runner.py
+
+Where another `tfx` script comes first on the path, `python -m pemt_tf.orchestration.running.tfx_command` is the same.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from pemt_tf.errors import PemtError
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    if importlib.util.find_spec("tfx") is None:
+        sys.stderr.write("error: TFX is not installed; install the extra with `pip install 'pemt-tf[tfx]'`\n")
+        return 2
+    from pemt_tf.orchestration.running.command_group import commands
+    from pemt_tf.orchestration.running.quiet_tfx import silence_libraries
+
+    silence_libraries()
+    try:
+        return commands.main(prog_name="tfx", standalone_mode=True) or 0
+    except PemtError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""An index for millions of embeddings, with the package usearch (extra `search`): quick, and not quite exact."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from pemt_tf.errors import PemtError
+from pemt_tf.search.embedding_store import EmbeddingStore
+from pemt_tf.search.exact_search import (
+    FILTER_COLUMNS,
+    Filter,
+    Hit,
+    describe_hits,
+    require_finite_block,
+    require_width,
+    search,
+)
+from pemt_tf.terminal.progress import Progress
+
+WORTH_IT = 1_000_000  # clips; below, reading all of them takes a few seconds
+
+
+def is_installed() -> bool:
+    """Whether usearch is there."""
+    try:
+        import usearch.index  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class ApproximateIndex:
+    """The index of a folder of embeddings, made on first use and kept beside them.
+
+    Args:
+        store: the embeddings.
+
+    Raises:
+        PemtError: usearch is not installed, or the index cannot be written.
+    """
+
+    def __init__(self, store: EmbeddingStore):
+        if not is_installed():
+            raise PemtError("--approximate needs the package usearch; install the extra: pip install 'pemt-tf[search]'")
+        from usearch.index import Index
+
+        self._store = store
+        # The name has the hash of the embeddings: an index of others is never used.
+        self.path = Path(store.directory, f"approximate-{store.card.content_hash[:16]}.usearch")
+        self._index = Index(ndim=store.width, metric="cos", dtype="f32")
+        if not self._load():
+            self._build()
+
+    def _load(self) -> bool:
+        if not self.path.is_file():
+            return False
+        try:
+            self._index.view(str(self.path))  # mapped, not read: the first search takes only what it touches
+        except RuntimeError as error:
+            logging.getLogger(__name__).warning("%s is damaged (%s) and is made anew", self.path, error)
+            return False
+        return len(self._index) == self._store.count
+
+    def _build(self) -> None:
+        self._index.reset()
+        progress = Progress("indexing", self._store.count, "clips")
+        for block in self._store.blocks():
+            require_finite_block(self._store, block)
+            end = block.first + len(block.vectors)
+            self._index.add(np.arange(block.first, end, dtype=np.uint64), np.ascontiguousarray(block.vectors))
+            progress.update(end)
+        progress.close()
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        try:
+            self._index.save(str(partial))
+            partial.replace(self.path)
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise PemtError(f"cannot write the index {self.path}: {error}; search without --approximate") from None
+
+    def search(self, query: np.ndarray, k: int, keep: Filter | None = None) -> list[Hit]:
+        """The k clips most like an embedding, best first; nearly always those that an exact search finds.
+
+        Args:
+            query: [width] float32.
+            k: how many.
+            keep: which clips may be found; is given the columns `FILTER_COLUMNS`.
+        """
+        require_width(self._store, query)
+        for asked in (k, 8 * k, 64 * k):  # more, where the filter leaves too few
+            matches = self._index.search(np.ascontiguousarray(query, np.float32), min(asked, self._store.count))
+            rows = [int(key) for key in matches.keys]
+            hits = describe_hits(self._store, rows, [1.0 - float(distance) for distance in matches.distances])
+            kept = hits if keep is None else [hit for hit in hits if keep(_about(hit))[0]]
+            if len(kept) >= k:
+                return kept[:k]
+        return search(self._store, query, k, keep=keep)  # the index need not reach every clip
+
+
+def _about(hit: Hit):
+    import pyarrow as pa
+
+    values = {"id": hit.clip_id, "path": hit.path, "split": hit.split or None}
+    return pa.RecordBatch.from_arrays(
+        [pa.array([values[name]], pa.string()) for name in FILTER_COLUMNS], list(FILTER_COLUMNS)
+    )

@@ -1,0 +1,117 @@
+"""The embeddings card: `embeddings.json`, written last, beside the Parquet files. No TensorFlow is needed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pemt_tf.config import ClipGeometry
+from pemt_tf.errors import PemtError
+from pemt_tf.files.strict_json import json_text
+
+CARD_NAME = "embeddings.json"
+FORMAT_VERSION = 1
+RECORDS, VIDEOS = "records", "videos"
+_HASHED_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class EmbeddingCard:
+    """What a folder of embeddings holds and how it came about.
+
+    Attributes:
+        model: SavedModel that made them, as an absolute path.
+        model_hash: see `model_hash`.
+        vector_size: numbers of one embedding.
+        geometry: of the clips that the model saw.
+        files: Parquet file, relative to the card, to its rows; in order.
+        inputs, written: conservation: inputs == written + sum(filtered) + sum(failed).
+        filtered: inputs left out on purpose, by rule.
+        failed: inputs without an embedding, by cause.
+        source_kind: `records` (a data set of ours) or `videos`.
+        source: the data set, or what was given as the input; an absolute path where it is one.
+        root: folder to which the column `path` is relative; empty where that is not known.
+        source_hash: of the data set, its own; of videos, SHA-256 over their names, sizes and stretches.
+        content_hash: SHA-256 over the SHA-256 of every Parquet file, in order.
+        command: as typed.
+    """
+
+    model: str
+    model_hash: str
+    vector_size: int
+    geometry: ClipGeometry
+    files: dict[str, int]
+    inputs: int
+    written: int
+    filtered: dict[str, int]
+    failed: dict[str, int]
+    source_kind: str = RECORDS
+    source: str = ""
+    root: str = ""
+    source_hash: str = ""
+    content_hash: str = ""
+    command: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        accounted = self.written + sum(self.filtered.values()) + sum(self.failed.values())
+        if accounted != self.inputs or self.written != sum(self.files.values()):
+            raise PemtError(
+                f"{self.inputs} inputs, but {self.written} written, {sum(self.filtered.values())} filtered, "
+                f"{sum(self.failed.values())} failed and {sum(self.files.values())} rows in the files; clips were lost "
+                "or came twice, so the embeddings must not be used: run the job again"
+            )
+
+    def text(self) -> str:
+        """As it stands in the file."""
+        return json_text(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def read(cls, directory: Path) -> EmbeddingCard:
+        """Reads the card of a folder.
+
+        Raises:
+            PemtError: there is none, or it cannot be read.
+        """
+        path = directory / CARD_NAME
+        if not path.is_file():
+            raise PemtError(
+                f"{directory} holds no finished embeddings: it has no {CARD_NAME}; make them with "
+                "`python -m beam_jobs.embed --model SERVABLE --input DATA --output DIR`"
+            )
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if values.get("format_version") != FORMAT_VERSION:
+                raise PemtError(
+                    f"{path} has format version {values.get('format_version')}; this release reads {FORMAT_VERSION}"
+                )
+            return cls(**{**values, "geometry": ClipGeometry(**values["geometry"])})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PemtError(f"{path} is damaged ({error}); run beam_jobs.embed again") from None
+
+    def require_model(self, directory: Path, found_hash: str) -> None:
+        """Refuses another model than the one that made the embeddings.
+
+        Raises:
+            PemtError: with both models.
+        """
+        if found_hash != self.model_hash:
+            raise PemtError(
+                f"the embeddings were made with {self.model} (hash {self.model_hash[:12]}), but {directory} is another "
+                f"model (hash {found_hash[:12]}); give that one with --model, or embed again with this one"
+            )
+
+
+def model_hash(directory: Path) -> str:
+    """SHA-256 over the names and bytes of all files of a SavedModel, in order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(directory).as_posix()}\n{path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while data := file.read(_HASHED_BYTES):
+                digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,144 @@
+"""Embeddings in the Parquet files that `beam_jobs.embed` wrote.
+
+They are read in blocks, so that a search takes the memory of one block, however many clips there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pemt_tf.errors import PemtError
+from pemt_tf.search.embedding_card import EmbeddingCard
+from pemt_tf.search.embedding_table import ABOUT, BLOCK_ROWS, VECTOR, Block, select_columns, vectors_of
+
+RECORD_FILES = b"pemt.record_files"  # key of the Parquet metadata: JSON, [record file, its rows] in order
+
+
+class EmbeddingStore:
+    """Embeddings in the files of a folder; offers what `EmbeddedClips` offers.
+
+    Args:
+        directory: written by `beam_jobs.embed`.
+
+    Raises:
+        PemtError: there are no finished embeddings, or none at all.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+        self.card = EmbeddingCard.read(self.directory)
+        if not self.card.written:
+            raise PemtError(f"{self.directory} holds no clip; there is nothing to search")
+        self._firsts = dict(zip(self.card.files, np.cumsum([0, *self.card.files.values()]).tolist(), strict=False))
+
+    @property
+    def count(self) -> int:
+        """Number of clips."""
+        return self.card.written
+
+    @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        return self.card.vector_size
+
+    def blocks(self, columns: Sequence[str] = ()) -> Iterator[Block]:
+        """All rows, with these columns beside the vectors."""
+        for name, first in self._firsts.items():
+            for batch in self._batches(name, [*columns, VECTOR]):
+                yield Block(first, select_columns(batch, columns), self._checked_vectors(name, batch))
+                first += batch.num_rows
+
+    def take(self, rows: Sequence[int]) -> list[dict]:
+        """What is known of some clips, without their vectors, in the given order."""
+        found: dict[int, dict] = {}
+        for name, first in self._firsts.items():
+            here = [row for row in rows if first <= row < first + self.card.files[name]]
+            if here:
+                table = pa.Table.from_batches(self._batches(name, list(ABOUT)))
+                values = table.take(pa.array([row - first for row in here], pa.int64())).to_pylist()
+                found |= dict(zip(here, values, strict=True))
+        return [found[row] for row in rows]
+
+    def find(self, clip_id: str) -> int | None:
+        """The row of a clip."""
+        for name, row in self._firsts.items():
+            for batch in self._batches(name, ["id"]):
+                place = pc.index(batch.column(0), pa.scalar(clip_id)).as_py()
+                if place >= 0:
+                    return row + place
+                row += batch.num_rows
+        return None
+
+    def vector(self, row: int) -> np.ndarray:
+        """[width] float32."""
+        name = next(name for name, first in reversed(self._firsts.items()) if first <= row)
+        first = self._firsts[name]
+        for batch in self._batches(name, [VECTOR]):
+            if row < first + batch.num_rows:
+                return self._checked_vectors(name, batch)[row - first].copy()
+            first += batch.num_rows
+        raise AssertionError(f"row {row} was counted in {name}")
+
+    def record_files(self, rows: Iterable[int]) -> list[str]:
+        """The record files, relative to the data set, that hold the records of some rows."""
+        wanted, files = np.array(sorted(rows), np.int64), {}
+        for name, first in self._firsts.items():
+            here = wanted[(first <= wanted) & (wanted < first + self.card.files[name])]
+            if len(here):
+                counted = self._counted_record_files(name)
+                ends = first + np.cumsum([count for _, count in counted])
+                places = np.unique(np.searchsorted(ends, here, side="right"))
+                files |= dict.fromkeys(counted[place][0] for place in places if place < len(counted))
+        return list(files)
+
+    def _counted_record_files(self, name: str) -> list[tuple[str, int]]:
+        """Record file and number of its rows, in the order of the rows of a Parquet file; empty for videos."""
+        path = self.directory / name
+        try:
+            return json.loads((pq.read_schema(path).metadata or {}).get(RECORD_FILES, b"[]"))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise _unreadable(path, error) from None
+
+    def _batches(self, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        path = self.directory / name
+        rows = 0
+        try:
+            with path.open("rb") as source:
+                file = pq.ParquetFile(source)
+                missing = [column for column in columns if column not in file.schema_arrow.names]
+                if missing:
+                    raise PemtError(f"{path} has no column {missing[0]!r}; run beam_jobs.embed again")
+                for batch in file.iter_batches(BLOCK_ROWS, columns=columns):
+                    rows += batch.num_rows
+                    # Parquet gives columns in the order of the file.
+                    yield select_columns(batch, columns)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(path, error) from None
+        if rows != self.card.files[name]:
+            raise PemtError(
+                f"{path} holds {rows} clips, the card says {self.card.files[name]}; run beam_jobs.embed again"
+            )
+
+    def _checked_vectors(self, name: str, batch: pa.RecordBatch) -> np.ndarray:
+        try:
+            vectors = vectors_of(batch)
+        except PemtError as error:
+            raise PemtError(f"{self.directory / name}: {error}; run beam_jobs.embed again") from None
+        if vectors.shape[1] != self.width:
+            raise PemtError(
+                f"{self.directory / name} holds vectors of {vectors.shape[1]} numbers, the card says {self.width}; "
+                "run beam_jobs.embed again"
+            )
+        return vectors
+
+
+def _unreadable(path: Path, error: Exception) -> PemtError:
+    said = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return PemtError(f"{path} cannot be read ({said}); run beam_jobs.embed again")

@@ -1,0 +1,80 @@
+"""One line of progress: rewritten in place on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from pemt_tf.terminal.pace import Pace
+
+_TERMINAL_SECONDS = 0.2
+_LOG_SECONDS = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Progress:
+    """Shows done / total and, once they are known, rate and time left.
+
+    Args:
+        what: first word of the line.
+        total: steps or items in all.
+        unit: what is counted, for the rate.
+        done: where to start, on resume.
+        units_per_step: how many of `unit` one of `total` is, for the rate.
+        stream: where to write; the default is standard error.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, done: int = 0, stream=None, units_per_step: int = 1):
+        self.what, self.total, self.unit, self.done = what, total, unit, done
+        self._units_per_step = units_per_step
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._pace = Pace(done)
+        self._shown = 0.0
+        self._width = 0
+
+    def restart_clock(self, done: int) -> None:
+        """Leaves out of the rate what came before, as compiling does not come again."""
+        self._pace.restart(done)
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Moves on; writes only if the last line is old enough."""
+        self.done = done
+        self._pace.note(done)
+        now = time.monotonic()
+        if now - self._shown >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
+            self._shown = now
+            self._write(self._line(detail), end="")
+
+    def close(self, detail: str = "") -> None:
+        """Writes the last line."""
+        self._write(self._line(detail), end="\n")
+
+    def _line(self, detail: str) -> str:
+        self._pace.note(self.done)
+        rate, left = self._pace.rate, self._pace.seconds_left(self.total)
+        parts = [
+            f"{self.what} {self.done}/{self.total}",
+            "" if rate is None else f"{rate * self._units_per_step:.1f} {self.unit}/s",
+            "" if left is None else f"{duration(left)} left",
+            detail,
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def say(self, line: str) -> None:
+        """Writes a line of its own, above the line of progress."""
+        self._write(line, end="\n")
+
+    def _write(self, line: str, end: str) -> None:
+        if self._terminal:
+            self._stream.write("\r" + line.ljust(self._width) + end)
+            self._width = len(line)
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
