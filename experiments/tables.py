@@ -25,7 +25,7 @@ from experiments.plan import (
 )
 from pemt_tf.errors import PemtError
 
-_STREAM_NAMES = {"audio": "sound only", "visual": "pictures only", "both": "both"}
+_STREAM_NAMES = {"audio": "audio only", "visual": "frames only", "both": "both"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _digits(results: _Results) -> str:
                 name = f"{case}-pretrained"
                 cost = results.cost([name])
                 rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(name)])
-    header = ["noise", "streams", "labels a digit", "pretrained", "from scratch", "CPU s", "command (pretrained)"]
+    header = ["noise", "modality", "labels a digit", "pretrained", "from scratch", "CPU s", "command (pretrained)"]
     return _table(header, rows) + "\n" + _retrieval(results)
 
 
@@ -173,6 +173,6 @@ def _ablations(results: _Results) -> str:
             cells = [_share(visual), _share(audio), _share(joint), ", ".join(f"{value:.1%}" for value in joint)]
             names = [f"{ablation_place(setting, seed)[0]}/pretrain" for seed in SEEDS]
             rows.append([row, *cells, results.cost(names), results.command(names[0])])
-        header = [table, "pictures", "sound", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
+        header = [table, "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)

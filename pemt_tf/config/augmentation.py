@@ -13,8 +13,9 @@ from pemt_tf.config.checks import check_fields
 class AugmentationConfig:
     """What training does to spectrograms at random, besides the crops and flips of pictures.
 
-    The defaults are the authors' (REFERENCE.md section 12). Fields marked ours are for small sets of sounds. Every draw
-    follows from the seed of the run and the clip's position in the stream, and is the same for all segments of a clip.
+    The defaults are the authors' (docs/reference_model.md section 12). Fields marked ours are for small sets of sounds.
+    Every draw follows from the run's seed and the clip's position in the data, and is the same for all segments of a
+    clip.
 
     Attributes:
         mask_share: each mask hides up to this share of its axis, cut to whole positions first; 0 turns masks off.

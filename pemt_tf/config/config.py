@@ -37,7 +37,8 @@ from pemt_tf.errors import PemtError
 
 PRESET_DIRECTORY = Path(__file__).parent / "presets"
 
-# name: (across layers, across modalities, low rank). The paper's four rows first (PRETRAINING.md section 6).
+# name: (across layers, across modalities, low rank). The paper's four rows come first
+# (docs/pretraining_objectives.md section 6).
 SHARING = {
     "none": (False, False, False),
     "layers": (True, False, False),
@@ -123,7 +124,7 @@ class ClipGeometry:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The audio-visual Transformer (REFERENCE.md sections 1 to 8).
+    """The audio-visual Transformer (docs/reference_model.md sections 1 to 8).
 
     Attributes:
         modalities: which streams the model has; either may also be absent at run time.

@@ -114,7 +114,9 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig(TrainingConfig):
-    """Pretraining without labels (PRETRAINING.md). Fields marked ours are choices the paper does not state.
+    """Pretraining without labels (docs/pretraining_objectives.md).
+
+    Fields marked ours are choices that the paper does not state.
 
     Attributes:
         steps, batch_size: optimizer steps and global batch size (clips).
@@ -179,7 +181,7 @@ class PretrainConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class FinetuneConfig(TrainingConfig):
-    """Supervised fine-tuning (REFERENCE.md section 13, Kinetics-Sounds column by default).
+    """Supervised fine-tuning (docs/reference_model.md section 13, Kinetics-Sounds column by default).
 
     Attributes:
         steps, batch_size: optimizer steps and global batch size (clips).
