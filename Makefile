@@ -54,7 +54,7 @@ test: setup  ## the tests, but for the slow ones
 test-slow: setup  ## the slow ones: whole pipelines, long trainings, fuzzing, other engines
 	@ci/test slow
 
-coverage: setup  ## which lines `make test` runs: out/coverage/index.html; takes half as long again
+coverage: setup  ## which lines `make test` runs: out/coverage/index.html
 	rm -f out/.coverage*
 	PYTEST_ADDOPTS="--cov --cov-append --cov-report=" ci/test fast
 	$(BIN)/coverage html --quiet
