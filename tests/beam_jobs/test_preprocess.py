@@ -187,12 +187,12 @@ def test_beam_counts_the_same(corpus, tmp_path):
 
     from beam_jobs.engines import beam_graph, beam_runners
     from beam_jobs.inputs.file_listing import list_inputs
-    from beam_jobs.plan import sharding
+    from beam_jobs.plan import shards as sharding
     from pemt_tf.config import Config
 
     clips = [dataclasses.replace(one, labels=(), split="train") for one in list_inputs(str(corpus)).clips]
     shards = sharding.write_plan(str(tmp_path), sharding.plan_shards(clips, 2))
-    settings = shard_maker.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
+    settings = sharding.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
     pipeline = beam.Pipeline(options=beam_runners.beam_options("FnApiRunner", None, []))
     beam_graph.build_graph(pipeline, shards, settings)
     result = pipeline.run()
