@@ -61,10 +61,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["pemt_tf*", "beam_jobs*", "pipeline*"]),
+    # pipeline/ is what `pemt pipeline init` copies: a part of pemt_tf, not a package of its own.
+    packages=[*find_packages(include=["pemt_tf*", "beam_jobs*"]), "pemt_tf.orchestration.template"],
+    package_dir={"pemt_tf.orchestration.template": "pipeline"},
     package_data={
         "pemt_tf": ["config/presets/*.yaml", "report/*.css", "explore/assets/*", "orchestration/nodes/*.cc"],
-        "pipeline": ["schema/*.pbtxt", "*.yaml"],
+        "pemt_tf.orchestration.template": ["schema/*.pbtxt", "*.yaml"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -9,8 +9,8 @@ import tensorflow_model_analysis as tfma
 
 from pemt_tf.evaluation.intervals import wilson_interval
 from pemt_tf.orchestration.nodes.slices import SLICES
-from pipeline.evaluation import CLIPS, PRECISION, TOP_1, TOP_5
 
+TOP_1, TOP_5, SLICE_TOP_1, CLIPS, PRECISION = "top1", "top5", "slice_top1", "clips", "precision"
 _NAMES = {feature: name for name, feature in SLICES.items()}
 _BASELINE = tfma.BASELINE_KEY
 

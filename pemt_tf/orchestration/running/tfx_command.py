@@ -2,7 +2,8 @@
 
     tfx pipeline run --pipeline-path pipeline/local_runner.py
 
-Where another `tfx` script comes first on the path, `python -m pemt_tf.orchestration.running.tfx_command` is the same.
+Where TFX was installed after this package, its own `tfx` script took the place of ours; `pemt pipeline run` and
+`python -m pemt_tf.orchestration.running.tfx_command` work there as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from pemt_tf.errors import PemtError
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     if importlib.util.find_spec("tfx") is None:
         sys.stderr.write("error: TFX is not installed; install the extra with `pip install 'pemt-tf[tfx]'`\n")
@@ -23,7 +24,7 @@ def main() -> int:
 
     silence_libraries()
     try:
-        return commands.main(prog_name="tfx", standalone_mode=True) or 0
+        return commands.main(arguments, prog_name="tfx", standalone_mode=True) or 0
     except PemtError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
