@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pemt_tf.orchestration.running.kubeflow_compiler import compile_for_kubeflow
-from pemt_tf.orchestration.running.runner_file import exit_code_of, make_importable
+from pemt_tf.orchestration.running.runner_file import run_as_command, make_importable
 
 make_importable(__file__)
 from pipeline.configs import PipelineConfig  # noqa: E402
@@ -40,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(main))
+    sys.exit(run_as_command(main))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from pemt_tf.orchestration.running.local_engine import run_locally
-from pemt_tf.orchestration.running.runner_file import exit_code_of, make_importable
+from pemt_tf.orchestration.running.runner_file import run_as_command, make_importable
 
 make_importable(__file__)
 from pipeline.configs import PipelineConfig  # noqa: E402
@@ -40,4 +40,4 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code_of(run))
+    sys.exit(run_as_command(run))

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pemt_tf.errors import PemtError
 from pemt_tf.orchestration.running.quiet_tfx import silence_libraries
-from pemt_tf.training.interruption import stopped_by_sigterm
+from pemt_tf.terminal.exit_code import exit_code_of
 
 
 def make_importable(runner: str) -> None:
@@ -23,16 +22,7 @@ def make_importable(runner: str) -> None:
     sys.path[:] = [str(folder.parent) if Path(entry or ".").resolve() == folder else entry for entry in sys.path]
 
 
-def exit_code_of(run: Callable[[], None]) -> int:
-    """Runs a function with TFX's chatter kept from the terminal; a PemtError becomes one line and exit code 2."""
+def run_as_command(run: Callable[[], None]) -> int:
+    """Runs a function without the chatter of TFX, and returns the exit code."""
     silence_libraries()
-    try:
-        with stopped_by_sigterm():
-            run()
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the next run goes on after the last finished node\n")
-        return 130
-    return 0
+    return exit_code_of(run, interrupted="interrupted; the next run goes on after the last finished node")
