@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pemt_tf.orchestration.running.kubeflow_compiler import compile_for_kubeflow
-from pemt_tf.orchestration.running.runner_file import run_as_command, make_importable
+from pemt_tf.orchestration.running.runner_file import make_importable, run_as_command
 
 make_importable(__file__)
 from pipeline.configs import PipelineConfig  # noqa: E402

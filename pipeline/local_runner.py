@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from pemt_tf.orchestration.running.local_engine import run_locally
-from pemt_tf.orchestration.running.runner_file import run_as_command, make_importable
+from pemt_tf.orchestration.running.runner_file import make_importable, run_as_command
 
 make_importable(__file__)
 from pipeline.configs import PipelineConfig  # noqa: E402
