@@ -16,7 +16,8 @@ import pemt_tf
 
 ROOT = Path(__file__).resolve().parents[1]
 UV = ROOT / ".venv-tools" / "bin" / "uv"
-PACKAGES = ("pemt_tf", "beam_jobs", "pipeline")
+# Where each folder is in the wheel: `pipeline` would clash with the packages of others.
+PACKAGES = {"pemt_tf": "pemt_tf", "beam_jobs": "beam_jobs", "pipeline": "pemt_tf/orchestration/template"}
 
 
 def test_there_is_one_version():
@@ -40,7 +41,12 @@ def test_wheel_has_every_file(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         (entry_points,) = (archive.read(name).decode() for name in archive.namelist() if "entry_points" in name)
-    files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
-    assert names == {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
+    files = {
+        f"{place}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, place in PACKAGES.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert names == files
     assert {"pemt_tf/py.typed", "beam_jobs/py.typed"} <= names
     assert re.findall(r"^(\w+) = ", entry_points, re.M) == ["pemt", "tfx"]
