@@ -113,8 +113,8 @@ class _InDataSet:
 
     def __init__(self, options: argparse.Namespace):
         from pemt_tf.data.clip_source import ClipSource
-        from pemt_tf.search.exact_search import embed_split
         from pemt_tf.search.query import QueryModel
+        from pemt_tf.search.record_embeddings import embed_split
 
         if options.model is None:
             raise PemtError("--data needs --model, a SavedModel of `pemt export`")
