@@ -21,6 +21,7 @@ from pathlib import Path
 from beam_jobs.engines import flink_cluster
 from beam_jobs.engines.flink_cluster import RELEASES, free_port, running, wait_for_port
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.exit_code import exit_code_of
 
 EXAMPLE = """example:
   python -m beam_jobs.flink --parallelism 2 -- --input videos/ --output data/ --preset tiny
@@ -216,14 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = build_parser().parse_args(arguments[:end])
-    try:
-        return run(options, arguments[end + 1 :])
-    except (PemtError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
+    return exit_code_of(lambda: run(options, arguments[end + 1 :]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import numpy as np
 from pemt_tf.demo.handwriting import Look, draw_shot
 from pemt_tf.demo.media_writer import MediaFormat, write_media
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.exit_code import exit_code_of
 from pemt_tf.terminal.progress import Progress
 
 TAKES = 4
@@ -263,13 +264,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--noise", choices=NOISES, default="none", help="what is noisy (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         clips = make_corpus(options.fsdd, options.mnist, options.output, options.noise, options.seed)
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(f"{len(clips)} files: {options.output}\n")
-    return 0
+        sys.stdout.write(f"{len(clips)} files: {options.output}\n")
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import numpy as np
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
+from pemt_tf.files.whole_file import write_text
+from pemt_tf.terminal.exit_code import exit_code_of
 
 
 def band_statistics(log_mel: np.ndarray) -> np.ndarray:
@@ -57,14 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         share, clips = accuracy(ClipSource.open(options.data))
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    options.output.write_text(json_text({"accuracy": share, "clips": clips}) + "\n", encoding="utf-8")
-    sys.stdout.write(f"accuracy {share:.1%} on {clips} clips\n")
-    return 0
+        write_text(options.output, json_text({"accuracy": share, "clips": clips}) + "\n")
+        sys.stdout.write(f"accuracy {share:.1%} on {clips} clips\n")
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from experiments import tables
 from experiments.jobs import Job, run_jobs
 from experiments.plan import Sources, ablation_jobs, digit_jobs, esc10_jobs
 from pemt_tf.errors import PemtError
+from pemt_tf.files.whole_file import write_text
+from pemt_tf.terminal.exit_code import exit_code_of
 
 PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "ablations": ablation_jobs}
 _PLACES = {"esc10": ("audio", "esc10"), "fsdd": ("audio", "fsdd"), "mnist": ("images", "mnist_5k.csv.gz")}
@@ -24,28 +26,22 @@ _PLACES = {"esc10": ("audio", "esc10"), "fsdd": ("audio", "fsdd"), "mnist": ("im
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code is 0 when all that was asked for is done."""
     options = _parser().parse_args(arguments)
-    try:
-        sources = _sources(options)
-        output = options.output
-        jobs = _unique(job for part in options.only for job in PARTS[part](sources, output))
-        if options.dry_run:
-            for job in jobs:
-                sys.stdout.write(job.command + "\n")
-            return 0
-        output.mkdir(parents=True, exist_ok=True)
-        run_jobs(jobs, output, options.workers)
-        text = tables.make_tables(jobs, output, options.only)
-        (output / "tables.md").write_text(text, encoding="utf-8")
-        sys.stdout.write(text)
-        if options.write:
-            tables.replace_tables(options.write, text)
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; run the same command to go on\n")
-        return 130
-    return 0
+    return exit_code_of(lambda: _run(options), "stopped; run the same command to go on")
+
+
+def _run(options: argparse.Namespace) -> None:
+    sources, output = _sources(options), options.output
+    jobs = _unique(job for part in options.only for job in PARTS[part](sources, output))
+    if options.dry_run:
+        for job in jobs:
+            sys.stdout.write(job.command + "\n")
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    run_jobs(jobs, output, options.workers)
+    text = write_text(output / "tables.md", tables.make_tables(jobs, output, options.only)).read_text(encoding="utf-8")
+    sys.stdout.write(text)
+    if options.write:
+        tables.replace_tables(options.write, text)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import warnings
 
 from pemt_tf import __version__
 from pemt_tf.commands import (
@@ -25,10 +23,7 @@ from pemt_tf.commands import (
     serve_config,
     serve_status,
 )
-from pemt_tf.errors import PemtError, in_one_line
-from pemt_tf.files.names import make_streams_printable
-from pemt_tf.terminal.quiet_import import quiet_tensorflow
-from pemt_tf.training.interruption import stopped_by_sigterm
+from pemt_tf.terminal.exit_code import exit_code_of
 
 # In the order of `--help`.
 COMMANDS = (
@@ -52,34 +47,12 @@ COMMANDS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the `pemt` command; returns the exit code: 0 done, 2 bad input, 130 stopped, 1 from `doctor`."""
-    quiet_libraries()
-    make_streams_printable()
-    options = _parser().parse_args(arguments)
-    try:
-        with stopped_by_sigterm():
-            return options.run(options) or 0
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
-    except BrokenPipeError:  # `pemt ... | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it at exit
-        return 0
-    except Exception as error:
-        line = in_one_line(error)
-        if line is None:
-            raise
-        sys.stderr.write(f"error: {line}\n")
-        return 2
 
+    def work() -> int | None:
+        options = _parser().parse_args(arguments)
+        return options.run(options)
 
-def quiet_libraries() -> None:
-    """Keeps TensorFlow's start-up notes and third-party version warnings off the user's screen."""
-    quiet_tensorflow()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    return exit_code_of(work)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,7 @@ def main() -> int:
     _make_importable()
     from pemt_tf.errors import PemtError
     from pemt_tf.orchestration.running.quiet_tfx import silence_libraries
-    from pemt_tf.training.interruption import stopped_by_sigterm
+    from pemt_tf.terminal.interruption import stopped_by_sigterm
 
     silence_libraries()
     try:

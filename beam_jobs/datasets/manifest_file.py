@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from beam_jobs.datasets.collection import Collection, Entry
-from pemt_tf.errors import PemtError
 from pemt_tf.files.names import printable, readable
+from pemt_tf.files.whole_file import write_text
 
 COLUMNS = ("path", "label", "split", "group", "start", "end")
 
@@ -64,13 +64,7 @@ def write_table(path: Path, names: list[str], rows: list[dict[str, object]]) -> 
     writer.writeheader()
     for row in rows:
         writer.writerow({name: printable(value) if isinstance(value, str) else value for name, value in row.items()})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
-        partial.replace(path)
-    except OSError as error:
-        raise PemtError(f"cannot write {path}: {error.strerror or error}") from None
+    write_text(path, text.getvalue(), make_folder=True)
 
 
 def summary(entries: list[Entry]) -> str:

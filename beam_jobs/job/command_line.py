@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from pemt_tf.errors import PemtError, in_one_line
-from pemt_tf.files.names import make_streams_printable
-from pemt_tf.terminal.quiet_import import quiet_tensorflow
+from pemt_tf.terminal.exit_code import exit_code_of
 
 
 def not_negative(text: str) -> int:
@@ -49,39 +45,19 @@ def fraction(text: str) -> float:
 
 
 def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
-    """Does the work and prints the lines that it gives; errors of users and interruptions become one line.
+    """Runs a job and prints the lines that it gives; returns the exit code (`pemt_tf.terminal.exit_code`).
 
     Args:
         work: the job. It imports what is heavy itself, so that `--help` is quick.
-        interrupted: what to say where an interruption brings no words of its own.
-
-    Returns:
-        The exit code.
+        interrupted: line for an interruption that brings no message of its own.
     """
-    quiet_tensorflow()
-    make_streams_printable()
-    warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # what fails is told by us, in one line
-    previous = signal.getsignal(signal.SIGTERM)
-    try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # our own line says what failed
+
+    def print_lines() -> None:
         for line in work():
             sys.stdout.write(f"{line}\n")
-        return 0
-    except PemtError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt as error:
-        sys.stderr.write(f"{str(error) or interrupted}\n")
-        return 130
-    except Exception as error:
-        line = in_one_line(error)
-        if line is None:
-            raise
-        sys.stderr.write(f"error: {line}\n")
-        return 2
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+
+    return exit_code_of(print_lines, interrupted)
 
 
 def leave(code: int) -> NoReturn:

@@ -14,6 +14,7 @@ from typing import Any
 from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
+from pemt_tf.files.whole_file import write_text
 
 CARD_NAME = "dataset_card.json"
 FORMAT_VERSION = 1
@@ -102,11 +103,7 @@ class DatasetCard:
 
     def write(self, directory: Path) -> Path:
         """Writes the card, atomically, as the last act of a job."""
-        path = directory / CARD_NAME
-        partial = path.with_suffix(".partial")
-        partial.write_text(json_text(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-        return path
+        return write_text(directory / CARD_NAME, json_text(dataclasses.asdict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> DatasetCard:

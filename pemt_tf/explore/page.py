@@ -6,9 +6,9 @@ import base64
 import hashlib
 from pathlib import Path
 
-from pemt_tf.errors import PemtError
 from pemt_tf.explore.explorer import Explorer
 from pemt_tf.explore.page_data import clip_data, picture_data, script_json
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.report.markup import Markup, element
 from pemt_tf.report.page import STYLE_SHEET
 from pemt_tf.report.wording import counted
@@ -43,16 +43,7 @@ def write_explorer(path: Path, explorer: Explorer) -> Path:
     Raises:
         PemtError: the file cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Names of files may hold bytes that are no text.
-        partial.write_text(explorer_page(explorer), encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        raise PemtError(f"cannot write the page to {path}: {error.strerror or error}") from None
-    return path
+    return write_text(path, explorer_page(explorer), make_folder=True)
 
 
 def explorer_page(explorer: Explorer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pemt_tf.errors import PemtError
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.report.clip_sections import strip
 from pemt_tf.report.contents import ClipView
 from pemt_tf.report.markup import Markup, element
@@ -48,15 +48,7 @@ def write_gallery(path: Path, gallery: Gallery) -> Path:
     Raises:
         PemtError: the file cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # Names of files may hold bytes that are no text.
-        partial.write_text(gallery_page(gallery), encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        raise PemtError(f"cannot write the gallery to {path}: {error.strerror or error}") from None
-    return path
+    return write_text(path, gallery_page(gallery))
 
 
 def gallery_page(gallery: Gallery) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pemt_tf.errors import PemtError
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.report import clip_sections, result_sections
 from pemt_tf.report.contents import KeyFigure, Report
 from pemt_tf.report.markup import Markup, element
@@ -30,23 +30,6 @@ def write_report(path: Path, report: Report) -> Path:
         PemtError: the file cannot be written.
     """
     return write_text(path, page(report))
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Writes a page or a card; one that is there is replaced as a whole, or stays as it was.
-
-    Raises:
-        PemtError: it cannot be written.
-    """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # Names of files may hold bytes that are no text.
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        raise PemtError(f"cannot write the report to {path}: {error.strerror or error}") from None
-    return path
 
 
 def page(report: Report) -> str:

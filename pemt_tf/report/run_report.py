@@ -9,6 +9,7 @@ from pemt_tf import __version__
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.files.output_check import require_writable_folder
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.parameter_report import ParameterReport, parameter_report
 from pemt_tf.report import (
     attention_sections,
@@ -23,7 +24,7 @@ from pemt_tf.report import (
 from pemt_tf.report.held_out_clips import HeldOutClips, look_at_clips
 from pemt_tf.report.markup import Markup, element
 from pemt_tf.report.model_card import model_card
-from pemt_tf.report.page import Section, document, write_text
+from pemt_tf.report.page import Section, document
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.run_sections import MissingPart
 from pemt_tf.report.wording import counted, percent

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pemt_tf.errors import PemtError
+from pemt_tf.files.whole_file import whole_file
 from pemt_tf.search.embedding_store import EmbeddingStore
 from pemt_tf.search.exact_search import (
     FILTER_COLUMNS,
@@ -64,12 +65,10 @@ class ApproximateIndex:
             self._index.add(np.arange(block.first, end, dtype=np.uint64), np.ascontiguousarray(block.vectors))
             progress.update(end)
         progress.close()
-        partial = self.path.with_name(f".{self.path.name}.partial")
         try:
-            self._index.save(str(partial))
-            partial.replace(self.path)
+            with whole_file(self.path) as partial:
+                self._index.save(str(partial))
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
             raise PemtError(f"cannot write the index {self.path}: {error}; search without --approximate") from None
 
     def search(self, query: np.ndarray, k: int, keep: Filter | None = None) -> list[Hit]:

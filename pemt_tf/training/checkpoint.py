@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -13,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from pemt_tf.errors import PemtError
+from pemt_tf.files.whole_file import whole_file
 
 _NAME = re.compile(r"step-(\d{9})\.npz")
 _NOTES = "notes"
@@ -55,17 +55,13 @@ class Checkpoints:
         path = self._path(step)
         if not self.writes:
             return path
-        partial = path.with_suffix(".partial")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with whole_file(path) as partial, partial.open("wb") as file:
                 _write_archive(file, variables, notes or {})
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             raise PemtError(
                 f"cannot write checkpoint {path}: {error.strerror}; earlier checkpoints are intact, free some space "
                 "and run the same command to go on"

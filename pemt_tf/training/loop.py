@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.interruption import stopped_by_sigterm, uninterrupted
 from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
 from pemt_tf.training.cluster import noticing_lost_workers
 from pemt_tf.training.collapse import alarm_line, collapse_alarms
 from pemt_tf.training.event_log import EventLog
-from pemt_tf.training.interruption import stopped_by_sigterm, uninterrupted
 from pemt_tf.training.plateau import plateau_line
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.strategy import distribute_clips, require_same_step

@@ -19,6 +19,7 @@ from pemt_tf.config import Config, ModelConfig, flat_fields, load_config, save_c
 from pemt_tf.errors import PemtError
 from pemt_tf.files.folder_lock import LockHeldError, lock
 from pemt_tf.files.strict_json import finite_or_none, json_text
+from pemt_tf.files.whole_file import whole_file
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.pretraining_model import PretrainingModel
@@ -118,7 +119,8 @@ class RunDirectory:
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             save_config(config, self.path / CONFIG)
-            _write_whole(self.path / RUN, json_text(description, indent=2) + "\n")
+            with whole_file(self.path / RUN) as partial:
+                partial.write_text(json_text(description, indent=2) + "\n", encoding="utf-8")
         return True
 
     def _reopen(self, steps: int) -> None:
@@ -200,8 +202,8 @@ class RunDirectory:
         if not self.writes:
             return
         rows = [row for row in self.metrics() if row["step"] <= step]
-        with self._writing():
-            _write_whole(self.path / METRICS, "".join(json_text(finite_or_none(row)) + "\n" for row in rows))
+        with self._writing(), whole_file(self.path / METRICS) as partial:
+            partial.write_text("".join(json_text(finite_or_none(row)) + "\n" for row in rows), encoding="utf-8")
 
     def save_model(self, model: keras.Model) -> None:
         """Writes the final weights: the classifier's, if it is one, and last the backbone's.
@@ -283,9 +285,3 @@ class RunDirectory:
         backbone.build()
         load_weights(backbone, self.path / BACKBONE)
         return backbone
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f"partial.{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

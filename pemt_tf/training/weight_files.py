@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from pemt_tf.errors import PemtError, first_line
+from pemt_tf.files.whole_file import whole_file
 from pemt_tf.models.pretraining_model import PretrainingModel
 
 _BLOCK = 1 << 20
@@ -36,30 +37,21 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         OSError: they cannot be written.
     """
-    partial = path.with_name(f"partial.{path.name}")  # Keras insists on the suffix
-    try:
+    with whole_file(path) as partial:
         _reserve(partial, sum(math.prod(v.shape) * 4 + 8192 for v in model.variables))
         model.save_weights(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_pair_classifiers(model: PretrainingModel, path: Path) -> None:
     """Few numbers, which `pemt probe` takes to ask which sound belongs to which pictures."""
-    partial = path.with_name(f"partial.{path.name}")
     weights = {
         f"{stage}/{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for stage, classifier in model.pair_classifiers.items()
         for layer in (classifier.inner, classifier.outer)
         for variable in layer.weights
     }
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **weights)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **weights)
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pemt_tf.config import Config
-from pemt_tf.report.page import CONTENT_POLICY, write_report, write_text
+from pemt_tf.files.whole_file import write_text
+from pemt_tf.report.page import CONTENT_POLICY, write_report
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.run_report import run_page
 from tests.report.fake_run import PARAMETERS, write_results, write_run

@@ -193,7 +193,7 @@ def test_write_report_replaces_the_file_and_leaves_nothing_else(tmp_path, sample
 
 
 def test_unwritable_place_is_one_clear_sentence(tmp_path):
-    with pytest.raises(PemtError, match=r"cannot write the report to .*missing/report.html: No such file or directory"):
+    with pytest.raises(PemtError, match=r"cannot write .*missing/report.html: No such file or directory"):
         write_report(tmp_path / "missing" / "report.html", Report(title="t"))
 
 

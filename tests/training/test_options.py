@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.interruption import uninterrupted
 from pemt_tf.training import loop
 from pemt_tf.training.best_weights import Score
-from pemt_tf.training.interruption import uninterrupted
 from pemt_tf.training.loss_scale import LossScale
 from tests.training.toy import ALL_ON, STEPS, logged, make_toy, run_toy, state
 

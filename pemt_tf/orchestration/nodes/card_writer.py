@@ -13,13 +13,13 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
 from pemt_tf.files.strict_json import json_text
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.parameter_report import parameter_report
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
 from pemt_tf.orchestration.nodes.artifact_types import ModelCard
 from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 from pemt_tf.orchestration.nodes.model_metrics import ModelMetrics
 from pemt_tf.report.model_card import code, grid, model_card, plain
-from pemt_tf.report.page import write_text
 from pemt_tf.report.run_commands import dataset_card
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.wording import percent

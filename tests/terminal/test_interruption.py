@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pemt_tf.training.interruption import stopped_by_sigterm, uninterrupted
+from pemt_tf.terminal.interruption import stopped_by_sigterm, uninterrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 STOPPED_AT_STEP_3 = """
