@@ -301,7 +301,7 @@ def test_another_vector_size(capsys, tmp_path, embeddings, backbone_servable, vi
 def test_files_that_cannot_be_used(capsys, tmp_path, embeddings, videos):
     assert "there is no such file" in refused(capsys, embeddings, "--like", tmp_path / "none.mp4")
     assert "open_failed" in refused(capsys, embeddings, "--like", videos / "list.csv")
-    assert "has no sound" in refused(capsys, embeddings, "--audio", videos / "cat/v0.mp4")
+    assert "has no audio" in refused(capsys, embeddings, "--audio", videos / "cat/v0.mp4")
     odd = media.write_floats(tmp_path / "nan.wav", np.full(32_000, np.nan))
     assert "bad_samples" in refused(capsys, embeddings, "--like", odd)
     assert "is a folder, not a file" in refused(capsys, embeddings, "--like", tmp_path)
