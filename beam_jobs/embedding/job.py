@@ -22,7 +22,7 @@ from beam_jobs.embedding.output import EmbeddingFolder
 from beam_jobs.embedding.reading import FAILED, ReadSettings, ReadUnit
 from beam_jobs.embedding.sources import PLAN_NAME, Source, open_source
 from beam_jobs.engines import beam_runners, storage
-from beam_jobs.job.progress import Progress
+from beam_jobs.job.progress import JobProgress
 from pemt_tf.errors import PemtError
 from pemt_tf.export.saved_model import ServableMetadata
 from pemt_tf.files.names import printable, readable
@@ -124,7 +124,7 @@ def _run(
     output: EmbeddingFolder,
 ) -> None:
     noted = None if output.is_remote else storage.join(output.work, PROGRESS)
-    with _without_false_warning(), Progress(noted, source.clips):
+    with _without_false_warning(), JobProgress(noted, source.clips):
         beam_runners.run(
             pipeline_options, lambda pipeline: build_graph(pipeline, source, handler, reading, writing, noted)
         )

@@ -15,7 +15,7 @@ from beam_jobs.finish.assemble import Making
 from beam_jobs.finish.tally import Tally
 from beam_jobs.inputs.clip_windows import ClipPlan
 from beam_jobs.inputs.selection import InputPlan, make_plan, read_card
-from beam_jobs.job.progress import Progress
+from beam_jobs.job.progress import JobProgress
 from beam_jobs.plan import sharding
 from beam_jobs.plan.job_record import JobRecord
 from beam_jobs.plan.output_folder import OutputFolder
@@ -199,7 +199,7 @@ def _run(engine: Engine, shards: list[Shard], making: Making, output: OutputFold
     watched = None if output.is_remote else output.work
     stop = watched and storage.join(watched, STOP_NAME)
     try:
-        with Progress(watched and storage.join(watched, "outcomes"), total, most_bad=most_bad, stop_file=stop):
+        with JobProgress(watched and storage.join(watched, "outcomes"), total, most_bad=most_bad, stop_file=stop):
             engine.run(shards, making.settings)
     except PemtError:
         if stop and storage.exists(stop):

@@ -1,37 +1,16 @@
-"""One line of progress while the job runs: done/total, good and bad and, once they are known, rate and time left."""
+"""The progress of a job, from the outcome files that its workers write."""
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
 from beam_jobs.worker.outcomes import FAILED, WRITTEN
-from pemt_tf.terminal.pace import Pace
+from pemt_tf.terminal.progress import Progress
 
-TERMINAL_SECONDS = 0.5
-PLAIN_SECONDS = 10.0
-
-
-def progress_line(counts: Counter, total: int, pace: Pace) -> str:
-    """For example `37/120 clips  4.1/s  36 ok, 1 bad  20 s left`; rate and time left only once they are known."""
-    done, good = sum(counts.values()), counts[WRITTEN]
-    rate, left = pace.rate, pace.seconds_left(total)
-    parts = [
-        f"{done}/{total} clips",
-        "" if rate is None else f"{rate:.1f}/s",
-        f"{good} ok, {done - good} bad",
-        "" if left is None else f"{_duration(left)} left",
-    ]
-    return "  ".join(part for part in parts if part)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+_SECONDS = 0.5  # between two looks at the outcome files
 
 
 class OutcomeWatcher:
@@ -60,7 +39,7 @@ class OutcomeWatcher:
         return sum((kinds for *_, kinds in self._seen.values()), Counter())
 
 
-class Progress:
+class JobProgress:
     """Shows progress from a thread while the context is open, and stops a job that has failed too often."""
 
     def __init__(
@@ -74,22 +53,22 @@ class Progress:
         """Shows nothing where there is no local folder to watch.
 
         Args:
-            folder: of the outcome files, or None.
-            total: clips.
-            stream: where to write; standard error by default.
-            most_bad: failures that are still allowed.
-            stop_file: written when there are more; workers stop when they see it.
+            folder: folder of the outcome files, or None.
+            total: number of clips.
+            stream: output; standard error by default.
+            most_bad: number of failures that are still allowed.
+            stop_file: file to create when there are more; workers stop when they see it.
         """
         self._watcher = OutcomeWatcher(folder) if folder else None
         self._total, self._most_bad, self._stop_file = total, most_bad, stop_file
-        self._stream = stream or sys.stderr
-        self._on_terminal = self._stream.isatty()
+        self._stream = stream
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> JobProgress:
         if self._watcher is not None:
-            self._pace = Pace(sum(self._watcher.counts().values()))
+            before = sum(self._watcher.counts().values())
+            self._line = Progress("clips", self._total, "clips", before, self._stream)
             self._thread.start()
         return self
 
@@ -97,19 +76,18 @@ class Progress:
         self._stop.set()
         if self._watcher is not None:
             self._thread.join()
-            self._show()
-            if self._on_terminal:
-                self._stream.write("\n")
+            self._line.close(self._look())
 
     def _run(self) -> None:
-        while not self._stop.wait(TERMINAL_SECONDS if self._on_terminal else PLAIN_SECONDS):
-            self._show()
+        while not self._stop.wait(_SECONDS):
+            before, detail = self._line.done, self._look()
+            if self._line.done > before:
+                self._line.update(self._line.done, detail)
 
-    def _show(self) -> None:
+    def _look(self) -> str:
+        """Counts the outcomes, and asks the workers to stop if too many failed; returns the counts in words."""
         counts = self._watcher.counts()
         if self._stop_file and self._most_bad is not None and counts[FAILED] > self._most_bad:
             Path(self._stop_file).touch()
-        self._pace.note(sum(counts.values()))
-        line = progress_line(counts, self._total, self._pace)
-        self._stream.write(f"\r\033[K{line}" if self._on_terminal else f"{line}\n")
-        self._stream.flush()
+        self._line.done = counts.total()
+        return f"{counts[WRITTEN]} ok, {counts.total() - counts[WRITTEN]} bad"

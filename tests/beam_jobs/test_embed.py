@@ -37,7 +37,7 @@ def run(capsys, *arguments):
 def refused(capsys, output, *arguments):
     """Runs what must fail; returns the one line that it says. Nothing may be left that looks complete."""
     code, out, err = run(capsys, *arguments, "--output", output)
-    lines = [line for line in err.splitlines() if " clips  " not in line]  # without the progress line
+    lines = [line for line in err.splitlines() if not line.startswith("clips ")]  # without the progress line
     assert (code, out, len(lines)) == (2, "", 1), err
     assert lines[0].startswith("error: ")
     assert not (output / CARD_NAME).exists()

@@ -54,7 +54,7 @@ def test_too_many_failures_stop_the_job(tmp_path, capsys, monkeypatch):
     for number in range(40):
         media.not_media(tmp_path / "in" / f"a{number}.mp4")
     media.write_video(tmp_path / "in" / "b.mp4", seconds=1)
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "_SECONDS", 0.05)
     real = shard_maker.ClipMaker.outcomes
 
     def slow(*arguments):
