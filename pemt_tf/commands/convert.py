@@ -15,9 +15,7 @@ def add(commands: Commands) -> None:
     command = add_command(commands, "convert", _run, SUMMARY, "pemt convert checkpoint.pyth out/converted")
     command.add_argument("checkpoint", help="the authors' file, zip or legacy format")
     command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
-    command.add_argument(
-        "--allow-missing", action="store_true", help="continue although names are missing or left over"
-    )
+    command.add_argument("--allow-missing", action="store_true", help="accept names that are missing or left over")
     command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
     add_overrides(
         command,

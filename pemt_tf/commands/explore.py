@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         type=int,
         default=USUAL_LIMIT,
         metavar="N",
-        help=f"largest number of clips; of more, a sample {usual}",
+        help=f"show at most N clips, a sample of more {usual}",
     )
     usual = f"(default: {USUAL_NEIGHBOURS})"
     add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=f"neighbours of each clip {usual}")
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         type=float,
         default=USUAL_MEGABYTES,
         metavar="MB",
-        help=f"megabytes of thumbnails; 0: none {usual}",
+        help=f"size of all thumbnails; 0: none {usual}",
     )
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pemt_tf.commands.arguments import Commands, add_command, say
 from pemt_tf.errors import PemtError
@@ -154,7 +154,7 @@ def _query(model: QueryModel, options: argparse.Namespace) -> Query:
     return embed(options.like or options.audio, options.start, options.end)
 
 
-def _row(clips: Searchable, clip_id: str, name: str) -> int:
+def _row(clips: Searchable, clip_id: Any, name: str) -> int:
     row = clips.find(clip_id)
     if row is None:
         raise PemtError(f"{name} has no clip with the id {clip_id!r}; ids look like {clips.take([0])[0]['id']!r}")

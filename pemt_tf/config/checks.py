@@ -28,8 +28,8 @@ def check_fields(owner: Any, section: str = "") -> None:
     rules, hints = rules_of(type(owner)), typing.get_type_hints(type(owner))
     for each in dataclasses.fields(owner):
         value, name = getattr(owner, each.name), f"{section}.{each.name}" if section else each.name
-        kind = hints[each.name]
-        if dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(hints[each.name]):
+            kind: Any = hints[each.name]
             require(isinstance(value, kind), name, value, f"a {kind.__name__}")
             continue
         try:
