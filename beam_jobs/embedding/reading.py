@@ -20,7 +20,7 @@ from pemt_tf.data import records
 from pemt_tf.data.damage import plain_cause
 from pemt_tf.errors import PemtError
 from pemt_tf.media.media_errors import MediaError
-from pemt_tf.search.exact_search import describe_record
+from pemt_tf.search.record_embeddings import describe_record
 
 FAILED = "failed"
 
