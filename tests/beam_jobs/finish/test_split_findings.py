@@ -1,4 +1,4 @@
-"""Tests that mean little: what is said of them. That job and report say so: `test_duplicates.py`."""
+"""Tests that mean little: what is said of them. That job and report say so: `test_duplicates.py` beside it."""
 
 import json
 
