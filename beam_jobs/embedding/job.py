@@ -92,33 +92,40 @@ def embed(options: EmbedOptions) -> EmbeddingCard:
     output.prepare()
     with guarded(output):
         _run(pipeline_options, source, SavedModelHandler(model, options.batch_size), config, output, options)
-        summaries = _collect(output.work, source)
-        failures, filtered = _write_errors(output.work, source, summaries)
-        inputs = source.clips + len(source.filtered) + len(source.unreadable)
-        _refuse_bad_result(failures, summaries, inputs, options.max_bad_fraction)
-        full = [summary for summary in summaries if summary["rows"]]
-        _check_rows(output.work, full)
-        card = EmbeddingCard(
-            model=model,
-            model_hash=digest,
-            vector_size=full[0]["width"],
-            geometry=config.geometry,
-            files={summary["name"]: summary["rows"] for summary in full},
-            inputs=inputs,
-            written=sum(summary["rows"] for summary in full),
-            filtered=by_name(filtered),
-            failed=by_name(_causes(failures)),
-            source_kind=source.kind,
-            source=readable(source.path),
-            root=readable(source.root),
-            source_hash=source.source_hash,
-            content_hash=hashlib.sha256("".join(summary["sha256"] for summary in full).encode("ascii")).hexdigest(),
-            command=printable(options.command),
-        )
+        card = _checked_card(output.work, source, options, model, digest, config)
         _tidy(output.work, source)
         storage.write_text(storage.join(output.work, CARD_NAME), card.text())
         output.publish()
     return card
+
+
+def _checked_card(
+    folder: str, source: EmbeddingInput, options: EmbedOptions, model: str, digest: str, config: Config
+) -> EmbeddingCard:
+    """Writes errors/ and makes the card, if the files hold what was written and not too many inputs failed."""
+    summaries = _collect(folder, source)
+    failures = _write_errors(folder, source, summaries)
+    inputs = source.clips + len(source.filtered) + len(source.unreadable)
+    _refuse_bad_result(failures, summaries, inputs, options.max_bad_fraction)
+    full = [summary for summary in summaries if summary["rows"]]
+    _check_rows(folder, full)
+    return EmbeddingCard(
+        model=model,
+        model_hash=digest,
+        vector_size=full[0]["width"],
+        geometry=config.geometry,
+        files={summary["name"]: summary["rows"] for summary in full},
+        inputs=inputs,
+        written=sum(summary["rows"] for summary in full),
+        filtered=by_name(Counter(file.cause for file in source.filtered)),
+        failed=by_name(_causes(failures)),
+        source_kind=source.kind,
+        source=readable(source.path),
+        root=readable(source.root),
+        source_hash=source.source_hash,
+        content_hash=hashlib.sha256("".join(summary["sha256"] for summary in full).encode("ascii")).hexdigest(),
+        command=printable(options.command),
+    )
 
 
 def _run(
@@ -185,10 +192,8 @@ def _collect(folder: str, source: EmbeddingInput) -> list[dict[str, Any]]:
     return summaries
 
 
-def _write_errors(
-    folder: str, source: EmbeddingInput, summaries: list[dict[str, Any]]
-) -> tuple[list[dict[str, str]], Counter[str]]:
-    """Writes errors/; returns the failures, and the number of filtered files by rule."""
+def _write_errors(folder: str, source: EmbeddingInput, summaries: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Writes errors/; returns the failures."""
     failures = [failure for summary in summaries for failure in summary["failed"]]
     for one in source.unreadable:
         about = {"id": one.name, "path": one.name, "stage": "list", "cause": one.cause}
@@ -198,7 +203,7 @@ def _write_errors(
         with storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")) as file:
             for row in sorted(rows, key=lambda row: (row["id"], row["path"])):
                 file.write(json_text(row).encode("ascii") + b"\n")
-    return failures, _causes(filtered)
+    return failures
 
 
 def _causes(rows: list[dict[str, str]]) -> Counter[str]:

@@ -6,7 +6,6 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 from beam_jobs.engines.engine import JobWritten
 from beam_jobs.plan.output_folder import OutputFolder
@@ -72,11 +71,7 @@ def outcome_lines(filtered: dict[str, int], failed: dict[str, int], inputs: int,
 
 @contextlib.contextmanager
 def job_progress(
-    folder: str | None,
-    total: int,
-    most_bad: int | None = None,
-    stop_file: str | None = None,
-    stream: TextIO | None = None,
+    folder: str | None, total: int, most_bad: int | None = None, stop_file: str | None = None
 ) -> Iterator[None]:
     """Shows progress while the context is open, and stops a job of which too many inputs have failed.
 
@@ -85,13 +80,12 @@ def job_progress(
         total: number of clips.
         most_bad: number of failures that are still allowed.
         stop_file: file to create when there are more; workers stop when they see it.
-        stream: output; standard error by default.
     """
     if folder is None:
         yield
         return
     watcher, ended = OutcomeWatcher(folder), threading.Event()
-    line = Progress("clips", total, "clips", watcher.counts().total(), stream)
+    line = Progress("clips", total, "clips", watcher.counts().total())
 
     def look() -> str:
         counts = watcher.counts()

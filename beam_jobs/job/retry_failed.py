@@ -41,12 +41,8 @@ def retry_failed(options: PreprocessOptions) -> PreparedDataset:
     _refuse_other_settings(options, base, card, config, before)
     options = _as_before(options, card, before)
     old_shards = [Shard.of_statistics(path) for path in storage.list_sizes(base, "stats/*.json")]
-    failed = [
-        outcome.input
-        for shard in old_shards
-        for outcome in read_outcomes(storage.join(base, shard.outcome_name))
-        if outcome.kind == FAILED
-    ]
+    outcomes = (one for shard in old_shards for one in read_outcomes(storage.join(base, shard.outcome_name)))
+    failed = [outcome.input for outcome in outcomes if outcome.kind == FAILED]
     if not failed:
         return PreparedDataset(card, (f"nothing to do: no input of {base} failed in a way that can be tried again",))
     output = _output(options, base)

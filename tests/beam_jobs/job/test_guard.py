@@ -1,6 +1,5 @@
 """The progress of a job."""
 
-import io
 from collections import Counter
 
 from beam_jobs.job.guard import job_progress
@@ -23,9 +22,8 @@ def test_watcher_counts_finished_and_unfinished_files(tmp_path):
     assert watcher.counts() == {"written": 2, "failed": 1, "filtered": 1}
 
 
-def test_plain_stream_gets_plain_lines(tmp_path):
+def test_plain_stream_gets_plain_lines(tmp_path, capsys):
     (tmp_path / "train-00000.jsonl").write_bytes(outcome("written"))
-    stream = io.StringIO()
-    with job_progress(str(tmp_path), 2, stream=stream):
+    with job_progress(str(tmp_path), 2):
         pass
-    assert stream.getvalue() == "clips 1/2, 1 ok, 0 bad\n"
+    assert capsys.readouterr().err == "clips 1/2, 1 ok, 0 bad\n"
