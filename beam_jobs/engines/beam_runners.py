@@ -226,8 +226,8 @@ def _worker_ended(text: str) -> str:
     if code and (number := abs(int(code.group(1))) % 128) in set(signal.Signals):
         how = f" by {signal.Signals(number).name}"
     return (
-        f"a worker process ended{how} before its work was done, killed or out of memory; the same command goes on from "
-        "the finished shards; take fewer workers if it happens twice"
+        f"a worker process ended{how} before its work was done, killed or out of memory; the same command continues "
+        "from the finished shards; take fewer workers if it happens twice"
     )
 
 

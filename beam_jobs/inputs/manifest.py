@@ -61,7 +61,8 @@ def _clip(where: str, row: dict[str, Any], root: str, identity: FileIdentity, al
     path, name = _file(where, row, root)
     if not allow_outside and not identity.holds(path):
         raise PemtError(
-            f"{where} leads out of {root}: {printable(path)}; name its folder with --input_root, or --allow_outside"
+            f"{where} names a file outside {root}: {printable(path)}; name its folder with "
+            "--input_root, or give --allow_outside"
         )
     start, end = (_seconds(where, column, row.get(column)) for column in ("start", "end"))
     if end is not None and end <= (start or 0.0):

@@ -33,7 +33,7 @@ def estimate(options: PreprocessOptions) -> list[str]:
     filtered = describe(Counter(one.cause for one in inputs.settled))
     bad = Counter(outcome.cause for outcome, _ in tried if outcome.kind != WRITTEN)
     lines = [
-        f"{count} inputs, {len(inputs.vocabulary)} labels" + (f"; left out: {filtered}" if filtered else ""),
+        f"{count} inputs, {len(inputs.vocabulary)} labels" + (f"; filtered: {filtered}" if filtered else ""),
         f"{'all' if len(tried) == count else 'a sample of'} {len(tried)} tried: "
         f"{len(tried) - bad.total()} written" + (f", {bad.total()} not ({describe(bad)})" if bad else ""),
     ]

@@ -29,7 +29,7 @@ def guarded(output: OutputFolder) -> Iterator[None]:
         raise  # its engine will read the plan
     except KeyboardInterrupt:
         left = output.leave()
-        kept = f"{left} finished shards are kept: the same command goes on from there" if left else "nothing is kept"
+        kept = f"{left} finished shards are kept: the same command continues from there" if left else "nothing is kept"
         raise JobInterrupted(f"interrupted; nothing was written to {output.path}; {kept}") from None
     except OSError as error:
         output.leave()

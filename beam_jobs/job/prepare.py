@@ -146,7 +146,7 @@ def _unfinished(job: DatasetJob, output: OutputFolder) -> list[Shard]:
         for shard in job.shards
         if storage.join(job.folder, shard.stats_name) not in finished or not assemble.is_whole(job.folder, shard)
     ]
-    sys.stderr.write(f"going on: {len(job.shards) - len(todo)} of {len(job.shards)} shards are finished\n")
+    sys.stderr.write(f"continuing: {len(job.shards) - len(todo)} of {len(job.shards)} shards are finished\n")
     return todo
 
 
@@ -172,7 +172,7 @@ def _refuse_bad_result(counts: OutcomeCounts, max_bad: float, output: OutputFold
     failed, filtered, first = counts.causes[FAILED], counts.causes[FILTERED], counts.first_failure
     example = f"; for example {first.input.name}: {first.detail}" if first else ""
     if not counts.kinds[WRITTEN] and not early_of:
-        others = f" and {sum(filtered.values())} were left out ({describe(filtered)})" if filtered else ""
+        others = f" and {sum(filtered.values())} were filtered ({describe(filtered)})" if filtered else ""
         output.discard()
         raise PemtError(f"no clip could be made: {failed.total()} inputs failed ({describe(failed)}){others}{example}")
     listed = f"; all of them: {storage.join(output.work, assemble.FAILURES_NAME)}"
@@ -189,7 +189,7 @@ def summary(card: DatasetCard, output: str) -> list[str]:
     ]
     by_cause, total = outcome_lines(card.filtered, card.failed, card.inputs, card.written)
     if card.left_out:
-        lines.append(f"windows left out: {describe(card.left_out)} (errors/)")
+        lines.append(f"windows without a clip: {describe(card.left_out)} (errors/)")
     lines += by_cause
     if card.silent or card.frozen:
         lines.append(f"flagged: {card.silent} clips silent, {card.frozen} frozen (index.parquet)")

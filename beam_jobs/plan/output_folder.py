@@ -68,7 +68,7 @@ class JobRecord:
         if self.inputs != earlier.inputs:
             found.append(f"there were {earlier.inputs} inputs and are {self.inputs}")
         elif self.inputs_hash != earlier.inputs_hash:
-            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is another")
+            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is different")
         return found
 
     def write(self, folder: str) -> None:
@@ -104,7 +104,7 @@ class OutputFolder:
         is_finished: whether a finished result is there already.
     """
 
-    def __init__(self, path: str, card_name: str = CARD_NAME, content: str = "data set") -> None:
+    def __init__(self, path: str, card_name: str = CARD_NAME, content: str = "a data set") -> None:
         """Looks, but changes nothing.
 
         Args:
@@ -129,7 +129,7 @@ class OutputFolder:
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise PemtError(f"{place} is not a folder; choose another --output")
             if place.is_dir() and any(entry.name not in NOT_FOREIGN for entry in place.iterdir()):
-                raise PemtError(f"{place} is not empty and holds no {self._content} of ours; choose another --output")
+                raise PemtError(f"{place} is not empty and does not hold {self._content}; choose another --output")
         except OSError as error:
             raise PemtError(f"cannot look into the output folder {place}: {error.strerror}") from None
 
@@ -149,8 +149,8 @@ class OutputFolder:
             if job is not None and earlier is not None and earlier != job and self.finished_shards():
                 self._release()
                 raise PemtError(
-                    f"{self.path} was begun with other settings: {'; '.join(job.differences(earlier))}; go on with the "
-                    "same settings, or begin anew with --overwrite"
+                    f"{self.path} was started with other settings: {'; '.join(job.differences(earlier))}; continue with "
+                    "the same settings, or start again with --overwrite"
                 )
             if earlier is None or earlier != job:
                 self._clear()

@@ -97,7 +97,7 @@ def test_commands_say_it_in_the_same_way(folder, tmp_path, capsys):
     only = folder / os.fsdecode(b"dog/br\xf6ken.mp4")
     assert r"for example br\xf6ken.mp4: " in refused(capsys, tmp_path / "out", "--input", only)
     code, out, _ = run(capsys, "--input", folder, "--dry_run")
-    assert code == 0 and "7 inputs, 2 labels; left out: not_media_suffix 1" in out
+    assert code == 0 and "7 inputs, 2 labels; filtered: not_media_suffix 1" in out
 
 
 def test_manifests_name_such_files_in_three_ways(folder, tmp_path):

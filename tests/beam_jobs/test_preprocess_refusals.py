@@ -46,7 +46,7 @@ def test_too_many_failures(corpus, tmp_path, capsys):
     assert {json.loads(row)["id"] for row in listed} == {"dog/broken.mp4", "short.mp4", "cut.mkv"}
     # What was done is not lost: with a higher limit the job goes on and has nothing left to decode.
     code, _, err = run(capsys, "--input", corpus, "--output", tmp_path / "out", "--max_bad_fraction", 0.3)
-    assert code == 0 and re.search(r"going on: (\d+) of \1 shards are finished", err)
+    assert code == 0 and re.search(r"continuing: (\d+) of \1 shards are finished", err)
 
 
 def test_too_many_failures_stop_the_job(tmp_path, capsys, monkeypatch):
@@ -114,7 +114,7 @@ def test_folder_with_other_things_is_left_alone(corpus, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     line = refused(capsys, tmp_path / "out", "--input", corpus, "--overwrite")
-    assert "is not empty and holds no data set of ours" in line
+    assert "is not empty and does not hold a data set" in line
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
 
 

@@ -62,7 +62,7 @@ def test_killed_job_goes_on(many, tmp_path, capsys, after):
     before = finished_shards(work)
     assert after <= before < 12
     code, _, err = run(capsys, *arguments)
-    assert code == 0 and f"going on: {before} of 12 shards are finished" in err
+    assert code == 0 and f"continuing: {before} of 12 shards are finished" in err
     assert not work.exists()
     assert run(capsys, *arguments[:2], "--output", tmp_path / "whole", *FLAGS)[0] == 0
     assert contents(output) == contents(tmp_path / "whole")
@@ -87,16 +87,16 @@ def test_interrupted_job_keeps_what_is_done(many, tmp_path, capsys, monkeypatch)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 4)
         code, out, err = run(capsys, *arguments)
-    assert (code, out) == (130, "") and "4 finished shards are kept: the same command goes on from there" in err
+    assert (code, out) == (130, "") and "4 finished shards are kept: the same command continues from there" in err
     assert finished_shards(tmp_path / ".out.partial") == 4
     # Other settings would mix two kinds of clips.
     code, _, err = run(capsys, *arguments, "--set", "geometry.segments=2", "--resume")
-    assert code == 2 and "was begun with other settings: geometry.segments was 4 and is 2" in err
+    assert code == 2 and "was started with other settings: geometry.segments was 4 and is 2" in err
     code, _, err = run(capsys, *arguments, "--split_fractions", "train=1")
-    assert code == 2 and "the list of inputs (names, sizes, labels, splits or number of shards) is another" in err
+    assert code == 2 and "the list of inputs (names, sizes, labels, splits or number of shards) is different" in err
     assert finished_shards(tmp_path / ".out.partial") == 4
     code, _, err = run(capsys, *arguments, "--resume", "--decode_timeout", 300)
-    assert code == 0 and "going on: 4 of 12 shards are finished" in err
+    assert code == 0 and "continuing: 4 of 12 shards are finished" in err
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
@@ -129,7 +129,7 @@ def test_shard_that_lost_its_records_is_made_again(many, tmp_path, capsys, monke
     first.write_bytes(first.read_bytes()[:-10])
     second.unlink()
     code, _, err = run(capsys, *arguments)
-    assert code == 0 and "going on: 4 of 12 shards are finished" in err
+    assert code == 0 and "continuing: 4 of 12 shards are finished" in err
 
 
 def test_retry_of_what_failed(corpus, made, tmp_path, capsys):

@@ -94,7 +94,7 @@ def test_addresses(spelling):
 def test_addresses_that_lead_out(spelling):
     FILES.clear()
     FILES["mem://b/in/list.csv"] = f"path\n{spelling}\n".encode()
-    with pytest.raises(PemtError, match="line 2 leads out of mem://b/in"):
+    with pytest.raises(PemtError, match="line 2 names a file outside mem://b/in"):
         read_manifest("mem://b/in/list.csv")
     assert len(read_manifest("mem://b/in/list.csv", allow_outside=True).clips) == 1
     FILES.clear()

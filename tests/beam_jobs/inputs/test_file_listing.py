@@ -155,7 +155,10 @@ def test_manifest_of_paths_only(tmp_path):
         ("path\nvideos\n", "line 2 points nowhere"),
         ("file\nvideos/a.mp4\n", r"no column 'path' \(it has: file\)"),
         ("label,start\nx,1\n", "no column 'path'"),
-        ("path\n../elsewhere.mp4\n", r"line 2 leads out of .*; name its folder with --input_root, or --allow_outside"),
+        (
+            "path\n../elsewhere.mp4\n",
+            r"line 2 names a file outside .*; name its folder with --input_root, or give --allow_outside",
+        ),
         ("path,label,labels\nvideos/a.mp4,x,y|z\n", "line 2 has label 'x' and labels"),
         ("path,labels\nvideos/a.mp4,y||z\n", "line 2 has labels"),
         ("path,id\nvideos/a.mp4,one\nvideos/b c.mp4,one\n", "line 3 contradicts line 2: one"),
@@ -198,7 +201,7 @@ def test_links(tmp_path):
 
 def test_manifest_may_be_allowed_outside_or_have_another_root(tmp_path):
     path = manifest(tmp_path, f"path\n{tmp_path.parent}/elsewhere.mp4\n")
-    with pytest.raises(PemtError, match="leads out of"):
+    with pytest.raises(PemtError, match="names a file outside"):
         read_manifest(path)
     for more in ({"allow_outside": True}, {"root": str(tmp_path.parent)}):
         assert [clip.path for clip in read_manifest(path, **more).clips] == [str(tmp_path.parent / "elsewhere.mp4")]
