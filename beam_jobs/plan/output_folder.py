@@ -149,8 +149,8 @@ class OutputFolder:
             if job is not None and earlier is not None and earlier != job and self.finished_shards():
                 self._release()
                 raise PemtError(
-                    f"{self.path} was started with other settings: {'; '.join(job.differences(earlier))}; continue with "
-                    "the same settings, or start again with --overwrite"
+                    f"{self.path} was started with other settings: {'; '.join(job.differences(earlier))}; continue "
+                    "with the same settings, or start again with --overwrite"
                 )
             if earlier is None or earlier != job:
                 self._clear()
