@@ -142,7 +142,8 @@ def shuffled_clips(
     clips = clips.shuffle(SHUFFLE_CLIPS, seed=seed + 1).repeat().enumerate().skip(first)
 
     def is_own(place: tf.Tensor, _: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.logical_and(place % batch_size >= own.start, place % batch_size < own.stop)
+        row = tf.math.floormod(place, batch_size)
+        return tf.logical_and(row >= own.start, row < own.stop)
 
     return clips.filter(is_own)  # pyright: ignore[reportArgumentType] - TensorFlow's hints know no filter of pairs
 

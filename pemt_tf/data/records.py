@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.data.record_format import (
+from pemt_tf.data.record_format import (  # noqa: F401 - callers find them here
     CLIP_ID,
     DATA_PATH,
     END,
@@ -36,36 +36,6 @@ from pemt_tf.data.record_format import (
     microseconds,
     serialize,
 )
-
-__all__ = [
-    "CLIP_ID",
-    "DATA_PATH",
-    "END",
-    "EXAMPLE",
-    "EXTRA",
-    "HAS_AUDIO",
-    "HAS_VIDEO",
-    "IMAGE",
-    "IMAGE_HEIGHT",
-    "IMAGE_TIMESTAMP",
-    "IMAGE_WIDTH",
-    "LABEL_INDEX",
-    "LABEL_STRING",
-    "LOG_MEL",
-    "PAYLOADS",
-    "SCALAR_FEATURES",
-    "SEQUENCE_EXAMPLE",
-    "START",
-    "UNLABELLED",
-    "WAVEFORM",
-    "ClipRecord",
-    "count_values",
-    "feature_spec",
-    "get_fake_clip",
-    "microseconds",
-    "parse",
-    "serialize",
-]
 
 # What TFX statistics and validation may look at: scalars, never frames or spectrograms.
 SCALAR_FEATURES = (START, END, LABEL_INDEX, LABEL_STRING, IMAGE_HEIGHT, IMAGE_WIDTH, HAS_VIDEO, HAS_AUDIO)
