@@ -1,4 +1,4 @@
-"""From a decoded clip to a record: the last step, shared by data preparation and by prediction on a video file.
+"""From a decoded clip to a record: the last step of data preparation and of prediction on a video file.
 
 NumPy only, no TensorFlow.
 """
@@ -13,7 +13,7 @@ from pemt_tf.media.decoded_clip import DecodedClip
 
 
 def clip_id(name: str, start: float | None = None, end: float | None = None) -> str:
-    """The identity of a clip: its file's readable name and, where it is only a part of it, the seconds."""
+    """A clip's id: its file's readable name and, where the clip is a part of the file, the seconds."""
     if start is None and end is None:
         return name
     return f"{name}#{0 if start is None else start:g}-{'end' if end is None else format(end, 'g')}"
@@ -32,15 +32,15 @@ def build_clip(
     """Makes the record of a decoded clip; the waveform becomes log-mel spectrograms.
 
     Args:
-        decoded: the pictures and the sound.
-        geometry: with which it was decoded.
-        clip_id: unique within the data set.
+        decoded: frames and waveform.
+        geometry: clip geometry with which it was decoded.
+        clip_id: id that is unique within the data set.
         data_path: the source, as given.
-        labels, label_indices: names, and their rows in the vocabulary.
-        extra: what a manifest said besides, (column, value).
-        keep_waveform: store the sound as well.
+        labels, label_indices: label names, and their rows in the vocabulary.
+        extra: a manifest's other columns, (column, value).
+        keep_waveform: whether to store the waveform as well.
     """
-    # Here, because the job's own process makes no clips, only their names, and can do without SciPy.
+    # Imported here because the job's own process only needs `clip_id`, and no SciPy.
     from pemt_tf.features import numpy_ops, spectrogram
 
     log_mel = None

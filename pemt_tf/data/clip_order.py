@@ -1,8 +1,8 @@
-"""In which order training sees clips: a pure function of seeds and epoch, so that any place in it is found at once.
+"""The order in which training sees clips: a pure function of seeds and epoch, so any place in it is found at once.
 
-It is tf.data's order of reading and shuffling, number by number: files shuffled, four of them read in turns, and a
-shuffle buffer of clips, drawn by Philox generators (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3").
-tf.data itself finds a place in its stream only by going through all that comes before it.
+It reproduces tf.data's order exactly: files shuffled, four of them read in turns, and a shuffle buffer of clips, drawn
+by Philox generators (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"). tf.data itself only finds a place
+by going through everything before it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class ClipOrder:
     """The order of the chosen rows of some files, epoch after epoch.
 
     Args:
-        sizes: rows of each file; they are numbered through.
-        chosen: [rows] bool, the rows that are seen.
+        sizes: number of rows of each file; rows are counted over all files.
+        chosen: [rows] bool, the rows that training sees.
         file_key: the two seeds, as `tf.compat.v1.get_seed` gives them, with which tf.data would shuffle files.
-        clip_key: the two with which it would shuffle clips.
-        same_files: read the files in the same order in every epoch.
+        clip_key: the two seeds with which it would shuffle clips.
+        same_files: whether every epoch reads the files in the same order.
     """
 
     def __init__(
@@ -46,29 +46,30 @@ class ClipOrder:
         self.epoch_size = sum(self._chosen)
 
     def rows_from(self, position: int) -> Iterator[int]:
-        """The endless stream of rows from a position on; what comes before it in earlier epochs costs nothing."""
+        """The endless stream of rows from a position on; earlier epochs cost nothing."""
         first, passed = divmod(position, self.epoch_size)
         yield from itertools.islice(self._epoch(first), passed, None)
         for epoch in itertools.count(first + 1):
             yield from self._epoch(epoch)
 
     def _epoch(self, number: int) -> Iterator[int]:
-        # The pair 0 went into the look whether there is a clip at all.
+        # tf.data used pair 0 when it looked whether there is a clip at all.
         key = _pair(self._file_key, 1 if self._same_files else 1 + number)
         rows = _in_turns(list(_shuffled(iter(self._files), len(self._files), _draws(key))))
         return _shuffled(filter(self._chosen.__getitem__, rows), SHUFFLE_CLIPS, _draws(_pair(self._clip_key, number)))
 
 
 def _in_turns(files: list[range]) -> Iterator[int]:
-    """One row of each open file after the other; where a file has ended the next one takes its place in the turn."""
+    """One row of each open file in turn; when a file has ended, the next one takes its place."""
     slots: list[Iterator[int] | None] = [None] * READ_FILES_AT_ONCE
     waiting = deque(files)
     turn = 0
     while waiting or any(slots):
-        if slots[turn] is None and waiting:
-            slots[turn] = iter(waiting.popleft())
-        if slots[turn] is not None:
-            row = next(slots[turn], None)
+        rows = slots[turn]
+        if rows is None and waiting:
+            rows = slots[turn] = iter(waiting.popleft())
+        if rows is not None:
+            row = next(rows, None)
             if row is not None:
                 yield row
             else:
@@ -77,7 +78,7 @@ def _in_turns(files: list[range]) -> Iterator[int]:
 
 
 def _shuffled(items: Iterator, size: int, draws: Iterator[int]) -> Iterator:
-    """A buffer of `size` items: each one drawn leaves its place to the buffer's first."""
+    """Shuffles by a buffer of `size` items: the buffer's first item takes the place of each one drawn."""
     buffer = deque(itertools.islice(items, size))
     while buffer:
         place = next(draws) % len(buffer)
@@ -88,7 +89,7 @@ def _shuffled(items: Iterator, size: int, draws: Iterator[int]) -> Iterator:
 
 
 def _pair(key: tuple[int, int], number: int) -> tuple[int, int]:
-    """The seeds that a generator gives to the shuffle of an epoch."""
+    """The seeds that a generator gives for the shuffle of an epoch."""
     first, second = _philox(key, 2 * number, 2).tolist()
     return first, second
 

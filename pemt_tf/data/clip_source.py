@@ -1,10 +1,11 @@
-"""Where clips come from: record files by split, with their vocabulary and geometry."""
+"""Record files by split, with their vocabulary and geometry."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -24,15 +25,15 @@ class ClipSource:
 
     Attributes:
         files: split name to record files.
-        geometry: of every clip.
+        geometry: clip geometry of all records.
         labels: the vocabulary.
-        name: what messages call it.
-        content_hash: of the data set, if it has a card.
-        train_labels: labels that the training split has, or None if that is not known.
+        name: how messages call the source.
+        content_hash: the data set's content hash, if it has a card.
+        train_labels: labels in the training split, or None if unknown.
         payload: form of the records, a name in `records.PAYLOADS`.
-        clips: split name to its number of clips, as far as known.
-        labelled: the same of clips with a label.
-        directory: folder of the data card; None where the files are not those of one.
+        clips: split name to number of clips, as far as known.
+        labelled: split name to number of clips with a label, as far as known.
+        directory: folder of the data card; None for files without one.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -47,13 +48,13 @@ class ClipSource:
     directory: Path | None = None
 
     @property
-    def compression(self) -> str:
-        """As `tf.data.TFRecordDataset` names it: `GZIP` for *.gz files, which TFX writes, else none."""
+    def compression(self) -> Literal["", "GZIP"]:
+        """For `tf.data.TFRecordDataset`: `GZIP` for *.gz files, which TFX writes, otherwise empty."""
         return "GZIP" if any(file.endswith(".gz") for split in self.files.values() for file in split) else ""
 
     @property
     def can_seek(self) -> bool:
-        """Whether a record can be read without those before it: files on a disk, not compressed."""
+        """Whether a record can be read without those before it: local files without compression."""
         return not self.compression and not any("://" in file for split in self.files.values() for file in split)
 
     @classmethod
@@ -109,7 +110,7 @@ class ClipSource:
         return files
 
     def are_few(self, split: str, count: int, most_bytes: int) -> bool:
-        """Whether so many clips are a minor part of a split, and would fit into memory; False if that is not known."""
+        """Whether `count` clips are a minor part of a split and fit into `most_bytes` of memory; False if unknown."""
         clips, files = self.clips.get(split, 0), self.files[split]
         if not clips or count * 2 > clips:
             return False
@@ -154,11 +155,17 @@ class ClipSource:
             PemtError: clips are missing, or there are more of them; with both numbers.
         """
         files = [Path(file) for file in self.require_split(split)]
-        inside = self.directory is not None and all(file.is_relative_to(self.directory) for file in files)
-        if not inside or split not in self.clips:
+        folder = self.directory
+        if folder is None or split not in self.clips or not all(file.is_relative_to(folder) for file in files):
             return
-        names = [file.relative_to(self.directory).as_posix() for file in files]
-        record_count.require_whole(self.directory, split, names, self.clips[split])
+        names = [file.relative_to(folder).as_posix() for file in files]
+        record_count.require_whole(folder, split, names, self.clips[split])
+
+    def wrong_counts(self, counts: tuple[int, int]) -> tuple[int, int] | None:
+        """Numbers of frames and spectrogram values by the geometry, if `records.count_values` gave others."""
+        size = self.geometry
+        wanted = size.segments * size.frames_per_segment, size.segments * size.mel_bins * size.mel_frames
+        return None if all(count in (0, want) for count, want in zip(counts, wanted, strict=True)) else wanted
 
     def require_count(self, split: str, found: int, labelled: bool = False) -> None:
         """Compares what a pass over a split has read with the data card.
@@ -166,7 +173,7 @@ class ClipSource:
         Args:
             split: which clips.
             found: how many clips were read.
-            labelled: whether clips without a label were left out.
+            labelled: whether clips without a label were skipped.
 
         Raises:
             PemtError: the two differ; with both numbers.
@@ -180,7 +187,6 @@ class ClipSource:
         Raises:
             PemtError: clips are missing, the file is no record file, or the record has another geometry.
         """
-        geometry = self.geometry
         for file in self.require_split(split):
             try:
                 raw = next(iter(tf.data.TFRecordDataset(file, self.compression).take(1)), None)
@@ -189,15 +195,14 @@ class ClipSource:
             if raw is None:
                 continue  # Beam may write shards without a record
             try:
-                images, values = records.count_values(raw.numpy(), self.payload)
+                counts = records.count_values(bytes(raw.numpy()), self.payload)
             except DecodeError:
                 raise PemtError(f"{file} holds something else than clips; preprocess the videos again") from None
-            want_images = geometry.segments * geometry.frames_per_segment
-            want_values = geometry.segments * geometry.mel_bins * geometry.mel_frames
-            if images not in (0, want_images) or values not in (0, want_values):
+            wanted = self.wrong_counts(counts)
+            if wanted:
                 raise PemtError(
-                    f"{file} holds clips of another geometry: {images} frames and {values} spectrogram values "
-                    f"a clip; the model needs {want_images} and {want_values}"
+                    f"{file} holds clips of another geometry: {counts[0]} frames and {counts[1]} spectrogram values "
+                    f"a clip; the model needs {wanted[0]} and {wanted[1]}"
                 )
             break
         else:

@@ -1,13 +1,13 @@
-"""The endless stream of clips that training sees, before they are decoded: which ones, in which order, from where on.
+"""The endless stream of clips that training sees, before decoding: which clips, in which order, from which place.
 
-Two ways lead to the same stream. From files on a disk records are read one by one, in an order that is computed before.
-Compressed files and buckets are read from their start, and tf.data shuffles.
+Two ways give the same stream. Records of local files are read one by one, in a precomputed order. Compressed files and
+buckets are read from their start, and tf.data shuffles.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +29,10 @@ class WantedClips:
     """Which clips of a split training sees.
 
     Attributes:
-        labelled: only those with a label.
-        streams: only those that have all of these, modalities by name.
-        only: only those with one of these ids; None for all.
-        few: they are a minor part of the split.
+        labelled: whether clips without a label are excluded.
+        streams: modalities that a clip must have.
+        only: ids to choose from; None for all.
+        few: whether the wanted clips are a minor part of the split.
     """
 
     labelled: bool
@@ -52,7 +52,7 @@ class WantedClips:
         return rows
 
     def nothing(self, source: ClipSource, split: str) -> PemtError:
-        """What to raise where there is no such clip."""
+        """The error for a split without such a clip."""
         wanted = ["a label"] * self.labelled + [_FLAGS[stream].removeprefix("has_") for stream in self.streams]
         return PemtError(f"{source.name}: split {split!r} holds no clip with {' and '.join(wanted)}")
 
@@ -60,15 +60,15 @@ class WantedClips:
 def found_clips(
     source: ClipSource, split: str, seed: int, wanted: WantedClips, first: int, own: range, batch_size: int
 ) -> tf.data.Dataset:
-    """The endless shuffled stream of clips from a place on; each record is read where it stands, and no other is.
+    """The endless shuffled stream of clips from a place on; only the wanted records are read.
 
     Args:
         source: local files without compression.
-        split: which clips.
+        split: name of the split.
         seed: random seed for the order; TensorFlow's global seed is mixed into it.
-        wanted: which of them.
+        wanted: which clips to see.
         first: place in the stream, in clips.
-        own: rows of a batch that are wanted.
+        own: rows of each batch to keep.
         batch_size: clips per batch.
 
     Returns:
@@ -96,7 +96,7 @@ def found_clips(
 
     names = tf.constant(files)
 
-    def read(place: tf.Tensor, file: tf.Tensor, offset: tf.Tensor):
+    def read(place: tf.Tensor, file: tf.Tensor, offset: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return place, source.parse(_record(names[file], offset))
 
     found = tf.data.Dataset.from_generator(places, output_signature=(tf.TensorSpec([None], tf.int64),) * 3)
@@ -104,7 +104,7 @@ def found_clips(
 
 
 def _record(file: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """One record of a file; its checksums are looked at."""
+    """One record of a file; its checksums are verified."""
     found = tf.raw_ops.TFRecordDatasetV2(
         filenames=[file], compression_type="", buffer_size=tf.constant(0, tf.int64), byte_offsets=[offset]
     )
@@ -114,11 +114,7 @@ def _record(file: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
 
 
 def read_clips(source: ClipSource, split: str, seed: int, wanted: WantedClips) -> tf.data.Dataset:
-    """An epoch of parsed clips before the shuffle, from compressed files or a bucket: they are read from their start.
-
-    Args:
-        source, split, seed, wanted: see `found_clips`.
-    """
+    """An epoch of parsed clips before the shuffle, from files that are read from their start; see `found_clips`."""
     files = tf.data.Dataset.from_tensor_slices(list(source.require_split(split)))
     files = files.shuffle(len(source.files[split]), seed=seed)
     clips = files.interleave(
@@ -140,19 +136,19 @@ def read_clips(source: ClipSource, split: str, seed: int, wanted: WantedClips) -
 def shuffled_clips(
     clips: tf.data.Dataset, seed: int, wanted: WantedClips, first: int, own: range, batch_size: int
 ) -> tf.data.Dataset:
-    """The stream of `found_clips` from the epochs of `read_clips`; what comes before the first place is read.
-
-    Args:
-        clips: from `read_clips`, one of which was already looked at.
-        seed, wanted, first, own, batch_size: see `found_clips`.
-    """
+    """The stream of `found_clips` from `clips`, the epochs of `read_clips`; clips before the first place are read."""
     if wanted.few:
         clips = clips.cache()  # or every epoch would read all records for a few clips
     clips = clips.shuffle(SHUFFLE_CLIPS, seed=seed + 1).repeat().enumerate().skip(first)
-    return clips.filter(lambda place, _: tf.logical_and(place % batch_size >= own.start, place % batch_size < own.stop))
+
+    def is_own(place: tf.Tensor, _: dict[str, tf.Tensor]) -> tf.Tensor:
+        row = tf.math.floormod(place, batch_size)
+        return tf.logical_and(row >= own.start, row < own.stop)
+
+    return clips.filter(is_own)  # pyright: ignore[reportArgumentType] - TensorFlow's hints know no filter of pairs
 
 
-def _is_one_of(ids: frozenset[str]):
+def _is_one_of(ids: frozenset[str]) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
     """A filter of parsed clips."""
     names = tf.constant(sorted(ids))
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, tf.ones_like(names, tf.bool)), False)

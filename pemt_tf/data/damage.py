@@ -1,4 +1,4 @@
-"""Finds the record that cannot be read, and names its file and place: TensorFlow's own errors name neither."""
+"""Finds the record that cannot be read and names its file and place, which TensorFlow's errors do not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LONGEST_CAUSE = 160  # characters
 _PATIENCE = 5.0  # seconds before progress is shown
 _AGAIN = "copy the data set again, or preprocess again"
-# What TensorFlow raises of records: where its message holds bytes of one, that it is no text.
+# What TensorFlow raises for records; UnicodeDecodeError where its message holds bytes of one.
 READ_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
 
 
@@ -34,7 +34,7 @@ class UnreadableClipsError(PemtError):
 
 @contextlib.contextmanager
 def naming_damage(source: ClipSource, split: str) -> Iterator[None]:
-    """Around what reads the records of a split: `UnreadableClipsError` becomes a message that names file and byte.
+    """Around code that reads a split: `UnreadableClipsError` becomes a message that names file and byte.
 
     Raises:
         PemtError: a record is damaged.
@@ -46,7 +46,7 @@ def naming_damage(source: ClipSource, split: str) -> Iterator[None]:
 
 
 def plain_cause(error: Exception) -> str:
-    """The first line of what an error says, without TensorFlow's names of graph nodes and without bytes of records."""
+    """The first line of an error's message, without TensorFlow's graph nodes and bytes of records."""
     if isinstance(error, UnicodeDecodeError):
         return "a record cannot be parsed"
     message = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
@@ -63,12 +63,12 @@ def plain_cause(error: Exception) -> str:
 def find_damage(source: ClipSource, split: str) -> str | None:
     """The first damaged record of a split, as a sentence; None if all can be read.
 
-    Lengths, checksums and fields of all records are looked at first; only if these are right, the pictures.
+    Lengths, checksums and fields of all records are checked first, then the frames.
     """
     files = source.files.get(split, ())
     started = time.monotonic()
     progress = Progress(f"looking for the damaged record of {split}", 2 * len(files), "files")
-    for done, (check, file) in enumerate(itertools.product((record_problem, picture_problem), files)):
+    for done, (check, file) in enumerate(itertools.product((record_problem, frame_problem), files)):
         found = _find_in_file(file, source, check)
         if found is not None:
             return found
@@ -81,7 +81,7 @@ def _find_in_file(file: str, source: ClipSource, check: Callable[[bytes, ClipSou
     number = offset = 0
     try:
         with contextlib.ExitStack() as stack:
-            opened = stack.enter_context(tf.io.gfile.GFile(file, "rb"))
+            opened: Any = stack.enter_context(tf.io.gfile.GFile(file, "rb"))  # a file, but has no class of its own
             if source.compression:
                 opened = stack.enter_context(gzip.GzipFile(fileobj=opened))
             for raw in read_records(opened):
@@ -98,36 +98,33 @@ def _find_in_file(file: str, source: ClipSource, check: Callable[[bytes, ClipSou
 
 def record_problem(raw: bytes, source: ClipSource) -> str:
     """What is wrong with the fields of a record, to follow on "record 3"; empty if nothing is."""
-    geometry = source.geometry
     try:
-        images, values = records.count_values(raw, source.payload)
+        counts = records.count_values(raw, source.payload)
     except DecodeError:
         return "holds something else than a clip"
-    want_images = geometry.segments * geometry.frames_per_segment
-    want_values = geometry.segments * geometry.mel_bins * geometry.mel_frames
-    if images not in (0, want_images) or values not in (0, want_values):
+    wanted = source.wrong_counts(counts)
+    if wanted:
         return (
-            f"holds {images} frames and {values} spectrogram values; by the geometry there must be {want_images} and "
-            f"{want_values}"
+            f"holds {counts[0]} frames and {counts[1]} spectrogram values; by the geometry there must be {wanted[0]} "
+            f"and {wanted[1]}"
         )
     try:
-        clip = records.parse(tf.constant(raw), geometry, source.payload)
+        clip = records.parse(tf.constant(raw), source.geometry, source.payload)
     except READ_ERRORS as error:
         return f"lacks a field of a clip ({plain_cause(error)})"
     label, labels = int(clip["label"]), len(source.labels)
     if labels and not records.UNLABELLED <= label < labels:
-        name = clip["id"].numpy().decode("utf-8", "backslashreplace")
-        return f"clip {name!r}, has label {label}, but the vocabulary has {labels} labels, from 0"
+        return f"clip {_name(clip)!r}, has label {label}, but the vocabulary has {labels} labels, from 0"
     return ""
 
 
-def picture_problem(raw: bytes, source: ClipSource) -> str:
-    """What is wrong with the pictures of a record, to follow on "record 3"; empty if nothing is."""
+def frame_problem(raw: bytes, source: ClipSource) -> str:
+    """What is wrong with the frames of a record, to follow on "record 3"; empty if nothing is."""
     clip = records.parse(tf.constant(raw), source.geometry, source.payload)
     if not bool(clip["has_video"]):
         return ""
-    name, size = clip["id"].numpy().decode("utf-8", "backslashreplace"), (int(clip["height"]), int(clip["width"]))
-    for number, jpeg in enumerate(clip["jpegs"]):
+    name, size = _name(clip), (int(clip["height"]), int(clip["width"]))
+    for number, jpeg in enumerate(clip["jpegs"].numpy()):
         try:
             there = tuple(tf.io.extract_jpeg_shape(jpeg).numpy()[:2].tolist())
             tf.io.decode_jpeg(jpeg, ratio=8)
@@ -136,3 +133,7 @@ def picture_problem(raw: bytes, source: ClipSource) -> str:
         if there != size:
             return f"clip {name!r}, holds a frame of {there} pixels (frame {number}), but says {size}"
     return ""
+
+
+def _name(clip: dict[str, tf.Tensor]) -> str:
+    return bytes(clip["id"].numpy()).decode("utf-8", "backslashreplace")

@@ -1,6 +1,6 @@
 """The data-set card: `dataset_card.json`, written last, beside the records.
 
-A folder without a card is not a data set: the job that was to write it did not finish. No TensorFlow is needed here.
+A folder without a card is not a data set: its job did not finish. No TensorFlow is needed here.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class SplitCard:
 
     Attributes:
         files: record files, relative to the card.
-        clips: records in them.
-        labels: clips per label name; unlabelled clips are in none of them.
-        unlabelled: clips without a label.
-        with_video, with_audio: clips that have the stream.
+        clips: number of records in them.
+        labels: number of clips per label; clips without a label count in none.
+        unlabelled: number of clips without a label.
+        with_video, with_audio: number of clips that have the modality.
         seconds: total length of the clips.
-        near_duplicates: clips that are near-duplicates of a training clip; None in cards of earlier releases.
+        near_duplicates: number of near-duplicates of training clips; None in cards of earlier releases.
     """
 
     files: list[str] = field(default_factory=list)
@@ -47,22 +47,22 @@ class SplitCard:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a data set holds and how it came about.
+    """What a data set holds and how it was made.
 
     Attributes:
-        geometry: of every clip.
+        geometry: clip geometry of all records.
         labels: the vocabulary; a record's label index is a row of it.
-        splits: by name; only splits that have clips.
-        inputs, written: conservation: inputs == written + sum(filtered) + sum(failed). An input that was cut into
-            windows is one input and several clips.
-        filtered: inputs left out on purpose, by rule.
-        failed: inputs that could not be turned into a clip, by cause.
-        left_out: windows of written inputs of which no clip was made, by cause.
-        plan: which clips were made of an input.
+        splits: cards of the splits that have clips, by name.
+        inputs, written: number of inputs, and of those that gave clips. inputs == written + sum(filtered) +
+            sum(failed). An input that was cut into windows is one input and several clips.
+        filtered: inputs excluded on purpose, by rule.
+        failed: inputs that gave no clip, by cause.
+        left_out: windows of written inputs that gave no clip, by cause.
+        plan: how clips were chosen from an input.
         payload: form of the records, a name in `records.PAYLOADS`.
-        silent, frozen: clips whose sound is silence, whose pictures do not change.
-        duplicates: pairs of nearly equal clips, `across_splits` and `within_splits`.
-        preset, source, command: where the data came from.
+        silent, frozen: number of clips whose audio is silence, whose frames do not change.
+        duplicates: number of near-duplicate pairs, `across_splits` and `within_splits`.
+        preset, source, command: origin of the data.
         configuration_hash: SHA-256 of all settings and of the list of inputs.
         content_hash: SHA-256 over names and SHA-256 of the record files, in the order of `splits` and `files`.
     """

@@ -12,13 +12,13 @@ from pemt_tf.data.record_index import RecordIndex
 
 
 def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Draws clips of every label; fewer per class are a part of more, and the order of the records does not matter.
+    """Draws clips of every label, whatever the order of the records; a smaller draw is part of a larger one.
 
     Args:
-        ids: [clips].
-        labels: [clips] int, -1 without.
-        per_class: how many of each label; all where a label has fewer.
-        seed: of the draw.
+        ids: [clips] clip ids.
+        labels: [clips] int, -1 without a label.
+        per_class: number of clips of each label; all where a label has fewer.
+        seed: random seed for the draw.
 
     Returns:
         Row numbers, ascending.
@@ -32,13 +32,13 @@ def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int
 
 
 def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> frozenset[str]:
-    """Ids of `per_class` clips of every label, as `draw_labelled` draws them; pictures are not decoded.
+    """Ids of `per_class` clips of every label, as `draw_labelled` draws them; frames are not decoded.
 
     Args:
         source: the records.
-        split: which clips.
-        per_class: how many of each label; all where a label has fewer.
-        seed: of the draw.
+        split: name of the split.
+        per_class: number of clips of each label; all where a label has fewer.
+        seed: random seed for the draw.
 
     Raises:
         PemtError: clips are missing, or a record is damaged.

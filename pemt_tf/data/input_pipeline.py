@@ -6,7 +6,7 @@ exactly the clips, crops and masks that it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.clip_stream import WantedClips, found_clips, read_clips, shuffled_clips
 from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.share import EVERYTHING, WorkerShare
 from pemt_tf.features import augment, frame_crops
 
 _MOST_KEPT = 2**30  # bytes of records
@@ -33,24 +33,23 @@ def training_clips(
     only: frozenset[str] | None = None,
     augmentation: AugmentationConfig = _AS_THE_AUTHORS,
     mixup: float = 0.0,
-    share: Share = EVERYTHING,
+    share: WorkerShare = EVERYTHING,
 ) -> tf.data.Dataset:
     """An endless stream of augmented training batches.
 
     Args:
         source: the records.
-        split: usually `train`.
+        split: name of the split, usually `train`.
         batch_size: clips per batch (all replicas together).
-        seed: of order and augmentation; TensorFlow mixes its global seed into the order.
-        start_step: batches to pass over. That costs nothing where the files are local and not compressed; else their
+        seed: random seed for order and augmentation; TensorFlow mixes its global seed into the order.
+        start_step: number of batches to skip. Skipping costs nothing in local files without compression; in others the
             records are read, but not decoded.
-        labelled: leave out clips without a label.
-        streams: leave out clips that lack one of these; modalities by name.
-        only: leave out all clips but these, by id.
-        augmentation: of the spectrograms.
-        mixup: alpha of the weights with which clips will be mixed; 0 for none.
-        share: of a worker among several; the rows of the others are not decoded. Batches are then those of one device
-            after the other.
+        labelled: whether to exclude clips without a label.
+        streams: modalities that a clip must have.
+        only: ids to choose from; None for all.
+        augmentation: settings for the spectrograms.
+        mixup: alpha of the weights for mixing clips; 0 for none.
+        share: a worker's rows; those of other workers are not decoded. Each batch is then that of one device.
 
     Returns:
         Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
@@ -59,7 +58,7 @@ def training_clips(
         `mixup_weight` [batch] float32.
 
     Raises:
-        PemtError: no clip of the split is of the asked kind.
+        PemtError: the split has no such clip.
     """
     geometry = source.geometry
     source.require_readable(split)
@@ -86,14 +85,14 @@ def training_clips(
 
 
 def read_batches(clips: Iterable, source: ClipSource | None = None, split: str = "") -> Iterator:
-    """Goes through batches of clips.
+    """Iterates over batches of clips.
 
     Args:
         clips: the batches.
-        source, split: where the clips are from, to name the damaged record; without them `naming_damage` can be used.
+        source, split: origin of the clips, to name the damaged record; without them use `naming_damage`.
 
     Raises:
-        PemtError: a record or a picture in it is damaged.
+        PemtError: a record or a frame in it is damaged.
     """
     if source is not None:
         with naming_damage(source, split):
@@ -118,10 +117,10 @@ def evaluation_clips(
 
     Args:
         source: the records.
-        split: which clips.
+        split: name of the split.
         batch_size: clips per batch.
-        labelled: leave out clips without a label.
-        crops: 1, the centre; 3, as `decode_for_evaluation` describes.
+        labelled: whether to exclude clips without a label.
+        crops: 1, the centre; 3, see `decode_for_evaluation`.
     """
     geometry = source.geometry
     source.require_readable(split)
@@ -137,13 +136,12 @@ def evaluation_clips(
 
 
 def decode_for_evaluation(clip: dict[str, tf.Tensor], geometry: ClipGeometry, crops: int = 1) -> dict[str, tf.Tensor]:
-    """The streams of one parsed clip with the centre crop; also used inside the exported graph.
+    """Frames and spectrograms of one parsed clip with the centre crop; also used inside the exported graph.
 
     Args:
-        clip: from `records.parse`.
-        geometry: of the records.
-        crops: 1, the centre; 3, the start, centre and end of the longer side: then `frames` has one axis more, in
-            front, [3, segments, ...].
+        clip: a clip from `records.parse`.
+        geometry: clip geometry of the records.
+        crops: 1, the centre; 3, the start, centre and end of the longer side: `frames` is then [3, segments, ...].
 
     Returns:
         `frames` [segments, frames, crop, crop, 3] uint8, `log_mel` [segments, mel_bins, mel_frames, 1] float32,
@@ -170,15 +168,15 @@ def decode_for_training(
 
     def frames() -> tf.Tensor:
         plan = frame_crops.plan_train_crop(clip["height"], clip["width"], geometry, seed)
-        # The column numbers are mirrored in the place of the pictures: reading them backwards costs nothing.
+        # Mirror the column numbers instead of the frames: reading columns backwards costs nothing.
         columns = augment.random_flip(plan.columns[None, :, None], seed + [1, 0])[0, :, 0]
         return frame_crops.decode_crop(clip["jpegs"], frame_crops.CropPlan(plan.rows, columns))
 
-    return _streams(clip, geometry, geometry.train_crop, frames, _augment_sound(clip, seed, augmentation))
+    return _streams(clip, geometry, geometry.train_crop, frames, _augment_audio(clip, seed, augmentation))
 
 
-def _augment_sound(clip: dict, seed: tf.Tensor, augmentation: AugmentationConfig) -> tf.Tensor:
-    """Gain and roll first: a mask is 0.0 whatever the loudness, and whole wherever it is. What is absent stays 0."""
+def _augment_audio(clip: dict[str, tf.Tensor], seed: tf.Tensor, augmentation: AugmentationConfig) -> tf.Tensor:
+    """Gain and roll come first, so that masks are 0.0 at any loudness and are not cut. Missing audio stays 0."""
     log_mel = clip["log_mel"]
     if augmentation.gain_db:
         louder = augment.random_gain(log_mel, seed + [3, 0], augmentation.gain_db)
@@ -189,14 +187,19 @@ def _augment_sound(clip: dict, seed: tf.Tensor, augmentation: AugmentationConfig
 
 
 def _streams(
-    clip: dict, geometry: ClipGeometry, crop: int, decode, log_mel: tf.Tensor, lead: tuple[int, ...] = ()
+    clip: dict[str, tf.Tensor],
+    geometry: ClipGeometry,
+    crop: int,
+    decode: Callable[[], tf.Tensor],
+    log_mel: tf.Tensor,
+    lead: tuple[int, ...] = (),
 ) -> dict[str, tf.Tensor]:
     """`decode` gives [*lead, segments * frames, crop, crop, 3]."""
     count, segments = geometry.segments * geometry.frames_per_segment, geometry.segments
     frames = tf.cond(clip["has_video"], decode, lambda: tf.zeros([*lead, count, crop, crop, 3], tf.uint8))
     return {
         "frames": tf.reshape(frames, [*lead, segments, geometry.frames_per_segment, crop, crop, 3]),
-        "log_mel": log_mel[..., None],
+        "log_mel": tf.expand_dims(log_mel, -1),
         "visual_mask": tf.fill([segments], tf.cast(clip["has_video"], tf.float32)),
         "audio_mask": tf.fill([segments], tf.cast(clip["has_audio"], tf.float32)),
     }
@@ -207,12 +210,12 @@ def _about(clip: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def model_inputs(batch: dict[str, tf.Tensor], modalities: tuple[str, ...], masks: bool = True) -> dict[str, tf.Tensor]:
-    """What the model takes of a batch: normalized frames, spectrograms and masks, of its modalities only.
+    """The model's inputs from a batch: normalized frames, spectrograms and masks, of its modalities only.
 
     Args:
-        batch: as the pipelines above give it; frames are uint8.
-        modalities: of the model.
-        masks: pass the masks on; without them every stream is taken to be there.
+        batch: a batch from the pipelines above; frames are uint8.
+        modalities: the model's modalities.
+        masks: whether to pass the masks on; without them the model assumes that every modality is there.
     """
     inputs = {}
     if "visual" in modalities:

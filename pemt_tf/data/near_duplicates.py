@@ -1,4 +1,4 @@
-"""Which clips of a split are near-duplicates of clips of other splits, as data preparation has listed them."""
+"""Which clips of a split are near-duplicates of clips of other splits, as listed by data preparation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def near_duplicates(directory: Path, split: str, others: Collection[str]) -> set
 
     Args:
         directory: folder of the data set.
-        split: whose clips.
-        others: the other splits; the split itself does not count.
+        split: name of the split.
+        others: names of other splits to compare with; the split itself does not count.
 
     Returns:
-        Ids of clips; none where nothing is listed. Pairs of which a clip was left out of the data set do not count;
-        where older releases left clips out (`--drop_duplicates`), nobody knows which, and none is returned.
+        Ids of clips. Pairs with a clip that was dropped from the data set do not count. Older releases dropped clips
+        (`--drop_duplicates`) without saying which; their pairs do not count either.
     """
     try:
         lines = (directory / DUPLICATES_NAME).read_text(encoding="utf-8").splitlines()

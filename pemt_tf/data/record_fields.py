@@ -1,4 +1,4 @@
-"""Reads a few fields of a serialized record by its wire format, without TensorFlow: for checks of whole data sets.
+"""Reads a few fields of a serialized record by its wire format, without TensorFlow, to check whole data sets.
 
 A record is a `tf.train.Example` or `tf.train.SequenceExample`; `record_format.py` writes them.
 """
@@ -26,7 +26,7 @@ def record_fault(record: bytes, labels: int, payload: str) -> str:
     """What is wrong with the content of a record, to follow on "record 3"; empty if nothing is.
 
     Args:
-        record: serialized.
+        record: serialized record.
         labels: size of the vocabulary.
         payload: form of the records.
     """
@@ -36,11 +36,11 @@ def record_fault(record: bytes, labels: int, payload: str) -> str:
         indices = _integers(features.get(LABEL_INDEX, memoryview(b"")))
         if payload == SEQUENCE_EXAMPLE:
             lists = _features(record, 2)
-            sounds, pictures = _each(lists, SEQUENCE_LOG_MEL), _each(lists, IMAGE)
+            spectrograms, frames = _each(lists, SEQUENCE_LOG_MEL), _each(lists, IMAGE)
         else:
-            sounds, pictures = ([features[name]] if name in features else [] for name in (LOG_MEL, IMAGE))
-        finite = all(np.isfinite(_floats(sound)).all() for sound in sounds)
-        jpegs = all(jpeg[:2] == _JPEG for picture in pictures for jpeg in _bytes(picture))
+            spectrograms, frames = ([features[name]] if name in features else [] for name in (LOG_MEL, IMAGE))
+        finite = all(np.isfinite(_floats(values)).all() for values in spectrograms)
+        jpegs = all(jpeg[:2] == _JPEG for values in frames for jpeg in _bytes(values))
     except (KeyError, IndexError, ValueError):
         return "holds something else than a clip"
     unknown = [index for index in indices if not 0 <= index < labels]
@@ -53,33 +53,31 @@ def record_fault(record: bytes, labels: int, payload: str) -> str:
 
 def _each(lists: dict[str, memoryview], name: str) -> list[memoryview]:
     """The features of a feature list."""
-    return [value for number, value in _fields(lists[name]) if number == 1] if name in lists else []
+    return list(_messages(lists[name], 1)) if name in lists else []
 
 
 def _features(record: bytes, place: int) -> dict[str, memoryview]:
     """Name to serialized feature, or feature list, of the map in a field of the record."""
     found = {}
-    for number, message in _fields(memoryview(record)):
-        if number == place:
-            for _, entry in _fields(message):
-                parts = dict(_fields(entry))
-                found[bytes(parts[1]).decode()] = parts.get(2, memoryview(b""))
+    for map_field in _messages(memoryview(record), place):
+        for _, entry in _fields(map_field):
+            parts = dict(_fields(_message(entry)))
+            found[bytes(_message(parts[1])).decode()] = _message(parts.get(2, memoryview(b"")))
     return found
 
 
 def _values(feature: memoryview, kind: int) -> Iterator[memoryview | int]:
     """Values of a feature if they are of a kind: 1 bytes, 2 floats, 3 integers; packed ones together."""
-    for number, values in _fields(feature):
-        if number == kind:
-            yield from (value for place, value in _fields(values) if place == 1)
+    for values in _messages(feature, kind):
+        yield from (value for place, value in _fields(values) if place == 1)
 
 
 def _bytes(feature: memoryview) -> list[bytes]:
-    return [bytes(value) for value in _values(feature, 1)]
+    return [bytes(_message(value)) for value in _values(feature, 1)]
 
 
 def _floats(feature: memoryview) -> np.ndarray:
-    return np.frombuffer(b"".join(_values(feature, 2)), "<f4")
+    return np.frombuffer(b"".join(map(_message, _values(feature, 2))), "<f4")
 
 
 def _integers(feature: memoryview) -> list[int]:
@@ -95,11 +93,22 @@ def _integers(feature: memoryview) -> list[int]:
     return [number - (1 << 64) if number >> 63 else number for number in found]
 
 
+def _message(value: memoryview | int) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("a number in place of a message")
+    return value
+
+
+def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
+    """The messages in the fields of a number."""
+    return (_message(value) for field, value in _fields(message) if field == number)
+
+
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Number and value of the fields of a message.
 
     Raises:
-        ValueError, IndexError: it is no message.
+        ValueError, IndexError: it is not a message.
     """
     place = 0
     while place < len(message):
@@ -114,7 +123,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
             size = 8 if kind == _EIGHT_BYTES else 4
         else:
-            raise ValueError("no protocol buffer")
+            raise ValueError("not a protocol buffer")
         if place + size > len(message):
             raise ValueError("cut off")
         yield key >> 3, message[place : place + size]
@@ -130,4 +139,4 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, place
         if shift > 63:
-            raise ValueError("no protocol buffer")
+            raise ValueError("not a protocol buffer")

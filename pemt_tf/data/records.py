@@ -1,16 +1,18 @@
-"""Records inside TensorFlow: their parser for tf.data and for exported graphs, and fake data.
+"""Records in TensorFlow: their parser for tf.data and for exported graphs, and fake data.
 
-What they look like on disk is in `record_format.py`, whose names this module offers as well. The parser gives zeros for
-a missing stream only to keep shapes static, together with its flag.
+`record_format.py` describes records on disk; this module offers its names as well. For a missing modality the parser
+gives its flag and, only to keep shapes static, zeros.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.data.record_format import (
+from pemt_tf.data.record_format import (  # noqa: F401 - callers find them here
     CLIP_ID,
     DATA_PATH,
     END,
@@ -35,44 +37,14 @@ from pemt_tf.data.record_format import (
     serialize,
 )
 
-__all__ = [
-    "CLIP_ID",
-    "DATA_PATH",
-    "END",
-    "EXAMPLE",
-    "EXTRA",
-    "HAS_AUDIO",
-    "HAS_VIDEO",
-    "IMAGE",
-    "IMAGE_HEIGHT",
-    "IMAGE_TIMESTAMP",
-    "IMAGE_WIDTH",
-    "LABEL_INDEX",
-    "LABEL_STRING",
-    "LOG_MEL",
-    "PAYLOADS",
-    "SCALAR_FEATURES",
-    "SEQUENCE_EXAMPLE",
-    "START",
-    "UNLABELLED",
-    "WAVEFORM",
-    "ClipRecord",
-    "count_values",
-    "feature_spec",
-    "get_fake_clip",
-    "microseconds",
-    "parse",
-    "serialize",
-]
-
-# What TFX statistics and validation may look at: scalars, never images or spectrograms.
+# What TFX statistics and validation may look at: scalars, never frames or spectrograms.
 SCALAR_FEATURES = (START, END, LABEL_INDEX, LABEL_STRING, IMAGE_HEIGHT, IMAGE_WIDTH, HAS_VIDEO, HAS_AUDIO)
 
 UNLABELLED = -1
 
 
-def feature_spec(geometry: ClipGeometry) -> dict[str, object]:
-    """What `tf.io.parse_single_example` needs to read a record of this geometry."""
+def feature_spec(geometry: ClipGeometry) -> dict[str, Any]:
+    """The features of a record of this geometry, for `tf.io.parse_single_example`."""
     scalar = tf.io.FixedLenFeature([], tf.int64)
     mel = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
     return {
@@ -95,7 +67,7 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE)
 
     Args:
         serialized: scalar string.
-        geometry: of the data set.
+        geometry: the data set's clip geometry.
         payload: form of the records.
 
     Returns:
@@ -127,7 +99,7 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE)
 
 
 def count_values(serialized: bytes, payload: str = EXAMPLE) -> tuple[int, int]:
-    """Pictures and spectrogram values in a record, whatever the geometry.
+    """Numbers of frames and of spectrogram values in a record, whatever the geometry.
 
     Raises:
         DecodeError: it is no record of this form.

@@ -1,4 +1,4 @@
-"""Which rows of every global batch a worker reads."""
+"""The rows of every global batch that a worker reads."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Share:
-    """A worker's rows of every batch: all workers read the same stream, and each keeps its neighbouring rows.
+class WorkerShare:
+    """A worker's rows of every batch: all workers read the same stream, and each keeps neighbouring rows.
 
-    So the batch of a step holds the same clips however many workers there are.
+    So the batch of a step holds the same clips for any number of workers.
 
     Attributes:
         worker: number of this worker, from 0.
-        workers: how many there are.
-        replicas: devices of all workers; as many on each.
+        workers: number of workers.
+        replicas: number of devices of all workers, equally many on each.
     """
 
     worker: int = 0
@@ -31,4 +31,4 @@ class Share:
         return batch_size // self.replicas
 
 
-EVERYTHING = Share()
+EVERYTHING = WorkerShare()

@@ -38,16 +38,22 @@ def random_spectrogram_masks(
     Args:
         log_mel: [segments, mel_bins, mel_frames] float32.
         seed: [2] int32.
-        share: of the axis, instead of 5 %.
-        count: of masks per axis, instead of one.
+        share: largest share of the axis.
+        count: number of masks per axis.
     """
     draws = tf.random.stateless_uniform([count, 2, 2], seed)
     for number in range(count):
         for row, axis in enumerate((-2, -1)):
-            size = log_mel.shape[axis]
+            size = _size(log_mel, axis)
             length = draws[number, row, 0] * float(int(size * share))
             log_mel = mask_axis(log_mel, axis, length, draws[number, row, 1] * (size - length))
     return log_mel
+
+
+def _size(values: tf.Tensor, axis: int) -> int:
+    size = values.shape[axis]
+    assert size is not None  # spectrograms have static shapes
+    return size
 
 
 def random_gain(log_mel: tf.Tensor, seed: tf.Tensor, decibels: float) -> tf.Tensor:
@@ -59,8 +65,8 @@ def random_gain(log_mel: tf.Tensor, seed: tf.Tensor, decibels: float) -> tf.Tens
 
 
 def random_time_roll(log_mel: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
-    """Turns [..., mel_frames] round in time by up to `share` of its length either way, by whole positions."""
-    furthest = int(log_mel.shape[-1] * share)
+    """Rolls [..., mel_frames] in time by up to `share` of its length either way, by whole positions."""
+    furthest = int(_size(log_mel, -1) * share)
     shift = tf.random.stateless_uniform([], seed, -furthest, furthest + 1, dtype=tf.int32)
     return tf.roll(log_mel, shift, axis=-1)
 
@@ -71,7 +77,7 @@ def mixup_weight(seed: tf.Tensor, alpha: float) -> tf.Tensor:
     Which of the two clips of a pair is the larger part does not matter in batches of random order. Taking the larger
     side for the clip itself leaves its label the main one.
     """
-    draws = tf.random.stateless_gamma([2], seed, alpha)
+    draws = tf.random.stateless_gamma([2], seed, alpha)  # pyright: ignore[reportArgumentType] - it takes numbers too
     # Both draws may be too small for a float32 where alpha is small; such a clip stays unmixed.
     share = tf.math.divide_no_nan(draws[0], draws[0] + draws[1])
     return tf.maximum(share, 1.0 - share)

@@ -1,4 +1,4 @@
-"""Frames: scaling, cropping and normalization as the reference does them (docs/reference_model.md section 12).
+"""Scaling, cropping and normalization of frames, as in the reference (docs/reference_model.md section 12).
 
 A crop of a scaled frame is described by the source rows and columns it reads (`CropPlan`). The plan is applied to JPEGs
 (decoding only the window it needs) and to raw frames (inside the exported graph) with the same result.
@@ -12,6 +12,7 @@ from pemt_tf.config import ClipGeometry
 
 MEAN = 0.45
 DEVIATION = 0.225
+Scalar = tf.Tensor | int
 
 
 class CropPlan(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
@@ -42,7 +43,7 @@ def nearest_index(size_in: tf.Tensor, size_out: tf.Tensor) -> tf.Tensor:
     return tf.minimum(index, tf.cast(size_in, tf.int32) - 1)
 
 
-def scaled_size(height: tf.Tensor, width: tf.Tensor, short_side: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def scaled_size(height: Scalar, width: Scalar, short_side: Scalar) -> tuple[tf.Tensor, tf.Tensor]:
     """Size after scaling the short side to `short_side`; the long side is rounded down. Scalars, int32."""
     short, long = tf.minimum(height, width), tf.maximum(height, width)
     scaled = tf.floor(tf.cast(long, tf.float64) / tf.cast(short, tf.float64) * tf.cast(short_side, tf.float64))
@@ -51,12 +52,14 @@ def scaled_size(height: tf.Tensor, width: tf.Tensor, short_side: tf.Tensor) -> t
     return tf.where(portrait, scaled_long, short_side), tf.where(portrait, short_side, scaled_long)
 
 
-def plan_crop(height, width, short_side, crop: int, top=None, left=None) -> CropPlan:
+def plan_crop(
+    height: Scalar, width: Scalar, short_side: Scalar, crop: int, top: Scalar | None = None, left: Scalar | None = None
+) -> CropPlan:
     """Plans a square crop of a frame whose short side is first scaled to `short_side`.
 
     Args:
-        height, width: of the source frame, int32 scalars.
-        short_side: target of the scaling, int32 scalar, at least `crop`.
+        height, width: size of the source frame, int32 scalars.
+        short_side: short side after scaling, int32 scalar, at least `crop`.
         crop: side of the crop.
         top, left: offset in the scaled frame; None centres, as the reference rounds (up).
     """
@@ -70,12 +73,12 @@ def plan_crop(height, width, short_side, crop: int, top=None, left=None) -> Crop
     return CropPlan(tf.ensure_shape(rows, [crop]), tf.ensure_shape(columns, [crop]))
 
 
-def plan_test_crop(height, width, geometry: ClipGeometry) -> CropPlan:
+def plan_test_crop(height: Scalar, width: Scalar, geometry: ClipGeometry) -> CropPlan:
     """The centre crop of evaluation and serving: the short side is scaled to the crop's side."""
     return plan_crop(height, width, geometry.test_crop, geometry.test_crop)
 
 
-def plan_test_crops(height, width, geometry: ClipGeometry) -> list[CropPlan]:
+def plan_test_crops(height: Scalar, width: Scalar, geometry: ClipGeometry) -> list[CropPlan]:
     """The crops of multi-view testing: at the start, the centre and the end of the longer side.
 
     As `plan_test_crop`, the short side is scaled to the crop's side, so that a crop spans it whole.
@@ -91,11 +94,11 @@ def plan_test_crops(height, width, geometry: ClipGeometry) -> list[CropPlan]:
     ]
 
 
-def plan_train_crop(height, width, geometry: ClipGeometry, seed: tf.Tensor) -> CropPlan:
+def plan_train_crop(height: Scalar, width: Scalar, geometry: ClipGeometry, seed: tf.Tensor) -> CropPlan:
     """A random scale and a random position, for all frames of a clip.
 
     Args:
-        height, width: of the stored frames, int32 scalars.
+        height, width: size of the stored frames, int32 scalars.
         geometry: gives the range of scales and the size of the crop.
         seed: [2] int32; equal seeds give equal crops.
     """
@@ -105,7 +108,7 @@ def plan_train_crop(height, width, geometry: ClipGeometry, seed: tf.Tensor) -> C
     size = geometry.train_crop
     scaled_height, scaled_width = scaled_size(height, width, short_side)
 
-    def offset(draw, scaled):
+    def offset(draw: tf.Tensor, scaled: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.floor(draw * tf.cast(tf.maximum(scaled - size, 1), tf.float32)), tf.int32)
 
     return plan_crop(height, width, short_side, size, offset(draws[1], scaled_height), offset(draws[2], scaled_width))
@@ -122,11 +125,11 @@ def window(plan: CropPlan, width: tf.Tensor) -> tf.Tensor:
 
     It is one column wider on either side than the plan needs: colour is stored at half resolution and interpolated
     from both neighbours, which the outermost columns of a window lack. With it the result is exactly that of decoding
-    the whole picture.
+    the whole frame.
 
     Args:
         plan: the crop.
-        width: of the frame, int32 scalar.
+        width: width of the frame, int32 scalar.
     """
     first, last = tf.minimum(plan.columns[0], plan.columns[-1]), tf.maximum(plan.columns[0], plan.columns[-1])
     left, right = tf.maximum(first - 1, 0), tf.minimum(last + 1, width - 1)
@@ -143,13 +146,13 @@ def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
 
 
 def decode_crops(jpegs: tf.Tensor, plans: list[CropPlan]) -> tf.Tensor:
-    """Decodes only the window of each JPEG that some of the plans read, once for all of them.
+    """Decodes only the window of each JPEG that the plans read, once for all of them.
 
-    A picture that is shown for long stands in a clip many times (segments overlap in short videos); it is decoded once.
+    A frame may occur many times in a clip, because segments overlap in short videos; it is decoded once.
 
     Args:
         jpegs: [frames] string, all of one size.
-        plans: of that size; crops of one size.
+        plans: plans for frames of that size; their crops have one size.
 
     Returns:
         [plans, frames, crop, crop, 3] uint8.
@@ -157,9 +160,9 @@ def decode_crops(jpegs: tf.Tensor, plans: list[CropPlan]) -> tf.Tensor:
     part = window(_around(plans), tf.image.extract_jpeg_shape(jpegs[0])[1])
     inside = [CropPlan(plan.rows - part[0], plan.columns - part[1]) for plan in plans]
 
-    def decode(jpeg):
-        picture = tf.image.decode_and_crop_jpeg(jpeg, part, channels=3)
-        return tf.stack([crop_frames(picture, plan) for plan in inside])
+    def decode(jpeg: tf.Tensor) -> tf.Tensor:
+        frame = tf.image.decode_and_crop_jpeg(jpeg, part, channels=3)
+        return tf.stack([crop_frames(frame, plan) for plan in inside])
 
     different, places = tf.unique(jpegs)
     frames = tf.gather(tf.map_fn(decode, different, fn_output_signature=tf.uint8), places)

@@ -1,12 +1,17 @@
-"""The few `keras.ops` that the log-mel front end uses, on NumPy arrays.
+"""The few `keras.ops` of the log-mel front end, on NumPy arrays.
 
 With them the one copy of the front end also runs in the decoding processes, which import neither Keras nor TensorFlow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 import scipy.fft
+
+Widths = Sequence[tuple[int, int]]  # before and after each axis
 
 cast = np.asarray
 convert_to_tensor = np.asarray
@@ -19,7 +24,9 @@ transpose = np.transpose
 log = np.log
 
 
-def pad(values: np.ndarray, widths: tuple[tuple[int, int], ...], mode: str = "constant") -> np.ndarray:
+def pad(
+    values: np.ndarray, widths: tuple[tuple[int, int], ...], mode: Literal["constant", "reflect"] = "constant"
+) -> np.ndarray:
     """As `keras.ops.pad`."""
     return np.pad(values, widths, mode=mode)
 

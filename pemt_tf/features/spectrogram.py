@@ -8,14 +8,17 @@ It is written in `keras.ops`; with `ops=numpy_ops` the same code runs on NumPy, 
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from pemt_tf.config import ClipGeometry
 
 LOG_OFFSET = 1e-6
+Array = Any  # an array of NumPy or a tensor, depending on `ops`
 
 
 def spectrogram_sizes(samples: int, mel_frames: int) -> tuple[int, int]:
@@ -45,7 +48,9 @@ def _periodic_hann(length: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
-def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: int, ops: ModuleType | None = None):
+def log_mel_spectrogram(
+    waveform: Array, sample_rate: int, mel_bins: int, mel_frames: int, ops: ModuleType | None = None
+) -> Array:
     """Natural-log mel power spectrogram of equally long waveforms.
 
     Args:
@@ -62,8 +67,7 @@ def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: i
     Raises:
         ValueError: the waveform is too short for reflection.
     """
-    if ops is None:
-        from keras import ops
+    ops = importlib.import_module("keras.ops") if ops is None else ops
     waveform = ops.cast(ops.convert_to_tensor(waveform), "float32")
     samples = waveform.shape[-1]
     n_fft, hop = spectrogram_sizes(samples, mel_frames)
@@ -84,13 +88,13 @@ def log_mel_spectrogram(waveform, sample_rate: int, mel_bins: int, mel_frames: i
     return ops.reshape(log_mel, (*leading, mel_bins, mel_frames))
 
 
-def log_mel(waveform, geometry: ClipGeometry, ops: ModuleType | None = None):
+def log_mel(waveform: Array, geometry: ClipGeometry, ops: ModuleType | None = None) -> Array:
     """`log_mel_spectrogram` with the sizes of a clip geometry.
 
     Args:
         waveform: [..., samples_per_segment] float32.
-        geometry: of the clip.
-        ops: as of `log_mel_spectrogram`.
+        geometry: the clip's geometry.
+        ops: see `log_mel_spectrogram`.
 
     Returns:
         [..., mel_bins, mel_frames] float32, natural-log mel power.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Positive, Probability
 from pemt_tf.config.argument_checks import check_arguments
@@ -21,19 +21,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     @check_arguments
     def __init__(self, momentum: Probability = 0.9, epsilon: Positive = 1e-5, **kwargs):
-        kwargs.pop("synchronized", None)  # always, and by our own hand
+        kwargs.pop("synchronized", None)  # always, and done here
         kwargs.pop("axis", None)
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
-    def call(self, x, training=None, mask=None):
+    def call(self, x: KerasTensor, training: bool | None = None, mask: KerasTensor | None = None) -> KerasTensor:
         outputs, statistics = self.normalize(x, training)
         self.keep(statistics)
         return outputs
 
-    def normalize(self, x, training=None):
+    def normalize(self, x: KerasTensor, training: bool | None = None) -> KerasTensor:
         """The outputs, and the batch's mean and unbiased variance for `keep` (None where the running ones are used).
 
-        Without side effect: may be computed again in the backward pass.
+        It has no side effect, so the backward pass may compute it again.
         """
         mean, variance, statistics = self.moving_mean, self.moving_variance, None
         of_batch = bool(training and self.trainable)
@@ -55,7 +55,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def _batch_statistics(inputs):
-    """Mean and biased variance of the global batch, [channels] float32, and of how many values, float32.
+    """Mean and biased variance of the global batch, [channels] float32, and the number of values, float32.
 
     The variance is that of centred values. `ops.moments` subtracts two large numbers instead, which costs two to three
     digits of the gradients of a 50-layer network.
@@ -66,7 +66,7 @@ def _batch_statistics(inputs):
     return mean, variance, ops.cast(ops.size(inputs) // inputs.shape[-1] * replica_count(), "float32")
 
 
-def _channel_mean(x):
+def _channel_mean(x: KerasTensor) -> KerasTensor:
     """Mean over all axes but the last, in steps: a single long float32 sum would lose a digit and more.
 
     The first step is a product with a row of equal weights, the fastest way through memory.
@@ -81,7 +81,7 @@ def _channel_mean(x):
     return x
 
 
-def _over_replicas(mean, variance):
+def _over_replicas(mean: KerasTensor, variance: KerasTensor):
     """Statistics of the global batch from those of equal shares of it."""
     if replica_count() == 1:
         return mean, variance
@@ -90,7 +90,7 @@ def _over_replicas(mean, variance):
 
 
 def _has_fused_kernels() -> bool:
-    """Whether `_fused` works here: TensorFlow's kernels on CPU take any statistics, those on GPU only their own."""
+    """Whether `_fused` works here: TensorFlow's CPU kernels take any statistics, its GPU kernels only their own."""
     if keras.backend.backend() != "tensorflow" or replica_count() > 1:
         return False
     import tensorflow as tf
@@ -98,7 +98,15 @@ def _has_fused_kernels() -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
-def _fused(x, gain, offset, mean, variance, epsilon: float, of_batch: bool):
+def _fused(
+    x: KerasTensor,
+    gain: KerasTensor,
+    offset: KerasTensor,
+    mean: KerasTensor,
+    variance: KerasTensor,
+    epsilon: float,
+    of_batch: bool,
+) -> KerasTensor:
     """Normalizes by TensorFlow's own kernels, forwards and backwards: two to three times faster than by `keras.ops`.
 
     Only the statistics are ours: the kernels sum a whole batch in one float32, which leaves five digits of a variance.
@@ -107,15 +115,15 @@ def _fused(x, gain, offset, mean, variance, epsilon: float, of_batch: bool):
         x: [batch, ..., channels] in any float type.
         gain, offset, mean, variance: [channels] float32.
         epsilon: added to the variance.
-        of_batch: whether the statistics are those of `x` and so have gradients too.
+        of_batch: whether the statistics are those of `x`, so that they have gradients too.
     """
     import tensorflow as tf
 
-    def as_image(values):
+    def as_image(values: KerasTensor):
         return tf.reshape(values, (1, 1, -1, values.shape[-1]))
 
     @tf.custom_gradient
-    def normalize(x, gain, offset):
+    def normalize(x: KerasTensor, gain, offset) -> KerasTensor:
         outputs, *_ = tf.raw_ops.FusedBatchNormV3(
             x=as_image(x), scale=gain, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=False
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Probability, Seed
 from pemt_tf.config.argument_checks import check_arguments
@@ -16,10 +16,10 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
     """A seed generator whose seeds depend on the replica, while its state, a variable, is the same in all of them.
 
     Replicas keep equal variables, so that a checkpoint of one is a checkpoint of all; `keras.random.SeedGenerator`
-    therefore hands all of them the same seed. Replica 0, and a device alone, get the seeds that Keras would give them.
+    therefore hands all of them the same seed. Replica 0 and a single device get the seeds that Keras would give them.
     """
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True):
         """The next seed; called by `keras.random`."""
         seed = super().next(ordered)
         if replica_count() == 1:
@@ -44,13 +44,13 @@ class Dropout(keras.layers.Layer):
             self.seed_generator = ReplicaSeedGenerator(seed)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training: bool = False) -> KerasTensor:
         if training and self.rate > 0:
             return keras.random.dropout(inputs, self.rate, seed=self.seed_generator)
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

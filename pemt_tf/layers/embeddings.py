@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, CountFrom0, Probability
 from pemt_tf.config.argument_checks import check_arguments, require_argument
+from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.dropout import Dropout
 
 
@@ -16,9 +17,9 @@ class TokenEmbeddings(keras.layers.Layer):
 
     Args:
         max_positions: rows of the position table; the longest sequence.
-        hidden: width.
+        hidden: width of the tokens.
         types: rows of the type table, 0 for none (a single modality has none).
-        dropout: probability.
+        dropout: dropout rate.
     """
 
     @check_arguments
@@ -30,18 +31,18 @@ class TokenEmbeddings(keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="norm")
         self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.positions = self._add_table("positions", self.max_positions)
         if self.types:
             self.type_table = self._add_table("types", self.types)
         self.norm.build((None, None, self.hidden))
         self.built = True
 
-    def _add_table(self, name: str, rows: int):
+    def _add_table(self, name: str, rows: int) -> KerasTensor:
         initializer = keras.initializers.RandomNormal(stddev=0.01)
         return self.add_weight(name=name, shape=(rows, self.hidden), initializer=initializer)
 
-    def call(self, tokens, token_type: int | None = None, training=False):
+    def call(self, tokens: KerasTensor, token_type: int | None = None, training: bool = False) -> KerasTensor:
         """Embeds one sequence; positions count from 0.
 
         Args:
@@ -65,14 +66,8 @@ class TokenEmbeddings(keras.layers.Layer):
             embedded = embedded + self.type_table[token_type]
         return self.drop(self.norm(embedded), training=training)
 
-    def compute_output_shape(self, input_shape, *args, **kwargs):
+    def compute_output_shape(self, input_shape: tuple, *args, **kwargs) -> tuple:
         return input_shape
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "max_positions": self.max_positions,
-            "hidden": self.hidden,
-            "types": self.types,
-            "dropout": self.dropout,
-        }
+    def get_config(self) -> dict:
+        return {**super().get_config(), **constructor_arguments(self, TokenEmbeddings)}

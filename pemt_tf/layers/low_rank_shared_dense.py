@@ -1,4 +1,4 @@
-"""The paper's idea: one dense layer for several modalities, sharing what is large and keeping apart what is small.
+"""The paper's idea: one dense layer for several modalities that share its large factors and keep the small ones apart.
 
 A weight matrix W_m of modality m is written as U Q_m V_m (paper section 3.2; docs/reference_model.md section 1):
 
@@ -12,11 +12,12 @@ The low-rank code is normalized to length 1, so modalities of different scale me
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Positive, Rotation, RotationStorage, SomeNames
 from pemt_tf.config.argument_checks import check_arguments, require_argument
 from pemt_tf.layers import orthogonal
+from pemt_tf.layers.constructor_arguments import constructor_arguments
 
 _SMALLEST_NORM = 1e-12
 
@@ -31,8 +32,8 @@ class LowRankSharedDense(keras.layers.Layer):
         modalities: names of the modalities that have a V and a Q of their own.
         rotation: `exponential` or `cayley`.
         rotation_storage: `strict_triangle`, only the rank (rank - 1) / 2 degrees of freedom; `square`, all rank^2
-            entries as in the released checkpoint; or `folded`, for inference: no rotation and no U, but their product
-            per modality. The function is the same.
+            entries as in the released checkpoint; or `folded`, for inference: the product of rotation and U for each
+            modality. The function is the same.
         initializer_std: standard deviation of U and V at the start (docs/reference_model.md section 10).
     """
 
@@ -48,14 +49,10 @@ class LowRankSharedDense(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.units = units
-        self.rank = rank
-        self.modalities = modalities
-        self.rotation = rotation
-        self.rotation_storage = rotation_storage
-        self.initializer_std = initializer_std
+        self.units, self.rank, self.modalities = units, rank, modalities
+        self.rotation, self.rotation_storage, self.initializer_std = rotation, rotation_storage, initializer_std
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.projections = {
             modality: self.add_weight(
                 name=f"{modality}_projection",
@@ -68,7 +65,7 @@ class LowRankSharedDense(keras.layers.Layer):
         self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros")
         self.built = True
 
-    def _build_factors(self):
+    def _build_factors(self) -> None:
         square = self.rotation_storage == "square"
         raw_shape = (self.rank, self.rank) if square else (self.rank * (self.rank - 1) // 2,)
         self.raw_rotations = {
@@ -87,14 +84,14 @@ class LowRankSharedDense(keras.layers.Layer):
             autocast=False,  # so is its product with the rotation
         )
 
-    def _build_folded(self):
+    def _build_folded(self) -> None:
         self.expansions = {
             modality: self.add_weight(name=f"{modality}_expansion", shape=(self.rank, self.units), trainable=False)
             for modality in self.modalities
         }
 
     def fold_from(self, source: LowRankSharedDense) -> None:
-        """Takes the function of a layer of the same shape that is not folded; this one must be."""
+        """Copies the function of a layer of the same shape that is not folded; this one must be."""
         shape = (source.units, source.rank, source.modalities)
         fits = self.rotation_storage == "folded" and (self.units, self.rank, self.modalities) == shape
         require_argument(fits, self, "source", shape, "the units, rank and modalities of this layer, which is folded")
@@ -103,7 +100,7 @@ class LowRankSharedDense(keras.layers.Layer):
             self.expansions[modality].assign(source.expansion(modality))
         self.bias.assign(source.bias)
 
-    def skew(self, modality: str):
+    def skew(self, modality: str) -> KerasTensor:
         """The skew-symmetric parameter of a modality, [rank, rank] float32."""
         self._check_modality(modality)
         kept = self.rotation_storage != "folded"
@@ -113,17 +110,17 @@ class LowRankSharedDense(keras.layers.Layer):
             return orthogonal.skew_from_square(raw)
         return orthogonal.skew_from_strict_triangle(raw, self.rank)
 
-    def rotation_matrix(self, modality: str):
+    def rotation_matrix(self, modality: str) -> KerasTensor:
         """Q_m, [rank, rank] float32, orthogonal."""
         return orthogonal.rotation_from_skew(self.skew(modality), self.rotation)
 
-    def call(self, x, modality: str, expansion=None):
+    def call(self, x: KerasTensor, modality: str, expansion: KerasTensor | None = None) -> KerasTensor:
         """Applies the map of one modality.
 
         Args:
             x: [..., input width].
             modality: one of `modalities`.
-            expansion: what `expansion(modality)` returned in this step; computed here if not given.
+            expansion: result of `expansion(modality)` in this step; computed here if not given.
 
         Returns:
             [..., units] in the compute dtype.
@@ -132,7 +129,7 @@ class LowRankSharedDense(keras.layers.Layer):
         expansion = self.expansion(modality) if expansion is None else expansion
         return self.expand(normalize(ops.matmul(x, self.projections[modality])), expansion)
 
-    def expansion(self, modality: str, rotation=None):
+    def expansion(self, modality: str, rotation: KerasTensor | None = None) -> KerasTensor:
         """Q_m and U in one matrix, [rank, units] in the compute dtype: multiplied once, not once per token.
 
         Args:
@@ -148,26 +145,18 @@ class LowRankSharedDense(keras.layers.Layer):
     def _check_modality(self, modality) -> None:
         require_argument(modality in self.modalities, self, "modality", modality, self.modalities)
 
-    def expand(self, code, expansion):
+    def expand(self, code: KerasTensor, expansion: KerasTensor) -> KerasTensor:
         """U Q_m code + b for a normalized code [..., rank]."""
         return ops.matmul(code, expansion) + self.bias
 
-    def compute_output_shape(self, input_shape, *args, **kwargs):
+    def compute_output_shape(self, input_shape: tuple, *args, **kwargs) -> tuple:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "rank": self.rank,
-            "modalities": self.modalities,
-            "rotation": self.rotation,
-            "rotation_storage": self.rotation_storage,
-            "initializer_std": self.initializer_std,
-        }
+    def get_config(self) -> dict:
+        return {**super().get_config(), **constructor_arguments(self, LowRankSharedDense)}
 
 
-def normalize(code):
+def normalize(code: KerasTensor) -> KerasTensor:
     """code / max(||code||, 1e-12) over the last axis, computed in float32; the gradient is finite at 0."""
     exact = ops.cast(code, "float32")
     squared = ops.sum(ops.square(exact), axis=-1, keepdims=True)

@@ -7,7 +7,7 @@ import random
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Rotation, Seed
 from pemt_tf.config.argument_checks import check_arguments
@@ -21,7 +21,7 @@ _MAX_SQUARINGS = 8
 _TAYLOR = [1.0 / math.factorial(k) for k in range(13)]
 
 
-def skew_from_square(raw):
+def skew_from_square(raw: KerasTensor) -> KerasTensor:
     """Skew-symmetric matrix from the strict upper triangle of a square one, as the released model stores it.
 
     Args:
@@ -35,7 +35,7 @@ def skew_from_square(raw):
     return upper - ops.swapaxes(upper, -1, -2)
 
 
-def skew_from_strict_triangle(values, rank: int):
+def skew_from_strict_triangle(values: KerasTensor, rank: int) -> KerasTensor:
     """Skew-symmetric matrix from its degrees of freedom only.
 
     Args:
@@ -54,7 +54,7 @@ def skew_from_strict_triangle(values, rank: int):
     return ops.reshape(flat, (*values.shape[:-1], rank, rank))
 
 
-def matrix_exponential(matrix):
+def matrix_exponential(matrix: KerasTensor) -> KerasTensor:
     """Exponential of skew-symmetric matrices by scaling and squaring.
 
     Every matrix of the batch has its own number of squarings, and the steps that it
@@ -81,7 +81,7 @@ def matrix_exponential(matrix):
     )
 
 
-def _norm_bound(fourth):
+def _norm_bound(fourth: KerasTensor) -> KerasTensor:
     """A bound of ||K||, [..., 1, 1], from the fourth power of K.
 
     The eigenvalues of a skew-symmetric matrix are pairs +-i t, so twice the sum of all t^8 is the squared Frobenius
@@ -91,7 +91,7 @@ def _norm_bound(fourth):
     return ops.power(squared / 2.0, 0.125)
 
 
-def _taylor(x, x2, x4):
+def _taylor(x: KerasTensor, x2: KerasTensor, x4: KerasTensor) -> KerasTensor:
     """exp(x) by its Taylor polynomial of degree 12, from x and its powers (Paterson and Stockmeyer)."""
     identity = ops.eye(x.shape[-1], dtype="float32")
     x3 = ops.matmul(x2, x)
@@ -104,14 +104,14 @@ def _taylor(x, x2, x4):
     return block(0) + ops.matmul(x4, high)
 
 
-def _square(matrix, squarings, steps):
+def _square(matrix: KerasTensor, squarings: KerasTensor, steps) -> KerasTensor:
     """Squares a matrix once per step, as long as it has squarings left."""
     for step in steps:
         matrix = ops.where(squarings > step, ops.matmul(matrix, matrix), matrix)
     return matrix
 
 
-def cayley_transform(matrix):
+def cayley_transform(matrix: KerasTensor) -> KerasTensor:
     """(I + K)^-1 (I - K) of a skew-symmetric K; [..., rank, rank] float32."""
     matrix = ops.cast(matrix, "float32")
     identity = ops.broadcast_to(ops.eye(matrix.shape[-1], dtype="float32"), ops.shape(matrix))
@@ -119,7 +119,7 @@ def cayley_transform(matrix):
 
 
 @check_arguments
-def rotation_from_skew(matrix, rotation: Rotation):
+def rotation_from_skew(matrix: KerasTensor, rotation: Rotation) -> KerasTensor:
     """The orthogonal matrix Q of a skew-symmetric one.
 
     Args:
@@ -159,5 +159,5 @@ class RotationInitializer(keras.initializers.Initializer):
         flat = ops.scatter(positions[:, None], updates, (math.prod(shape),))
         return ops.cast(ops.reshape(flat, shape), dtype or "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"rank": self.rank, "seed": self.seed}

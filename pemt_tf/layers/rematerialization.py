@@ -1,4 +1,4 @@
-"""Memory for time: keeping only a function's input and computing the rest again in the backward pass."""
+"""Saves memory: keeps only a function's input and computes the rest again in the backward pass."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import keras
 
 
 def remat(function: Callable) -> Callable:
-    """Wraps a function of one tensor whose inner values are not to be kept for the backward pass.
+    """Wraps a function of one tensor so that its inner values are not kept for the backward pass.
 
-    `keras.remat` does so on other backends. TensorFlow's (`tf.recompute_grad`) lets the gradients of weights wait, to
-    the end of the backward pass if the scheduler likes, and they hold what was computed again until then. Here they
-    come first.
+    `keras.remat` does so on other backends. With TensorFlow's `tf.recompute_grad` the gradients of weights may wait
+    until the end of the backward pass, and hold the recomputed values until then. Here they come first.
 
     Args:
-        function: from a tensor to a tensor and a nested structure of others that get no gradient. It may use trainable
+        function: maps a tensor to a tensor and a nested structure of others that get no gradient. It may use trainable
             variables, and must have no side effect.
     """
     if keras.backend.backend() != "tensorflow":
@@ -31,7 +30,7 @@ def remat(function: Callable) -> Callable:
                 tape.watch(again)
                 output = tf.nest.flatten(function(again))[0]
             of_x, *of_variables = tape.gradient(output, [again, *variables], output_gradients=upstream)
-            # Weights first: else their gradients may wait to the end, and hold all that they are made of.
+            # Weights first: otherwise their gradients may wait until the end, and hold their inputs.
             with tf.control_dependencies([each for each in of_variables if each is not None]):
                 of_x = tf.identity(of_x)
             return of_x, of_variables

@@ -1,13 +1,14 @@
-"""A Transformer that several modalities, and all of its layers, may share (paper section 3.2)."""
+"""A Transformer that several modalities and all of its layers may share (paper section 3.2)."""
 
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage, Truth
 from pemt_tf.config.argument_checks import check_arguments, require_argument
 from pemt_tf.layers import orthogonal
+from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.transformer_layer import MAPS, TransformerLayer
 
 
@@ -19,7 +20,7 @@ class SharedTransformer(keras.layers.Layer):
         layers: number of applications.
         hidden, heads, intermediate, rank, modalities, rotation, rotation_storage, initializer_std: as in
             `TransformerLayer`.
-        share_layers: one physical layer for all applications.
+        share_layers: whether one physical layer serves all applications.
         attention_dropout, hidden_dropout: probabilities. As in the reference, shared layers use the attention
             probability after the attention too and none after the feed-forward network.
     """
@@ -42,7 +43,7 @@ class SharedTransformer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        named = rank is None or modalities
+        named = rank is None or bool(modalities)
         require_argument(named, self, "modalities", modalities, f"at least one name with rank {rank}")
         self.layers, self.hidden, self.heads, self.intermediate = layers, hidden, heads, intermediate
         self.rank, self.modalities, self.share_layers = rank, modalities, share_layers
@@ -69,7 +70,7 @@ class SharedTransformer(keras.layers.Layer):
             for index in range(1 if share_layers else layers)
         ]
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         for block in self.blocks:
             block.build()
         self.built = True
@@ -77,11 +78,11 @@ class SharedTransformer(keras.layers.Layer):
     def matrices(self) -> dict[str | None, list[dict]]:
         """The matrices that all layers multiply by, each computed once: all rotations in one batched call.
 
-        Called once per step and handed to each `call`: computing them there would repeat the work per stream.
+        Compute them once per step and pass them to each `call`, which would otherwise repeat the work per modality.
 
         Returns:
-            By modality (None for dense maps, which have no modalities), for every physical layer what
-            `TransformerLayer.matrices` returns.
+            Modality (None for dense maps, which have no modalities) to the results of `TransformerLayer.matrices`, one
+            for each physical layer.
         """
         if self.rank is None:
             return {None: [block.matrices() for block in self.blocks]}
@@ -98,14 +99,21 @@ class SharedTransformer(keras.layers.Layer):
             for modality in self.modalities
         }
 
-    def call(self, x, modality=None, mask=None, matrices=None, training=False):
+    def call(
+        self,
+        x: KerasTensor,
+        modality: str | None = None,
+        mask: KerasTensor | None = None,
+        matrices=None,
+        training: bool = False,
+    ) -> KerasTensor:
         """Contextualizes tokens.
 
         Args:
             x: [batch, length, hidden].
-            modality: whose factors to use.
+            modality: modality whose factors to use.
             mask: [batch, length], 1 keeps a token, 0 hides it from all others; None keeps all.
-            matrices: what `matrices()` returned in this step; computed here if not given.
+            matrices: result of `matrices()` in this step; computed here if not given.
             training: whether dropout is active.
 
         Returns:
@@ -121,29 +129,15 @@ class SharedTransformer(keras.layers.Layer):
         return x
 
     def fold_from(self, source: SharedTransformer) -> None:
-        """Takes the function of a low-rank Transformer that is not folded."""
+        """Copies the function of a low-rank Transformer that is not folded."""
         for block, other in zip(self.blocks, source.blocks, strict=True):
             block.fold_from(other)
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs, previous_mask=None) -> None:
         return None  # nothing is attached to the outputs: later layers get their masks by hand
 
-    def compute_output_shape(self, input_shape, *args, **kwargs):
+    def compute_output_shape(self, input_shape: tuple, *args, **kwargs) -> tuple:
         return input_shape
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "layers": self.layers,
-            "hidden": self.hidden,
-            "heads": self.heads,
-            "intermediate": self.intermediate,
-            "rank": self.rank,
-            "modalities": self.modalities,
-            "share_layers": self.share_layers,
-            "rotation": self.rotation,
-            "rotation_storage": self.rotation_storage,
-            "initializer_std": self.initializer_std,
-            "attention_dropout": self.attention_dropout,
-            "hidden_dropout": self.hidden_dropout,
-        }
+    def get_config(self) -> dict:
+        return {**super().get_config(), **constructor_arguments(self, SharedTransformer)}

@@ -1,10 +1,10 @@
-"""The summary ("BOS") token that stands before the tokens of a stream (docs/reference_model.md section 5)."""
+"""The summary ("BOS") token before the tokens of a modality (docs/reference_model.md section 5)."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Truth
 from pemt_tf.config.argument_checks import check_arguments
@@ -15,8 +15,8 @@ class SummaryToken(keras.layers.Layer):
     """Prepends a learned token; with `mean_pooled`, that token plus the mean of the sequence, normalized.
 
     Args:
-        hidden: width.
-        mean_pooled: add the mean over tokens, each with a sinusoidal position code.
+        hidden: width of the tokens.
+        mean_pooled: whether to add the mean over tokens, each with a sinusoidal position code.
     """
 
     @check_arguments
@@ -27,7 +27,7 @@ class SummaryToken(keras.layers.Layer):
         if mean_pooled:
             self.norm = keras.layers.LayerNormalization(epsilon=1e-12, dtype=self.dtype_policy, name="norm")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.token = self.add_weight(
             name="token", shape=(self.hidden,), initializer=keras.initializers.RandomNormal(stddev=0.01)
         )
@@ -35,7 +35,7 @@ class SummaryToken(keras.layers.Layer):
             self.norm.build((None, None, self.hidden))
         self.built = True
 
-    def call(self, tokens, mask=None):
+    def call(self, tokens: KerasTensor, mask: KerasTensor | None = None) -> KerasTensor:
         """Prepends the summary token.
 
         Args:
@@ -53,14 +53,14 @@ class SummaryToken(keras.layers.Layer):
             summary = self.norm(summary + mean / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0))
         return ops.concatenate([summary, tokens], axis=1)
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs, previous_mask=None) -> None:
         return None  # nothing is attached to the outputs: later layers get their masks by hand
 
-    def compute_output_shape(self, input_shape, *args, **kwargs):
+    def compute_output_shape(self, input_shape: tuple, *args, **kwargs) -> tuple:
         length = None if input_shape[1] is None else input_shape[1] + 1
         return (input_shape[0], length, input_shape[2])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "hidden": self.hidden, "mean_pooled": self.mean_pooled}
 
 

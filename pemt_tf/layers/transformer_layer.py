@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage
 from pemt_tf.config.argument_checks import check_arguments, require_argument
+from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.layers.low_rank_shared_dense import LowRankSharedDense, normalize
 
@@ -25,11 +26,11 @@ class TransformerLayer(keras.layers.Layer):
         heads: attention heads.
         intermediate: width of the feed-forward network.
         rank: width of the low-rank code, or None for ordinary dense maps.
-        modalities: modalities with own factors; used with `rank`.
+        modalities: names of the modalities with factors of their own; used with `rank`.
         rotation, rotation_storage, initializer_std: see `LowRankSharedDense`.
-        attention_dropout: on the attention probabilities.
-        output_dropout: after the attention's output map.
-        feed_forward_dropout: after the feed-forward network. The reference has 0 here when layers are shared.
+        attention_dropout: dropout rate on the attention probabilities.
+        output_dropout: dropout rate after the attention's output map.
+        feed_forward_dropout: dropout rate after the feed-forward network; 0 in the reference when layers are shared.
     """
 
     @check_arguments
@@ -49,7 +50,7 @@ class TransformerLayer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        named = rank is None or modalities
+        named = rank is None or bool(modalities)
         require_argument(named, self, "modalities", modalities, f"at least one name with rank {rank}")
         require_argument(hidden % heads == 0, self, "hidden", hidden, f"a multiple of heads ({heads})")
         self.hidden, self.heads, self.intermediate, self.rank = hidden, heads, intermediate, rank
@@ -67,7 +68,7 @@ class TransformerLayer(keras.layers.Layer):
         self.drop_output = Dropout(output_dropout, dtype=self.dtype_policy, name="drop_output")
         self.drop_feed_forward = Dropout(feed_forward_dropout, dtype=self.dtype_policy, name="drop_feed_forward")
 
-    def _make_map(self, name: str):
+    def _make_map(self, name: str) -> keras.layers.Layer:
         units = self.intermediate if name == "intermediate" else self.hidden
         if self.rank is None:
             return keras.layers.Dense(
@@ -87,44 +88,53 @@ class TransformerLayer(keras.layers.Layer):
             name=name,
         )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         for name, layer in self.maps.items():
             layer.build((None, None, self.intermediate if name == "output" else self.hidden))
         for norm in (self.attention_norm, self.output_norm):
             norm.build((None, None, self.hidden))
         self.built = True
 
-    def matrices(self, modality=None, rotations=None) -> dict:
-        """What one application multiplies by. Layers that are applied again and again compute it once per step.
+    def matrices(self, modality: str | None = None, rotations: dict[str, KerasTensor] | None = None) -> dict:
+        """The matrices of one application; for layers that are applied repeatedly, compute them once per step.
 
         Args:
-            modality: whose factors; ignored by dense maps.
+            modality: modality whose factors to use; ignored by dense maps.
             rotations: map name to Q [rank, rank] float32, if already computed.
 
         Returns:
-            By map name the matrix [width, units] behind the normalized code, or the whole kernel of a dense map; and
-            `attention_input`, side by side what query, key and value multiply their common input by.
+            Map name to the matrix [width, units] after the normalized code, or to the whole kernel of a dense map; and
+            `attention_input`, the matrices by which query, key and value multiply their common input, side by side.
         """
         inputs = [self.maps[name] for name in MAPS[:3]]
         if self.rank is None:
             kernels = {name: layer.kernel for name, layer in self.maps.items()}
             joint = [layer.kernel for layer in inputs]
         else:
+            assert modality is not None  # low-rank maps have modalities
             rotations = rotations or {}
             kernels = {name: layer.expansion(modality, rotations.get(name)) for name, layer in self.maps.items()}
             joint = [layer.projections[modality] for layer in inputs]
         return {**kernels, "attention_input": ops.cast(ops.concatenate(joint, axis=-1), self.compute_dtype)}
 
-    def call(self, x, modality=None, mask=None, matrices=None, training=False, return_attention=False):
+    def call(
+        self,
+        x: KerasTensor,
+        modality: str | None = None,
+        mask: KerasTensor | None = None,
+        matrices=None,
+        training: bool = False,
+        return_attention=False,
+    ):
         """Runs the layer.
 
         Args:
             x: [batch, length, hidden].
-            modality: whose factors to use; ignored by dense maps.
+            modality: modality whose factors to use; ignored by dense maps.
             mask: [batch, length], 1 for tokens to attend to, 0 for the others; None attends to all.
-            matrices: what `matrices(modality)` returned in this step; computed here if not given.
+            matrices: result of `matrices(modality)` in this step; computed here if not given.
             training: whether dropout is active.
-            return_attention: also return the probabilities [batch, heads, length, length] float32.
+            return_attention: whether to also return the probabilities [batch, heads, length, length] float32.
 
         Returns:
             [batch, length, hidden], or a pair of it and the probabilities.
@@ -142,11 +152,11 @@ class TransformerLayer(keras.layers.Layer):
         x = ops.reshape(x, (-1, length, self.hidden))
         return (x, probabilities) if return_attention else x
 
-    def _map(self, name, x, modality, matrices):
+    def _map(self, name, x: KerasTensor, modality, matrices):
         layer = self.maps[name]
         return layer(x) if self.rank is None else layer(x, modality=modality, expansion=matrices[name])
 
-    def _attend(self, x, length, modality, mask, matrices, training):
+    def _attend(self, x: KerasTensor, length, modality, mask: KerasTensor | None, matrices, training):
         """[batch * length, hidden] tokens to as many attended values, and the attention probabilities."""
         query, key, value = (self._split_heads(t, length) for t in self._attention_inputs(x, matrices))
         scores = ops.matmul(query, ops.swapaxes(key, -1, -2)) / math.sqrt(self.hidden // self.heads)
@@ -158,7 +168,7 @@ class TransformerLayer(keras.layers.Layer):
         context = ops.swapaxes(ops.matmul(dropped, value), 1, 2)
         return ops.reshape(context, (-1, self.hidden)), probabilities
 
-    def _attention_inputs(self, x, matrices):
+    def _attention_inputs(self, x: KerasTensor, matrices):
         """Query, key and value: three maps of the same input, so their first product is one."""
         maps = {name: self.maps[name] for name in MAPS[:3]}
         parts = ops.matmul(x, matrices["attention_input"])
@@ -167,40 +177,27 @@ class TransformerLayer(keras.layers.Layer):
         codes = ops.unstack(normalize(ops.reshape(parts, (-1, 3, self.rank))), 3, axis=1)
         return [m.expand(code, matrices[name]) for code, (name, m) in zip(codes, maps.items(), strict=True)]
 
-    def _split_heads(self, x, length):
+    def _split_heads(self, x: KerasTensor, length) -> KerasTensor:
         split = ops.reshape(x, (-1, length, self.heads, self.hidden // self.heads))
         return ops.swapaxes(split, 1, 2)
 
     def fold_from(self, source: TransformerLayer) -> None:
-        """Takes the function of a low-rank layer that is not folded; see `LowRankSharedDense.fold_from`."""
+        """Copies the function of a low-rank layer that is not folded; see `LowRankSharedDense.fold_from`."""
         for name, layer in self.maps.items():
             layer.fold_from(source.maps[name])
         self.attention_norm.set_weights(source.attention_norm.get_weights())
         self.output_norm.set_weights(source.output_norm.get_weights())
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs, previous_mask=None) -> None:
         return None  # nothing is attached to the outputs: later layers get their masks by hand
 
-    def compute_output_shape(self, input_shape, *args, **kwargs):
+    def compute_output_shape(self, input_shape: tuple, *args, **kwargs) -> tuple:
         return input_shape
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "hidden": self.hidden,
-            "heads": self.heads,
-            "intermediate": self.intermediate,
-            "rank": self.rank,
-            "modalities": self.modalities,
-            "rotation": self.rotation,
-            "rotation_storage": self.rotation_storage,
-            "initializer_std": self.initializer_std,
-            "attention_dropout": self.attention_dropout,
-            "output_dropout": self.output_dropout,
-            "feed_forward_dropout": self.feed_forward_dropout,
-        }
+    def get_config(self) -> dict:
+        return {**super().get_config(), **constructor_arguments(self, TransformerLayer)}
 
 
-def _gelu(x):
+def _gelu(x: KerasTensor) -> KerasTensor:
     """x times the normal distribution function of x; `ops.gelu` goes through the slower erfc in current TensorFlow."""
     return x * (0.5 + 0.5 * ops.erf(x * math.sqrt(0.5)))

@@ -6,7 +6,7 @@ Paper section 3.3; docs/pretraining_objectives.md section 4.
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count
 from pemt_tf.config.argument_checks import check_arguments
@@ -16,15 +16,17 @@ from pemt_tf.losses.masked_statistics import masked_mean
 
 _LARGEST_DRAW = 2**31 - 1
 
+Seed = keras.random.SeedGenerator | int
+
 
 @check_arguments
-def draw_derangement(batch: Count, seed, groups: Count = 1):
+def draw_derangement(batch: Count, seed: Seed, groups: Count = 1) -> KerasTensor:
     """A random permutation without fixed point: a uniformly drawn cycle through the whole batch (ours).
 
     Args:
-        batch: clips, 2 or more a group.
+        batch: number of clips, 2 or more a group.
         seed: `keras.random.SeedGenerator` or int.
-        groups: as many equal groups of neighbours, each with a cycle of its own.
+        groups: number of equal groups of neighbours, each with a cycle of its own.
 
     Returns:
         [batch] int32.
@@ -41,13 +43,13 @@ def draw_derangement(batch: Count, seed, groups: Count = 1):
 
 
 @check_arguments
-def draw_positions(batch: Count, segments: Count, seed, present=None):
+def draw_positions(batch: Count, segments: Count, seed: Seed, present: KerasTensor | None = None) -> KerasTensor:
     """One random segment per clip, all present ones equally likely.
 
     The draws are those of the global batch, of which a replica takes its rows.
 
     Args:
-        batch, segments: how many clips, and segments per clip.
+        batch, segments: number of clips, and of segments per clip.
         seed: `keras.random.SeedGenerator` or int.
         present: [batch, segments], 1 for segments that are there; None if all are.
 
@@ -60,13 +62,13 @@ def draw_positions(batch: Count, segments: Count, seed, present=None):
     # multiple of `segments`, which leaves TensorFlow's remainder of a full clip at what the short range gives.
     draws = keras.random.randint((batch * replica_count(),), 0, _LARGEST_DRAW // segments * segments, seed=seed)
     draws = own_rows(draws)
-    present = ops.cast(present, "int32")
-    rank = draws % ops.maximum(ops.sum(present, axis=1), 1)
-    chosen = ops.logical_and(ops.cumsum(present, axis=1) - 1 == rank[:, None], present > 0)
+    there = ops.cast(present, "int32")
+    rank = draws % ops.maximum(ops.sum(there, axis=1), 1)
+    chosen = ops.logical_and(ops.cumsum(there, axis=1) - 1 == rank[:, None], there > 0)
     return ops.cast(ops.argmax(ops.cast(chosen, "int32"), axis=1), "int32")
 
 
-def complete_pairs(masks: dict):
+def complete_pairs(masks: dict) -> KerasTensor:
     """Which pairs have at least one segment on every side.
 
     Args:
@@ -96,21 +98,21 @@ class PairClassifier(keras.layers.Layer):
         self.inner = keras.layers.Dense(hidden, dtype=self.dtype_policy, name="inner")
         self.outer = keras.layers.Dense(1, dtype=self.dtype_policy, name="outer")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.inner.build((None, 2 * self.hidden))
         self.outer.build((None, self.hidden))
         self.built = True
 
-    def call(self, visual, audio):
+    def call(self, visual: KerasTensor, audio: KerasTensor) -> KerasTensor:
         """Two [..., hidden] embeddings to logits [...] float32."""
         inner = ops.gelu(self.inner(ops.concatenate([visual, audio], axis=-1)), approximate=False)
         return ops.cast(self.outer(inner)[..., 0], "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "hidden": self.hidden}
 
 
-def summary_and_position(context, positions):
+def summary_and_position(context: KerasTensor, positions: KerasTensor) -> KerasTensor:
     """The summary and one other token of every sequence.
 
     Args:
@@ -124,7 +126,9 @@ def summary_and_position(context, positions):
     return ops.concatenate([context[:, :1], chosen], axis=1)
 
 
-def pair_loss(logits, targets, counted=None):
+def pair_loss(
+    logits: KerasTensor, targets: KerasTensor, counted: KerasTensor | None = None
+) -> tuple[KerasTensor, KerasTensor]:
     """Binary cross-entropy and accuracy, means over the pairs that count, 0 if none does.
 
     Args:

@@ -6,16 +6,20 @@ Paper section 3.3; docs/pretraining_objectives.md section 2.
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, PositiveShare
 from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.layers.replicas import own_rows, replica_count
 from pemt_tf.losses.masked_statistics import counted_rows
 
+Seed = keras.random.SeedGenerator | int
+
 
 @check_arguments
-def draw_mask(batch: Count, segments: Count, rate: PositiveShare, seed, present=None):
+def draw_mask(
+    batch: Count, segments: Count, rate: PositiveShare, seed: Seed, present: KerasTensor | None = None
+) -> KerasTensor:
     """Chooses masked positions: each present one with probability `rate`, and at least one per row that has any.
 
     Rate, minimum and independence of the streams are ours. The draws are those of the global batch, of which a replica
@@ -49,7 +53,7 @@ class CompatibilityNetwork(keras.layers.Layer):
 
     Args:
         hidden: width of outputs and targets.
-        projection: width in which they are compared.
+        projection: width of the space in which they are compared.
     """
 
     @check_arguments
@@ -59,7 +63,7 @@ class CompatibilityNetwork(keras.layers.Layer):
 
         def dense(units, name, **more):
             # The model's own N(0, 0.01) keeps the first logits near 0. Large random logits are worse than a uniform
-            # guess, and the quickest way to fewer of them is to make all embeddings alike: training collapses.
+            # guess, and the quickest way to reduce them is to make all embeddings equal: training collapses.
             normal = keras.initializers.RandomNormal(stddev=0.01)
             return keras.layers.Dense(units, kernel_initializer=normal, dtype=self.dtype_policy, name=name, **more)
 
@@ -67,21 +71,27 @@ class CompatibilityNetwork(keras.layers.Layer):
         self.outer = dense(projection, "outer")
         self.target = dense(projection, "target", use_bias=False)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         for layer in (self.inner, self.outer, self.target):
             layer.build((None, self.hidden))
         self.built = True
 
-    def call(self, outputs, targets):
+    def call(self, outputs, targets: KerasTensor) -> KerasTensor:
         """[anchors, hidden] and [candidates, hidden] to logits [anchors, candidates] float32."""
         predicted = self.outer(ops.gelu(self.inner(outputs), approximate=False))
         return ops.cast(ops.matmul(predicted, ops.transpose(self.target(targets))), "float32")
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "hidden": self.hidden, "projection": self.projection}
 
 
-def info_nce(logits, negatives, valid, weights, positives=None):
+def info_nce(
+    logits: KerasTensor,
+    negatives: KerasTensor,
+    valid: KerasTensor,
+    weights: KerasTensor,
+    positives: KerasTensor | None = None,
+) -> tuple[KerasTensor, KerasTensor]:
     """-mean over masked anchors of log [I(x_t, o_t) / (I(x_t, o_t) + sum over negatives I(x_j, o_t))].
 
     Args:

@@ -1,18 +1,18 @@
 """Means over the rows that count, in the same arithmetic as plain means: all counted gives the same bits.
 
 Under data parallelism rows are spread over replicas, and not every replica has as many that count. Everything here is
-weighed by how many count in the global batch: what a replica gets is its own share of the mean, and the mean over
+weighted by how many count in the global batch: what a replica gets is its own share of the mean, and the mean over
 replicas is the mean over the global batch.
 """
 
 from __future__ import annotations
 
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.layers.replicas import mean_over_replicas, replica_count, sum_over_replicas
 
 
-def counted_rows(mask):
+def counted_rows(mask: KerasTensor) -> KerasTensor:
     """How many rows of the global batch count, at least 1, divided by the number of replicas; scalar float32.
 
     A sum of one replica divided by it is this replica's share of the global mean.
@@ -23,7 +23,7 @@ def counted_rows(mask):
     return ops.maximum(sum_over_replicas(ops.sum(mask)), 1.0) / replica_count()
 
 
-def masked_mean(values, mask=None, axis=None):
+def masked_mean(values: KerasTensor, mask: KerasTensor | None = None, axis=None) -> KerasTensor:
     """Mean over the rows that count, 0 if none does.
 
     Args:
@@ -41,8 +41,8 @@ def masked_mean(values, mask=None, axis=None):
     return ops.mean(values * ops.reshape(weights, (-1,) + (1,) * (len(values.shape) - 1)), axis=axis)
 
 
-def masked_std(values, mask=None):
-    """Standard deviation over the rows that count, 0 if none does; arguments as `masked_mean`, to [...] float32.
+def masked_std(values: KerasTensor, mask: KerasTensor | None = None) -> KerasTensor:
+    """Standard deviation over the rows that count, [...] float32, 0 if none does; arguments as in `masked_mean`.
 
     With replicas it is that of the global batch, the same for all.
     """

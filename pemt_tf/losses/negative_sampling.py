@@ -9,7 +9,7 @@ from typing import Annotated
 
 import keras
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, PositiveShare, one_of
 from pemt_tf.config.argument_checks import check_arguments
@@ -17,11 +17,12 @@ from pemt_tf.config.training import NEGATIVES
 from pemt_tf.layers.replicas import own_rows, replica_count
 
 _Negatives = Annotated[str, one_of(NEGATIVES)]
+Seed = keras.random.SeedGenerator | int
 _EXCLUDED = -1e30
 _FAR = np.finfo(np.float32).max  # stands behind every distance in sorted rows; finite, so differences of it are numbers
 
 
-def pairwise_distances(embeddings, anchors=None):
+def pairwise_distances(embeddings: KerasTensor, anchors: KerasTensor | None = None) -> KerasTensor:
     """Euclidean distances of all pairs.
 
     Args:
@@ -37,14 +38,19 @@ def pairwise_distances(embeddings, anchors=None):
     return ops.sqrt(ops.maximum(_squared(y)[:, None] + _squared(x)[None, :] - 2.0 * products, 0.0))
 
 
-def _squared(x):
+def _squared(x: KerasTensor) -> KerasTensor:
     return ops.sum(ops.square(x), axis=-1)
 
 
 @check_arguments
 def candidate_log_weights(
-    embeddings, groups, method: _Negatives, band: PositiveShare = 0.95, present=None, anchors=None
-):
+    embeddings: KerasTensor,
+    groups: KerasTensor,
+    method: _Negatives,
+    band: PositiveShare = 0.95,
+    present: KerasTensor | None = None,
+    anchors: KerasTensor | None = None,
+) -> KerasTensor:
     """Unnormalized log-probability with which every instance is drawn as a negative of every other.
 
     For the content-aware methods, over the candidates of each anchor: distances are scaled to [0, 1] (min-max), those
@@ -82,7 +88,9 @@ def candidate_log_weights(
     return _content_aware(distances, candidates, counts, method, band)
 
 
-def _content_aware(distances, candidates, counts, method: str, band: float):
+def _content_aware(
+    distances: KerasTensor, candidates: KerasTensor, counts: KerasTensor | None, method: str, band: float
+) -> KerasTensor:
     """Log-weights by distance; candidates bool like distances, counts as for `_quantile`."""
     ordered = ops.sort(ops.where(candidates, distances, _FAR), axis=-1)
     shares = (0.0, (1.0 - band) / 2.0, (1.0 + band) / 2.0, 1.0)
@@ -96,7 +104,7 @@ def _content_aware(distances, candidates, counts, method: str, band: float):
     return ops.where(allowed, ops.log(ops.maximum(weight, 1e-30)), _EXCLUDED)
 
 
-def _quantile(ordered, q: float, counts=None):
+def _quantile(ordered: KerasTensor, q: float, counts: KerasTensor | None = None) -> KerasTensor:
     """Quantile of the first entries of sorted rows, interpolated linearly.
 
     Args:
@@ -124,7 +132,7 @@ def _quantile(ordered, q: float, counts=None):
     return start + (_entry(ordered, above) - start) * share  # exact where both are equal
 
 
-def _entry(ordered, index):
+def _entry(ordered: KerasTensor, index: KerasTensor) -> KerasTensor:
     """One entry of every row, [rows, 1]; index is an integer, the same for all rows, or [rows, 1] int32."""
     if isinstance(index, np.integer):
         return ordered[:, index : index + 1]
@@ -132,7 +140,7 @@ def _entry(ordered, index):
 
 
 @check_arguments
-def draw_negatives(log_weights, count: Count, seed):
+def draw_negatives(log_weights: KerasTensor, count: Count, seed: Seed) -> tuple[KerasTensor, KerasTensor]:
     """Draws without replacement in proportion to the weights, by Gumbel-top-k.
 
     The random numbers are those of all anchors of the global batch, of which a replica takes its rows.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, ResNetDepth, Truth
 from pemt_tf.config.argument_checks import check_arguments
@@ -20,7 +20,7 @@ class AudioResNet(keras.layers.Layer):
     Args:
         depth: 18 or 34 (basic blocks) or 50 (bottlenecks).
         width: channels of the stem; the features have 32 x width channels at depth 50, 8 x width below.
-        remat: see `ResidualBlock`.
+        remat: whether to keep less for the backward pass, see `ResidualBlock`.
     """
 
     @check_arguments
@@ -49,7 +49,7 @@ class AudioResNet(keras.layers.Layer):
         ]
         self.feature_size = width * 8 * (4 if depth >= 50 else 1)
 
-    def _branch(self, stage: int, stride: int):
+    def _branch(self, stage: int, stride: int) -> tuple:
         inner, separable = self.width * 2**stage, stage < 2
         if self.depth < 50:
             first = (
@@ -65,7 +65,7 @@ class AudioResNet(keras.layers.Layer):
         )
         return (("a", inner, (1, 1), (1, 1)), *middle, ("c", 4 * inner, (1, 1), (1, 1)))
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         channels = 1
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
             convolution.build((None, None, None, channels))
@@ -76,7 +76,7 @@ class AudioResNet(keras.layers.Layer):
             channels = block.steps[-1][1]
         self.built = True
 
-    def feature_maps(self, log_mel, training=False) -> list:
+    def feature_maps(self, log_mel: KerasTensor, training: bool = False) -> list:
         """Outputs of the stem and of the four stages, [batch, mel, time, channels] each."""
         x = log_mel
         for convolution, norm in zip(self.stem, self.stem_norms, strict=True):
@@ -88,7 +88,7 @@ class AudioResNet(keras.layers.Layer):
             maps.append(x)
         return maps
 
-    def call(self, log_mel, training=False):
+    def call(self, log_mel: KerasTensor, training: bool = False) -> KerasTensor:
         """Computes features.
 
         Args:
@@ -100,8 +100,8 @@ class AudioResNet(keras.layers.Layer):
         """
         return ops.mean(self.feature_maps(log_mel, training=training)[-1], axis=(1, 2))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], self.feature_size)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "depth": self.depth, "width": self.width, "remat": self.remat}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config import SHARING, Config, ModelConfig
 from pemt_tf.config.argument_checks import require_argument
@@ -31,7 +31,7 @@ class AVTransformer(keras.Model):
     Inputs, a dict; either modality may be absent:
         frames: [batch, segments, frames, height, width, 3] float, normalized.
         log_mel: [batch, segments, mel_bins, mel_frames, 1] float, natural-log mel power.
-        visual_mask, audio_mask: optional [batch, segments], 1 where the segment has that stream.
+        visual_mask, audio_mask: optional [batch, segments], 1 where the segment has that modality.
 
     Outputs, a dict:
         visual_features, audio_features: [batch, segments, channels], pooled CNN features.
@@ -39,7 +39,7 @@ class AVTransformer(keras.Model):
         visual_context, audio_context: [batch, 1 + segments, hidden], after the modality's Transformer; summary first.
         joint: [batch, 2 (1 + segments), hidden], after the joint Transformer, visual part first; only with both
             modalities and a fusion other than `late`.
-        embedding: [batch, hidden], the mean of the summaries of the streams that are there.
+        embedding: [batch, hidden], the mean of the summaries of the modalities that are there.
 
     Args:
         config: a `ModelConfig`, or its fields as a dict.
@@ -130,7 +130,7 @@ class AVTransformer(keras.Model):
             return dict.fromkeys(streams, shared)
         return {stream: make(f"{stream}_transformer", (stream,)) for stream in streams}
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         for modality, cnn in self.cnns.items():
             cnn.build()
             self.projections[modality].build((None, None, cnn.feature_size))
@@ -141,14 +141,14 @@ class AVTransformer(keras.Model):
                 layer.build()
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict[str, KerasTensor], training: bool = False) -> dict[str, KerasTensor]:
         features = self.local_features(inputs, training=training)
         tokens = self.tokenize(features)
         masks = {m: inputs[f"{m}_mask"] for m in features if inputs.get(f"{m}_mask") is not None}
         outputs = self.contextualize(tokens, masks, training=training)
         return {**{f"{m}_features": f for m, f in features.items()}, **outputs}
 
-    def local_features(self, inputs, training=False) -> dict:
+    def local_features(self, inputs, training: bool = False) -> dict:
         """Runs the CNNs on all segments at once; modality to [batch, segments, channels]."""
         for name in inputs:
             require_argument(name in _INPUTS, self, "an input", name, _INPUTS)
@@ -171,7 +171,7 @@ class AVTransformer(keras.Model):
             self._check_modality(modality)
         return {m: self.token_norms[m](self.projections[m](f)) for m, f in features.items()}
 
-    def contextualize(self, tokens: dict, masks: dict | None = None, training=False) -> dict:
+    def contextualize(self, tokens: dict, masks: dict | None = None, training: bool = False) -> dict:
         """Runs the Transformers on tokens.
 
         Args:
@@ -180,7 +180,7 @@ class AVTransformer(keras.Model):
             training: whether dropout is active.
 
         Returns:
-            The outputs of the model but for the features.
+            The model's outputs without the features.
         """
         masks = masks or {}
         for modality in (*tokens, *masks):
@@ -201,7 +201,9 @@ class AVTransformer(keras.Model):
         """Transformers by name; one that all streams share stands here once."""
         return {transformer.name: transformer for transformer in self.transformers.values()}
 
-    def encode_stream(self, modality: str, tokens, mask, matrices: dict, training=False):
+    def encode_stream(
+        self, modality: str, tokens: KerasTensor, mask: KerasTensor | None, matrices: dict, training: bool = False
+    ):
         """Summary token, embeddings and the modality's Transformer; [batch, 1 + segments, hidden]."""
         self._check_modality(modality)
         sequence = self.summaries[modality](tokens, mask=mask)
@@ -218,7 +220,7 @@ class AVTransformer(keras.Model):
             training=_mode(transformer, training),
         )
 
-    def fuse(self, contexts: dict, masks: dict, matrices: dict, training=False):
+    def fuse(self, contexts: dict, masks: dict, matrices: dict, training: bool = False) -> KerasTensor:
         """Joint Transformer over both streams; [batch, 2 (1 + segments), hidden]."""
         transformer, embeddings = self.transformers["joint"], self.embeddings["joint"]
         mode = _mode(embeddings, training)
@@ -241,7 +243,7 @@ class AVTransformer(keras.Model):
         known = self.config.modalities
         require_argument(modality in known, self, "modality", modality, known)
 
-    def _embedding(self, outputs: dict, modalities: list[str], masks: dict):
+    def _embedding(self, outputs: dict, modalities: list[str], masks: dict) -> KerasTensor:
         if "joint" in outputs:
             starts = {"visual": 0, "audio": ops.shape(outputs["visual_context"])[1]}
             summaries = {m: outputs["joint"][:, starts[m]] for m in modalities}
@@ -250,8 +252,9 @@ class AVTransformer(keras.Model):
         weights = {
             m: _with_summary(masks[m])[:, :1] if m in masks else ops.ones_like(summaries[m][:, :1]) for m in modalities
         }
-        total = sum(summaries[m] * ops.cast(weights[m], summaries[m].dtype) for m in modalities)
-        count = sum(ops.cast(weights[m], total.dtype) for m in modalities)
+        kind = next(iter(summaries.values())).dtype
+        total = sum(summaries[m] * ops.cast(weights[m], kind) for m in modalities)
+        count = sum(ops.cast(weights[m], kind) for m in modalities)
         return total / ops.maximum(count, 1.0)
 
     def fold(self) -> AVTransformer:
@@ -266,7 +269,7 @@ class AVTransformer(keras.Model):
         return folded
 
     def fold_from(self, source: AVTransformer) -> None:
-        """Takes the function of a model that is not folded."""
+        """Copies the function of a model that is not folded."""
         for mine, other in zip(self._parts(), source._parts(), strict=True):
             mine.set_weights(other.get_weights())
         others = source.distinct_transformers()
@@ -277,20 +280,20 @@ class AVTransformer(keras.Model):
                 transformer.fold_from(others[name])
 
     def _parts(self) -> list:
-        """All layers but the Transformers."""
+        """All layers except the Transformers."""
         groups = (self.cnns, self.projections, self.token_norms, self.summaries, self.embeddings)
         return [layer for group in groups for layer in group.values()]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
 
 
-def _mode(layer, training):
+def _mode(layer: keras.layers.Layer, training: bool) -> bool:
     """Frozen parts (`trainable` is False) run as in inference."""
     return training and layer.trainable
 
 
-def _with_summary(mask):
+def _with_summary(mask: KerasTensor) -> KerasTensor:
     """Puts the summary token's own entry in front: it is there if any segment is. [batch, 1 + segments] float32."""
     mask = ops.cast(mask, "float32")
     return ops.concatenate([ops.max(mask, axis=1, keepdims=True), mask], axis=1)

@@ -1,4 +1,4 @@
-"""The one check that what a network says of clips are numbers; it names the clips of which it says NaN or infinity."""
+"""Checks that a network's outputs are finite, and names the clips whose outputs are not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NAMED = 3
 
 
 def finite_rows(values: np.ndarray) -> np.ndarray:
-    """[clips] bool: whether all numbers of a clip are finite, of [clips, ...] values."""
+    """[clips] bool: whether all values of a clip are finite, from [clips, ...] values."""
     values = np.asarray(values)
-    return np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
 
 
 def require_finite(values: np.ndarray, ids: Sequence[str] | None = None, what: str = "the network's output") -> None:
@@ -22,8 +22,8 @@ def require_finite(values: np.ndarray, ids: Sequence[str] | None = None, what: s
 
     Args:
         values: [clips, ...] numbers.
-        ids: the clips' ids; None where they are not known, rows are then named by number.
-        what: what the numbers are, for the message.
+        ids: the clips' ids; None names rows by number.
+        what: name of the values, for the message.
 
     Raises:
         PemtError: names the first clips.

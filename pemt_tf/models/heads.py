@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config import ModelConfig
 from pemt_tf.config.allowed_values import MODALITIES, Count, Probability, names
 from pemt_tf.config.argument_checks import check_arguments, require_argument
+from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.models.av_transformer import INPUT_NAMES, AVTransformer
 
@@ -28,8 +29,8 @@ class PooledFeatureHead(keras.layers.Layer):
 
     Args:
         classes: number of classes.
-        modalities: which features are concatenated, in this order.
-        dropout: probability.
+        modalities: modalities whose features are concatenated, in this order.
+        dropout: dropout rate.
     """
 
     @check_arguments
@@ -39,22 +40,17 @@ class PooledFeatureHead(keras.layers.Layer):
         self.drop = Dropout(dropout, dtype=self.dtype_policy, name="drop")
         self.projection = _dense(classes, "projection", self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         """`input_shape` ends with the number of concatenated channels."""
         self.projection.build((None, None, input_shape[-1]))
         self.built = True
 
-    def call(self, features, training=False):
+    def call(self, features: KerasTensor, training: bool = False) -> KerasTensor:
         """[batch, segments, channels] features to [batch, segments, classes] logits."""
         return self.projection(self.drop(features, training=training))
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "classes": self.classes,
-            "modalities": self.modalities,
-            "dropout": self.dropout,
-        }
+    def get_config(self) -> dict:
+        return {**super().get_config(), **constructor_arguments(self, PooledFeatureHead)}
 
 
 @keras.saving.register_keras_serializable("pemt_tf")
@@ -64,7 +60,7 @@ class SequenceHead(keras.layers.Layer):
     Args:
         classes: number of classes.
         hidden: width of the tokens.
-        dropout: probability.
+        dropout: dropout rate.
     """
 
     @check_arguments
@@ -77,14 +73,14 @@ class SequenceHead(keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=policy, name="norm")
         self.projection = _dense(classes, "projection", policy)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         for layer in self.maps.values():
             layer.build((None, None, 2 * self.hidden))
         self.norm.build((None, None, self.hidden))
         self.projection.build((None, None, self.hidden))
         self.built = True
 
-    def call(self, joint, training=False):
+    def call(self, joint: KerasTensor, training: bool = False) -> KerasTensor:
         """[batch, 2 (1 + segments), hidden] joint tokens to [batch, segments, classes] logits."""
         total = 0.0
         for modality, stream in zip(("visual", "audio"), ops.split(joint, 2, axis=1), strict=True):
@@ -94,7 +90,7 @@ class SequenceHead(keras.layers.Layer):
             total = total + self.maps[modality](pair)
         return self.projection(self.norm(total))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "classes": self.classes, "hidden": self.hidden, "dropout": self.dropout}
 
 
@@ -107,20 +103,15 @@ class AVClassifier(keras.Model):
         probabilities: [batch, classes] float32: softmax per head and segment, summed over both and scaled to sum 1.
 
     Args:
-        config: of the backbone.
+        config: the backbone's configuration.
         classes: number of classes.
-        dropout: in the heads.
-        streams: modalities that are looked at; the inputs of others are passed over. Empty: all.
+        dropout: dropout rate of the heads.
+        streams: modalities to use; the inputs of others are ignored. Empty uses all.
     """
 
     @check_arguments
     def __init__(
-        self,
-        config: ModelConfig | dict,
-        classes: Count,
-        dropout: Probability = 0.5,
-        streams: _Streams = (),
-        **kwargs,
+        self, config: ModelConfig | dict, classes: Count, dropout: Probability = 0.5, streams: _Streams = (), **kwargs
     ):
         super().__init__(**kwargs)
         self.classes, self.dropout, self.streams = classes, dropout, streams
@@ -134,7 +125,7 @@ class AVClassifier(keras.Model):
             hidden = self.backbone.config.hidden
             self.sequence_head = SequenceHead(classes, hidden, dropout, dtype=policy, name="sequence_head")
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.backbone.build()
         channels = sum(cnn.feature_size for cnn in self.backbone.cnns.values())
         self.clip_head.build((None, None, channels))
@@ -142,22 +133,22 @@ class AVClassifier(keras.Model):
             self.sequence_head.build()
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict, training: bool = False) -> dict:
         inputs = self.looked_at(inputs)
         return self.judge(self.backbone(inputs, training=training), inputs, training=training)
 
     def looked_at(self, inputs: dict) -> dict:
-        """The inputs without those of streams that this classifier passes over."""
-        passed_over = {m for m in self.backbone.config.modalities if self.streams and m not in self.streams}
-        left_out = {name for m in passed_over for name in (INPUT_NAMES[m], f"{m}_mask")}
-        return {name: value for name, value in inputs.items() if name not in left_out}
+        """The inputs without those of modalities that this classifier ignores."""
+        unused = {m for m in self.backbone.config.modalities if self.streams and m not in self.streams}
+        ignored = {name for m in unused for name in (INPUT_NAMES[m], f"{m}_mask")}
+        return {name: value for name, value in inputs.items() if name not in ignored}
 
-    def judge(self, outputs: dict, masks: dict, training=False) -> dict:
-        """Adds the heads' answers to the outputs of the backbone.
+    def judge(self, outputs: dict, masks: dict, training: bool = False) -> dict:
+        """Adds the heads' predictions to the outputs of the backbone.
 
         Args:
-            outputs: of the backbone.
-            masks: `visual_mask`, `audio_mask` [batch, segments], where the model was given them; the rest is ignored.
+            outputs: the backbone's outputs.
+            masks: `visual_mask`, `audio_mask` [batch, segments], if the model was given them.
             training: whether dropout is active.
         """
         logits = {"clip": self.clip_head(self._features(outputs, masks), training=training)}
@@ -167,8 +158,8 @@ class AVClassifier(keras.Model):
         votes = sum(ops.mean(ops.softmax(value, axis=-1), axis=1) for value in logits.values())
         return {**outputs, "logits": logits, "probabilities": votes / len(logits)}
 
-    def _features(self, outputs: dict, inputs: dict):
-        """Features of all modalities side by side, 0 where a segment lacks the stream."""
+    def _features(self, outputs: dict, inputs: dict) -> KerasTensor:
+        """Features of all modalities side by side, 0 where a segment lacks the modality."""
         present = {m: outputs[f"{m}_features"] for m in self.clip_head.modalities if f"{m}_features" in outputs}
         any_features = next(iter(present.values()))
         parts = []
@@ -190,11 +181,11 @@ class AVClassifier(keras.Model):
         folded.build()
         folded.backbone.fold_from(self.backbone)
         folded.clip_head.set_weights(self.clip_head.get_weights())
-        if self.sequence_head is not None:
+        if self.sequence_head is not None and folded.sequence_head is not None:
             folded.sequence_head.set_weights(self.sequence_head.get_weights())
         return folded
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "config": self.backbone.get_config()["config"],

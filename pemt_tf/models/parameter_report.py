@@ -74,7 +74,7 @@ def _count_parts(config: ModelConfig) -> ParameterReport:
     )
 
 
-def _count(weights) -> int:
+def _count(weights: list) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 

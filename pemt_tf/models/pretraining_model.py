@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config import ModelConfig
 from pemt_tf.config.argument_checks import require_argument
@@ -17,22 +17,24 @@ from pemt_tf.losses import negative_sampling
 from pemt_tf.losses.masked_statistics import masked_std
 from pemt_tf.models.av_transformer import AVTransformer
 
+Tensors = dict[str, KerasTensor]  # by name or modality
+
 
 class PretrainingModel(keras.Model):
-    """Computes the pretraining losses of a batch of clips; segments without a stream take no part in its terms.
+    """Computes the pretraining losses of a batch of clips; a segment without a modality takes no part in its terms.
 
-    What is fixed here and not stated by the paper, so ours: a learned mask vector per modality; a compatibility network
-    per modality and Transformer, so the joint Transformer has two; negatives drawn anew for each; a pair classifier per
-    Transformer stage, which judges the pair of summaries and the pair at a random position by the same network;
-    positions drawn anew for true and for mismatched pairs.
+    The paper does not state these choices, so they are ours: a learned mask vector per modality; a compatibility
+    network per modality and Transformer, so the joint Transformer has two; negatives drawn anew for each; a pair
+    classifier per Transformer stage, which judges the pair of summaries and the pair at a random position by the same
+    network; positions drawn anew for true and for mismatched pairs.
 
     Under data parallelism each replica holds its rows of the global batch. Masks, positions, negatives and mismatched
-    pairs are drawn for the global batch, and every mean is weighed by how many count in it: the mean of a metric over
+    pairs are drawn for the global batch, and every mean is weighted by how many count in it: the mean of a metric over
     replicas is the metric of the global batch on one device. See `PretrainConfig.gather_negatives`.
 
     Args:
-        model: of the backbone.
-        pretrain: objectives, rates and seed.
+        model: the backbone's configuration.
+        pretrain: objectives, rates and random seed.
     """
 
     def __init__(self, model: ModelConfig, pretrain: PretrainConfig, **kwargs):
@@ -59,7 +61,7 @@ class PretrainingModel(keras.Model):
             stage: cpp.PairClassifier(model.hidden, dtype=policy, name=f"{stage}_pairs") for stage in pairs
         }
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.backbone.build()
         self.mask_vectors = {
             modality: self.add_weight(
@@ -73,25 +75,24 @@ class PretrainingModel(keras.Model):
             layer.build()
         self.built = True
 
-    def call(self, inputs, training=False):
-        """Computes losses and what to watch.
+    def call(self, inputs: Tensors, training: bool = False) -> Tensors:
+        """Computes losses and metrics.
 
         Args:
-            inputs: as `AVTransformer` takes them, with all of the model's streams; `visual_mask` and `audio_mask`
-                [batch, segments] say which segments have theirs, all if absent. The contents of the other segments
-                enter the batch statistics of the CNNs (in training) and nothing else. The batch must be static:
-                negatives are drawn from it.
-            training: dropout and batch statistics.
+            inputs: inputs of `AVTransformer`, of all the model's modalities; `visual_mask` and `audio_mask` [batch,
+                segments] say which segments are there, all if absent. Other segments enter the batch statistics of the
+                CNNs (in training) and nothing else. The batch size must be static: negatives are drawn from the batch.
+            training: whether dropout is active and batch statistics are used.
 
         Returns:
             Scalars float32: `loss`, every `mep_*` term, `mep_accuracy`, `cpp`, `cpp_accuracy` and per modality the
-            `*_spread`, the standard deviation of the present tokens over the batch (a collapse alarm). A term that
-            nothing in the batch counts for is 0. With replicas, means over them are those of the global batch.
+            `*_spread`, the standard deviation of the present tokens over the batch (a collapse alarm). A term for
+            which nothing in the batch counts is 0. With replicas, means over them are those of the global batch.
         """
         tokens = self.backbone.tokenize(self.backbone.local_features(inputs, training=training))
         present = {m: ops.cast(inputs[f"{m}_mask"], "float32") for m in tokens if inputs.get(f"{m}_mask") is not None}
         rate = self.pretrain.mask_rate
-        masks = {m: mep.draw_mask(*t.shape[:2], rate, self.seeds, present.get(m)) for m, t in tokens.items()}
+        masks = {m: mep.draw_mask(t.shape[0], t.shape[1], rate, self.seeds, present.get(m)) for m, t in tokens.items()}
         true, mismatched = self._pairs(tokens, masks, present, training)
         metrics = self._mep_losses(tokens, masks, true)
         metrics |= self._cpp_losses(true, mismatched)
@@ -103,12 +104,12 @@ class PretrainingModel(keras.Model):
             )
         return metrics
 
-    def _replace(self, modality, tokens, mask):
+    def _replace(self, modality: str, tokens: KerasTensor, mask: KerasTensor) -> KerasTensor:
         mask = ops.cast(mask, tokens.dtype)[..., None]
         return tokens * (1.0 - mask) + ops.cast(self.mask_vectors[modality], tokens.dtype) * mask
 
-    def _pairs(self, tokens, masks, present, training):
-        """What the Transformers make of true and of mismatched pairs.
+    def _pairs(self, tokens: Tensors, masks: Tensors, present: Tensors, training: bool) -> tuple[dict, dict | None]:
+        """The Transformers' outputs for true and for mismatched pairs.
 
         Returns:
             Two dicts: `context` and, with a joint Transformer, `joint`, modality to [batch, 1 + segments, hidden];
@@ -123,18 +124,18 @@ class PretrainingModel(keras.Model):
             )
         true = {"context": contexts, "present": present}
         mismatched = self._mismatch(true) if self.pair_classifiers else None
-        if self.backbone.fuses:
+        if self.backbone.fuses and mismatched is not None:
             true["joint"], mismatched["joint"] = self._fuse(true, mismatched, matrices, training)
         return true, mismatched
 
     def _groups(self) -> int:
-        """Into how many groups of neighbours the global batch falls; negatives and wrong pairs stay in their group."""
+        """Number of groups of neighbours in the global batch; negatives and mismatched pairs stay in their group."""
         if self.pretrain.gather_negatives:
             return 1
         return self.pretrain.negative_groups or replica_count()
 
-    def _mismatch(self, pairs):
-        """The same pictures with the sounds, and the masks of the sounds, of other clips of the group."""
+    def _mismatch(self, pairs: dict[str, Tensors]) -> dict[str, Tensors]:
+        """The same frames with the audio, and its masks, of other clips of the group."""
         batch, gathers = pairs["context"]["audio"].shape[0], self.pretrain.gather_negatives
         order = own_rows(cpp.draw_derangement(batch * replica_count(), self.seeds, self._groups()))
         if not gathers:
@@ -147,7 +148,7 @@ class PretrainingModel(keras.Model):
             for name, streams in pairs.items()
         }
 
-    def _fuse(self, true, mismatched, matrices, training):
+    def _fuse(self, true: dict, mismatched: dict, matrices: dict, training: bool) -> tuple[Tensors, ...]:
         """Joint outputs of the true and of the mismatched pairs, per modality, in one call of the joint Transformer."""
         contexts, masks = (
             {m: ops.concatenate([x, mismatched[name][m]], axis=0) for m, x in true[name].items()}
@@ -156,7 +157,7 @@ class PretrainingModel(keras.Model):
         joint = ops.split(self.backbone.fuse(contexts, masks, matrices, training=training), 2, axis=0)
         return tuple(dict(zip(("visual", "audio"), ops.split(x, 2, axis=1), strict=True)) for x in joint)
 
-    def _mep_losses(self, tokens, masks, outputs) -> dict:
+    def _mep_losses(self, tokens: Tensors, masks: Tensors, outputs: dict[str, Tensors]) -> Tensors:
         losses, accuracies = {}, []
         for modality, targets in tokens.items():
             candidates = self._candidates(targets, outputs["present"].get(modality))
@@ -178,8 +179,8 @@ class PretrainingModel(keras.Model):
                 accuracies.append(accuracy)
         return {**losses, "mep_accuracy": sum(accuracies) / len(accuracies)}
 
-    def _candidates(self, targets, present) -> list[_Candidates]:
-        """The groups that this replica has a part in: all targets of a group, and this replica's anchors among them.
+    def _candidates(self, targets: KerasTensor, present: KerasTensor | None) -> list[_Candidates]:
+        """The groups of which this replica holds a part: all targets of a group, and this replica's anchors among them.
 
         Args:
             targets: [batch, segments, hidden], unmasked tokens of this replica.
@@ -214,9 +215,9 @@ class PretrainingModel(keras.Model):
             parts.append(_Candidates(targets_of_loss, log_weights, positives))
         return parts
 
-    def _cpp_losses(self, true, mismatched) -> dict:
+    def _cpp_losses(self, true: dict, mismatched: dict | None) -> Tensors:
         """Each classifier sees as many mismatched pairs as true ones, by summary and by one random position."""
-        if not self.pair_classifiers:
+        if mismatched is None:
             return {}
         sides = (true, mismatched)
         counted = ops.concatenate([cpp.complete_pairs(s["present"]) for s in sides]) if true["present"] else None
@@ -229,7 +230,7 @@ class PretrainingModel(keras.Model):
             accuracies.append(accuracy)
         return {"cpp": sum(losses) / len(losses), "cpp_accuracy": sum(accuracies) / len(accuracies)}
 
-    def _pair_logits(self, classifier, outputs, present):
+    def _pair_logits(self, classifier: cpp.PairClassifier, outputs: Tensors, present: Tensors) -> KerasTensor:
         picked = []
         for modality in ("visual", "audio"):
             batch, length = outputs[modality].shape[:2]
@@ -239,7 +240,7 @@ class PretrainingModel(keras.Model):
 
 
 class _Candidates(NamedTuple):
-    """What a group's anchors choose from.
+    """The candidates of a group's anchors.
 
     Attributes:
         targets: [candidates, hidden].
@@ -247,16 +248,16 @@ class _Candidates(NamedTuple):
         positives: [anchors] int32, which candidate is the anchor itself.
     """
 
-    targets: Any
-    log_weights: Any
-    positives: Any
+    targets: KerasTensor
+    log_weights: KerasTensor
+    positives: KerasTensor
 
 
-def _rows(tokens):
+def _rows(tokens: KerasTensor) -> KerasTensor:
     """[batch, segments, hidden] to [batch * segments, hidden]."""
     return ops.reshape(tokens, (-1, tokens.shape[-1]))
 
 
-def _flatten(mask):
+def _flatten(mask: KerasTensor | None) -> KerasTensor | None:
     """[batch, segments] to [batch * segments]; None stays None."""
     return None if mask is None else ops.reshape(mask, (-1,))

@@ -1,4 +1,4 @@
-"""The visual CNN: a 3-D ResNet in the manner of SlowFast's slow pathway (docs/reference_model.md section 7)."""
+"""The visual CNN: a 3-D ResNet like SlowFast's slow pathway (docs/reference_model.md section 7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import itertools
 
 import keras
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, ResNetDepth, Truth
 from pemt_tf.config.argument_checks import check_arguments
@@ -33,7 +33,7 @@ class VisualResNet3D(keras.layers.Layer):
     Args:
         depth: 18 or 34 (basic blocks) or 50 (bottlenecks).
         width: channels of the stem; the features have 32 x width channels at depth 50, 8 x width below.
-        remat: keep less for the backward pass, see `ResidualBlock`.
+        remat: whether to keep less for the backward pass, see `ResidualBlock`.
     """
 
     @check_arguments
@@ -62,7 +62,7 @@ class VisualResNet3D(keras.layers.Layer):
                 channels = steps[-1][1]
         self.feature_size = channels
 
-    def _branch(self, stage: int, stride: int):
+    def _branch(self, stage: int, stride: int) -> tuple:
         inner, time = self.width * 2**stage, _TEMPORAL_KERNELS[stage]
         if self.depth < 50:
             return (("a", inner, (time, 3, 3), (1, stride, stride)), ("b", inner, (1, 3, 3), (1, 1, 1)))
@@ -72,7 +72,7 @@ class VisualResNet3D(keras.layers.Layer):
             ("c", 4 * inner, (1, 1, 1), (1, 1, 1)),
         )
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: tuple | None = None) -> None:
         self.stem.build((None, None, None, None, 3))
         self.stem_norm.build((None, None, None, None, self.width))
         channels = self.width
@@ -81,7 +81,7 @@ class VisualResNet3D(keras.layers.Layer):
             channels = block.steps[-1][1]
         self.built = True
 
-    def feature_maps(self, frames, training=False) -> list:
+    def feature_maps(self, frames: KerasTensor, training: bool = False) -> list:
         """Outputs of the stem (after pooling) and of the four stages, [batch, time, height, width, channels] each."""
         start = functools.partial(self._start, training=training)
         x, statistics = remat(start)(frames) if self.remat and training else start(frames)
@@ -94,16 +94,16 @@ class VisualResNet3D(keras.layers.Layer):
             maps.append(x)
         return maps
 
-    def _start(self, frames, training):
+    def _start(self, frames: KerasTensor, training: bool) -> tuple:
         """Stem, norm, ReLU and pooling, and the statistics of the norm."""
         x, statistics = self.stem_norm.normalize(self.stem(frames), training)
         return _pool(ops.relu(x)), statistics
 
-    def call(self, frames, training=False):
+    def call(self, frames: KerasTensor, training: bool = False) -> KerasTensor:
         """Computes features.
 
         Args:
-            frames: [batch, frames, height, width, 3], normalized as `features.video.normalize` does.
+            frames: [batch, frames, height, width, 3], normalized as by `features.frame_crops.normalize`.
             training: whether batch statistics are used.
 
         Returns:
@@ -112,17 +112,17 @@ class VisualResNet3D(keras.layers.Layer):
         """
         return ops.mean(self.feature_maps(frames, training=training)[-1], axis=(1, 2, 3))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], self.feature_size)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "depth": self.depth, "width": self.width, "remat": self.remat}
 
 
-def _pool(x):
+def _pool(x: KerasTensor) -> KerasTensor:
     """The maxima of 3 x 3 windows at stride 2 of [batch, time, height, width, channels], which are not negative.
 
-    Frames are pooled as pictures: the gradient of TensorFlow's 3-D max-pooling on CPU goes, whole, to every value
+    Frames are pooled as images: the gradient of TensorFlow's 3-D max-pooling on CPU goes, whole, to every value
     within 1e-5 of the maximum of its window. That of 2-D pooling goes to one of them, the first, as the reference's.
     """
     shape = ops.shape(x)

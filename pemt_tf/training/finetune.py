@@ -12,7 +12,7 @@ from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.few_labels import few_labelled
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.share import EVERYTHING, WorkerShare
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.event_log import hyperparameters
@@ -68,7 +68,7 @@ def finetune(
     few = settings.labels_per_class
     chosen = few_labelled(source, split, few, settings.seed) if few else None
 
-    def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
+    def clips(start_step: int, share: WorkerShare = EVERYTHING) -> tf.data.Dataset:
         return training_clips(
             source,
             split,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs, training_clips
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.share import EVERYTHING, WorkerShare
 from pemt_tf.models.pretraining_model import PretrainingModel
 from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
@@ -60,7 +60,7 @@ def pretrain(
     if initial is not None:
         initial.require_model(config.model)
 
-    def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
+    def clips(start_step: int, share: WorkerShare = EVERYTHING) -> tf.data.Dataset:
         return training_clips(
             source,
             split,

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.config.training import PretrainConfig
-from pemt_tf.data.share import Share
+from pemt_tf.data.share import WorkerShare
 from pemt_tf.errors import PemtError
 from pemt_tf.training.cluster import noticing_lost_workers, this_cluster, waiting_for_others
 
@@ -92,7 +92,7 @@ def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.d
     replicas = strategy.num_replicas_in_sync
 
     def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        own = clips(share=Share(context.input_pipeline_id, context.num_input_pipelines, replicas))
+        own = clips(share=WorkerShare(context.input_pipeline_id, context.num_input_pipelines, replicas))
         # Else the workers would ask each other before every batch whether all of them still have clips.
         return own.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 

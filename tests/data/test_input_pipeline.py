@@ -18,7 +18,7 @@ from pemt_tf.data.input_pipeline import (
     training_clips,
 )
 from pemt_tf.data.record_index import RecordIndex
-from pemt_tf.data.share import Share
+from pemt_tf.data.share import WorkerShare
 from pemt_tf.errors import PemtError
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips, write_dataset
 
@@ -83,7 +83,7 @@ def compressed(source, folder):
 @pytest.mark.parametrize(
     "wanted", [{}, {"labelled": True, "streams": ("audio",)}, {"only": frozenset(["fake-000001", "fake-000009"])}]
 )
-@pytest.mark.parametrize("share", [Share(), Share(worker=1, workers=2, replicas=2)])
+@pytest.mark.parametrize("share", [WorkerShare(), WorkerShare(worker=1, workers=2, replicas=2)])
 def test_reading_by_place_gives_the_stream_that_reading_through_gives(clip_source, tmp_path, wanted, share):
     """So runs go on that began before records were read by place, and figures stay."""
     tf.random.set_seed(4)

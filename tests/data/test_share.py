@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from pemt_tf.data.input_pipeline import training_clips
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.share import EVERYTHING, WorkerShare
 
 
 @pytest.mark.parametrize(
     ("share", "rows", "size"),
     [
         (EVERYTHING, range(12), 12),
-        (Share(0, 2, 2), range(6), 6),
-        (Share(1, 2, 4), range(6, 12), 3),
-        (Share(2, 3, 6), range(8, 12), 2),
+        (WorkerShare(0, 2, 2), range(6), 6),
+        (WorkerShare(1, 2, 4), range(6, 12), 3),
+        (WorkerShare(2, 3, 6), range(8, 12), 2),
     ],
 )
 def test_rows_are_neighbours_and_a_batch_is_that_of_a_device(share, rows, size):
@@ -33,7 +33,7 @@ def test_workers_together_see_the_batches_of_one(clip_source, workers, replicas,
 
     whole = batches(EVERYTHING, 3)
     per_worker = replicas // workers
-    parts = [batches(Share(worker, workers, replicas), 3 * per_worker) for worker in range(workers)]
+    parts = [batches(WorkerShare(worker, workers, replicas), 3 * per_worker) for worker in range(workers)]
     for step, batch in enumerate(whole):
         own = [part for worker in parts for part in worker[step * per_worker :][:per_worker]]
         assert [len(part["id"]) for part in own] == [4 // replicas] * replicas
