@@ -217,6 +217,6 @@ def require_labels(labels: tuple[str, ...], source: ClipSource) -> None:
         unknown = [label for label in source.labels if label not in labels]
         detail = f"label {unknown[0]!r} is not one of the model's" if unknown else "the order or number differs"
         raise PemtError(
-            f"{source.name} has other labels than the model ({detail}); evaluate on records that were made together with "
+            f"{source.name} has other labels than the model ({detail}); evaluate on records made together with "
             "the training records"
         )

@@ -196,7 +196,7 @@ def require_apart(train: ClipFeatures, test: ClipFeatures, plan: ProbePlan) -> N
     shared = np.intersect1d(train.paths, test.paths)
     if len(shared):
         raise PemtError(
-            f"{len(shared)} source files stand in both {plan.train_split!r} and {plan.split!r}, {shared[0]} for one, so "
+            f"{len(shared)} source files stand in both {plan.train_split!r} and {plan.split!r}, e.g. {shared[0]}, so "
             "the clips are not held out; make the data set again"
         )
 
