@@ -13,8 +13,9 @@ from pemt_tf.config.checks import check_fields
 class AugmentationConfig:
     """Random augmentation of spectrograms, besides the crops and flips of frames.
 
-    The defaults are the authors' (REFERENCE.md section 12). Fields marked ours are for small data sets. Every random
-    number follows from the run's seed and the clip's place in the stream, and is the same for all segments of a clip.
+    The defaults are the authors' (docs/reference_model.md section 12). Fields marked ours are for small data sets.
+    Every random number follows from the run's seed and the clip's place in the stream, and is the same for all
+    segments of a clip.
 
     Attributes:
         mask_share: largest share of its axis that a mask hides, rounded down to whole positions; 0 turns masks off.

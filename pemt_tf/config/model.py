@@ -20,7 +20,8 @@ from pemt_tf.config.allowed_values import (
 )
 from pemt_tf.config.checks import check_fields, require
 
-# name: (across layers, across modalities, low rank). The paper's four rows first (PRETRAINING.md section 6).
+# name: (across layers, across modalities, low rank). The paper's four rows come first
+# (docs/pretraining_objectives.md section 6).
 SHARING = {
     "none": (False, False, False),
     "layers": (True, False, False),
@@ -37,7 +38,7 @@ SUMMARIES = ("token", "mean_pooled")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The audio-visual Transformer (REFERENCE.md sections 1 to 8).
+    """The audio-visual Transformer (docs/reference_model.md sections 1 to 8).
 
     Attributes:
         modalities: modalities of the model; either may also be absent at run time.

@@ -122,7 +122,9 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class PretrainConfig(TrainingConfig):
-    """Pretraining without labels (PRETRAINING.md). Fields marked ours are choices that the paper does not state.
+    """Pretraining without labels (docs/pretraining_objectives.md).
+
+    Fields marked ours are choices that the paper does not state.
 
     Attributes:
         learning_rate: highest learning rate. It, the warm-up and the cosine schedule are ours.
@@ -177,7 +179,7 @@ class PretrainConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class FinetuneConfig(TrainingConfig):
-    """Supervised fine-tuning (REFERENCE.md section 13, Kinetics-Sounds column by default).
+    """Supervised fine-tuning (docs/reference_model.md section 13, Kinetics-Sounds column by default).
 
     Attributes:
         base_learning_rate: learning rate of the heads.

@@ -1,4 +1,4 @@
-"""The audio-visual Transformer (paper figure 1; REFERENCE.md sections 4 to 6)."""
+"""The audio-visual Transformer (paper figure 1; docs/reference_model.md sections 4 to 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of the whole model, or of its heads only (REFERENCE.md section 13)."""
+"""Supervised fine-tuning of the whole model, or of its heads only (docs/reference_model.md section 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam and SGD as PyTorch defines them, with parameter groups (REFERENCE.md section 13).
+"""Adam and SGD as PyTorch defines them, with parameter groups (docs/reference_model.md section 13).
 
 Keras' own classes differ where it shows: Adam there adds epsilon before the bias correction, weight decay is always
 decoupled, and all variables share one learning rate.
@@ -235,7 +235,7 @@ def make_optimizer(
     """The optimizer that a configuration names, with its weight decay and betas.
 
     `adam` has its weight decay in the gradient, `adamw` apart from it and with AMSGrad; `sgd` is Nesterov with momentum
-    0.9 (REFERENCE.md section 13, PRETRAINING.md section 5).
+    0.9 (docs/reference_model.md section 13, docs/pretraining_objectives.md section 5).
     """
     if settings.optimizer == "sgd":
         return TorchSGD(schedule, weight_decay=settings.weight_decay, groups=groups)

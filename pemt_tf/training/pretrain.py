@@ -1,4 +1,4 @@
-"""Pretraining without labels (PRETRAINING.md)."""
+"""Pretraining without labels (docs/pretraining_objectives.md)."""
 
 from __future__ import annotations
 

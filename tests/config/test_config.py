@@ -24,7 +24,7 @@ def test_presets_load_under_their_names(name):
 
 
 def test_the_released_configuration():
-    """REFERENCE.md sections 7, 8, 11, 12 and 15, PRETRAINING.md section 5."""
+    """docs/reference_model.md sections 7, 8, 11, 12 and 15, docs/pretraining_objectives.md section 5."""
     config = Config.from_preset("avbert_base")
     geometry, model, pretrain = config.geometry, config.model, config.pretrain
     assert (geometry.segments, geometry.frames_per_segment, geometry.frame_rate) == (10, 32, 15.0)

@@ -40,7 +40,7 @@ def test_classification_losses_equal_the_formula():
 
 
 def test_multi_margin_equals_the_formula():
-    """REFERENCE.md section 13: 1/C sum over j != y of max(0, 0.1 - x_y + x_j)."""
+    """docs/reference_model.md section 13: 1/C sum over j != y of max(0, 0.1 - x_y + x_j)."""
     logits = np.random.default_rng(0).normal(scale=0.2, size=(3, 2, 4)).astype(np.float32)
     labels = np.array([1, 0, 3])
     outputs = {"logits": {"clip": logits}, "probabilities": np.eye(4, dtype=np.float32)[labels]}

@@ -1,4 +1,4 @@
-"""Adam and SGD against PyTorch's values and a NumPy restatement of REFERENCE.md section 13."""
+"""Adam and SGD against PyTorch's values and a NumPy restatement of docs/reference_model.md section 13."""
 
 import json
 import subprocess
