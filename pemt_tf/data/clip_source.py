@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -47,7 +48,7 @@ class ClipSource:
     directory: Path | None = None
 
     @property
-    def compression(self) -> str:
+    def compression(self) -> Literal["", "GZIP"]:
         """As `tf.data.TFRecordDataset` names it: `GZIP` for *.gz files, which TFX writes, else none."""
         return "GZIP" if any(file.endswith(".gz") for split in self.files.values() for file in split) else ""
 
