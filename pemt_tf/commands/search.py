@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     if (options.embeddings is None) == (options.data is None):
-        raise PemtError("give either a folder of beam_jobs.embed, or a data set with --data")
+        raise PemtError("give either a folder of beam_jobs.embed, or a data set with --data, but not both")
     if options.k is not None and options.k < 1:
         raise PemtError(f"-k {options.k} is not above 0")
     if options.html:

@@ -59,8 +59,8 @@ def repetition_warning(source: ClipSource, split: str, modalities: tuple[str, ..
         return ""
     return (
         f"warning: {batch} clips are compared with each other, but split {split!r} has only {clips} with "
-        f"{' and '.join(modalities)}: {same_clip_share(batch, clips):.1%} of the mismatched pairs are a clip with itself; "
-        "use a smaller --set pretrain.batch_size=, or more clips"
+        f"{' and '.join(modalities)}: {same_clip_share(batch, clips):.1%} of the mismatched pairs are a clip with "
+        "itself; use a smaller --set pretrain.batch_size=, or more clips"
     )
 
 

@@ -1,4 +1,4 @@
-"""Scores a classifier on a split that it is not trained on, while it is being trained."""
+"""Measures a classifier during training, on a split that it is not trained on."""
 
 from __future__ import annotations
 
@@ -51,17 +51,14 @@ class Validation:
 
 
 def has_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
-    """Whether there are labelled clips to validate on, besides those that are trained on."""
+    """Whether there are labelled clips to validate on, other than the training clips."""
     split = settings.validation_split
     return split != training_split and bool(source.files.get(split)) and _has_labelled_clip(source, split)
 
 
 def require_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> None:
-    """Refuses to select weights without a split for it.
-
-    Raises:
-        PemtError: there is no such split, it has no labelled clip, or it is the one that is trained on.
-    """
+    """Raises PemtError if weights cannot be selected on the validation split: it must have labelled clips, and must not
+    be the training split."""
     split = settings.validation_split
     if split == training_split:
         raise PemtError(f"weights cannot be selected on the split {split!r}, which they are trained on")
