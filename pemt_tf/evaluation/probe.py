@@ -13,7 +13,7 @@ from pemt_tf.data.few_labels import draw_labelled
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation import embedding_statistics as statistics
 from pemt_tf.evaluation.cautions import probe_caution
-from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, FeatureExtractor
+from pemt_tf.evaluation.feature_extraction import JOINT, POOLED, ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
 from pemt_tf.evaluation.pair_scores import pair_scores
@@ -23,7 +23,6 @@ from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.av_transformer import AVTransformer
 
-FEATURES = (POOLED, EMBEDDING)
 VALIDATION = "validation"
 GALLERY = 1000
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-
-import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.few_labels import few_labelled
-from pemt_tf.data.input_pipeline import model_inputs, training_clips
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.event_log import hyperparameters
@@ -26,8 +24,8 @@ from pemt_tf.training.projector import require_shown_split, write_projector
 from pemt_tf.training.run_directory import RunDirectory, make_classifier
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
-from pemt_tf.training.task import TrainingTask, make_task
-from pemt_tf.training.validation import Validation, has_validation_split, require_validation_split
+from pemt_tf.training.task import TrainingTask, batches_from, make_task
+from pemt_tf.training.validation import Validation, can_validate
 
 
 def finetune(
@@ -62,27 +60,11 @@ def finetune(
     if initial is not None:
         initial.require_model(config.model)
     by_validation = settings.select == "best_validation"
-    if by_validation:
-        require_validation_split(source, settings, split)
-    validates = has_validation_split(source, settings, split)
+    validates = can_validate(source, settings, split)
     few = settings.labels_per_class
     chosen = few_labelled(source, split, few, settings.seed) if few else None
-
-    def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
-        return training_clips(
-            source,
-            split,
-            settings.part_size,
-            settings.seed,
-            start_step * settings.accumulation,
-            labelled=True,
-            streams=settings.streams,
-            only=chosen,
-            augmentation=config.augmentation,
-            mixup=settings.mixup,
-            share=share,
-        )
-
+    wanted = {"labelled": True, "streams": settings.streams, "only": chosen, "mixup": settings.mixup}
+    clips = functools.partial(batches_from, settings, source, split, config.augmentation, wanted)
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
 

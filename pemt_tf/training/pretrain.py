@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
-import tensorflow as tf
-
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.input_pipeline import model_inputs, training_clips
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.models.pretraining_model import PretrainingModel
 from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
@@ -22,7 +20,7 @@ from pemt_tf.training.repeated_clips import compared_clips, repetition_warning
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible, require_groups
-from pemt_tf.training.task import TrainingTask, make_task
+from pemt_tf.training.task import TrainingTask, batches_from, make_task
 
 
 def pretrain(
@@ -59,19 +57,7 @@ def pretrain(
     require_groups(settings, strategy)
     if initial is not None:
         initial.require_model(config.model)
-
-    def clips(start_step: int, share: Share = EVERYTHING) -> tf.data.Dataset:
-        return training_clips(
-            source,
-            split,
-            settings.part_size,
-            settings.seed,
-            start_step * settings.accumulation,
-            streams=modalities,
-            augmentation=config.augmentation,
-            share=share,
-        )
-
+    clips = functools.partial(batches_from, settings, source, split, config.augmentation, {"streams": modalities})
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
     compared = compared_clips(settings, strategy.num_replicas_in_sync)

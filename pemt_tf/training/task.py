@@ -11,7 +11,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.config.training import TrainingConfig
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import training_clips
+from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.errors import PemtError
 from pemt_tf.training.best_weights import BestWeights, Score
 from pemt_tf.training.loss_scale import LossScale
@@ -103,6 +107,22 @@ class TrainingTask:
             self.best.apply()
         elif self.average is not None:
             self.average.apply()
+
+
+def batches_from(
+    settings: TrainingConfig,
+    source: ClipSource,
+    split: str,
+    augmentation: AugmentationConfig,
+    wanted: dict[str, Any],
+    first_step: int,
+    share: Share = EVERYTHING,
+) -> tf.data.Dataset:
+    """The endless stream of batches from a step on; `wanted` are further arguments of `training_clips`."""
+    start = first_step * settings.accumulation
+    return training_clips(
+        source, split, settings.part_size, settings.seed, start, augmentation=augmentation, share=share, **wanted
+    )
 
 
 def make_task(

@@ -50,27 +50,24 @@ class Validation:
         return {f"validation_{name}": value / count for name, value in sums.items()}
 
 
-def has_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
-    """Whether there are labelled clips to validate on, other than the training clips."""
-    split = settings.validation_split
-    return split != training_split and bool(source.files.get(split)) and _has_labelled_clip(source, split)
+def can_validate(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
+    """Whether there are labelled clips to validate on, other than the training clips.
 
-
-def require_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> None:
-    """Raises PemtError if weights cannot be selected on the validation split: it must have labelled clips, and must not
-    be the training split."""
-    split = settings.validation_split
+    Raises:
+        PemtError: there are none, but weights are to be selected on them.
+    """
+    split, problem = settings.validation_split, ""
     if split == training_split:
-        raise PemtError(f"weights cannot be selected on the split {split!r}, which they are trained on")
-    if not source.files.get(split):
-        raise PemtError(
+        problem = f"weights cannot be selected on the split {split!r}, which they are trained on"
+    elif not source.files.get(split):
+        problem = (
             f"{source.name} has no split {split!r} to select weights on; put some clips into one (a folder "
             f"`{split}/` or a manifest), or train for a fixed number of steps: --set finetune.select=last"
         )
-    if not _has_labelled_clip(source, split):
-        raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to select weights on")
-
-
-def _has_labelled_clip(source: ClipSource, split: str) -> bool:
-    clips = evaluation_clips(source, split, 1, labelled=True).take(1)
-    return next(read_batches(clips, source, split), None) is not None
+    else:
+        clips = evaluation_clips(source, split, 1, labelled=True).take(1)
+        if next(read_batches(clips, source, split), None) is None:
+            problem = f"{source.name}: split {split!r} holds no labelled clip to select weights on"
+    if problem and settings.select == "best_validation":
+        raise PemtError(problem)
+    return not problem
