@@ -39,11 +39,6 @@ class ParameterGroup:
     weight_decay: float | None = None
 
 
-def batch_norm_group(learning_rate_scale: float = 1.0) -> ParameterGroup:
-    """The gains and offsets of all batch norms, without weight decay."""
-    return ParameterGroup(_BATCH_NORM, learning_rate_scale, 0.0)
-
-
 def finetune_groups(base_learning_rate: float, finetune_learning_rate: float) -> tuple[ParameterGroup, ...]:
     """The reference's groups: heads at the base rate, the backbone at its own, no decay for batch norms.
 
@@ -52,7 +47,7 @@ def finetune_groups(base_learning_rate: float, finetune_learning_rate: float) ->
         finetune_learning_rate: learning rate of the backbone; 0 freezes it.
     """
     scale = finetune_learning_rate / base_learning_rate
-    return (ParameterGroup(_HEAD), batch_norm_group(scale), ParameterGroup("", scale))
+    return (ParameterGroup(_HEAD), ParameterGroup(_BATCH_NORM, scale, 0.0), ParameterGroup("", scale))
 
 
 class _GroupedOptimizer(keras.optimizers.Optimizer):
@@ -87,10 +82,7 @@ class _GroupedOptimizer(keras.optimizers.Optimizer):
 
     def _group_of(self, path: str) -> ParameterGroup:
         """The first group whose pattern is found in the path."""
-        for group in self.groups:
-            if re.search(group.pattern, path):
-                return group
-        return ParameterGroup("")
+        return next((group for group in self.groups if re.search(group.pattern, path)), ParameterGroup(""))
 
     def _prepare(self, gradient, variable, learning_rate):
         """The variable's index, and its gradient and rate in the variable's dtype."""

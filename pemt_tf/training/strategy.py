@@ -17,24 +17,20 @@ _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiti
 
 
 def split_cpu(devices: int) -> None:
-    """Splits the CPU into several logical devices, to try data parallelism without a GPU.
+    """Splits the CPU into logical devices, to try data parallelism without a GPU; 1 changes nothing.
 
     Raises:
-        PemtError: TensorFlow has already started.
+        PemtError: TensorFlow has already started, or the number is less than 1.
     """
+    if devices < 1:
+        raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
+    if devices == 1:
+        return
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     except RuntimeError:
         raise PemtError("the CPU can be split only before TensorFlow starts; call split_cpu first") from None
-
-
-def use_cpu_devices(devices: int) -> None:
-    """`split_cpu` for `--cpu-devices`: 1 changes nothing; raises PemtError for less."""
-    if devices < 1:
-        raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
-    if devices > 1:
-        split_cpu(devices)
 
 
 def make_strategy() -> tf.distribute.Strategy:

@@ -44,11 +44,6 @@ class WeightAverage:
         for average, weight in zip(self.variables, self.weights, strict=True):
             strategy.extended.update(average.value, move, args=(weight.value,), group=False)
 
-    def reset(self) -> None:
-        """Starts again from the current weights."""
-        for average, weight in zip(self.variables, self.weights, strict=True):
-            average.assign(ops.convert_to_numpy(weight))
-
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Gives the model its averaged weights within the block."""
