@@ -152,7 +152,7 @@ def _vote(
     truth, sums, ids, paths = [], [], [], []
     for batch in SplitPass(source, segment_votes, batch_size, plan.crops).over(split, True, progress="evaluating"):
         sums.append(sum_votes(batch.values, segments))
-        require_finite(sums[-1], batch.ids, "the network's answer")
+        require_finite(sums[-1], batch.ids, "the network's prediction")
         truth.append(batch.labels)
         ids += batch.ids
         paths += batch.paths
@@ -168,7 +168,7 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
         PemtError: a probability is not finite.
     """
     probabilities, truth = votes.probabilities, votes.truth
-    require_finite(probabilities, votes.ids, "the network's answer")
+    require_finite(probabilities, votes.ids, "the network's prediction")
     predicted = probabilities.argmax(-1)
     confusion = np.zeros((len(labels), len(labels)), int)
     np.add.at(confusion, (truth, predicted), 1)

@@ -16,8 +16,8 @@ from pemt_tf.evaluation.cautions import probe_caution
 from pemt_tf.evaluation.feature_extraction import JOINT, POOLED, ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
+from pemt_tf.evaluation.modality_probe import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.pair_scores import pair_scores
-from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
@@ -96,12 +96,12 @@ class Probe:
     def summary(self) -> list[str]:
         """The figures as lines of text."""
         lines = []
-        for stream, found in self.streams.items():
+        for modality, found in self.streams.items():
             parts = []
             for name, key in (("linear", "linear"), ("neighbours", "knn")):
                 low, high = found[key]["interval"]
                 parts.append(f"{name} {found[key]['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})")
-            lines.append(f"{self.plan.split}, {stream}: {', '.join(parts)} on {found['clips']} clips")
+            lines.append(f"{self.plan.split}, {modality}: {', '.join(parts)} on {found['clips']} clips")
         for method, found in self.retrieval_methods.items():
             for direction in ("audio_to_video", "video_to_audio"):
                 r = found[direction]
@@ -145,7 +145,7 @@ def probe(
         PemtError: a split or modality is missing, clips of one file are in both splits, or nothing can be measured.
     """
     known = (*backbone.config.modalities, JOINT)[: 3 if len(backbone.config.modalities) == 2 else 1]
-    unknown = [stream for stream in plan.streams if stream not in known]
+    unknown = [modality for modality in plan.streams if modality not in known]
     if unknown:
         raise PemtError(f"{model} has no modality {unknown[0]!r}; it has: {', '.join(known)}")
     source.require_split(plan.split)
@@ -157,9 +157,9 @@ def probe(
         validation = extractor.extract(VALIDATION, labelled=True)
     require_apart(train, test, plan)
     streams = {
-        stream: found
-        for stream in plan.streams or known
-        if (found := probe_stream(stream, train, test, validation, plan, len(source.labels))) is not None
+        modality: found
+        for modality in plan.streams or known
+        if (found := probe_modality(modality, train, test, validation, plan, len(source.labels))) is not None
     }
     methods = measure_methods(train, test, plan, pair_classifier) if retrieves else {}
     if not streams and not methods:
@@ -200,8 +200,8 @@ def require_apart(train: ClipFeatures, test: ClipFeatures, plan: ProbePlan) -> N
         )
 
 
-def probe_stream(
-    stream: str,
+def probe_modality(
+    modality: str,
     train: ClipFeatures,
     test: ClipFeatures,
     validation: ClipFeatures | None,
@@ -209,14 +209,14 @@ def probe_stream(
     classes: int,
 ) -> dict | None:
     """Linear and nearest-neighbour classification by one modality; None without labelled clips in both splits."""
-    fitted, measured = (_labelled(features, stream, plan.features) for features in (train, test))
+    fitted, measured = (_labelled(features, modality, plan.features) for features in (train, test))
     if plan.labels_per_class is not None:
-        ids = train.ids[_usable(train, stream)]
+        ids = train.ids[_usable(train, modality)]
         rows = draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed)
         fitted = LabelledVectors(fitted.vectors[rows], fitted.labels[rows], fitted.files[rows])
     if len(np.unique(fitted.labels)) < 2 or not len(measured.labels):
         return None
-    checked = None if validation is None else _labelled(validation, stream, plan.features)
+    checked = None if validation is None else _labelled(validation, modality, plan.features)
     if checked is not None and len(checked.labels):
         fit = fit_probe(fitted, classes, [], "validation split", checked)
     else:
@@ -230,13 +230,13 @@ def probe_stream(
     }
 
 
-def _usable(features: ClipFeatures, stream: str) -> np.ndarray:
-    return features.has(stream) & (features.labels >= 0)
+def _usable(features: ClipFeatures, modality: str) -> np.ndarray:
+    return features.has(modality) & (features.labels >= 0)
 
 
-def _labelled(features: ClipFeatures, stream: str, kind: str) -> LabelledVectors:
-    rows = _usable(features, stream)
-    return LabelledVectors(features.vectors(stream, kind)[rows], features.labels[rows], features.paths[rows])
+def _labelled(features: ClipFeatures, modality: str, kind: str) -> LabelledVectors:
+    rows = _usable(features, modality)
+    return LabelledVectors(features.vectors(modality, kind)[rows], features.labels[rows], features.paths[rows])
 
 
 def measure_methods(
@@ -282,10 +282,10 @@ def _gallery(test: ClipFeatures, plan: ProbePlan) -> ClipFeatures:
 def _geometry(test: ClipFeatures, plan: ProbePlan) -> dict:
     """Alignment of the gallery's pairs; uniformity and spread of the first clips that have the modality."""
     uniform, spreads, aligned = {}, {}, None
-    for stream in test.streams:
-        vectors = test.summaries[stream][test.has(stream)][: plan.gallery or None]
+    for modality in test.streams:
+        vectors = test.summaries[modality][test.has(modality)][: plan.gallery or None]
         if len(vectors) > 1:
-            uniform[stream], spreads[stream] = statistics.uniformity(vectors), statistics.spread(vectors)
+            uniform[modality], spreads[modality] = statistics.uniformity(vectors), statistics.spread(vectors)
     if JOINT in test.streams and len(pairs := _gallery(test, plan)):
         aligned = statistics.alignment(pairs.summaries["audio"], pairs.summaries["visual"])
     return {"alignment": aligned, "uniformity": uniform, "spread": spreads}

@@ -71,7 +71,7 @@ class EventLog:
             with self._writing(), self._writer.as_default(step=0):
                 hparams.hparams(values)
 
-    def pictures(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
+    def images(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
         """Writes the first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.
 
         Args:
@@ -125,9 +125,9 @@ def spectrogram_strips(log_mel: np.ndarray) -> np.ndarray:
     return _side_by_side(np.round(255 * scaled[:, :, ::-1]).astype(np.uint8))
 
 
-def _side_by_side(pictures: np.ndarray) -> np.ndarray:
+def _side_by_side(images: np.ndarray) -> np.ndarray:
     """From [clips, segments, height, width, channels] to one image a clip, with gaps of 0."""
-    padded = np.pad(pictures, ((0, 0), (0, 0), (0, 0), (0, _GAP), (0, 0)))
+    padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, _GAP), (0, 0)))
     clips, segments, height, width, channels = padded.shape
     rows = padded.transpose(0, 2, 1, 3, 4).reshape(clips, height, segments * width, channels)
     return rows[:, :, :-_GAP]

@@ -200,7 +200,7 @@ class _Loop:
 
     def _show(self, batch: dict) -> None:
         local = {n: self.strategy.experimental_local_results(batch[n])[0].numpy() for n in ("frames", "log_mel")}
-        self.events.pictures(self.step, local, self.task.modalities)
+        self.events.images(self.step, local, self.task.modalities)
 
     def _require_finite(self, metrics: dict[str, float], batches: list[dict]) -> None:
         bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(metrics.get(name, 0.0))]

@@ -43,7 +43,7 @@ class Validation:
         count = 0
         for batch in self._pass.over(self._split, labelled=True):
             terms, logits = batch.values
-            require_finite(logits, batch.ids, f"the network's answer of split {self._split!r}")
+            require_finite(logits, batch.ids, f"the network's prediction on split {self._split!r}")
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(batch.ids)
             count += len(batch.ids)
