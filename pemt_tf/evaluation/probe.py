@@ -195,7 +195,7 @@ def require_apart(train: ClipFeatures, test: ClipFeatures, plan: ProbePlan) -> N
     shared = np.intersect1d(train.paths, test.paths)
     if len(shared):
         raise PemtError(
-            f"{len(shared)} source files stand in both {plan.train_split!r} and {plan.split!r}, e.g. {shared[0]}, so "
+            f"{len(shared)} source files stand in both {plan.train_split!r} and {plan.split!r}, {shared[0]} for one; "
             "the clips are not held out; make the data set again"
         )
 
