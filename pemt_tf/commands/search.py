@@ -14,7 +14,6 @@ from pemt_tf.errors import PemtError
 from pemt_tf.files.names import original
 from pemt_tf.files.output_check import require_writable_file
 from pemt_tf.files.strict_json import json_text
-from pemt_tf.models.finite_outputs import require_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,6 +94,7 @@ class _Task:
 
 def _in_embeddings(options: argparse.Namespace) -> _Task:
     """A search in the files of `beam_jobs.embed`."""
+    from pemt_tf.models.finite_outputs import require_finite
     from pemt_tf.search.embedding_card import RECORDS
     from pemt_tf.search.embedding_store import EmbeddingStore
 
