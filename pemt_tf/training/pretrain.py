@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import keras
+import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
@@ -65,24 +69,34 @@ def pretrain(
     if warning and is_chief():
         sys.stderr.write(f"{warning}\n")
 
-    def make() -> TrainingTask:
-        model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
-        model.build()
-        if initial is not None:
-            initial.load_backbone_into(model.backbone)
-        freeze(model.backbone, settings.frozen)
-        return make_task(
-            "pretrain",
-            model,
-            lambda batch: model(model_inputs(batch, modalities, masks=False), training=True),
-            clips,
-            settings,
-            make_schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps),
-            shown=("loss", "mep_accuracy", "cpp_accuracy"),
-            hyperparameters=hyperparameters(config, "pretrain"),
-            modalities=modalities,
-            show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
-        )
-
+    make = functools.partial(_make_task, config, source, initial, clips, policy)
     run = RunDirectory(Path(output), writes=is_chief())
     return train_run(run, config, run_description("pretrain", source, split, initial), source, strategy, make)
+
+
+def _make_task(
+    config: Config,
+    source: ClipSource,
+    initial: RunDirectory | None,
+    clips: Callable[..., tf.data.Dataset],
+    policy: keras.DTypePolicy,
+) -> TrainingTask:
+    """The model and its optimizer, under the strategy's scope."""
+    settings, modalities = config.pretrain, config.model.modalities
+    model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
+    model.build()
+    if initial is not None:
+        initial.load_backbone_into(model.backbone)
+    freeze(model.backbone, settings.frozen)
+    return make_task(
+        "pretrain",
+        model,
+        lambda batch: model(model_inputs(batch, modalities, masks=False), training=True),
+        clips,
+        settings,
+        make_schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps),
+        shown=("loss", "mep_accuracy", "cpp_accuracy"),
+        hyperparameters=hyperparameters(config, "pretrain"),
+        modalities=modalities,
+        show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
+    )
