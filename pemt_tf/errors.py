@@ -1,4 +1,4 @@
-"""What reaches users as a single line: our own exception, and what the system and libraries say."""
+"""Errors that reach users as a single line: our own exception, and those of the system and libraries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _READERS = ("tensorflow", "google", "pyarrow", "h5py", "zipfile", "zlib", "json"
 
 
 class PemtError(Exception):
-    """Bad input or bad surroundings, told in one sentence: what, where, and how to fix it.
+    """Bad input or a bad environment, in one sentence: what is wrong, where, and how to fix it.
 
     Every command line catches it, prints `error: <message>` and exits with code 2.
     """
@@ -21,15 +21,15 @@ class ArgumentError(PemtError, ValueError):
 
 
 def in_one_line(error: Exception) -> str | None:
-    """What the system and libraries say, for people; None for what only a defect of ours explains.
+    """An error of the system or a library in one line; None for an error that only a defect of ours explains.
 
     Args:
-        error: that nobody has turned into a PemtError, because it may come from anywhere.
+        error: an error that was not turned into a PemtError, because it may come from anywhere.
     """
     if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename is None:
         return first_line(error)
     if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot read or write {error.filename}: {error.strerror}; see that it is there, whole, and that you may"
+        return f"cannot read or write {error.filename}: {error.strerror}; check that it exists, and its permissions"
     name, said = type(error).__name__, first_line(error)
     # Known by their names: commands import TensorFlow and others only where they need them.
     exhausted, package = name == "ResourceExhaustedError", type(error).__module__.partition(".")[0]
@@ -46,7 +46,7 @@ def in_one_line(error: Exception) -> str | None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an exception that says something, without TensorFlow's names of nodes."""
+    """The first informative line of an exception, without TensorFlow's names of nodes."""
     lines = [_NODE.sub("", line).strip() for line in str(getattr(error, "message", error)).splitlines()]
     return next((line for line in lines if line and not line.endswith(":")), type(error).__name__)[:300]
 

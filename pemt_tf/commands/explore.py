@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
         type=int,
         default=USUAL_LIMIT,
         metavar="N",
-        help=f"show at most N clips, a sample of more {usual}",
+        help=f"at most N clips, a sample of more {usual}",
     )
     usual = f"(default: {USUAL_NEIGHBOURS})"
     add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=f"neighbours of each clip {usual}")

@@ -23,9 +23,9 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> None:
     from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.finetune import finetune
-    from pemt_tf.training.strategy import use_cpu_devices
+    from pemt_tf.training.strategy import split_cpu
 
-    use_cpu_devices(options.cpu_devices)
+    split_cpu(options.cpu_devices)
     source = ClipSource.open(options.data)
     initial, config = training_config(options, "finetune")
     run = finetune(config, source, options.output, initial=initial)

@@ -75,7 +75,7 @@ def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], option
     from pemt_tf.export.best_labels import best_labels
     from pemt_tf.models.finite_outputs import require_finite
 
-    require_finite(probabilities[None], [video], "the model's answer")
+    require_finite(probabilities[None], [video], "the model's prediction")
     best = best_labels(probabilities, labels, options.top)
     if options.json:
         say(json_text({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))

@@ -14,7 +14,6 @@ from pemt_tf.errors import PemtError
 from pemt_tf.files.names import original
 from pemt_tf.files.output_check import require_writable_file
 from pemt_tf.files.strict_json import json_text
-from pemt_tf.models.finite_outputs import require_finite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +53,7 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     if (options.embeddings is None) == (options.data is None):
-        raise PemtError("give either a folder of beam_jobs.embed, or a data set with --data")
+        raise PemtError("give either a folder of beam_jobs.embed, or a data set with --data, but not both")
     if options.k is not None and options.k < 1:
         raise PemtError(f"-k {options.k} is not above 0")
     if options.html:
@@ -95,6 +94,7 @@ class _Task:
 
 def _in_embeddings(options: argparse.Namespace) -> _Task:
     """A search in the files of `beam_jobs.embed`."""
+    from pemt_tf.models.finite_outputs import require_finite
     from pemt_tf.search.embedding_card import RECORDS
     from pemt_tf.search.embedding_store import EmbeddingStore
 

@@ -96,10 +96,10 @@ class Config:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def with_overrides(self, assignments: list[str]) -> Config:
-        """Returns a copy with `section.field=value` assignments applied; values are YAML, and 1e-4 is a number.
+        """A copy with `section.field=value` assignments applied; values are YAML, and 1e-4 is a number.
 
         Raises:
-            PemtError: an assignment has another form, or names an unknown field.
+            PemtError: an assignment has another form, names an unknown field, or has a value out of range.
         """
         values = self.to_dict()
         for assignment in assignments:
@@ -133,11 +133,7 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def load_config(path: Path) -> Config:
-    """Reads what `save_config` wrote.
-
-    Raises:
-        PemtError: it is not there or damaged.
-    """
+    """Reads the file of `save_config`; raises PemtError if it is missing or damaged."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

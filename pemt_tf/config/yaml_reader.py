@@ -1,4 +1,4 @@
-"""YAML as people write it: 1e-4 is a number (YAML 1.1, which PyYAML reads, calls it text), nothing is given twice."""
+"""YAML in which 1e-4 is a number (in YAML 1.1, which PyYAML reads, it is text) and no key is given twice."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import yaml
 
 from pemt_tf.errors import PemtError
 
-# What PyYAML raises besides YAMLError: for a date of month 13, `!!float [1]`, a thousand brackets, ...
+# PyYAML also raises these: for a date of month 13, `!!float [1]`, a thousand brackets, ...
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with these two differences."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         given = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key.value == "<<" or not isinstance(key, yaml.ScalarNode):
@@ -36,14 +36,11 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value that a YAML text stands for.
+    """The value of a YAML text; raises PemtError if it is not YAML.
 
     Args:
         text: the text.
-        where: what to call it in messages: a file's path, or a flag as the user typed it.
-
-    Raises:
-        PemtError: it is not YAML.
+        where: its origin for messages: a file's path, or a flag as the user typed it.
     """
     try:
         return yaml.load(text, _Loader)
@@ -56,10 +53,10 @@ def read_yaml(path: Path, what: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        what: what it is, for messages: `the preset`.
+        what: name of the file for messages: `the preset`.
 
     Raises:
-        PemtError: it cannot be read, is not YAML, or holds something else than fields with values.
+        PemtError: the file cannot be read, is not YAML, or does not hold fields with values.
     """
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"), f"{what} {path}")

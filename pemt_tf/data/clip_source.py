@@ -49,7 +49,7 @@ class ClipSource:
 
     @property
     def compression(self) -> Literal["", "GZIP"]:
-        """For `tf.data.TFRecordDataset`: `GZIP` for *.gz files, which TFX writes, otherwise empty."""
+        """As `tf.data.TFRecordDataset` names it: `GZIP` for *.gz files, which TFX writes, else none."""
         return "GZIP" if any(file.endswith(".gz") for split in self.files.values() for file in split) else ""
 
     @property

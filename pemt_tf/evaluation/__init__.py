@@ -1,1 +1,1 @@
-"""What is measured: classification, probes of frozen features, retrieval; and search among embeddings."""
+"""Measurements: classification, probes of frozen features, retrieval."""

@@ -1,4 +1,4 @@
-"""Whether a classifier is right as often as it says: reliability bins, calibration error, Brier score, likelihood."""
+"""Calibration of a classifier: reliability bins, expected calibration error, Brier score, likelihood."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SMALLEST = 1e-12  # a probability of 0 for the true class would make the mean l
 
 
 def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) -> dict:
-    """Describes calibration.
+    """Measures calibration.
 
     A bin holds the clips whose highest probability p (the confidence) has low < p <= high. With n_b clips in bin b, out
     of n, the expected calibration error is sum_b n_b / n |accuracy_b - confidence_b| (Guo et al., ICML 2017).
@@ -19,11 +19,11 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) 
     Args:
         probabilities: [clips, classes], rows sum to 1.
         truth: [clips] integers.
-        bins: of equal width, from 0 to 1.
+        bins: number of bins of equal width, from 0 to 1.
 
     Returns:
         `expected_calibration_error`; `bins`, dicts of `low`, `high`, `clips`, `confidence`, `accuracy` (means of the
-        bin, None where it is empty); `brier`, the mean over clips of sum_c (p_c - [c = true])^2, 0 to 2;
+        bin, None if it is empty); `brier`, the mean over clips of sum_c (p_c - [c = true])^2, 0 to 2;
         `negative_log_likelihood`, the mean of -ln p_true, p_true taken to be at least 1e-12.
 
     Raises:
@@ -35,7 +35,7 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) 
     confidence = probabilities.max(axis=-1)
     correct = probabilities.argmax(axis=-1) == truth
     edges = np.linspace(0.0, 1.0, bins + 1)
-    # float32 probabilities may sum to a hair more than 1.
+    # float32 probabilities may sum to slightly more than 1.
     numbers = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     clips = np.bincount(numbers, minlength=bins)
     sums = [np.bincount(numbers, values, bins) for values in (confidence, correct)]

@@ -1,6 +1,6 @@
-"""Why figures mean less than they seem to: clips that training saw, tests of one label, near-duplicates.
+"""Cautions about figures: test clips that training saw, tests with a single label, near-duplicates.
 
-Each caution is a part of a sentence. They stand in the line of the figures, in the JSON file, and in reports.
+Each caution is a part of a sentence, in the line of the figures, in the JSON file, and in reports.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ FINETUNE = "finetune"
 
 
 def join_cautions(cautions: Iterable[str]) -> str:
-    """All of them as one text; empty ones are left out."""
+    """All cautions that are not empty, as one text."""
     return "; ".join(caution for caution in cautions if caution)
 
 
 def seen_caution(description: dict[str, Any], source: ClipSource, split: str, validation_split: str) -> str:
-    """Why the clips of a split are not held out from a run, if they are not.
+    """The caution that the clips of a split are not held out from a run; empty if they are.
 
     Args:
         description: the run's `run.json`.
-        source: the records that are measured on.
-        split: which clips.
+        source: the records of the measurement.
+        split: the split of the measurement.
         validation_split: the split on which the run chose its weights, if it did.
     """
     trainings = [one for one in training_history(description) if one["data_hash"] == source.content_hash]
@@ -42,7 +42,7 @@ def seen_caution(description: dict[str, Any], source: ClipSource, split: str, va
 
 
 def fitted_caution(description: dict[str, Any], source: ClipSource, train_split: str) -> str:
-    """Why a probe that is fitted to a split does not measure features that were learnt without its labels."""
+    """The caution that the features of a probe were learnt with the labels that it is fitted to; empty if not."""
     for one in training_history(description):
         if one["kind"] == FINETUNE and (one["data_hash"], one["split"]) == (source.content_hash, train_split):
             return f"the network was fine-tuned on the labels of split {train_split!r}, to which the probe is fitted"
@@ -50,7 +50,7 @@ def fitted_caution(description: dict[str, Any], source: ClipSource, train_split:
 
 
 def label_caution(labels: Sequence[str], truth: Collection[int]) -> str:
-    """Why a test is too easy: all of its clips have the same label."""
+    """The caution that all clips of a test have the same label; empty if not."""
     found = {int(label) for label in truth}
     if len(found) != 1 or len(labels) < 2:
         return ""
@@ -58,13 +58,7 @@ def label_caution(labels: Sequence[str], truth: Collection[int]) -> str:
 
 
 def duplicate_caution(source: ClipSource, split: str, trained: Collection[str]) -> str:
-    """How many clips of a split are near-duplicates of clips that were trained on.
-
-    Args:
-        source: the records.
-        split: which clips.
-        trained: splits that were trained on.
-    """
+    """The caution that clips of a split are near-duplicates of clips in the `trained` splits; empty if none is."""
     found = [] if source.directory is None else near_duplicates(source.directory, split, trained)
     if not found:
         return ""
@@ -73,14 +67,14 @@ def duplicate_caution(source: ClipSource, split: str, trained: Collection[str]) 
 
 
 def trained_splits(description: dict[str, Any], source: ClipSource) -> set[str]:
-    """Splits of these records that the weights of a run were trained on."""
+    """The splits of these records that the weights of a run were trained on."""
     return {one["split"] for one in training_history(description) if one["data_hash"] == source.content_hash}
 
 
 def find_caution(
     description: dict[str, Any], source: ClipSource, split: str, validation_split: str = "validation"
 ) -> str:
-    """Why the clips of a split say less of a run than clips that it never saw; see `seen_caution` for the arguments."""
+    """All cautions about measuring a run on a split; see `seen_caution` for the arguments."""
     return join_cautions(
         (
             seen_caution(description, source, split, validation_split),
@@ -97,13 +91,13 @@ def probe_caution(
     truth: Collection[int],
     validation_split: str,
 ) -> str:
-    """Why a probe measures less than features that were learnt without its clips and labels.
+    """All cautions about a probe.
 
     Args:
         description: `run.json` of the network's run; empty for a network without training.
         source: the records.
-        train_split, split: fitted to, and measured on.
-        truth: labels of the clips that are measured on.
+        train_split, split: the splits to fit to and to measure on.
+        truth: labels of the test clips.
         validation_split: the split on which the run chose its weights, if it did.
     """
     return join_cautions(

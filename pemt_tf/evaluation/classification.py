@@ -1,4 +1,4 @@
-"""How good a classifier is on a split: accuracy with its uncertainty, label by label, and whether it is calibrated."""
+"""Measures a classifier on a split: accuracy with its uncertainty, figures by label, and calibration."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation import top5
 from pemt_tf.evaluation.calibration import calibration
 from pemt_tf.evaluation.cautions import find_caution, join_cautions, label_caution
-from pemt_tf.evaluation.intervals import RESAMPLES, Share, measure_shares, wilson_interval
+from pemt_tf.evaluation.intervals import RESAMPLES, MeasuredShare, measure_shares, top5_is_certain, wilson_interval
 from pemt_tf.evaluation.multi_view import ViewPlan, Votes, judge, sum_votes
 from pemt_tf.files.strict_json import json_text
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.run_directory import RunDirectory
@@ -29,10 +29,10 @@ _AS_STORED = ViewPlan()
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out, clip by clip and in sum. Shares are from 0 to 1; docs/evaluation.md explains each figure.
+    """The figures of a classifier. Shares are from 0 to 1; docs/evaluation.md explains each figure.
 
     Attributes:
-        split: which clips.
+        split: split of the clips.
         labels: the vocabulary, rows and columns of `confusion`.
         clips: number of labelled clips, or of source files where their clips were judged together.
         accuracy: share of clips whose most probable label is theirs.
@@ -41,15 +41,15 @@ class Evaluation:
         top5_interval: 95 % Wilson interval of it.
         chance: accuracy of guessing uniformly.
         confusion: [true][predicted] counts.
-        per_class: of every label, `label`, `clips`, `accuracy`, `interval`; the last two None without clips.
+        per_class: `label`, `clips`, `accuracy`, `interval` of every label; the last two None without clips.
         calibration: see `calibration.calibration`.
-        bootstrap: `seed`, `resamples`, `unit` (`source file` or `clip`), `units` (how many), and the 95 % intervals
+        bootstrap: `seed`, `resamples`, `unit` (`source file` or `clip`), `units` (their number), and the 95 % intervals
             `accuracy` and `top5`.
-        predictions: per clip, `id`, `label`, `predicted` and `probability` of the predicted label.
-        views, crops, sum_over: whose votes were summed, see `ViewPlan`.
+        predictions: `id`, `label`, `predicted` and `probability` of the predicted label, for every clip.
+        views, crops, sum_over: the votes that were summed, see `ViewPlan`.
         selection: how the weights were chosen from those of the training steps.
         caution: why the figures mean less than those of held-out clips of several labels; empty if they do not.
-        data_hash: of the data set.
+        data_hash: hash of the data set.
     """
 
     split: str
@@ -77,27 +77,19 @@ class Evaluation:
         """One line for people. Where clips share source files, the interval is the wider one on either side."""
         low, high = self.interval
         if self.bootstrap["units"] < self.clips:
-            low, high = Share(self.accuracy, self.interval, self.bootstrap["accuracy"]).cautious
+            low, high = MeasuredShare(self.accuracy, self.interval, self.bootstrap["accuracy"]).cautious
         line = (
             f"{self.split}: accuracy {self.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}) "
             f"on {self.clips} {'files' if self.sum_over == 'path' else 'clips'}; chance {self.chance:.1%}; "
             f"top-5 {self.top5:.1%}"
         )
-        if top5.is_certain(len(self.labels)):
+        if top5_is_certain(len(self.labels)):
             line = f"{line} (always, with {len(self.labels)} labels)"
         return f"{line}; caution: {self.caution}" if self.caution else line
 
     def write(self, path: Path) -> None:
-        """Writes everything as JSON.
-
-        Raises:
-            PemtError: it cannot be written.
-        """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json_text(asdict(self), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
+        """Writes everything as JSON; raises PemtError if that is not possible."""
+        write_text(path, json_text(asdict(self), indent=2) + "\n", make_folder=True)
 
 
 def evaluate(
@@ -113,19 +105,19 @@ def evaluate(
     Args:
         run: a finished fine-tuning run.
         source: records of the same geometry and vocabulary.
-        split: which clips.
-        batch_size: clips at once.
-        plan: whose votes are summed.
-        seed: of the bootstrap.
+        split: split to classify.
+        batch_size: clips per batch.
+        plan: votes to sum.
+        seed: random seed of the bootstrap.
 
     Raises:
-        PemtError: no classifier, other geometry or labels, no labelled clip, a plan that the clips do not allow.
+        PemtError: no classifier, other geometry or labels, no labelled clip, or a plan that the clips do not allow.
     """
     model, labels = run.load_classifier()
     source.require_geometry(run.config().geometry)
     require_labels(labels, source)
     if plan.crops > 1 and "visual" not in (model.streams or model.backbone.config.modalities):
-        raise PemtError(f"{run.path} is a classifier of sound only, which has no crops; leave --crops out")
+        raise PemtError(f"{run.path} is an audio classifier and has no crops; omit --crops")
     segments = plan.segments(source.geometry.segments)
     votes = _vote(model, source, split, batch_size, plan, segments)
     description = run.description()
@@ -160,7 +152,7 @@ def _vote(
     truth, sums, ids, paths = [], [], [], []
     for batch in SplitPass(source, segment_votes, batch_size, plan.crops).over(split, True, progress="evaluating"):
         sums.append(sum_votes(batch.values, segments))
-        require_finite(sums[-1], batch.ids, "the network's answer")
+        require_finite(sums[-1], batch.ids, "the network's prediction")
         truth.append(batch.labels)
         ids += batch.ids
         paths += batch.paths
@@ -170,20 +162,13 @@ def _vote(
 
 
 def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **about) -> Evaluation:
-    """Turns votes into an `Evaluation`.
-
-    Args:
-        split: which clips.
-        labels: the vocabulary.
-        votes: of at least one clip.
-        seed: of the bootstrap.
-        **about: further fields of `Evaluation`.
+    """Makes the `Evaluation` of the votes on at least one clip; `about` are further fields of it.
 
     Raises:
         PemtError: a probability is not finite.
     """
     probabilities, truth = votes.probabilities, votes.truth
-    require_finite(probabilities, votes.ids, "the network's answer")
+    require_finite(probabilities, votes.ids, "the network's prediction")
     predicted = probabilities.argmax(-1)
     confusion = np.zeros((len(labels), len(labels)), int)
     np.add.at(confusion, (truth, predicted), 1)
@@ -227,15 +212,11 @@ def _of_class(label: str, row: np.ndarray, number: int) -> dict:
 
 
 def require_labels(labels: tuple[str, ...], source: ClipSource) -> None:
-    """Refuses records whose vocabulary is not the model's: label numbers would mean other things.
-
-    Raises:
-        PemtError: naming what differs.
-    """
+    """Raises PemtError if the records have other labels than the model: label numbers would mean other things."""
     if labels != source.labels:
         unknown = [label for label in source.labels if label not in labels]
         detail = f"label {unknown[0]!r} is not one of the model's" if unknown else "the order or number differs"
         raise PemtError(
-            f"{source.name} has other labels than the model ({detail}); evaluate on records made in one go with the "
-            "training records"
+            f"{source.name} has other labels than the model ({detail}); evaluate on records made together with "
+            "the training records"
         )

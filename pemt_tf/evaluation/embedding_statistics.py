@@ -1,4 +1,4 @@
-"""How embeddings lie on the sphere: alignment and uniformity (Wang and Isola, ICML 2020), and their spread."""
+"""Geometry of embeddings on the sphere: alignment and uniformity (Wang and Isola, ICML 2020), and spread."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ _PRODUCTS_AT_ONCE = 1 << 23
 
 
 def alignment(audio: np.ndarray, visual: np.ndarray) -> float:
-    """Mean squared distance of the two normalized embeddings of a clip, 0 (the same) to 4 (opposite).
-
-    Args:
-        audio, visual: [clips, width], at least one clip.
-    """
+    """Mean squared distance of the two normalized [clips, width] embeddings of a clip, 0 (equal) to 4 (opposite)."""
     return float(((_normalized(audio) - _normalized(visual)) ** 2).sum(axis=1).mean())
 
 
 def uniformity(embeddings: np.ndarray) -> float:
     """ln of the mean of exp(-2 d^2) over all pairs of different clips, d the distance of normalized embeddings.
 
-    0 if all are one; about -4 if they are spread evenly over a sphere of many dimensions. Exact, in blocks.
+    0 if all are equal; about -4 if they are spread evenly over a sphere of many dimensions. Exact, in blocks.
 
     Args:
         embeddings: [clips, width], at least two clips.
@@ -42,7 +38,7 @@ def uniformity(embeddings: np.ndarray) -> float:
 def spread(embeddings: np.ndarray) -> float:
     """Standard deviation of normalized embeddings over clips, as root mean square over dimensions, times sqrt(width).
 
-    0 if all are one (collapse), 1 if their mean is 0: it is sqrt(1 - ||mean||^2).
+    0 if all are equal (collapse), 1 if their mean is 0: it is sqrt(1 - ||mean||^2).
 
     Args:
         embeddings: [clips, width], at least one clip.
@@ -51,6 +47,6 @@ def spread(embeddings: np.ndarray) -> float:
 
 
 def _normalized(embeddings: np.ndarray) -> np.ndarray:
-    """Raises PemtError where a number is not finite."""
+    """Normalized embeddings; raises PemtError if a number is not finite."""
     require_finite(embeddings, what="the embedding")
     return normalize(embeddings)

@@ -58,17 +58,17 @@ class ClipFeatures:
         )
         return ClipFeatures(self.ids[rows], self.paths[rows], self.labels[rows], *parts)
 
-    def has(self, stream: str) -> np.ndarray:
-        """[clips] bool: whether the clip has the stream; `joint` needs both modalities."""
-        if stream == JOINT:
+    def has(self, modality: str) -> np.ndarray:
+        """[clips] bool: whether the clip has the modality; `joint` needs both modalities."""
+        if modality == JOINT:
             return np.logical_and.reduce(list(self.present.values()))
-        return self.present[stream]
+        return self.present[modality]
 
-    def vectors(self, stream: str, kind: str) -> np.ndarray:
+    def vectors(self, modality: str, kind: str) -> np.ndarray:
         """[clips, width] float32: `embedding`, the summaries; `pooled`, CNN features, of `joint` side by side."""
         if kind == EMBEDDING:
-            return self.summaries[stream]
-        return np.concatenate(list(self.pooled.values()), axis=1) if stream == JOINT else self.pooled[stream]
+            return self.summaries[modality]
+        return np.concatenate(list(self.pooled.values()), axis=1) if modality == JOINT else self.pooled[modality]
 
 
 class FeatureExtractor:

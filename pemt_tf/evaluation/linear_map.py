@@ -1,5 +1,5 @@
-"""A linear map that brings sounds and pictures together, fitted to pairs without labels: regularized canonical
-correlation analysis (Hotelling 1936; the ridge: Vinod 1976)."""
+"""Linear maps of audio and frames into one space, fitted to pairs without labels: regularized canonical correlation
+analysis (Hotelling 1936; the ridge: Vinod 1976)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMALLEST = 1e-10  # of the largest variance; less is rounding
 
 @dataclass(frozen=True)
 class _Side:
-    """Standardization of one stream, its main axes [width, axes] and the variances along them."""
+    """Standardization of one modality, its principal axes [width, axes] and the variances along them."""
 
     standardization: Standardization
     axes: np.ndarray
@@ -26,7 +26,7 @@ class _Side:
 
     @classmethod
     def fit(cls, vectors: np.ndarray) -> tuple[_Side, np.ndarray]:
-        """Of [clips, width]; also gives their coordinates along the axes, [clips, axes]."""
+        """Fits to [clips, width]; also returns their coordinates along the axes, [clips, axes]."""
         standardization = Standardization.fit(vectors)
         x = standardization(vectors)
         clips, width = x.shape
@@ -40,19 +40,19 @@ class _Side:
         return side, x @ side.axes
 
     def shrinkage(self, ridge: float) -> np.ndarray:
-        """Factors that whiten, [axes]; the ridge is in units of the mean variance along the axes."""
+        """Whitening factors [axes]; the ridge is in units of the mean variance along the axes."""
         return 1.0 / np.sqrt(self.variances + ridge * self.variances.mean()) if len(self.variances) else self.variances
 
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Two linear maps into one space, in which the sound and the pictures of a clip are near each other.
+    """Two linear maps into one space, in which the audio and the frames of a clip are near each other.
 
     Attributes:
-        audio, visual: standardization of the stream and its matrix [width, dimensions].
-        ridge: how much was added to the variances.
+        audio, visual: standardization of the modality and its matrix [width, dimensions].
+        ridge: the ridge added to the variances.
         chosen_on: how the ridge was chosen.
-        pairs: number of clips it was fitted to.
+        pairs: number of clips in the fit.
     """
 
     audio: tuple[Standardization, np.ndarray]
@@ -62,7 +62,7 @@ class LinearMap:
     pairs: int
 
     def scores(self, audio: np.ndarray, visual: np.ndarray) -> Scores:
-        """Cosines in the common space, of [clips, width] features each."""
+        """Cosines in the common space, from [clips, width] features each."""
         mapped = (side[0](vectors) @ side[1] for side, vectors in ((self.audio, audio), (self.visual, visual)))
         return cosine_scores(*mapped)
 
@@ -71,9 +71,9 @@ def fit_linear_map(audio: np.ndarray, visual: np.ndarray, groups: np.ndarray, se
     """Fits the map; the ridge is the one with the best mean reciprocal rank in cross-validation among these pairs.
 
     Args:
-        audio, visual: [pairs, width] features of the two streams of the same clips, at least `FEWEST_PAIRS`.
-        groups: [pairs], the source file; the clips of one stay together in the folds.
-        seed: of the folds.
+        audio, visual: [pairs, width] features of the two modalities of the same clips, at least `FEWEST_PAIRS`.
+        groups: [pairs], the source files; the clips of one stay together in the folds.
+        seed: random seed of the folds.
     """
     folds = grouped_folds(np.zeros(len(groups), int), groups, seed)
     scores = np.zeros(len(RIDGES))

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on frozen features, its regularization chosen without the clips of the test."""
+"""Multinomial logistic regression on frozen features, for a path of regularization strengths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pemt_tf.models.finite_outputs import require_finite
 
 # lambda in: mean cross-entropy + lambda / 2 ||W||^2; strongest first. It does not depend on the number of clips.
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
-DEFAULT_STRENGTH = 0.1  # where there are too few clips to choose by
+DEFAULT_STRENGTH = 0.1  # with too few clips to choose on
 _MAX_ITERATIONS = 500
 
 
@@ -29,15 +29,11 @@ class Standardization:
 
     @classmethod
     def fit(cls, features: np.ndarray) -> Standardization:
-        """Of [clips, width] features.
-
-        Raises:
-            PemtError: a feature is not finite.
-        """
+        """Fits to [clips, width] features; raises PemtError if one is not finite."""
         features = np.asarray(features, np.float64)
         require_finite(features, what="the feature vector to fit to")
         mean, deviation = features.mean(axis=0), features.std(axis=0)
-        # A deviation that is rounding only is none.
+        # Such a small deviation is only rounding.
         constant = deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
         return cls(mean, np.where(constant, np.inf, deviation))
 
@@ -54,7 +50,7 @@ class LogisticModel:
     intercepts: np.ndarray
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """[clips, classes] of standardized features [clips, width]."""
+        """[clips, classes] from standardized features [clips, width]."""
         scores = features @ self.coefficients.T + self.intercepts
         scores = scores - scores.max(axis=1, keepdims=True)
         return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -63,7 +59,7 @@ class LogisticModel:
 def fit_path(
     features: np.ndarray, labels: np.ndarray, classes: int, strengths: tuple[float, ...] = STRENGTHS
 ) -> Iterator[tuple[float, LogisticModel]]:
-    """Fits one model for every strength, each beginning where the stronger one ended.
+    """Fits one model for every strength, each starting from the previous one.
 
     Args:
         features: [clips, width] float64, standardized.
@@ -76,17 +72,17 @@ def fit_path(
 
     axes = None
     if features.shape[1] > len(features):
-        # The penalty does not change under rotation: in the space that the clips span the solution is the same.
+        # The penalty does not change under rotation, so the solution in the space of the clips is the same.
         left, sizes, axes = np.linalg.svd(features, full_matrices=False)
         features = left * sizes
     model = LogisticRegression(max_iter=_MAX_ITERATIONS, tol=1e-5, warm_start=True)
-    # Of two labels scikit-learn fits one row, the difference of the two. It is halved between them, so its square
-    # counts half in the penalty.
+    # For two labels scikit-learn fits one row, their difference. Each label gets half of it, so its square counts half
+    # in the penalty.
     halves = 2.0 if len(np.unique(labels)) == 2 else 1.0
     for strength in strengths:
         model.set_params(C=halves / (strength * len(features)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties stop early, which regularizes too
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a weak penalty stops early, which regularizes
             model.fit(features, labels)
         coefficients, intercepts = model.coef_, model.intercept_
         if len(model.classes_) == 2:

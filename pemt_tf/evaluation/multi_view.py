@@ -14,12 +14,12 @@ SUM_OVER = ("clip", "path")
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """Which votes are summed.
+    """The votes that are summed.
 
     Attributes:
-        views: how many segments of a clip vote, spread evenly over it; None: all. The model sees the whole clip anyway.
-        crops: 1, the centre of the picture; 3, the start, centre and end of its longer side.
-        sum_over: `clip`, every record is judged alone; `path`, all records of one source file are judged together.
+        views: number of voting segments, spread evenly over a clip; None for all. The model always sees the whole clip.
+        crops: 1, the centre of the frame; 3, the start, centre and end of its longer side.
+        sum_over: `clip`, one prediction per record; `path`, one prediction for all records of a source file.
     """
 
     views: int | None = None
@@ -33,10 +33,10 @@ class ViewPlan:
             raise PemtError(f"votes cannot be summed over {self.sum_over!r}; --sum-over is {' or '.join(SUM_OVER)}")
 
     def segments(self, available: int) -> np.ndarray:
-        """Numbers of the segments that vote: the middles of `views` equal parts of a clip; ascending, [views] int.
+        """The voting segments, [views] int, ascending: the middles of `views` equal parts of a clip.
 
         Raises:
-            PemtError: a clip does not have as many.
+            PemtError: a clip has fewer segments.
         """
         views = available if self.views is None else self.views
         if not 1 <= views <= available:
@@ -49,13 +49,13 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class Votes:
-    """Summed votes of what is judged together.
+    """Summed votes of clips or of source files.
 
     Attributes:
         probabilities: [items, classes] float64, the sums of all votes, scaled to sum 1.
-        truth: [items] int, the label.
-        ids: the clip's id, or the source file when clips are judged together.
-        paths: the source file.
+        truth: [items] int, labels.
+        ids: ids of the clips, or the source files.
+        paths: the source files.
     """
 
     probabilities: np.ndarray
@@ -65,14 +65,9 @@ class Votes:
 
 
 def sum_votes(segment_votes: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """Sums over crops and over the segments that vote.
+    """Sums votes [crops, clips, all segments, classes] over crops and the voting segments, to [clips, classes] float64.
 
-    Args:
-        segment_votes: [crops, clips, all segments, classes], each vote the sum over the heads of their softmax.
-        segments: numbers of those that vote.
-
-    Returns:
-        [clips, classes] float64.
+    Each vote is the sum over the heads of their softmax.
     """
     return np.asarray(segment_votes, np.float64)[:, :, segments].sum(axis=(0, 2))
 
@@ -83,11 +78,11 @@ def judge(sums: np.ndarray, truth: np.ndarray, ids: list[str], paths: list[str],
     Args:
         sums: [clips, classes].
         truth: [clips] int.
-        ids, paths: of the clips.
+        ids, paths: ids and source files of the clips.
         sum_over: see `ViewPlan`.
 
     Raises:
-        PemtError: clips of one file have different labels, so that no one label is right for it.
+        PemtError: clips of one file have different labels.
     """
     if sum_over == "path":
         first: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The pretrained pair classifier's own answer to "do this sound and these pictures belong together?"."""
+"""The pretrained pair classifier's scores of audio and frames: do they belong together?"""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from scipy import special
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.retrieval import Scores
 
-STAGE = "context"  # before the joint Transformer: a sound is described without the pictures it is compared with
+STAGE = "context"  # before the joint Transformer: audio without knowledge of the frames it is compared with
 _NUMBERS_AT_ONCE = 1 << 22
 
 
 def read_pair_classifier(path: Path) -> dict[str, np.ndarray] | None:
-    """Weights of the pair classifier that judges streams before fusion; None where the run has none.
-
-    Args:
-        path: file that `RunDirectory.save_model` wrote.
+    """Weights of the pair classifier before fusion, from a file of `RunDirectory.save_model`; None if there is none.
 
     Returns:
         `inner/kernel` [2 hidden, hidden], `inner/bias`, `outer/kernel` [hidden, 1], `outer/bias`.
@@ -41,11 +38,11 @@ def read_pair_classifier(path: Path) -> dict[str, np.ndarray] | None:
 def pair_scores(weights: dict[str, np.ndarray], audio: np.ndarray, visual: np.ndarray) -> Scores:
     """Logits of pairs of summaries: outer(gelu(inner([visual ; audio]))), see `PairClassifier`.
 
-    The inner layer is linear in either stream, so it is applied to each clip once, not to each pair.
+    The inner layer is linear in either modality, so it is applied to each clip once, not to each pair.
 
     Args:
-        weights: of `read_pair_classifier`.
-        audio, visual: [clips, hidden] summaries after the stream's own Transformer.
+        weights: result of `read_pair_classifier`.
+        audio, visual: [clips, hidden] summaries after the modality's own Transformer.
     """
     hidden = visual.shape[1]
     kernel = weights["inner/kernel"].astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a frozen network knows: linear and neighbour classification, retrieval between streams, geometry."""
+"""Measures the features of a frozen network: classification, retrieval between modalities, geometry."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pemt_tf.data.few_labels import draw_labelled
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation import embedding_statistics as statistics
 from pemt_tf.evaluation.cautions import probe_caution
-from pemt_tf.evaluation.feature_extraction import EMBEDDING, JOINT, POOLED, ClipFeatures, FeatureExtractor
+from pemt_tf.evaluation.feature_extraction import JOINT, POOLED, ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_map import FEWEST_PAIRS, fit_linear_map
+from pemt_tf.evaluation.modality_probe import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.pair_scores import pair_scores
-from pemt_tf.evaluation.probe_stream import LabelledVectors, fit_probe, measure_probe
 from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
 from pemt_tf.files.strict_json import json_text
+from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.av_transformer import AVTransformer
 
-FEATURES = (POOLED, EMBEDDING)
 VALIDATION = "validation"
 GALLERY = 1000
 
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """What is asked for.
+    """Settings of a probe.
 
     Attributes:
-        train_split, split: fitted to, and measured on.
+        train_split, split: splits to fit to and to measure on.
         features: `pooled`, CNN features averaged over segments; `embedding`, summary tokens.
-        streams: which; empty: all that the model has.
-        labels_per_class: clips of each label to fit to; None: all.
-        seed: of the draw of labelled clips, of folds, gallery and bootstrap.
-        gallery: retrieval is among so many clips, drawn from the split; 0: all.
-        retrieval: whether to measure it at all; without it clips without a label are not read.
-        batch_size: clips at once.
+        streams: modalities, of `visual`, `audio` and `joint`; empty for all that the model has.
+        labels_per_class: clips of each label to fit to; None for all.
+        seed: random seed of labelled clips, folds, gallery and bootstrap.
+        gallery: number of clips of the split among which retrieval is measured; 0 for all.
+        retrieval: whether to measure retrieval; without it clips without a label are not read.
+        batch_size: clips per batch.
     """
 
     train_split: str = "train"
@@ -62,18 +62,20 @@ class ProbePlan:
 
 @dataclass(frozen=True)
 class Probe:
-    """What came out; `write` puts the streams beside the other fields. docs/evaluation.md explains each figure.
+    """The figures of a frozen network; `write` puts the modalities beside the other fields.
+
+    docs/evaluation.md explains each figure.
 
     Attributes:
-        model: what was probed.
-        data: the data set, with `data_hash`.
-        plan: what was asked for.
+        model: name of the network.
+        data, data_hash: the data set.
+        plan: the settings.
         labels: the vocabulary.
-        streams: stream to `train_clips`, `clips`, `linear`, `knn`; absent without labelled clips.
-        retrieval: the figures of the method `method`, None if they were not measured.
-        retrieval_methods: method to its figures, and what is to be known of it.
-        alignment: of the two streams' summaries, None without both.
-        uniformity, spread: of the summaries, by stream.
+        streams: `visual`, `audio` or `joint` to `train_clips`, `clips`, `linear`, `knn`; absent without labelled clips.
+        retrieval: the figures of the method `method`; None if they were not measured.
+        retrieval_methods: method to its figures and its description.
+        alignment: alignment of the two modalities' summaries; None without both.
+        uniformity, spread: figures of the summaries, by modality.
         caution: why the figures mean less than those of clips and labels that the network never saw; empty if not.
     """
 
@@ -92,14 +94,14 @@ class Probe:
 
     @property
     def summary(self) -> list[str]:
-        """Lines for people."""
+        """The figures as lines of text."""
         lines = []
-        for stream, found in self.streams.items():
+        for modality, found in self.streams.items():
             parts = []
             for name, key in (("linear", "linear"), ("neighbours", "knn")):
                 low, high = found[key]["interval"]
                 parts.append(f"{name} {found[key]['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})")
-            lines.append(f"{self.plan.split}, {stream}: {', '.join(parts)} on {found['clips']} clips")
+            lines.append(f"{self.plan.split}, {modality}: {', '.join(parts)} on {found['clips']} clips")
         for method, found in self.retrieval_methods.items():
             for direction in ("audio_to_video", "video_to_audio"):
                 r = found[direction]
@@ -111,20 +113,12 @@ class Probe:
         return [f"{line}; caution: {self.caution}" for line in lines] if self.caution else lines
 
     def write(self, path: Path) -> None:
-        """Writes everything as JSON.
-
-        Raises:
-            PemtError: it cannot be written.
-        """
+        """Writes everything as JSON; raises PemtError if that is not possible."""
         values = asdict(self)
         asked = values.pop("plan")
         del asked["retrieval"], asked["streams"]  # what was measured says it
         values = {**asked, **values.pop("streams"), **values}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json_text(values, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise PemtError(f"cannot write {path}: {error.strerror or error}; choose another --output") from None
+        write_text(path, json_text(values, indent=2) + "\n", make_folder=True)
 
 
 def probe(
@@ -139,21 +133,21 @@ def probe(
     """Computes features of the splits, fits to one and measures on the other.
 
     Args:
-        backbone: frozen.
+        backbone: the network.
         source: records of the model's geometry.
-        plan: what is asked for.
-        model: name of the backbone.
+        plan: the settings.
+        model: name of the network.
         pair_classifier: see `pair_scores.read_pair_classifier`.
-        description: `run.json` of the backbone's run; None for a network without training.
+        description: `run.json` of the network's run; None for a network without training.
         validation_split: the split on which that run chose its weights, if it did.
 
     Raises:
-        PemtError: a split or stream is missing, clips of one file stand in both splits, nothing to measure on.
+        PemtError: a split or modality is missing, clips of one file are in both splits, or nothing can be measured.
     """
     known = (*backbone.config.modalities, JOINT)[: 3 if len(backbone.config.modalities) == 2 else 1]
-    unknown = [stream for stream in plan.streams if stream not in known]
+    unknown = [modality for modality in plan.streams if modality not in known]
     if unknown:
-        raise PemtError(f"{model} has no stream {unknown[0]!r}; it has: {', '.join(known)}")
+        raise PemtError(f"{model} has no modality {unknown[0]!r}; it has: {', '.join(known)}")
     source.require_split(plan.split)
     retrieves = plan.retrieval and JOINT in known
     extractor = FeatureExtractor(backbone, source, plan.batch_size)
@@ -163,15 +157,15 @@ def probe(
         validation = extractor.extract(VALIDATION, labelled=True)
     require_apart(train, test, plan)
     streams = {
-        stream: found
-        for stream in plan.streams or known
-        if (found := probe_stream(stream, train, test, validation, plan, len(source.labels))) is not None
+        modality: found
+        for modality in plan.streams or known
+        if (found := probe_modality(modality, train, test, validation, plan, len(source.labels))) is not None
     }
     methods = measure_methods(train, test, plan, pair_classifier) if retrieves else {}
     if not streams and not methods:
         raise PemtError(
             f"{source.name}: nothing to measure; splits {plan.train_split!r} and {plan.split!r} need labelled clips "
-            "of two labels, or clips with both picture and sound"
+            "of two labels, or clips with both frames and audio"
         )
     method = next((name for name in ("linear_map", "cosine") if name in methods), None)
     return Probe(
@@ -191,42 +185,38 @@ def probe(
 
 
 def _chooses_by_validation(source: ClipSource, plan: ProbePlan) -> bool:
-    """Not where labels are counted: the validation clips' labels would be further ones."""
+    """Whether settings are chosen on the validation split; not with `labels_per_class`, as it would add labels."""
     others = (plan.train_split, plan.split)
     return plan.labels_per_class is None and VALIDATION not in others and bool(source.files.get(VALIDATION))
 
 
 def require_apart(train: ClipFeatures, test: ClipFeatures, plan: ProbePlan) -> None:
-    """Refuses splits that share a source file.
-
-    Raises:
-        PemtError: naming one.
-    """
+    """Raises PemtError if a source file has clips in both splits."""
     shared = np.intersect1d(train.paths, test.paths)
     if len(shared):
         raise PemtError(
             f"{len(shared)} source files stand in both {plan.train_split!r} and {plan.split!r}, {shared[0]} for one; "
-            "what is measured would not be held out: make the data set again"
+            "the clips are not held out; make the data set again"
         )
 
 
-def probe_stream(
-    stream: str,
+def probe_modality(
+    modality: str,
     train: ClipFeatures,
     test: ClipFeatures,
     validation: ClipFeatures | None,
     plan: ProbePlan,
     classes: int,
 ) -> dict | None:
-    """Linear and neighbour classification of one stream; None without labelled clips to fit to or to measure on."""
-    fitted, measured = (_labelled(features, stream, plan.features) for features in (train, test))
+    """Linear and nearest-neighbour classification by one modality; None without labelled clips in both splits."""
+    fitted, measured = (_labelled(features, modality, plan.features) for features in (train, test))
     if plan.labels_per_class is not None:
-        ids = train.ids[_usable(train, stream)]
+        ids = train.ids[_usable(train, modality)]
         rows = draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed)
         fitted = LabelledVectors(fitted.vectors[rows], fitted.labels[rows], fitted.files[rows])
     if len(np.unique(fitted.labels)) < 2 or not len(measured.labels):
         return None
-    checked = None if validation is None else _labelled(validation, stream, plan.features)
+    checked = None if validation is None else _labelled(validation, modality, plan.features)
     if checked is not None and len(checked.labels):
         fit = fit_probe(fitted, classes, [], "validation split", checked)
     else:
@@ -240,25 +230,25 @@ def probe_stream(
     }
 
 
-def _usable(features: ClipFeatures, stream: str) -> np.ndarray:
-    return features.has(stream) & (features.labels >= 0)
+def _usable(features: ClipFeatures, modality: str) -> np.ndarray:
+    return features.has(modality) & (features.labels >= 0)
 
 
-def _labelled(features: ClipFeatures, stream: str, kind: str) -> LabelledVectors:
-    rows = _usable(features, stream)
-    return LabelledVectors(features.vectors(stream, kind)[rows], features.labels[rows], features.paths[rows])
+def _labelled(features: ClipFeatures, modality: str, kind: str) -> LabelledVectors:
+    rows = _usable(features, modality)
+    return LabelledVectors(features.vectors(modality, kind)[rows], features.labels[rows], features.paths[rows])
 
 
 def measure_methods(
     train: ClipFeatures, test: ClipFeatures, plan: ProbePlan, pair_classifier: dict[str, np.ndarray] | None
 ) -> dict[str, dict]:
-    """Retrieval by every method that there is; empty where fewer than two clips have both streams."""
+    """Retrieval by every available method; empty where fewer than two clips have both modalities."""
     pairs, gallery = train.take(train.has(JOINT)), _gallery(test, plan)
     clips = len(gallery)
     if clips < 2:
         return {}
-    sound, pictures = (gallery.summaries[m] for m in ("audio", "visual"))
-    methods = {"cosine": {"of": "summary tokens", **measure_retrieval(cosine_scores(sound, pictures), clips)}}
+    audio, visual = (gallery.summaries[m] for m in ("audio", "visual"))
+    methods = {"cosine": {"of": "summary tokens", **measure_retrieval(cosine_scores(audio, visual), clips)}}
     if len(pairs) >= FEWEST_PAIRS:
         fitted = fit_linear_map(
             pairs.vectors("audio", plan.features), pairs.vectors("visual", plan.features), pairs.paths, plan.seed
@@ -272,7 +262,7 @@ def measure_methods(
             **measure_retrieval(scores, clips),
         }
     if pair_classifier is not None:
-        scores = pair_scores(pair_classifier, sound, pictures)
+        scores = pair_scores(pair_classifier, audio, visual)
         methods["pair_classifier"] = {
             "of": "summary tokens, the pair classifier of pretraining",
             **measure_retrieval(scores, clips),
@@ -281,7 +271,7 @@ def measure_methods(
 
 
 def _gallery(test: ClipFeatures, plan: ProbePlan) -> ClipFeatures:
-    """Clips with both streams, at most as many as the plan says, drawn by its seed whatever the order of records."""
+    """A random sample of the clips with both modalities, whatever the order of records; its size is in the plan."""
     both = test.take(test.has(JOINT))
     both = both.take(np.argsort(both.ids, kind="stable"))
     if plan.gallery and len(both) > plan.gallery:
@@ -290,12 +280,12 @@ def _gallery(test: ClipFeatures, plan: ProbePlan) -> ClipFeatures:
 
 
 def _geometry(test: ClipFeatures, plan: ProbePlan) -> dict:
-    """Alignment of the gallery's pairs; uniformity and spread of the first clips that have the stream."""
+    """Alignment of the gallery's pairs; uniformity and spread of the first clips that have the modality."""
     uniform, spreads, aligned = {}, {}, None
-    for stream in test.streams:
-        vectors = test.summaries[stream][test.has(stream)][: plan.gallery or None]
+    for modality in test.streams:
+        vectors = test.summaries[modality][test.has(modality)][: plan.gallery or None]
         if len(vectors) > 1:
-            uniform[stream], spreads[stream] = statistics.uniformity(vectors), statistics.spread(vectors)
+            uniform[modality], spreads[modality] = statistics.uniformity(vectors), statistics.spread(vectors)
     if JOINT in test.streams and len(pairs := _gallery(test, plan)):
         aligned = statistics.alignment(pairs.summaries["audio"], pairs.summaries["visual"])
     return {"alignment": aligned, "uniformity": uniform, "spread": spreads}

@@ -1,4 +1,4 @@
-"""From the sound of a clip to its pictures and back: at which rank does the clip's own other stream stand?"""
+"""Retrieval between the audio and the frames of clips: the rank of each clip's own other modality."""
 
 from __future__ import annotations
 
@@ -15,41 +15,40 @@ Scores = Callable[[slice], np.ndarray]
 
 
 def cosine_scores(audio: np.ndarray, visual: np.ndarray) -> Scores:
-    """Cosine similarities of [clips, width] embeddings: rows of the sounds to [rows, clips]."""
+    """Cosine similarities of [clips, width] embeddings, as a function from audio rows to [rows, clips]."""
     audio, visual = normalize(audio), normalize(visual)
     return lambda rows: audio[rows] @ visual.T
 
 
 def ranks(scores: Scores, clips: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rank of the own stream of every clip, exact, a block of scores at a time.
+    """Exact rank of each clip's own other modality, one block of scores at a time.
 
-    The rank is 1 + the number of others with a higher score + half the number of others with an equal one, which is
-    the mean over all orders of the equal ones: if all embeddings are one, every rank is that of chance, not 1.
-
-    A clip whose own score is NaN or infinite has the worst rank, and no score that is not finite is above another.
+    The rank is 1 + the number of others with a higher score + half the number of others with an equal score, the mean
+    over all orders of equal scores: if all embeddings are equal, every rank is that of chance, not 1. A clip whose own
+    score is NaN or infinite has the worst rank, and no such score ranks above another.
 
     Args:
-        scores: a slice of the sounds to [sounds, pictures] scores, higher for what belongs together.
-        clips: number of sounds and of pictures; those of a clip have the same number.
+        scores: function from a slice of audio rows to [audio, visual] scores, higher for matching pairs.
+        clips: number of clips.
 
     Returns:
-        Of the pictures when asked by sound, and of the sounds when asked by pictures, [clips] float64 each.
+        Ranks of the frames for audio queries, and of the audio for visual queries, [clips] float64 each.
     """
     step = max(1, _SCORES_AT_ONCE // max(clips, 1))
     blocks = [slice(start, min(start + step, clips)) for start in range(0, clips, step)]
     own = np.concatenate([np.diagonal(scores(rows), offset=rows.start) for rows in blocks])
-    by_sound, by_picture = np.empty(clips), np.ones(clips)
+    by_audio, by_frames = np.empty(clips), np.ones(clips)
     for rows in blocks:
         block = np.array(scores(rows), np.float64)  # a copy: it is written to
         block[~np.isfinite(block)] = np.nan  # compares as false
         inside = np.arange(rows.start, rows.stop)
-        # Blocks are computed twice, alike; NaN leaves a clip's own score out of both counts.
+        # Blocks are computed twice with equal results; NaN excludes a clip's own score from both counts.
         block[inside - rows.start, inside] = np.nan
-        by_sound[rows] = 1 + _above(block, own[rows, None]).sum(axis=1)
-        by_picture += _above(block, own[None, :]).sum(axis=0)
+        by_audio[rows] = 1 + _above(block, own[rows, None]).sum(axis=1)
+        by_frames += _above(block, own[None, :]).sum(axis=0)
     undefined = ~np.isfinite(own)
-    by_sound[undefined] = by_picture[undefined] = clips
-    return by_sound, by_picture
+    by_audio[undefined] = by_frames[undefined] = clips
+    return by_audio, by_frames
 
 
 def _above(block: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -57,12 +56,12 @@ def _above(block: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def recall(found: np.ndarray) -> dict:
-    """Shares of clips within the first 1, 5 and 10, `median_rank`, and `clips`, of ranks [clips]."""
+    """Shares of ranks [clips] within the first 1, 5 and 10, `median_rank`, and `clips`."""
     shares = {f"recall_at_{k}": float((found <= k).mean()) for k in RECALLS}
     return {**shares, "median_rank": float(np.median(found)), "clips": len(found)}
 
 
 def measure_retrieval(scores: Scores, clips: int) -> dict:
     """`audio_to_video` and `video_to_audio`, see `recall`."""
-    by_sound, by_picture = ranks(scores, clips)
-    return {"audio_to_video": recall(by_sound), "video_to_audio": recall(by_picture)}
+    by_audio, by_frames = ranks(scores, clips)
+    return {"audio_to_video": recall(by_audio), "video_to_audio": recall(by_frames)}

@@ -1,4 +1,4 @@
-"""Locks that end with their process: who finds one held can say who holds it."""
+"""Locks that end with their process, and that say which process holds them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class LockHeldError(Exception):
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Holds a lock, which is the operating system's: it ends with the process, however that ends.
+    """Holds a lock of the operating system within the block; it ends with the process, however that ends.
 
-    On a file system without locks there is none, and nothing is refused.
+    On a file system without locks nothing is locked.
 
     Args:
-        path: file of the lock; it says who holds it, and goes with the lock.
+        path: file of the lock; it names the holder, and is deleted with the lock.
 
     Raises:
-        LockHeldError: it is held.
+        LockHeldError: another process holds the lock.
         OSError: the file cannot be written.
     """
     with _take(path) as file:
@@ -53,4 +53,4 @@ def _take(path: Path) -> TextIO:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file
-        file.close()  # its holder has just taken it away
+        file.close()  # its holder has just deleted it

@@ -1,9 +1,9 @@
 r"""Names of files as text. A file system stores bytes, and these need not be UTF-8.
 
-One rule for all: a name is opened as the file system has it, and is written as text everywhere else (ids, labels,
-records, lists, reports, messages). In that text a byte that is not UTF-8, and a control character such as a line break,
-stands as `\x` and two hexadecimal digits: `caf\xe9.mp4`. A backslash that only looks like the start of such an escape
-stands as `\x5c`, so two files never get the same name, and the text leads back to the file.
+A file is opened by its name as the file system has it. Everywhere else (ids, labels, records, lists, reports,
+messages) the name is text. There a byte that is not UTF-8, and a control character such as a line break, is written as
+`\x` and two hexadecimal digits: `caf\xe9.mp4`. A backslash that looks like the start of such an escape is written as
+`\x5c`. So two files never get the same name, and the text leads back to the file.
 """
 
 from __future__ import annotations
@@ -24,28 +24,29 @@ def readable(name: str | bytes) -> str:
     """A file's name as text, always valid UTF-8 and on one line; usual names stay as they are.
 
     Args:
-        name: as the operating system or Python gives it. Not a text that this function gave: it would be escaped again.
+        name: name from the operating system or Python; not a result of this function, which would be escaped again.
     """
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return printable(_LOOKS_ESCAPED.sub(r"\\x5c", text))
 
 
 def printable(text: str) -> str:
-    """A text about files, with the same escapes; backslashes stay, so it may be applied again."""
+    """Escapes a text about files in the same way; backslashes stay, so applying it twice changes nothing."""
     return _NOT_PRINTABLE.sub(lambda found: "".join(map(_escaped, found[0])), text)
 
 
 def original(name: str) -> str:
-    """The name to open a file by, from what `readable` gave."""
+    """The name to open a file by, from the result of `readable`."""
     data = name.encode("utf-8", "surrogateescape")
     return os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), data))
 
 
 def make_streams_printable() -> None:
-    """Lets standard output and error take any name, whatever the terminal's encoding."""
+    """Lets standard output and error print any name, whatever the terminal's encoding."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=_STREAM_ERRORS)
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors=_STREAM_ERRORS)
 
 
 def _escaped(character: str) -> str:

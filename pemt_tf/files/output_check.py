@@ -1,4 +1,4 @@
-"""Looks whether an output can be written before the work for it is done."""
+"""Checks that an output can be written, before the work for it is done."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ _ENOUGH = 1 << 14  # bytes
 
 
 def require_writable_file(path: Path, flag: str) -> None:
-    """Refuses a file that could not be written: its folder is read-only or full, is no folder, or the name is one.
+    """Raises PemtError with the reason if a file cannot be written; leaves nothing behind.
 
     Args:
-        path: to be written later; nothing is left there.
-        flag: with which another place can be given, as `--output`.
-
-    Raises:
-        PemtError: with the reason.
+        path: file to be written later.
+        flag: the flag that names the file, as `--output`.
     """
     try:
         if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder; a file is wanted")
+            raise IsADirectoryError(21, "it is a folder, not a file")
         if path.exists() and not path.is_file():
             return  # /dev/stdout and the like
         if path.exists():
@@ -35,11 +32,7 @@ def require_writable_file(path: Path, flag: str) -> None:
 
 
 def require_writable_folder(path: Path, flag: str) -> None:
-    """As `require_writable_file`, of a folder that may have to be made.
-
-    Raises:
-        PemtError: with the reason.
-    """
+    """As `require_writable_file`, for a folder that may have to be created."""
     try:
         _try_folder(path)
     except OSError as error:
@@ -53,7 +46,7 @@ def _try_folder(folder: Path) -> None:
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
-    # The system knows best: permissions, quotas, read-only file systems and root's powers are not guessed here.
+    # Writing is the only sure test of permissions, quotas, read-only file systems and root's rights.
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(_ENOUGH))
         file.flush()

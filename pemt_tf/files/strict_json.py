@@ -1,4 +1,4 @@
-"""JSON that holds no NaN and no infinity: a figure that is not a number stops the writing, and the message names it."""
+"""JSON without NaN and infinity: such a number is refused, and the message names its field."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from pemt_tf.errors import PemtError
 
 
 def json_text(values: Any, **layout: Any) -> str:
-    """Values as JSON, every number of them finite.
-
-    Args:
-        values: plain values.
-        **layout: further arguments of `json.dumps`, as `indent`.
+    """Plain values as JSON; `layout` are further arguments of `json.dumps`, such as `indent`.
 
     Raises:
         PemtError: a number is NaN or infinite; names its field.
@@ -32,10 +28,10 @@ def json_text(values: Any, **layout: Any) -> str:
 
 
 def read_json(text: str) -> Any:
-    """JSON to values.
+    """The values of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or a number in it is NaN or infinite, as older releases wrote.
+        ValueError: the text is not JSON, or has a NaN or infinity, as older releases wrote.
     """
 
     def refuse(name: str) -> None:
@@ -45,7 +41,7 @@ def read_json(text: str) -> Any:
 
 
 def finite_or_none(row: dict[str, float]) -> dict[str, float | None]:
-    """A row of metrics for JSON: what is not a number becomes null."""
+    """A row of metrics for JSON: NaN and infinity become None."""
     return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 

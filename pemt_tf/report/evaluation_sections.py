@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pemt_tf.evaluation import top5
+from pemt_tf.evaluation.intervals import top5_is_certain
 from pemt_tf.report.charts import histogram
 from pemt_tf.report.markup import Markup, element
 from pemt_tf.report.reliability import reliability_diagram
@@ -71,7 +71,7 @@ def notes_of(split: str, item: dict[str, Any]) -> list[str]:
     notes = []
     if item.get("caution"):
         notes.append(f"Caution, {split}: {item['caution']}.")
-    if item.get("top5") is not None and top5.is_certain(len(item["labels"])):
+    if item.get("top5") is not None and top5_is_certain(len(item["labels"])):
         notes.append(f"Top-5, {split}: always 100 %, because there are only {len(item['labels'])} labels.")
     if item.get("selection"):
         notes.append(f"Weights, {split}: {item['selection']}.")

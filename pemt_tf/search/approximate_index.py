@@ -1,4 +1,4 @@
-"""An index for millions of embeddings, with the package usearch (extra `search`): quick, and not quite exact."""
+"""An approximate index for millions of embeddings, with the package usearch (extra `search`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from pemt_tf.errors import PemtError
 from pemt_tf.files.whole_file import whole_file
@@ -23,7 +24,7 @@ from pemt_tf.terminal.progress import Progress
 
 
 class ApproximateIndex:
-    """The index of a folder of embeddings, made on first use and kept beside them.
+    """The index of a folder of embeddings, built on first use and kept beside them.
 
     Args:
         store: the embeddings.
@@ -40,7 +41,7 @@ class ApproximateIndex:
                 "--approximate needs the package usearch; install the extra: pip install 'pemt-tf[search]'"
             ) from None
         self._store = store
-        # The name has the hash of the embeddings: an index of others is never used.
+        # The name has the hash of the embeddings, so an index of other embeddings is never used.
         self.path = Path(store.directory, f"approximate-{store.card.content_hash[:16]}.usearch")
         self._index = Index(ndim=store.width, metric="cos", dtype="f32")
         if not self._load():
@@ -50,9 +51,9 @@ class ApproximateIndex:
         if not self.path.is_file():
             return False
         try:
-            self._index.view(str(self.path))  # mapped, not read: the first search takes only what it touches
+            self._index.view(str(self.path))  # memory-mapped, so a search reads only what it needs
         except RuntimeError as error:
-            logging.getLogger(__name__).warning("%s is damaged (%s) and is made anew", self.path, error)
+            logging.getLogger(__name__).warning("%s is damaged (%s) and is built again", self.path, error)
             return False
         return len(self._index) == self._store.count
 
@@ -72,27 +73,25 @@ class ApproximateIndex:
             raise PemtError(f"cannot write the index {self.path}: {error}; search without --approximate") from None
 
     def search(self, query: np.ndarray, k: int, keep: Filter | None = None) -> list[Hit]:
-        """The k clips most like an embedding, best first; nearly always those that an exact search finds.
+        """The k clips most similar to an embedding, best first; nearly always those of an exact search.
 
         Args:
             query: [width] float32.
-            k: how many.
-            keep: which clips may be found; is given the columns `FILTER_COLUMNS`.
+            k: number of clips.
+            keep: filter of the clips that may be found; receives the columns `FILTER_COLUMNS`.
         """
         require_width(self._store, query)
-        for asked in (k, 8 * k, 64 * k):  # more, where the filter leaves too few
+        for asked in (k, 8 * k, 64 * k):  # more if the filter leaves too few
             matches = self._index.search(np.ascontiguousarray(query, np.float32), min(asked, self._store.count))
             rows = [int(key) for key in matches.keys]
             hits = describe_hits(self._store, rows, [1.0 - float(distance) for distance in matches.distances])
             kept = hits if keep is None else [hit for hit in hits if keep(_about(hit))[0]]
             if len(kept) >= k:
                 return kept[:k]
-        return search(self._store, query, k, keep=keep)  # the index need not reach every clip
+        return search(self._store, query, k, keep=keep)  # the index does not reach every clip
 
 
-def _about(hit: Hit):
-    import pyarrow as pa
-
+def _about(hit: Hit) -> pa.RecordBatch:
     values = {"id": hit.clip_id, "path": hit.path, "split": hit.split or None}
     return pa.RecordBatch.from_arrays(
         [pa.array([values[name]], pa.string()) for name in FILTER_COLUMNS], list(FILTER_COLUMNS)

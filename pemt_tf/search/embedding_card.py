@@ -1,4 +1,4 @@
-"""The embeddings card: `embeddings.json`, written last, beside the Parquet files. No TensorFlow is needed here."""
+"""The embeddings card: `embeddings.json`, written last, beside the Parquet files."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _HASHED_BYTES = 2**20
 
 @dataclass(frozen=True)
 class EmbeddingCard:
-    """What a folder of embeddings holds and how it came about.
+    """Contents and origin of a folder of embeddings.
 
     Attributes:
-        model: SavedModel that made them, as an absolute path.
+        model: absolute path of the SavedModel that made them.
         model_hash: see `model_hash`.
-        vector_size: numbers of one embedding.
-        geometry: of the clips that the model saw.
-        files: Parquet file, relative to the card, to its rows; in order.
-        inputs, written: conservation: inputs == written + sum(filtered) + sum(failed).
-        filtered: inputs left out on purpose, by rule.
+        vector_size: numbers per embedding.
+        geometry: geometry of the clips.
+        files: Parquet file, relative to the card, to its number of rows; in order.
+        inputs, written: numbers of inputs and embeddings; inputs == written + sum(filtered) + sum(failed).
+        filtered: inputs that a rule excluded, by rule.
         failed: inputs without an embedding, by cause.
-        source_kind: `records` (a data set of ours) or `videos`.
-        source: the data set, or what was given as the input; an absolute path where it is one.
-        root: folder to which the column `path` is relative; empty where that is not known.
-        source_hash: of the data set, its own; of videos, SHA-256 over their names, sizes and stretches.
+        source_kind: `records` (a data set of beam_jobs.preprocess) or `videos`.
+        source: the data set, or the input as given; absolute if it is a path.
+        root: folder to which the column `path` is relative; empty if unknown.
+        source_hash: hash of the data set; for videos, SHA-256 over their names, sizes and ranges.
         content_hash: SHA-256 over the SHA-256 of every Parquet file, in order.
-        command: as typed.
+        command: the command as typed.
     """
 
     model: str
@@ -67,16 +67,12 @@ class EmbeddingCard:
             )
 
     def text(self) -> str:
-        """As it stands in the file."""
+        """The content of the file."""
         return json_text(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def read(cls, directory: Path) -> EmbeddingCard:
-        """Reads the card of a folder.
-
-        Raises:
-            PemtError: there is none, or it cannot be read.
-        """
+        """Reads the card of a folder; raises PemtError if there is none, or it cannot be read."""
         path = directory / CARD_NAME
         if not path.is_file():
             raise PemtError(
@@ -94,11 +90,7 @@ class EmbeddingCard:
             raise PemtError(f"{path} is damaged ({error}); run beam_jobs.embed again") from None
 
     def require_model(self, directory: Path, found_hash: str) -> None:
-        """Refuses another model than the one that made the embeddings.
-
-        Raises:
-            PemtError: with both models.
-        """
+        """Raises PemtError unless the model is the one that made the embeddings."""
         if found_hash != self.model_hash:
             raise PemtError(
                 f"the embeddings were made with {self.model} (hash {self.model_hash[:12]}), but {directory} is another "

@@ -1,6 +1,6 @@
-"""Embeddings in the Parquet files that `beam_jobs.embed` wrote.
+"""Embeddings in the Parquet files of `beam_jobs.embed`.
 
-They are read in blocks, so that a search takes the memory of one block, however many clips there are.
+They are read in blocks, so that a search needs the memory of one block only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ RECORD_FILES = b"pemt.record_files"  # key of the Parquet metadata: JSON, [recor
 
 
 class EmbeddingStore:
-    """Embeddings in the files of a folder; offers what `EmbeddedClips` offers.
+    """Embeddings in the files of a folder, with the same methods as `EmbeddedClips`.
 
     Args:
-        directory: written by `beam_jobs.embed`.
+        directory: folder written by `beam_jobs.embed`.
 
     Raises:
         PemtError: there are no finished embeddings, or none at all.
@@ -45,7 +45,7 @@ class EmbeddingStore:
 
     @property
     def width(self) -> int:
-        """Numbers of an embedding."""
+        """Numbers per embedding."""
         return self.card.vector_size
 
     def blocks(self, columns: Sequence[str] = ()) -> Iterator[Block]:
@@ -56,7 +56,7 @@ class EmbeddingStore:
                 first += batch.num_rows
 
     def take(self, rows: Sequence[int]) -> list[dict]:
-        """What is known of some clips, without their vectors, in the given order."""
+        """The columns `ABOUT` of some clips, in the given order."""
         found: dict[int, dict] = {}
         for name, first in self._firsts.items():
             here = [row for row in rows if first <= row < first + self.card.files[name]]
@@ -87,7 +87,7 @@ class EmbeddingStore:
         raise AssertionError(f"row {row} was counted in {name}")
 
     def record_files(self, rows: Iterable[int]) -> list[str]:
-        """The record files, relative to the data set, that hold the records of some rows."""
+        """The record files, relative to the data set, with the records of some rows."""
         wanted, files = np.array(sorted(rows), np.int64), {}
         for name, first in self._firsts.items():
             here = wanted[(first <= wanted) & (wanted < first + self.card.files[name])]
@@ -99,7 +99,7 @@ class EmbeddingStore:
         return list(files)
 
     def _counted_record_files(self, name: str) -> list[tuple[str, int]]:
-        """Record file and number of its rows, in the order of the rows of a Parquet file; empty for videos."""
+        """Record files and their numbers of rows, in the order of the rows of a Parquet file; empty for videos."""
         path = self.directory / name
         try:
             return json.loads((pq.read_schema(path).metadata or {}).get(RECORD_FILES, b"[]"))

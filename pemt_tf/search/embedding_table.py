@@ -1,4 +1,4 @@
-"""Embeddings with what is known of their clips, as an Arrow table: one row a clip."""
+"""Embeddings and the properties of their clips, as an Arrow table with one row per clip."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Block:
     """Consecutive rows.
 
     Attributes:
-        first: number of the first row within the whole.
-        about: the asked columns.
+        first: number of the first row within all rows.
+        about: the requested columns.
         vectors: [rows, width] float32.
     """
 
@@ -43,7 +43,7 @@ class Block:
 
 
 def embedding_schema(width: int) -> pa.Schema:
-    """Columns and types of a table of embeddings of `width` numbers."""
+    """Columns and types of a table of embeddings with `width` numbers."""
     fields = [pa.field(name, kind, nullable=name in _MAY_BE_NULL) for name, kind in _ABOUT.items()]
     return pa.schema([*fields, pa.field(VECTOR, pa.list_(pa.field("element", pa.float32(), False), width), False)])
 
@@ -52,7 +52,7 @@ def embedding_table(rows: Sequence[dict], vectors: np.ndarray) -> pa.Table:
     """A table of embeddings.
 
     Args:
-        rows: of every clip a value for each name in `ABOUT`; None for no label and no split; seconds.
+        rows: for every clip, a value for each name in `ABOUT`; None without label or split; times in seconds.
         vectors: [rows, width] float32.
     """
     vectors = np.ascontiguousarray(vectors, np.float32)
@@ -88,7 +88,7 @@ class EmbeddedClips:
 
     @property
     def width(self) -> int:
-        """Numbers of an embedding."""
+        """Numbers per embedding."""
         return self.table.schema.field(VECTOR).type.list_size
 
     def blocks(self, columns: Sequence[str] = ()) -> Iterator[Block]:
@@ -99,7 +99,7 @@ class EmbeddedClips:
             first += batch.num_rows
 
     def take(self, rows: Sequence[int]) -> list[dict]:
-        """What is known of some clips, without their vectors, in the given order."""
+        """The columns `ABOUT` of some clips, in the given order."""
         return self.table.select(list(ABOUT)).take(pa.array(rows, pa.int64())).to_pylist()
 
     def find(self, clip_id: str) -> int | None:
@@ -114,5 +114,5 @@ class EmbeddedClips:
 
 def select_columns(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     """Some columns of a batch, in the order in which they are named."""
-    # RecordBatch.select is younger than the pyarrow of the legacy stack.
+    # The pyarrow of the legacy stack has no RecordBatch.select.
     return pa.RecordBatch.from_arrays([batch.column(batch.schema.names.index(name)) for name in columns], list(columns))

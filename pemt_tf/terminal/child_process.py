@@ -1,4 +1,4 @@
-"""Runs a command of ours in a process of its own."""
+"""Runs a command in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
 
 STOPPED = 130
 
 
 def run_and_wait(arguments: Sequence[str]) -> int:
-    """Runs a program to its end and returns its exit code; that of an interruption if SIGTERM came meanwhile.
+    """Runs a program to its end and returns its exit code, or `STOPPED` after a SIGTERM.
 
-    An interrupt from the keyboard reaches the child as well, which saves what it has: here is only to wait for it.
-    `subprocess.run` would kill it a quarter of a second later. SIGTERM is passed on.
+    Ctrl-C reaches the child as well, which then saves its work; this function waits for it, whereas `subprocess.run`
+    would kill it a quarter of a second later. SIGTERM is passed on to the child.
     """
     with subprocess.Popen(arguments) as process, passing_on_sigterm(process) as came:
         while True:
@@ -28,10 +29,10 @@ def run_and_wait(arguments: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def passing_on_sigterm(process: subprocess.Popen) -> Iterator[list[int]]:
-    """While it lasts SIGTERM goes on to a child, for which one then has to wait; yields those that came."""
+    """Passes SIGTERM on to a child within the block; yields the list of those that came."""
     came: list[int] = []
 
-    def pass_on(number, frame):
+    def pass_on(number: int, frame: FrameType | None) -> None:
         came.append(number)
         process.terminate()
 

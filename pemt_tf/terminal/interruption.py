@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, in the right places only."""
+"""Handles Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
-    """While it lasts SIGTERM does what Ctrl-C does: Slurm, Kubernetes and `kill` send it."""
+    """Treats SIGTERM as Ctrl-C within the block: Slurm, Kubernetes and `kill` send it."""
     with _handling(signal.default_int_handler, signal.SIGTERM):
         yield
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM wait until the block is done; a second Ctrl-C does not wait.
+    """Delays Ctrl-C and SIGTERM until the end of the block; a second Ctrl-C interrupts at once.
 
-    SIGTERM may come several times, of a scheduler that tells every process and of a parent that passes it on.
+    SIGTERM may come several times: from a scheduler that signals every process, and from a parent that passes it on.
 
     Raises:
         KeyboardInterrupt: at the end of the block, if one of them came inside.
     """
-    came = []
+    came: list[int] = []
 
-    def remember(number, frame):
+    def remember(number: int, frame: FrameType | None) -> None:
         if came and number == signal.SIGINT:
             raise KeyboardInterrupt
         came.append(number)
@@ -39,7 +40,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _handling(handler: Callable, *signals: signal.Signals) -> Iterator[None]:
-    """Only the main thread is told of signals."""
+    """Installs a handler within the block; only the main thread receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -20,38 +20,39 @@ def duration(seconds: float) -> str:
 
 
 class Pace:
-    """Reckons from the end of the first unit on, whose time is mostly that of imports, compiling or loading a model."""
+    """Measures the rate from the end of the first unit, which mostly waits for imports, compiling or a model."""
 
     def __init__(self, done: int = 0) -> None:
-        """Args: done: units that earlier work has done."""
+        """Args: done: number of units that were done before."""
         self._begun_with = self._done = done
         self._since: float | None = None  # when the first unit was done
         self._first = done
 
     def restart(self, done: int) -> None:
-        """Reckons from now on: what came before, as compiling, does not come again."""
+        """Measures from now on; what came before, such as compiling, does not happen again."""
         self._since, self._first, self._done = time.monotonic(), done, done
 
     def note(self, done: int) -> None:
-        """Takes the number of units that are done by now."""
+        """Takes the number of units done so far."""
         if self._since is None and done > self._begun_with:
             self.restart(done)
         self._done = done
 
     @property
     def rate(self) -> float | None:
-        """Units a second; None where none has been done since the first."""
+        """Units per second; None if none has been done since the first."""
         if self._since is None or self._done <= self._first:
             return None
         return (self._done - self._first) / max(time.monotonic() - self._since, 1e-9)
 
     def seconds_left(self, total: int) -> float | None:
-        """Seconds until `total` units are done; None where that cannot be told yet, or all are done."""
-        if self._since is None or self._done >= total:
+        """Seconds until `total` units are done; None if that is not known yet, or all are done."""
+        done, rate = self._done - self._first, self.rate
+        if self._since is None or rate is None or self._done >= total:
             return None
-        if self._done - self._first < LEAST_UNITS or time.monotonic() - self._since < LEAST_SECONDS:
+        if done < LEAST_UNITS or time.monotonic() - self._since < LEAST_SECONDS:
             return None
-        return (total - self._done) / self.rate
+        return (total - self._done) / rate
 
 
 class Progress:

@@ -1,4 +1,4 @@
-"""Keeps TensorFlow's start-up notes off the user's screen, whatever its release; everything else passes."""
+"""Hides TensorFlow's start-up messages, whatever its release; everything else on standard error passes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _QUIET = "3"
@@ -29,7 +31,7 @@ for line in sys.stdin.buffer:
 
 
 def quiet_tensorflow() -> None:
-    """Call it before TensorFlow is imported; who has set TF_CPP_MIN_LOG_LEVEL to another level sees everything."""
+    """Call it before TensorFlow is imported; another TF_CPP_MIN_LOG_LEVEL in the environment shows everything."""
     os.environ.setdefault(LEVEL, _QUIET)
     known = any(isinstance(finder, _Finder) for finder in sys.meta_path)
     if os.environ[LEVEL] == _QUIET and "tensorflow" not in sys.modules and not known:
@@ -37,9 +39,9 @@ def quiet_tensorflow() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds TensorFlow as others would, and filters standard error while it is imported for the first time."""
+    """Finds TensorFlow as usual, and filters standard error while it is imported for the first time."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != "tensorflow":
             return None
         sys.meta_path.remove(self)
@@ -47,7 +49,7 @@ class _Finder(MetaPathFinder):
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def execute_filtered(module) -> None:
+            def execute_filtered(module: ModuleType) -> None:
                 with filtered_stderr():
                     execute(module)
 
@@ -57,20 +59,21 @@ class _Finder(MetaPathFinder):
 
 @contextlib.contextmanager
 def filtered_stderr() -> Iterator[None]:
-    """Standard error, also that of C++, goes through another process, which leaves out lines that are `NOISE`.
+    """Sends standard error, also that of C++, through another process, which drops lines that match `NOISE`.
 
-    Another process, because it still passes on what this one wrote before it crashed.
+    It is another process so that it still passes on what this one wrote before a crash.
     """
     try:
         own = os.dup(2)
         passing = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _FILTER, NOISE],
             stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is not for it
+            start_new_session=True,  # it ignores Ctrl-C
         )
-    except OSError:  # no standard error, or no room for a process: then the notes are seen
+    except OSError:  # no standard error, or no process can be started: the messages are shown
         yield
         return
+    assert passing.stdin is not None
     sys.stderr.flush()
     os.dup2(passing.stdin.fileno(), 2)
     try:

@@ -1,4 +1,4 @@
-"""Keeps the weights that did best on the validation split."""
+"""Keeps the weights with the best score on the validation split."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from keras import ops
 
 
 class HostArray:
-    """An array in main memory that a checkpoint can save and restore like a variable."""
+    """An array in main memory that a checkpoint saves and restores like a variable."""
 
     def __init__(self, shape: tuple[int, ...], dtype: str):
         self.array = np.zeros(shape, dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
         return self.array.shape
 
-    def assign(self, values) -> None:
-        """Takes a copy."""
+    def assign(self, values: np.ndarray) -> None:
+        """Copies the values."""
         self.array = np.array(values, self.array.dtype)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self.array if dtype is None else self.array.astype(dtype)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of the validation split after a step; the higher accuracy is better, then the lower loss."""
+    """Score on the validation split after a step; the higher accuracy is better, then the lower loss."""
 
     step: int
     accuracy: float
     loss: float
 
     def better_than(self, other: Score | None) -> bool:
-        """Equals are not better: the earlier one stays."""
+        """Whether this score is better; of equal scores the earlier one stays."""
         return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 class BestWeights:
-    """The weights with the best score so far. Both go into checkpoints, the arrays as `arrays`, the score as a note.
+    """The weights with the best score so far; checkpoints hold `arrays`, and the score as a note.
 
     Args:
-        weights: of a built model, see `float_weights`.
+        weights: weights of a built model, see `float_weights`.
     """
 
     def __init__(self, weights: list):
@@ -53,7 +53,7 @@ class BestWeights:
         self.score: Score | None = None
 
     def offer(self, score: Score) -> bool:
-        """Takes the weights of now if their score is better; whether it was."""
+        """Copies the current weights if their score is better; returns whether it is."""
         if not score.better_than(self.score):
             return False
         self.score = score

@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from keras import ops
@@ -26,28 +27,28 @@ class Checkpoints:
     Beside them it holds notes: a few named numbers of the training loop.
 
     Args:
-        directory: made if missing.
-        keep: how many to keep.
-        writes: False where several machines train and another one writes: `save` then does nothing.
+        directory: folder of the checkpoints; created if missing.
+        keep: number of checkpoints to keep.
+        writes: False where several machines train and another one writes; `save` then does nothing.
     """
 
     def __init__(self, directory: Path, keep: int, writes: bool = True):
         self.directory, self.keep, self.writes = directory, keep, writes
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
+        """Steps with a checkpoint, ascending."""
         if not self.directory.is_dir():
             return []
         found = (_NAME.fullmatch(path.name) for path in self.directory.iterdir())
         return sorted(int(match.group(1)) for match in found if match)
 
-    def save(self, step: int, variables: list, notes: dict[str, float] | None = None) -> Path:
-        """Writes a checkpoint; older ones go only when it is safely on disk.
+    def save(self, step: int, variables: list, notes: dict[str, Any] | None = None) -> Path:
+        """Writes a checkpoint, and deletes older ones only when it is safely on disk.
 
         Args:
-            step: after which it is taken.
-            variables: always the same ones in the same order.
-            notes: handed back by `restore`.
+            step: number of finished steps.
+            variables: the variables, always in the same order.
+            notes: values that `restore` returns.
 
         Raises:
             PemtError: it cannot be written; the last good one is still there.
@@ -70,7 +71,7 @@ class Checkpoints:
             self._path(old).unlink(missing_ok=True)
         return path
 
-    def restore(self, variables: list) -> tuple[int, dict[str, float]]:
+    def restore(self, variables: list) -> tuple[int, dict[str, Any]]:
         """Loads the newest checkpoint into the variables.
 
         Returns:
@@ -107,14 +108,14 @@ class Checkpoints:
 
 
 def checkpoint_name(step: int) -> str:
-    """File of the checkpoint after a step."""
+    """File name of the checkpoint after a step."""
     return f"step-{step:09d}.npz"
 
 
-def _write_archive(file, variables: list, notes: dict[str, float]) -> None:
-    """What numpy.savez does, one variable in memory at a time; savez leaves its archive open when a write fails."""
+def _write_archive(file: IO[bytes], variables: list, notes: dict[str, Any]) -> None:
+    """As numpy.savez, with one variable in memory at a time; savez leaves its archive open when a write fails."""
     arrays = {f"{index:05d}": variable for index, variable in enumerate(variables)}
     with zipfile.ZipFile(file, "w") as archive:
         for name, value in {**arrays, _NOTES: np.array(json.dumps(notes))}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, ops.convert_to_numpy(value), allow_pickle=False)
+                np.lib.format.write_array(member, np.asarray(ops.convert_to_numpy(value)), allow_pickle=False)

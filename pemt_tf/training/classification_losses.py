@@ -20,11 +20,11 @@ def classification_losses(
     """The loss of every head, each segment with its clip's label, and their sum.
 
     Args:
-        outputs: of `AVClassifier`.
+        outputs: outputs of `AVClassifier`.
         labels: [batch] integers.
-        label_smoothing: share of a label's weight that all classes get alike; cross-entropy only.
+        label_smoothing: share of a label's weight that is spread evenly over all classes; cross-entropy only.
         loss: `cross_entropy` or `multi_margin`.
-        margin: of the latter.
+        margin: margin of `multi_margin`.
 
     Returns:
         `loss`, `<head>_loss` per head, and `accuracy` of the clip's summed vote; scalar float32.
@@ -40,7 +40,7 @@ def summed(by_head: dict) -> dict:
 
 
 def accuracy(outputs: dict, labels):
-    """Share of clips whose summed vote is right; scalar float32."""
+    """Share of clips whose summed vote is correct; scalar float32."""
     correct = ops.equal(ops.argmax(outputs["probabilities"], axis=-1), ops.cast(labels, "int32"))
     return ops.mean(ops.cast(correct, "float32"))
 
@@ -53,7 +53,7 @@ def head_losses(
     loss: _Loss = "cross_entropy",
     margin: Positive = 0.1,
 ) -> dict:
-    """Head name to the loss of every clip, the mean over its segments, [batch] float32."""
+    """Loss of every clip by head: the mean over its segments, [batch] float32."""
     losses = {}
     for name, logits in outputs["logits"].items():
         repeated = ops.broadcast_to(labels[:, None], ops.shape(logits)[:2])

@@ -1,4 +1,4 @@
-"""Training on several machines: the workers that TF_CONFIG names, waiting for them, and losing one."""
+"""Training on several machines: the workers of TF_CONFIG, waiting for them, and losing one."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _LOST = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers that train in step.
+    """Workers that train together.
 
     Attributes:
         addresses: host:port of every worker; the first one is the chief, which writes the run.
-        index: which of them this process is.
+        index: place of this process in `addresses`.
     """
 
     addresses: tuple[str, ...]
@@ -48,22 +48,15 @@ class Cluster:
 
     @classmethod
     def parse(cls, text: str | None) -> Cluster | None:
-        """Reads TF_CONFIG.
-
-        Returns:
-            None if it is not set, or names no cluster.
-
-        Raises:
-            PemtError: what is wrong with it.
-        """
+        """Reads TF_CONFIG; None if it is not set or names no cluster, PemtError if it is malformed."""
         if not text:
             return None
         try:
             config = json.loads(text)
         except ValueError as error:
-            raise _malformed(f"is no JSON ({error})") from None
+            raise _malformed(f"is not JSON ({error})") from None
         if not isinstance(config, dict):
-            raise _malformed("is no JSON object")
+            raise _malformed("is not a JSON object")
         if not config.get("cluster"):
             return None
         jobs, task = config["cluster"], config.get("task")
@@ -72,7 +65,7 @@ class Cluster:
             raise _malformed(f"has task {json.dumps(task)}, whose type must be one of: {', '.join(jobs)}")
         addresses, index = jobs[task["type"]], task.get("index")
         if isinstance(index, str) and index.isascii() and index.isdigit() and len(index) < 10:
-            index = int(index)  # as Kubeflow and scripts that fill in a variable write it
+            index = int(index)  # Kubeflow and shell scripts write it as text
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(addresses):
             last = len(addresses) - 1
             raise _malformed(f"has task index {json.dumps(index)}; there are {task['type']} 0 to {last}")
@@ -82,18 +75,14 @@ class Cluster:
 
 
 def this_cluster() -> Cluster | None:
-    """The cluster of TF_CONFIG, if it has more than one worker.
-
-    Raises:
-        PemtError: TF_CONFIG is malformed.
-    """
+    """The cluster of TF_CONFIG, if it has more than one worker; raises PemtError if TF_CONFIG is malformed."""
     cluster = Cluster.parse(os.environ.get("TF_CONFIG"))
     return cluster if cluster is not None and len(cluster.addresses) > 1 else None
 
 
-def _check_jobs(jobs) -> None:
+def _check_jobs(jobs: object) -> None:
     if not isinstance(jobs, dict):
-        raise _malformed("has a cluster that is no JSON object")
+        raise _malformed("has a cluster that is not a JSON object")
     other = [name for name in jobs if name not in _ROLES]
     if other:
         raise _malformed(f"names the job {other[0]!r}; only chief and worker train here")
@@ -111,9 +100,9 @@ def _malformed(what: str) -> PemtError:
 
 @contextlib.contextmanager
 def waiting_for_others(cluster: Cluster, seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """Says now and then that the others are missing, and ends the process when they do not come.
+    """Reports missing workers now and then, and ends the process after `seconds` without them.
 
-    TensorFlow waits for them for an hour, inside a call that no signal and no exception reaches.
+    TensorFlow waits for them for an hour, inside a call that no signal and no exception can interrupt.
     """
     ready = threading.Event()
 
@@ -144,11 +133,7 @@ def waiting_for_others(cluster: Cluster, seconds: float = WAIT_SECONDS) -> Itera
 
 @contextlib.contextmanager
 def noticing_lost_workers() -> Iterator[None]:
-    """Turns what TensorFlow says when another worker is gone into a message for people; alone, changes nothing.
-
-    Raises:
-        PemtError: another worker is gone.
-    """
+    """Turns TensorFlow's errors about a lost worker into a PemtError; changes nothing without a cluster."""
     try:
         yield
     except _LOST as error:
@@ -157,6 +142,6 @@ def noticing_lost_workers() -> Iterator[None]:
         found = re.search(r"Collective ops is aborted by: (.+?)(\. |$)", error.message, re.MULTILINE)
         cause = found.group(1) if found else error.message.strip().splitlines()[0]
         raise PemtError(
-            f"another worker is gone ({cause}); start the same command again on every machine, and the run goes on "
-            "from its last checkpoint"
+            f"another worker is lost ({cause}); start the same command again on every machine to continue the run from "
+            "its last checkpoint"
         ) from None

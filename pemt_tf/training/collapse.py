@@ -1,4 +1,4 @@
-"""The collapse alarm: all clips of a modality get nearly the same token."""
+"""The collapse alarm: all clips of a modality have nearly the same token."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ def collapse_alarms(row: dict[str, float], first: dict[str, float]) -> dict[str,
     """Whether tokens have collapsed, by modality.
 
     Tokens are layer-normed, so each has a size of about 1 per element. Their spread is the standard deviation over the
-    batch, the mean over elements: 1 for tokens without anything in common, 0 when all are the same. The alarm is on
-    below 0.02, or below a tenth of what it was in the first log line; healthy runs stay far above both. The limits are
-    ours.
+    batch, averaged over elements: 1 for independent tokens, 0 for equal ones. The alarm is on below 0.02, or below a
+    tenth of the first log line's value; healthy runs stay far above both. The limits are ours.
 
     Args:
-        row: of a log line.
+        row: a log line.
         first: the run's first log line.
 
     Returns:
@@ -31,7 +30,7 @@ def collapse_alarms(row: dict[str, float], first: dict[str, float]) -> dict[str,
 
 
 def alarm_line(step: int, row: dict[str, float], alarms: dict[str, float]) -> str:
-    """What to tell people; empty if no alarm is on."""
+    """The warning for the user; empty if no alarm is on."""
     on = [name.removesuffix("_collapsed") for name, value in alarms.items() if value]
     if not on:
         return ""

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: numbers in groups, hyperparameters, pictures of training batches."""
+"""Events of a run for TensorBoard: metrics in groups, hyperparameters, images of training batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import api as hparams
 from pemt_tf.config import Config, flat_fields
 from pemt_tf.errors import PemtError, first_line
 
-_GROUPS = {  # what a name ends or begins with, and its group; the first that fits
+_GROUPS = {  # suffix or prefix of a metric's name: its group; the first match counts
     "loss_scale": "optimizer",
     "accuracy": "accuracy",
     "loss": "loss",
@@ -32,13 +32,13 @@ _GAP = 2  # pixels between segments
 
 
 def tag(name: str) -> str:
-    """A number's place in TensorBoard: its group and its name in `metrics.jsonl`, as `loss/mep_audio_joint`."""
+    """A metric's tag in TensorBoard: its group and its name in `metrics.jsonl`, as `loss/mep_audio_joint`."""
     groups = [group for part, group in _GROUPS.items() if name.endswith(part) or name.startswith(part)]
     return f"{(groups or ['other'])[0]}/{name}"
 
 
 def hyperparameters(config: Config, section: str) -> dict[str, Any]:
-    """What TensorBoard's HPARAMS tab shows of a run: geometry, model, augmentation and the section of its command."""
+    """The fields of TensorBoard's HPARAMS tab: geometry, model, augmentation and the section of the command."""
     values = config.to_dict()
     parts = {name: values[name] for name in ("geometry", "model", section, "augmentation")}
     plain = {name: " ".join(map(str, v)) if isinstance(v, list) else v for name, v in flat_fields(parts).items()}
@@ -46,12 +46,10 @@ def hyperparameters(config: Config, section: str) -> dict[str, Any]:
 
 
 class EventLog:
-    """Writes events; numbers under `tag` of their names in `metrics.jsonl`.
+    """Writes events. Every method raises PemtError if the folder cannot be written.
 
     Args:
-        folder: of the events; None writes nothing.
-
-    Every method raises PemtError where the folder cannot be written.
+        folder: folder of the events; None writes nothing.
     """
 
     def __init__(self, folder: str | None):
@@ -60,7 +58,7 @@ class EventLog:
             self._writer = tf.summary.create_noop_writer() if folder is None else tf.summary.create_file_writer(folder)
 
     def numbers(self, row: dict[str, float]) -> None:
-        """A log line."""
+        """Writes the metrics of a log line."""
         with self._writing(), self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 if name != "step":
@@ -68,19 +66,19 @@ class EventLog:
             self._writer.flush()
 
     def hyperparameters(self, values: dict[str, Any]) -> None:
-        """The settings of the run, by the full names of their fields; none if empty."""
+        """Writes the settings of the run, by the full names of their fields."""
         if values:
             with self._writing(), self._writer.as_default(step=0):
                 hparams.hparams(values)
 
-    def pictures(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
-        """The first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.
+    def images(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
+        """Writes the first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.
 
         Args:
-            step: to show them at.
+            step: number of the step.
             batch: `frames` [batch, segments, frames, height, width, 3] uint8, `log_mel` [batch, segments, mel_bins,
                 mel_frames, 1] float32.
-            modalities: what to show.
+            modalities: modalities to show.
         """
         with self._writing(), self._writer.as_default(step=step):
             if "visual" in modalities:
@@ -90,13 +88,13 @@ class EventLog:
             self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is left; what could not be written was told before, or is no more than a few numbers."""
+        """Writes the rest; an error was reported before, or concerns only a few metrics."""
         with contextlib.suppress(tf.errors.OpError):
             self._writer.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns a full disk into a message for people; TensorFlow calls it an exhausted resource, as short memory."""
+        """Turns a full disk into a PemtError; TensorFlow reports it as an exhausted resource, like lack of memory."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -107,19 +105,13 @@ class EventLog:
 
 
 def frame_strips(frames: np.ndarray) -> np.ndarray:
-    """The first frame of every segment, side by side.
-
-    Args:
-        frames: [clips, segments, frames, height, width, 3] uint8.
-
-    Returns:
-        [clips, height, segments * (width + 2) - 2, 3] uint8.
-    """
+    """The first frame of every segment, side by side: from [clips, segments, frames, height, width, 3] uint8 to
+    [clips, height, segments * (width + 2) - 2, 3] uint8."""
     return _side_by_side(frames[:, :, 0])
 
 
 def spectrogram_strips(log_mel: np.ndarray) -> np.ndarray:
-    """Spectrograms of all segments side by side, low frequencies below, each clip from its lowest to its highest value.
+    """Spectrograms of all segments side by side, low frequencies at the bottom, each clip scaled to its own range.
 
     Args:
         log_mel: [clips, segments, mel_bins, mel_frames, 1] float32.
@@ -133,9 +125,9 @@ def spectrogram_strips(log_mel: np.ndarray) -> np.ndarray:
     return _side_by_side(np.round(255 * scaled[:, :, ::-1]).astype(np.uint8))
 
 
-def _side_by_side(pictures: np.ndarray) -> np.ndarray:
-    """[clips, segments, height, width, channels] to one picture a clip, with gaps of 0."""
-    padded = np.pad(pictures, ((0, 0), (0, 0), (0, 0), (0, _GAP), (0, 0)))
+def _side_by_side(images: np.ndarray) -> np.ndarray:
+    """From [clips, segments, height, width, channels] to one image a clip, with gaps of 0."""
+    padded = np.pad(images, ((0, 0), (0, 0), (0, 0), (0, _GAP), (0, 0)))
     clips, segments, height, width, channels = padded.shape
     rows = padded.transpose(0, 2, 1, 3, 4).reshape(clips, height, segments * width, channels)
     return rows[:, :, :-_GAP]

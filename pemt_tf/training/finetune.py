@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.few_labels import few_labelled
-from pemt_tf.data.input_pipeline import model_inputs, training_clips
-from pemt_tf.data.share import EVERYTHING, WorkerShare
+from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.classification_losses import classification_losses
 from pemt_tf.training.event_log import hyperparameters
@@ -26,8 +27,8 @@ from pemt_tf.training.projector import require_shown_split, write_projector
 from pemt_tf.training.run_directory import RunDirectory, make_classifier
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
-from pemt_tf.training.task import TrainingTask, make_task
-from pemt_tf.training.validation import Validation, has_validation_split, require_validation_split
+from pemt_tf.training.task import TrainingTask, batches_from, make_task
+from pemt_tf.training.validation import Validation, can_validate
 
 
 def finetune(
@@ -61,57 +62,51 @@ def finetune(
     require_divisible("finetune.batch_size", settings.part_size, strategy)
     if initial is not None:
         initial.require_model(config.model)
-    by_validation = settings.select == "best_validation"
-    if by_validation:
-        require_validation_split(source, settings, split)
-    validates = has_validation_split(source, settings, split)
+    validates = can_validate(source, settings, split)
     few = settings.labels_per_class
     chosen = few_labelled(source, split, few, settings.seed) if few else None
-
-    def clips(start_step: int, share: WorkerShare = EVERYTHING) -> tf.data.Dataset:
-        return training_clips(
-            source,
-            split,
-            settings.part_size,
-            settings.seed,
-            start_step * settings.accumulation,
-            labelled=True,
-            streams=settings.streams,
-            only=chosen,
-            augmentation=config.augmentation,
-            mixup=settings.mixup,
-            share=share,
-        )
-
+    wanted = {"labelled": True, "streams": settings.streams, "only": chosen, "mixup": settings.mixup}
+    clips = functools.partial(batches_from, settings, source, split, config.augmentation, wanted)
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
 
-    def make() -> TrainingTask:
-        model = make_classifier(config, len(source.labels), policy)
-        if initial is not None:
-            initial.load_backbone_into(model.backbone)
-        freeze(model.backbone, ("backbone",) if settings.finetune_learning_rate == 0 else settings.frozen)
-        return make_task(
-            "finetune",
-            model,
-            _losses_of(model, settings),
-            clips,
-            settings,
-            make_schedule(settings.schedule, settings.base_learning_rate, settings.steps, settings.warmup_steps),
-            groups=finetune_groups(settings.base_learning_rate, settings.finetune_learning_rate),
-            keep_best=by_validation,
-            shown=("loss", "accuracy", "validation_accuracy"),
-            hyperparameters=hyperparameters(config, "finetune"),
-            modalities=config.model.modalities,
-            show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
-            validate=Validation(model, source, settings) if validates else None,
-            validate_every=settings.validate_every,
-        )
-
+    make = functools.partial(_make_task, config, source, initial, clips, policy, validates)
     description = run_description("finetune", source, split, initial, labels=list(source.labels))
-    if by_validation:
+    if settings.select == "best_validation":
         description["selection"] = "best validation step"
     return train_run(RunDirectory(Path(output), writes=is_chief()), config, description, source, strategy, make)
+
+
+def _make_task(
+    config: Config,
+    source: ClipSource,
+    initial: RunDirectory | None,
+    clips: Callable[..., tf.data.Dataset],
+    policy: keras.DTypePolicy,
+    validates: bool,
+) -> TrainingTask:
+    """The model and its optimizer, under the strategy's scope."""
+    settings = config.finetune
+    model = make_classifier(config, len(source.labels), policy)
+    if initial is not None:
+        initial.load_backbone_into(model.backbone)
+    freeze(model.backbone, ("backbone",) if settings.finetune_learning_rate == 0 else settings.frozen)
+    return make_task(
+        "finetune",
+        model,
+        _losses_of(model, settings),
+        clips,
+        settings,
+        make_schedule(settings.schedule, settings.base_learning_rate, settings.steps, settings.warmup_steps),
+        groups=finetune_groups(settings.base_learning_rate, settings.finetune_learning_rate),
+        keep_best=settings.select == "best_validation",
+        shown=("loss", "accuracy", "validation_accuracy"),
+        hyperparameters=hyperparameters(config, "finetune"),
+        modalities=config.model.modalities,
+        show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
+        validate=Validation(model, source, settings) if validates else None,
+        validate_every=settings.validate_every,
+    )
 
 
 def _losses_of(model: AVClassifier, settings: FinetuneConfig) -> Callable[[dict], dict]:

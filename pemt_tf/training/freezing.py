@@ -1,4 +1,4 @@
-"""Freezing parts of the backbone: their weights and batch statistics stay, and they run as in inference."""
+"""Freezing parts of the backbone: their weights and batch statistics stay, and they run in inference mode."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pemt_tf.models.visual_resnet3d import stages_of
 
 
 def freeze(backbone: AVTransformer, parts: tuple[str, ...]) -> None:
-    """Makes parts of a backbone not trainable; before the optimizer is built.
+    """Makes parts of a built backbone not trainable; called before the optimizer is built.
 
     Args:
-        backbone: built.
-        parts: names out of `pemt_tf.config.training.PARTS`.
+        backbone: the backbone.
+        parts: names of `pemt_tf.config.training.PARTS`.
 
     Raises:
         PemtError: the model has no such part.
@@ -38,6 +38,6 @@ def _layers(backbone: AVTransformer, part: str) -> list:
 
 
 def _up_to_stage(cnn, last: int) -> list:
-    """The stem (stage 1), and the blocks of the stages to `last`."""
+    """The stem (stage 1), and the blocks of the stages up to `last`."""
     stem = [cnn.stem, cnn.stem_norm] if hasattr(cnn, "stem_norm") else [*cnn.stem, *cnn.stem_norms]
     return [*stem, *(block for blocks in stages_of(cnn.blocks, cnn.depth)[: last - 1] for block in blocks)]

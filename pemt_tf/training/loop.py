@@ -1,4 +1,4 @@
-"""The training loop: steps, log lines, checkpoints, validation, resume; the same for pretraining and fine-tuning."""
+"""The training loop of pretraining and fine-tuning: steps, log lines, checkpoints, validation, resume."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def train_run(
 
 
 def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
-    """Trains to the last step, from the newest checkpoint on if there is one; the model ends with its final weights.
+    """Trains to the last step, from the newest checkpoint if there is one; the model ends with its final weights.
 
     Raises:
         PemtError: the loss or the gradient is no longer a number, and the last good checkpoint is kept; the clips
@@ -79,7 +79,7 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
 
 
 class _Loop:
-    """The state of a run while it goes on."""
+    """The state of a run during training."""
 
     def __init__(self, task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy):
         self.task, self.run, self.strategy = task, run, strategy
@@ -119,7 +119,7 @@ class _Loop:
         self.progress.close()
 
     def _stop(self) -> None:
-        """Saves, unless Ctrl-C came twice and broke a batch off between two of its parts: that cannot be resumed."""
+        """Saves, unless a second Ctrl-C interrupted a batch between two of its parts: that cannot be resumed."""
         done = int(self.task.optimizer.iterations)  # the interrupt may have come just after an update
         if self.inside_step and done == self.step and self.settings.accumulation > 1:
             self.progress.close("stopped within a step; run the same command to go on from the last checkpoint")
@@ -150,7 +150,7 @@ class _Loop:
         return [next(parts) for _ in range(self.settings.accumulation)]
 
     def _one_step(self, train_step, batches: list[dict]) -> None:
-        """A step and all that belongs to it, in an order that a resumed run repeats."""
+        """Does a step with its logging, validation and checkpoint, in an order that a resumed run repeats."""
         rate = float(self.task.optimizer.learning_rate)
         self.inside_step = True
         metrics = train_step(batches)
@@ -200,7 +200,7 @@ class _Loop:
 
     def _show(self, batch: dict) -> None:
         local = {n: self.strategy.experimental_local_results(batch[n])[0].numpy() for n in ("frames", "log_mel")}
-        self.events.pictures(self.step, local, self.task.modalities)
+        self.events.images(self.step, local, self.task.modalities)
 
     def _require_finite(self, metrics: dict[str, float], batches: list[dict]) -> None:
         bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(metrics.get(name, 0.0))]

@@ -1,4 +1,4 @@
-"""The factor that keeps gradients of float16 from vanishing; it finds its size by itself."""
+"""The factor that keeps float16 gradients from vanishing; it adapts itself."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _LARGEST = 2.0**24
 
 @dataclass
 class LossScale:
-    """Halved when a gradient overflows, doubled after 2000 steps without one.
+    """A factor that is halved when a gradient overflows, and doubled after 2000 steps without overflow.
 
-    A step whose gradient overflows changes no weight. It counts as a step all the same: the schedule goes on, and its
-    clips are not shown again.
+    A step whose gradient overflows changes no weight, but counts as a step: the schedule advances, and its clips are
+    not repeated.
 
     Attributes:
-        value: factor on the loss.
+        value: factor of the loss.
         good_steps: steps since the last change.
     """
 
@@ -25,11 +25,11 @@ class LossScale:
 
     @property
     def exhausted(self) -> bool:
-        """Whether it cannot be lowered any more: a gradient that overflows now is not the fault of float16."""
+        """Whether it cannot be lowered further: a gradient that overflows now is not caused by float16."""
         return self.value <= 1.0
 
     def update(self, finite: bool) -> None:
-        """Takes note of a step, and whether its gradient was a number."""
+        """Adapts the factor after a step whose gradient was finite or not."""
         if not finite:
             self.value, self.good_steps = self.value / 2, 0
         elif self.good_steps + 1 < _GROW_AFTER:

@@ -1,4 +1,4 @@
-"""Mixup: two clips of a batch become one, and so do their labels. Ours; the authors do without."""
+"""Mixup: mixes each clip, and its label, with another of the batch. It is ours; the authors do not use it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pemt_tf.training.classification_losses import accuracy, head_losses, summed
 def mix_with_neighbours(inputs: dict, weight):
     """Mixes every clip with the one before it in the batch, the first with the last.
 
-    Pictures and log-mel spectrograms are mixed as the network takes them. Clips of which one lacks a stream that the
-    other has stay as they are.
+    Frames and log-mel spectrograms are mixed as the network receives them. Two clips with different modalities are not
+    mixed.
 
     Args:
-        inputs: of the model; every value is [batch, ...].
-        weight: [batch] float32, how much of each clip remains.
+        inputs: inputs of the model; every value is [batch, ...].
+        weight: [batch] float32, each clip's share of its mixture.
 
     Returns:
-        The mixed inputs, and the weights that were used, 1 for clips that stayed as they are.
+        The mixed inputs, and the weights that were used: 1 for clips that were not mixed.
     """
     masks = {name: value for name, value in inputs.items() if name.endswith("_mask")}
     for mask in masks.values():
-        alike = ops.all(ops.equal(mask, _neighbour(mask)), axis=-1)
-        weight = ops.where(alike, weight, 1.0)
+        same = ops.all(ops.equal(mask, _neighbour(mask)), axis=-1)
+        weight = ops.where(same, weight, 1.0)
     mixed = {name: _mix(value, weight) for name, value in inputs.items() if name not in masks}
     return {**mixed, **masks}, weight
 
@@ -32,7 +32,7 @@ def mixed_losses(outputs: dict, labels, weight, *kind) -> dict:
     """`classification_losses` with the weighted mean of both labels' losses; `accuracy` is that of the main label.
 
     Args:
-        outputs: of the model, of mixed inputs.
+        outputs: outputs of the model for mixed inputs.
         labels: [batch] integers.
         weight: [batch] float32, from `mix_with_neighbours`.
         *kind: further arguments of `classification_losses`.

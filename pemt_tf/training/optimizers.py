@@ -1,6 +1,6 @@
 """Adam and SGD as PyTorch defines them, with parameter groups (docs/reference_model.md section 13).
 
-Keras' own classes differ where it shows: Adam there adds epsilon before the bias correction, weight decay is always
+Keras' own classes give other results: their Adam adds epsilon before the bias correction, their weight decay is always
 decoupled, and all variables share one learning rate.
 """
 
@@ -26,12 +26,12 @@ _HEAD = r"(^|/)[^/]*head/"
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Variables with a learning rate and a weight decay of their own.
+    """Variables with their own learning rate and weight decay.
 
     Attributes:
         pattern: regular expression searched in the variable's path (`backbone/visual_cnn/stem_norm/gamma`).
-        learning_rate_scale: factor on the optimizer's learning rate; 0 freezes the group.
-        weight_decay: instead of the optimizer's; None keeps that.
+        learning_rate_scale: factor of the optimizer's learning rate; 0 freezes the group.
+        weight_decay: weight decay of the group; None for the optimizer's.
     """
 
     pattern: str
@@ -39,32 +39,27 @@ class ParameterGroup:
     weight_decay: float | None = None
 
 
-def batch_norm_group(learning_rate_scale: float = 1.0) -> ParameterGroup:
-    """Gains and offsets of all batch norms, without weight decay."""
-    return ParameterGroup(_BATCH_NORM, learning_rate_scale, 0.0)
-
-
 def finetune_groups(base_learning_rate: float, finetune_learning_rate: float) -> tuple[ParameterGroup, ...]:
     """The reference's groups: heads at the base rate, the backbone at its own, no decay for batch norms.
 
     Args:
-        base_learning_rate: of the heads, the rate the optimizer is given.
-        finetune_learning_rate: of the backbone; 0 freezes it.
+        base_learning_rate: learning rate of the heads and of the optimizer.
+        finetune_learning_rate: learning rate of the backbone; 0 freezes it.
     """
     scale = finetune_learning_rate / base_learning_rate
-    return (ParameterGroup(_HEAD), batch_norm_group(scale), ParameterGroup("", scale))
+    return (ParameterGroup(_HEAD), ParameterGroup(_BATCH_NORM, scale, 0.0), ParameterGroup("", scale))
 
 
 class _GroupedOptimizer(keras.optimizers.Optimizer):
-    """What both optimizers share: the group of every variable, and coupled weight decay.
+    """The base of both optimizers: parameter groups and coupled weight decay.
 
     Attributes:
-        gradients_are_global: they are already summed over replicas, as clipping by the norm of the whole batch needs;
-            else Keras does it.
+        gradients_are_global: whether gradients are already summed over replicas, as clipping by the norm of the whole
+            batch needs; otherwise Keras sums them.
     """
 
     def __init__(self, learning_rate, weight_decay: float, groups: Sequence[ParameterGroup | dict], **kwargs):
-        # Keras would apply a `weight_decay` of its own, decoupled and to all variables alike.
+        # Keras would apply its `weight_decay` decoupled, and to all variables.
         super().__init__(learning_rate=learning_rate, weight_decay=None, **kwargs)
         self.default_weight_decay = float(weight_decay)
         self.groups = tuple(ParameterGroup(**g) if isinstance(g, dict) else g for g in groups)
@@ -87,13 +82,10 @@ class _GroupedOptimizer(keras.optimizers.Optimizer):
 
     def _group_of(self, path: str) -> ParameterGroup:
         """The first group whose pattern is found in the path."""
-        for group in self.groups:
-            if re.search(group.pattern, path):
-                return group
-        return ParameterGroup("")
+        return next((group for group in self.groups if re.search(group.pattern, path)), ParameterGroup(""))
 
     def _prepare(self, gradient, variable, learning_rate):
-        """The variable's index, its gradient and rate in its own dtype."""
+        """The variable's index, and its gradient and rate in the variable's dtype."""
         index = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype) * self._scales[index]
         return index, ops.cast(gradient, variable.dtype), rate
@@ -114,11 +106,11 @@ class TorchAdam(_GroupedOptimizer):
 
     Args:
         learning_rate: a float or a schedule.
-        beta_1, beta_2, epsilon: as in Adam.
-        weight_decay: for variables in no group, or in a group that names none.
+        beta_1, beta_2, epsilon: numbers of Adam.
+        weight_decay: weight decay of variables whose group has none of its own.
         decoupled: True is AdamW, p <- p (1 - lr * weight_decay); False adds weight_decay * p to the gradient.
         amsgrad: divide by the largest v so far.
-        groups: the first whose pattern is found in a variable's path gives its rate and decay.
+        groups: parameter groups; the first whose pattern matches a variable's path gives its rate and decay.
     """
 
     @check_arguments
@@ -167,7 +159,7 @@ class TorchAdam(_GroupedOptimizer):
         self.assign_sub(variable, rate * mean / (root + self.epsilon))
 
     def _bias_correction(self, beta: float, dtype):
-        """1 - beta^step, with the digits that a float32 subtraction would lose: 5e-5 of them at step 1."""
+        """1 - beta^step, without the relative error of a float32 subtraction, 5e-5 at step 1."""
         step = ops.cast(self.iterations + 1, dtype)
         return -ops.expm1(step * math.log(beta))
 
@@ -184,14 +176,14 @@ class TorchAdam(_GroupedOptimizer):
 
 @keras.saving.register_keras_serializable("pemt_tf")
 class TorchSGD(_GroupedOptimizer):
-    """Gradient descent with momentum; the buffer holds gradients, not steps, so a changed rate acts at once.
+    """Gradient descent with momentum; the buffer holds gradients, not steps, so a new rate takes effect at once.
 
     Args:
         learning_rate: a float or a schedule.
-        momentum: 0 for none.
-        nesterov: look one step ahead.
-        weight_decay: added to the gradient, for variables in no group, or in a group that names none.
-        groups: as in `TorchAdam`.
+        momentum: momentum; 0 for none.
+        nesterov: use Nesterov's momentum.
+        weight_decay: weight decay, added to the gradient, of variables whose group has none of its own.
+        groups: parameter groups, as in `TorchAdam`.
     """
 
     @check_arguments
@@ -234,7 +226,7 @@ def make_optimizer(
 ) -> TorchAdam | TorchSGD:
     """The optimizer that a configuration names, with its weight decay and betas.
 
-    `adam` has its weight decay in the gradient, `adamw` apart from it and with AMSGrad; `sgd` is Nesterov with momentum
+    `adam` adds weight decay to the gradient; `adamw` decouples it and uses AMSGrad; `sgd` is Nesterov with momentum
     0.9 (docs/reference_model.md section 13, docs/pretraining_objectives.md section 5).
     """
     if settings.optimizer == "sgd":

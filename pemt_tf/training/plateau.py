@@ -1,4 +1,4 @@
-"""A pretraining that has not begun to learn: its masked predictions are as good as guesses."""
+"""The warning about a pretraining that has not started to learn: its masked predictions are no better than guesses."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ GUESSING = 0.99  # of the loss at the start
 
 
 def plateau_line(step: int, steps: int, row: dict[str, float], first: dict[str, float]) -> str:
-    """What to tell people in the second half of a run whose masked predictions are no better than at the start.
+    """The warning in the second half of a run whose masked predictions are no better than at the start; else empty.
 
-    At the start all candidates are alike, so that the loss is that of guessing. Runs stay there for a while and then
-    begin to learn; when depends on seed, learning rate and data. The limits are ours.
+    At the start all candidates are nearly equal, so the loss is that of guessing. Runs stay there for a while and then
+    start to learn; when depends on seed, learning rate and data. The limits are ours.
 
     Args:
-        step: of the log line.
-        steps: of the whole run.
-        row: of the log line.
+        step: step of the log line.
+        steps: steps of the whole run.
+        row: the log line.
         first: the run's first log line.
-
-    Returns:
-        One line; empty if there is nothing to say.
     """
     now, then = (sum(each[name] for name in _terms(row)) for each in (row, first))
     if steps < SHORTEST or 2 * step < steps or row is first or now <= GUESSING * then:

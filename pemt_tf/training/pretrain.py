@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.input_pipeline import model_inputs, training_clips
-from pemt_tf.data.share import EVERYTHING, WorkerShare
+from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.models.pretraining_model import PretrainingModel
 from pemt_tf.training.event_log import hyperparameters
 from pemt_tf.training.freezing import freeze
@@ -22,7 +24,7 @@ from pemt_tf.training.repeated_clips import compared_clips, repetition_warning
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible, require_groups
-from pemt_tf.training.task import TrainingTask, make_task
+from pemt_tf.training.task import TrainingTask, batches_from, make_task
 
 
 def pretrain(
@@ -59,19 +61,7 @@ def pretrain(
     require_groups(settings, strategy)
     if initial is not None:
         initial.require_model(config.model)
-
-    def clips(start_step: int, share: WorkerShare = EVERYTHING) -> tf.data.Dataset:
-        return training_clips(
-            source,
-            split,
-            settings.part_size,
-            settings.seed,
-            start_step * settings.accumulation,
-            streams=modalities,
-            augmentation=config.augmentation,
-            share=share,
-        )
-
+    clips = functools.partial(batches_from, settings, source, split, config.augmentation, {"streams": modalities})
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
     compared = compared_clips(settings, strategy.num_replicas_in_sync)
@@ -79,24 +69,34 @@ def pretrain(
     if warning and is_chief():
         sys.stderr.write(f"{warning}\n")
 
-    def make() -> TrainingTask:
-        model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
-        model.build()
-        if initial is not None:
-            initial.load_backbone_into(model.backbone)
-        freeze(model.backbone, settings.frozen)
-        return make_task(
-            "pretrain",
-            model,
-            lambda batch: model(model_inputs(batch, modalities, masks=False), training=True),
-            clips,
-            settings,
-            make_schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps),
-            shown=("loss", "mep_accuracy", "cpp_accuracy"),
-            hyperparameters=hyperparameters(config, "pretrain"),
-            modalities=modalities,
-            show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
-        )
-
+    make = functools.partial(_make_task, config, source, initial, clips, policy)
     run = RunDirectory(Path(output), writes=is_chief())
     return train_run(run, config, run_description("pretrain", source, split, initial), source, strategy, make)
+
+
+def _make_task(
+    config: Config,
+    source: ClipSource,
+    initial: RunDirectory | None,
+    clips: Callable[..., tf.data.Dataset],
+    policy: keras.DTypePolicy,
+) -> TrainingTask:
+    """The model and its optimizer, under the strategy's scope."""
+    settings, modalities = config.pretrain, config.model.modalities
+    model = PretrainingModel(config.model, settings, dtype=policy, name="pretraining")
+    model.build()
+    if initial is not None:
+        initial.load_backbone_into(model.backbone)
+    freeze(model.backbone, settings.frozen)
+    return make_task(
+        "pretrain",
+        model,
+        lambda batch: model(model_inputs(batch, modalities, masks=False), training=True),
+        clips,
+        settings,
+        make_schedule(settings.schedule, settings.learning_rate, settings.steps, settings.warmup_steps),
+        shown=("loss", "mep_accuracy", "cpp_accuracy"),
+        hyperparameters=hyperparameters(config, "pretrain"),
+        modalities=modalities,
+        show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
+    )

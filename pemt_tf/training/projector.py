@@ -1,4 +1,4 @@
-"""Embeddings of clips as TensorBoard's projector reads them."""
+"""Embeddings of clips in the format of TensorBoard's projector."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def shown_split(source: ClipSource) -> str | None:
 
 
 def require_shown_split(source: ClipSource, split: str) -> None:
-    """Refuses damaged clips of the split that is shown before training rather than after it.
+    """Checks the clips of the shown split before training rather than after it.
 
     Args:
         source: the records.
-        split: which is trained on and was looked at already.
+        split: the split of the training, which was checked already.
 
     Raises:
         PemtError: clips are missing, or the files cannot be read.

@@ -1,4 +1,4 @@
-"""The folder of one training run: what was asked, where it stands, what came out."""
+"""The folder of one training run: its configuration, its progress and its results."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class RunDirectory:
     """Paths and small files of a run.
 
     `config.json` and `run.json` (kind, labels, data) are written first; `metrics.jsonl`, `checkpoints/` and
-    `tensorboard/` grow; the weights files are written last, so a run that has them is finished. While one is trained
-    `run.lock` says which process does it.
+    `tensorboard/` grow; the weights files are written last, so a run that has them is finished. During training
+    `run.lock` names the process.
 
     Attributes:
         path: the folder.
-        writes: False where several machines train and another one writes; then nothing here does.
+        writes: False where several machines train and another one writes; then nothing is written here.
     """
 
     path: Path
@@ -69,11 +69,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Holds the folder while it lasts: one training at a time.
-
-        Raises:
-            PemtError: another one is under way in it, or it cannot be written.
-        """
+        """Locks the folder within the block; raises PemtError if another training runs in it."""
         with contextlib.ExitStack() as stack:
             if self.writes and not (self.finished and not os.access(self.path, os.W_OK)):
                 try:
@@ -88,7 +84,7 @@ class RunDirectory:
             yield
 
     def start(self, config: Config, description: dict[str, Any]) -> bool:
-        """Begins a run, or goes on with the one that is there if it was asked for the same, perhaps for more steps.
+        """Begins a run, or continues the run in the folder if it has the same settings, perhaps with more steps.
 
         Returns:
             Whether there is anything left to do.
@@ -124,7 +120,7 @@ class RunDirectory:
         return True
 
     def _reopen(self, steps: int) -> None:
-        """Moves what was made of the final weights into a folder beside, which is a finished run of its own."""
+        """Moves the results of the final weights into a sub-folder, which is itself a finished run."""
         if not (self.checkpoints / checkpoint_name(steps)).is_file():
             raise PemtError(
                 f"{self.path} is finished and cannot go on: its checkpoint of step {steps} is gone; begin another run "
@@ -143,7 +139,7 @@ class RunDirectory:
             (self.path / BACKBONE).replace(kept / BACKBONE)  # last: from here on the run is not finished
 
     def say_finished(self) -> None:
-        """Tells the user that there is nothing to do, and how there would be."""
+        """Tells the user that there is nothing to do, and how to train further."""
         kind = self.description()["kind"]
         steps = getattr(self.config(), kind).steps
         line = (
@@ -154,7 +150,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns a full disk or a read-only folder into a message for people."""
+        """Turns the errors of a full disk or a read-only folder into a PemtError."""
         try:
             yield
         except OSError as error:
@@ -163,11 +159,7 @@ class RunDirectory:
             ) from None
 
     def description(self) -> dict[str, Any]:
-        """What `start` was given.
-
-        Raises:
-            PemtError: this is no run.
-        """
+        """The content of `run.json`; raises PemtError if the folder is not a run."""
         path = self.path / RUN
         if not path.is_file():
             raise PemtError(
@@ -184,21 +176,21 @@ class RunDirectory:
         return load_config(self.path / CONFIG)
 
     def append_metrics(self, row: dict[str, float]) -> None:
-        """Adds one JSON line; a metric that is not a number is null there."""
+        """Adds one JSON line; NaN and infinity become null."""
         if not self.writes:
             return
         with self._writing(), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json_text(finite_or_none(row)) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """All lines so far, without metrics that are null; a line cut short when the run was killed is left out."""
+        """All lines so far, without metrics that are null, and without a line that was cut short by a kill."""
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         rows = [json.loads(line) for line in lines if line.endswith("\n")]
         return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drops lines of steps that a resumed run will do again."""
+        """Deletes lines of steps that a resumed run will repeat."""
         if not self.writes:
             return
         rows = [row for row in self.metrics() if row["step"] <= step]
@@ -206,10 +198,10 @@ class RunDirectory:
             partial.write_text("".join(json_text(finite_or_none(row)) + "\n" for row in rows), encoding="utf-8")
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes the final weights: the classifier's, if it is one, and last the backbone's.
+        """Writes the final weights: those of the classifier, if there is one, and last those of the backbone.
 
         Raises:
-            PemtError: they cannot be written; the run stays unfinished and can go on.
+            PemtError: they cannot be written; the run stays unfinished and can be continued.
         """
         if not self.writes:
             return
@@ -222,7 +214,7 @@ class RunDirectory:
             save_weights(backbone, self.path / BACKBONE)
 
     def weights_hash(self) -> str:
-        """SHA-256 of the final weights of the backbone."""
+        """SHA-256 of the backbone's final weights."""
         self.require_finished()
         digest = hashlib.sha256()
         with (self.path / BACKBONE).open("rb") as file:
@@ -239,20 +231,12 @@ class RunDirectory:
             )
 
     def load_backbone_into(self, backbone: AVTransformer) -> None:
-        """Loads the trained backbone.
-
-        Raises:
-            PemtError: the run is not finished or has another model.
-        """
+        """Loads the trained weights; raises PemtError if the run is not finished or has another model."""
         self.require_model(backbone.config)
         load_weights(backbone, self.path / BACKBONE)
 
     def require_model(self, config: ModelConfig) -> None:
-        """Refuses a backbone that cannot take this run's weights; dropout may differ.
-
-        Raises:
-            PemtError: the run is not finished or has another model.
-        """
+        """Raises PemtError if the run is not finished or its weights do not fit a model; dropout may differ."""
         self.require_finished()
         mine, theirs = asdict(config), asdict(self.config().model)
         names = [name for name in mine if not name.endswith(("dropout", "_std")) and mine[name] != theirs[name]]
@@ -261,11 +245,7 @@ class RunDirectory:
             raise PemtError(f"{self.path} was trained with another model ({shown})")
 
     def load_classifier(self) -> tuple[AVClassifier, tuple[str, ...]]:
-        """The trained classifier and its labels.
-
-        Raises:
-            PemtError: the run is no finished fine-tuning run.
-        """
+        """The trained classifier and its labels; raises PemtError unless this is a finished fine-tuning run."""
         self.require_finished()
         labels = tuple(self.description().get("labels") or ())
         if not (self.path / CLASSIFIER).is_file():

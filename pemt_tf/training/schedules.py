@@ -21,7 +21,7 @@ class _WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         base_learning_rate: the highest rate.
-        total_steps: optimizer steps of the whole run, warm-up included; the rate stays at its last value after them.
+        total_steps: optimizer steps of the whole run, including the warm-up; afterwards the rate keeps its last value.
         warmup_steps: steps of warm-up; 0 for none.
     """
 
@@ -97,7 +97,7 @@ class LinearSchedule(_WarmupSchedule):
 
 @keras.saving.register_keras_serializable("pemt_tf")
 class ConstantSchedule(_WarmupSchedule):
-    """The base rate at every step. As in the reference, a constant rate has no warm-up: the argument is ignored."""
+    """The base rate at every step. As in the reference, a constant rate has no warm-up; the argument is ignored."""
 
     def _warm_up(self, share):
         return self.base_learning_rate * ops.ones_like(share)
@@ -114,7 +114,7 @@ def make_schedule(
     Args:
         kind: `cosine`, `linear` or `constant`.
         base_learning_rate: the highest rate.
-        total_steps: optimizer steps of the run, warm-up included.
+        total_steps: optimizer steps of the run, including the warm-up.
         warmup_steps: steps of warm-up.
 
     Raises:

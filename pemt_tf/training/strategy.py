@@ -1,9 +1,8 @@
-"""Which devices train: one, all of this machine in step, or all of several machines."""
+"""The devices that train: one, all of this machine in step, or all of several machines."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -12,17 +11,21 @@ import tensorflow as tf
 from pemt_tf.config.training import PretrainConfig
 from pemt_tf.data.share import WorkerShare
 from pemt_tf.errors import PemtError
-from pemt_tf.training.cluster import noticing_lost_workers, this_cluster, waiting_for_others
+from pemt_tf.training.cluster import Cluster, noticing_lost_workers, this_cluster, waiting_for_others
 
 _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiting in one step
 
 
 def split_cpu(devices: int) -> None:
-    """Makes the CPU look like several devices, to try data parallelism where there is no GPU.
+    """Splits the CPU into logical devices, to try data parallelism without a GPU; 1 changes nothing.
 
     Raises:
-        PemtError: TensorFlow has already started.
+        PemtError: TensorFlow has already started, or the number is less than 1.
     """
+    if devices < 1:
+        raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
+    if devices == 1:
+        return
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
@@ -30,29 +33,18 @@ def split_cpu(devices: int) -> None:
         raise PemtError("the CPU can be split only before TensorFlow starts; call split_cpu first") from None
 
 
-def use_cpu_devices(devices: int) -> None:
-    """`split_cpu` for a command-line option: 1 changes nothing.
-
-    Raises:
-        PemtError: fewer than 1.
-    """
-    if devices < 1:
-        raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
-    if devices > 1:
-        split_cpu(devices)
-
-
 def make_strategy() -> tf.distribute.Strategy:
-    """All devices that there are.
+    """The strategy for all available devices.
 
     MultiWorkerMirroredStrategy if TF_CONFIG names more than one worker; else MirroredStrategy whenever more than one
-    GPU, or without GPUs more than one logical CPU, is visible. To be called before anything else uses TensorFlow.
+    GPU, or without GPUs more than one logical CPU, is visible. Call it before anything else uses TensorFlow.
 
     Raises:
         PemtError: TF_CONFIG is malformed, or the other workers cannot be reached.
     """
-    if this_cluster() is not None:
-        return _join(os.environ["TF_CONFIG"])
+    cluster = this_cluster()
+    if cluster is not None:
+        return _join(cluster)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
         return _mirror(tuple(device.name for device in devices))
@@ -60,9 +52,8 @@ def make_strategy() -> tf.distribute.Strategy:
 
 
 @functools.cache
-def _join(_: str) -> tf.distribute.Strategy:
-    """One strategy per process, see `_mirror`; returns when all workers are there."""
-    cluster = this_cluster()
+def _join(cluster: Cluster) -> tf.distribute.Strategy:
+    """One strategy per process, see `_mirror`; returns when all workers are connected."""
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_COLLECTIVE_SECONDS)
     try:
         with waiting_for_others(cluster), noticing_lost_workers():
@@ -75,7 +66,7 @@ def _join(_: str) -> tf.distribute.Strategy:
 
 
 def is_chief() -> bool:
-    """Whether this process writes the run: it is alone, or the first worker of TF_CONFIG."""
+    """Whether this process writes the run: the only one, or the first worker of TF_CONFIG."""
     cluster = this_cluster()
     return cluster is None or cluster.is_chief
 
@@ -84,8 +75,8 @@ def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.d
     """Batches for all devices of this process: the rows of the global batch in the order of the devices.
 
     Args:
-        strategy: from `make_strategy`.
-        clips: makes the endless stream of global batches; or, called with `share`, that of a worker's rows.
+        strategy: the strategy of `make_strategy`.
+        clips: makes the endless stream of global batches; called with `share`, the stream of a worker's rows.
     """
     if this_cluster() is None:
         return strategy.experimental_distribute_dataset(clips())
@@ -93,14 +84,14 @@ def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.d
 
     def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:
         own = clips(share=WorkerShare(context.input_pipeline_id, context.num_input_pipelines, replicas))
-        # Else the workers would ask each other before every batch whether all of them still have clips.
+        # Otherwise the workers ask each other before every batch whether all of them still have clips.
         return own.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     return _watched(strategy.distribute_datasets_from_function(rows))
 
 
 def _watched(clips: tf.distribute.DistributedDataset) -> Iterator:
-    """The same batches, or the message that another worker is gone."""
+    """The same batches; raises PemtError if another worker is lost."""
     batches = iter(clips)
     while True:
         with noticing_lost_workers():
@@ -109,11 +100,7 @@ def _watched(clips: tf.distribute.DistributedDataset) -> Iterator:
 
 
 def require_same_step(strategy: tf.distribute.Strategy, step: int) -> None:
-    """Refuses workers that would go on from different checkpoints.
-
-    Raises:
-        PemtError: with the steps, worker by worker.
-    """
+    """Raises PemtError if the workers would continue from different checkpoints."""
     if this_cluster() is None:
         return
     with noticing_lost_workers():
@@ -133,16 +120,13 @@ def _mirror(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 
 def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strategy, smallest: int = 1) -> None:
-    """Refuses a global batch that does not split evenly into parts of at least `smallest` clips.
+    """Raises PemtError if a global batch does not split evenly over devices.
 
     Args:
-        field: configuration field that holds the batch size.
-        batch_size: clips, all devices together.
-        strategy: whose devices share it.
-        smallest: clips that a device needs at least.
-
-    Raises:
-        PemtError: with the numbers.
+        field: configuration field that holds the batch size, for the message.
+        batch_size: clips on all devices together.
+        strategy: the devices.
+        smallest: smallest number of clips per device.
     """
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas or batch_size // replicas < smallest:
@@ -153,11 +137,7 @@ def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strat
 
 
 def require_groups(settings: PretrainConfig, strategy: tf.distribute.Strategy) -> None:
-    """Refuses groups of negatives that devices would have to share without `gather_negatives`.
-
-    Raises:
-        PemtError: with the numbers.
-    """
+    """Raises PemtError if groups of negatives do not split over the devices, without `gather_negatives`."""
     replicas = strategy.num_replicas_in_sync
     if not settings.gather_negatives and settings.negative_groups % replicas:
         raise PemtError(

@@ -1,9 +1,9 @@
-"""What a training command trains, and everything that its checkpoints hold."""
+"""A training task: model, optimizer, data, and everything that its checkpoints hold."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.config.training import TrainingConfig
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import training_clips
+from pemt_tf.data.share import EVERYTHING, Share
 from pemt_tf.errors import PemtError
 from pemt_tf.training.best_weights import BestWeights, Score
 from pemt_tf.training.loss_scale import LossScale
-from pemt_tf.training.optimizers import make_optimizer
+from pemt_tf.training.optimizers import ParameterGroup, make_optimizer
 from pemt_tf.training.weight_average import WeightAverage, float_weights
 
 
@@ -24,21 +28,21 @@ class TrainingTask:
     """A model with its optimizer and data, made by `make_task`.
 
     Attributes:
-        name: for the progress line.
-        model: built, under the strategy's scope.
-        optimizer: built on the model's trainable variables, under the same scope.
-        losses: a batch of one replica to a dict of scalars, among them `loss`, the mean over that batch.
-        clips: first step to the stream of batches that begins there; of `settings.part_size` clips each.
+        name: first words of the progress line.
+        model: the model, built under the strategy's scope.
+        optimizer: the optimizer, built on the model's trainable variables under the same scope.
+        losses: from a batch of one replica to a dict of scalars, among them `loss`, the mean over that batch.
+        clips: from the first step to the stream of batches that begins there, of `settings.part_size` clips each.
         settings: steps, accumulation and so on.
-        shown: metrics named in the progress line.
+        shown: metrics of the progress line.
         hyperparameters: fields of the configuration by their full names, for TensorBoard.
         modalities: modalities that TensorBoard shows.
         show_embeddings: writes embeddings of clips into TensorBoard's folder, with the final weights; None for none.
-        validate: scores the model as it is: `validation_accuracy`, `validation_loss` and so on; None for no validation.
-        validate_every: steps.
-        average: of the weights, if asked for.
-        loss_scale: for float16.
-        best: the weights that validated best, if they are to be kept.
+        validate: measures `validation_accuracy`, `validation_loss` and so on of the model; None for no validation.
+        validate_every: steps between validations.
+        average: moving average of the weights; None for none.
+        loss_scale: loss scale of float16; None for none.
+        best: weights that validated best; None if they are not kept.
     """
 
     name: str
@@ -59,7 +63,7 @@ class TrainingTask:
 
     @property
     def state(self) -> list:
-        """Every array of the run, in an order that stays."""
+        """Every array of the run, in a fixed order."""
         averages = self.average.variables if self.average else []
         return [
             *self.model.variables,
@@ -69,7 +73,7 @@ class TrainingTask:
         ]
 
     def notes(self) -> dict[str, Any]:
-        """The few numbers of the run that are no arrays."""
+        """The state of the run besides arrays."""
         notes = {}
         if self.loss_scale is not None:
             notes["loss_scale"] = [self.loss_scale.value, self.loss_scale.good_steps]
@@ -85,11 +89,12 @@ class TrainingTask:
             self.best.score = Score(*notes["best"])
 
     def averaged(self) -> contextlib.AbstractContextManager:
-        """While it lasts the model has its averaged weights, if there are any."""
+        """Gives the model its averaged weights, if there are any, within the block."""
         return self.average.applied() if self.average else contextlib.nullcontext()
 
     def score(self, step: int) -> dict[str, float]:
         """Validates, with averaged weights if there are any, and remembers the weights if they are the best so far."""
+        assert self.validate is not None
         with self.averaged():
             row = self.validate()
             if self.best is not None:
@@ -104,6 +109,22 @@ class TrainingTask:
             self.average.apply()
 
 
+def batches_from(
+    settings: TrainingConfig,
+    source: ClipSource,
+    split: str,
+    augmentation: AugmentationConfig,
+    wanted: dict[str, Any],
+    first_step: int,
+    share: Share = EVERYTHING,
+) -> tf.data.Dataset:
+    """The endless stream of batches from a step on; `wanted` are further arguments of `training_clips`."""
+    start = first_step * settings.accumulation
+    return training_clips(
+        source, split, settings.part_size, settings.seed, start, augmentation=augmentation, share=share, **wanted
+    )
+
+
 def make_task(
     name: str,
     model: keras.Model,
@@ -111,16 +132,16 @@ def make_task(
     clips: Callable[[int], tf.data.Dataset],
     settings: TrainingConfig,
     schedule: keras.optimizers.schedules.LearningRateSchedule,
-    groups: tuple = (),
+    groups: Sequence[ParameterGroup] = (),
     keep_best: bool = False,
-    **more,
+    **more: Any,
 ) -> TrainingTask:
-    """Puts a task together; under the strategy's scope, with the model built, loaded and frozen.
+    """Makes a task; called under the strategy's scope, with the model built, loaded and frozen.
 
     Args:
         name, model, losses, clips, settings: see `TrainingTask`.
-        schedule: of the learning rate.
-        groups: of parameters, see `make_optimizer`.
+        schedule: learning-rate schedule.
+        groups: parameter groups, see `make_optimizer`.
         keep_best: end with the weights that validate best.
         **more: further attributes of the task.
 

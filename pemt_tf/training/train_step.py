@@ -1,4 +1,4 @@
-"""One optimizer step: gradients, their sum over parts of the batch and over devices, clipping, update, average."""
+"""One optimizer step: gradients, their sum over parts of the batch and devices, clipping, update, moving average."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SUM, _MEAN = tf.distribute.ReduceOp.SUM, tf.distribute.ReduceOp.MEAN
 
 
 def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Callable[[list[dict]], dict[str, float]]:
-    """Prepares the step; it is compiled when it is first called.
+    """Makes the function of a step; it is compiled on its first call.
 
     Returns:
         A function of the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's
@@ -22,7 +22,7 @@ def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Cal
         before clipping.
 
     Raises:
-        PemtError: XLA is asked for on several devices.
+        PemtError: XLA on several devices.
     """
     if task.settings.jit_compile and strategy.num_replicas_in_sync > 1:
         raise PemtError(
@@ -35,7 +35,7 @@ def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Cal
 
 
 class _Step:
-    """What both kinds of step share."""
+    """The parts that both kinds of step share."""
 
     def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
         self.task, self.strategy = task, strategy
@@ -72,7 +72,7 @@ class _Step:
 
 
 class _WholeStep(_Step):
-    """All in one compiled function."""
+    """A step as one compiled function."""
 
     def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
         super().__init__(task, strategy)
@@ -100,9 +100,9 @@ class _WholeStep(_Step):
 
 
 class _AccumulatedStep(_Step):
-    """Gradients of the parts are added up on each device; the last part is followed by the update.
+    """A step that sums the gradients of its parts on each device, and then updates.
 
-    The sums are no part of the state of a run: between two steps they are 0.
+    The sums are not part of a run's state: between two steps they are 0.
     """
 
     def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
@@ -158,7 +158,7 @@ class _AccumulatedStep(_Step):
         return self.strategy.reduce(_MEAN, self.strategy.run(self._sum_on_replica, args=(factor,)), None)
 
     def _sum_on_replica(self, factor):
-        """Leaves the gradients of the whole batch in the sums; their norm."""
+        """Stores the gradients of the whole batch in the sums, and returns their norm."""
         sums = self.sum_over_replicas([self._sums[index].read_value() for index in self._used])
         sums = [value / tf.cast(factor, value.dtype) for value in sums]
         for index, value in zip(self._used, sums, strict=True):
@@ -185,7 +185,7 @@ class _AccumulatedStep(_Step):
 
 
 def _numbers(batch: dict, strategy: tf.distribute.Strategy) -> dict:
-    """A batch without its texts, which XLA does not know."""
+    """A batch without its texts, which XLA does not support."""
     return {
         name: value for name, value in batch.items() if strategy.experimental_local_results(value)[0].dtype != tf.string
     }

@@ -1,4 +1,4 @@
-"""Scores a classifier on a split that it is not trained on, while it is being trained."""
+"""Measures a classifier during training, on a split that it is not trained on."""
 
 from __future__ import annotations
 
@@ -43,37 +43,31 @@ class Validation:
         count = 0
         for batch in self._pass.over(self._split, labelled=True):
             terms, logits = batch.values
-            require_finite(logits, batch.ids, f"the network's answer of split {self._split!r}")
+            require_finite(logits, batch.ids, f"the network's prediction on split {self._split!r}")
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(batch.ids)
             count += len(batch.ids)
         return {f"validation_{name}": value / count for name, value in sums.items()}
 
 
-def has_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
-    """Whether there are labelled clips to validate on, besides those that are trained on."""
-    split = settings.validation_split
-    return split != training_split and bool(source.files.get(split)) and _has_labelled_clip(source, split)
-
-
-def require_validation_split(source: ClipSource, settings: FinetuneConfig, training_split: str) -> None:
-    """Refuses to select weights without a split for it.
+def can_validate(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
+    """Whether there are labelled clips to validate on, other than the training clips.
 
     Raises:
-        PemtError: there is no such split, it has no labelled clip, or it is the one that is trained on.
+        PemtError: there are none, but weights are to be selected on them.
     """
-    split = settings.validation_split
+    split, problem = settings.validation_split, ""
     if split == training_split:
-        raise PemtError(f"weights cannot be selected on the split {split!r}, which they are trained on")
-    if not source.files.get(split):
-        raise PemtError(
+        problem = f"weights cannot be selected on the split {split!r}, which they are trained on"
+    elif not source.files.get(split):
+        problem = (
             f"{source.name} has no split {split!r} to select weights on; put some clips into one (a folder "
             f"`{split}/` or a manifest), or train for a fixed number of steps: --set finetune.select=last"
         )
-    if not _has_labelled_clip(source, split):
-        raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to select weights on")
-
-
-def _has_labelled_clip(source: ClipSource, split: str) -> bool:
-    clips = evaluation_clips(source, split, 1, labelled=True).take(1)
-    return next(read_batches(clips, source, split), None) is not None
+    else:
+        clips = evaluation_clips(source, split, 1, labelled=True).take(1)
+        if next(read_batches(clips, source, split), None) is None:
+            problem = f"{source.name}: split {split!r} holds no labelled clip to select weights on"
+    if problem and settings.select == "best_validation":
+        raise PemtError(problem)
+    return not problem

@@ -12,12 +12,12 @@ from keras import ops
 
 
 class WeightAverage:
-    """Follows all weights of a model, running statistics of batch norms included; random state is left alone.
+    """A moving average of all weights of a model, including running statistics of batch norms; not of random state.
 
     Args:
-        weights: of a built model, see `float_weights`.
-        decay: per step; early steps decay faster, min(decay, (1 + step) / (10 + step)), or else the random weights of
-            the start would stay in the average for long.
+        weights: weights of a built model, see `float_weights`.
+        decay: decay per step. Early steps decay faster, min(decay, (1 + step) / (10 + step)): otherwise the random
+            initial weights would stay in the average for long.
     """
 
     def __init__(self, weights: list, decay: float):
@@ -28,30 +28,25 @@ class WeightAverage:
             for index, v in enumerate(self.weights)
         ]
 
-    def update(self, strategy: tf.distribute.Strategy, step) -> None:
-        """Moves on after a step of the optimizer; called inside the compiled step, outside of the replicas.
+    def update(self, strategy: tf.distribute.Strategy, step: tf.Tensor) -> None:
+        """Updates the average after an optimizer step; called inside the compiled step, outside the replicas.
 
         Args:
-            strategy: that the weights were created under.
-            step: how many steps were taken before, int scalar.
+            strategy: the strategy of the weights.
+            step: number of earlier steps, int scalar.
         """
         step = tf.cast(step, tf.float32)
         rate = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
 
-        def move(average, weight):
+        def move(average: tf.Variable, weight: tf.Variable) -> None:
             average.assign_add((weight - average) * tf.cast(rate, average.dtype))
 
         for average, weight in zip(self.variables, self.weights, strict=True):
             strategy.extended.update(average.value, move, args=(weight.value,), group=False)
 
-    def reset(self) -> None:
-        """Begins anew from the weights of now."""
-        for average, weight in zip(self.variables, self.weights, strict=True):
-            average.assign(ops.convert_to_numpy(weight))
-
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Puts the average in the place of the weights, and these back afterwards."""
+        """Gives the model its averaged weights within the block."""
         kept = [np.array(ops.convert_to_numpy(weight)) for weight in self.weights]
         self.apply()
         try:
@@ -61,7 +56,7 @@ class WeightAverage:
                 weight.assign(value)
 
     def apply(self) -> None:
-        """Puts the average in the place of the weights for good."""
+        """Gives the model its averaged weights."""
         for average, weight in zip(self.variables, self.weights, strict=True):
             weight.assign(ops.convert_to_numpy(average))
 

@@ -1,4 +1,4 @@
-"""Files of weights: written whole or not at all, and named where they are damaged."""
+"""Files of weights."""
 
 from __future__ import annotations
 
@@ -16,34 +16,26 @@ _BLOCK = 1 << 20
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Loads what `save_weights` wrote.
-
-    Raises:
-        PemtError: the file is damaged or gone.
-    """
+    """Loads the weights of `save_weights`; raises PemtError if the file is damaged or missing."""
     try:
         model.load_weights(path)
     except MemoryError:
         raise
-    except Exception as error:  # h5py and Keras raise whatever they stumble over in such a file
+    except Exception as error:  # h5py and Keras raise errors of any kind for such a file
         raise PemtError(
             f"{path} is damaged ({first_line(error)}); copy it again, or train again into another --output"
         ) from None
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes the weights of a model, whole or not at all.
-
-    Raises:
-        OSError: they cannot be written.
-    """
+    """Writes the weights of a model; raises OSError if that is not possible."""
     with whole_file(path) as partial:
         _reserve(partial, sum(math.prod(v.shape) * 4 + 8192 for v in model.variables))
         model.save_weights(partial)
 
 
 def save_pair_classifiers(model: PretrainingModel, path: Path) -> None:
-    """Few numbers, which `pemt probe` takes to ask which sound belongs to which pictures."""
+    """Writes the pair classifiers' weights, with which `pemt probe` matches audio and frames."""
     weights = {
         f"{stage}/{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for stage, classifier in model.pair_classifiers.items()
@@ -55,7 +47,7 @@ def save_pair_classifiers(model: PretrainingModel, path: Path) -> None:
 
 
 def _reserve(path: Path, size: int) -> None:
-    """Fills a file with zeros: on a full disk this fails cleanly, whereas HDF5 crashes when the program ends."""
+    """Fills a file with zeros: on a full disk this fails cleanly, whereas HDF5 crashes at the end of the program."""
     with path.open("wb") as file:
         for start in range(0, size, _BLOCK):
             file.write(bytes(min(_BLOCK, size - start)))

@@ -1,16 +1,19 @@
-"""Means of what is measured between two log lines."""
+"""Means of the metrics between two log lines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Window:
-    """Sums and counts since the last log line; a checkpoint keeps them, so that a resumed run logs the same means.
+    """Sums and counts since the last log line; checkpoints hold them, so that a resumed run logs the same means.
 
     Args:
-        sums: metric to [sum, count], of a checkpoint.
+        sums: metric to [sum, count], from a checkpoint.
     """
 
     def __init__(self, sums: dict[str, list[float]] | None = None) -> None:
@@ -18,12 +21,12 @@ class Window:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Leaves out of the speed what came before."""
+        """Excludes earlier time from the speed."""
         self._steps = 0
         self._waited = 0.0
         self._started = time.monotonic()
 
-    def timed(self, function: Callable, *arguments):
+    def timed(self, function: Callable[..., T], *arguments: Any) -> T:
         """Calls a function and counts its time as waiting for input."""
         start = time.monotonic()
         result = function(*arguments)
@@ -31,18 +34,18 @@ class Window:
         return result
 
     def add(self, metrics: dict[str, float]) -> None:
-        """One step; a metric may be missing from some steps."""
+        """Adds the metrics of a step; some steps may lack a metric."""
         for name, value in metrics.items():
             pair = self.sums.setdefault(name, [0.0, 0])
             pair[0], pair[1] = pair[0] + value, pair[1] + 1
         self._steps += 1
 
     def means(self) -> dict[str, float]:
-        """Of every metric over its steps."""
+        """The mean of every metric over its steps."""
         return {name: total / count for name, (total, count) in self.sums.items()}
 
     def speed(self, clips_per_step: int) -> dict[str, float]:
-        """`examples_per_second`, and `input_wait_share`: the share of the time that was spent waiting for input."""
+        """`examples_per_second`, and `input_wait_share`: the share of the time spent waiting for input."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         return {
             "examples_per_second": self._steps * clips_per_step / elapsed,

@@ -57,7 +57,7 @@ def test_written_as_json(tmp_path):
     values = json.loads((tmp_path / "new/evaluation.json").read_text())
     assert values["confusion"] == [[0, 0], [0, 1]] and values["predictions"][0]["probability"] == 0.75
     assert (values["views"], values["crops"], values["selection"], values["data_hash"]) == (4, 1, "last step", "f")
-    with pytest.raises(PemtError, match=r"cannot write .*x/y.json: File exists; choose another --output"):
+    with pytest.raises(PemtError, match=r"cannot write .*x/y.json: File exists"):
         (tmp_path / "x").write_text("")
         result.write(tmp_path / "x/y.json")
 

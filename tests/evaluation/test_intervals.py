@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from pemt_tf.evaluation.intervals import Share, bootstrap_interval, measure_shares, wilson_interval
+from pemt_tf.evaluation.intervals import MeasuredShare, bootstrap_interval, measure_shares, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_shares():
     assert half.wilson == pytest.approx((0.15003, 0.84997), abs=1e-5)
     assert all_right.bootstrap == (1.0, 1.0)  # of no width; Wilson's is the honest one
     assert all_right.wilson == pytest.approx((0.51010, 1.0), abs=1e-5)
-    assert Share(0.5, (0.2, 0.8), (0.1, 0.7)).cautious == (0.1, 0.8)
+    assert MeasuredShare(0.5, (0.2, 0.8), (0.1, 0.7)).cautious == (0.1, 0.8)

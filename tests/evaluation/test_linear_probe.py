@@ -7,7 +7,7 @@ from scipy import optimize, special
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.folds import grouped_folds
 from pemt_tf.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, Standardization, fit_path
-from pemt_tf.evaluation.probe_stream import FIXED, LabelledVectors, fit_probe, measure_probe
+from pemt_tf.evaluation.modality_probe import FIXED, LabelledVectors, fit_probe, measure_probe
 
 
 def test_standardization():

@@ -11,7 +11,7 @@ from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation.feature_extraction import ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.pair_scores import read_pair_classifier
-from pemt_tf.evaluation.probe import ProbePlan, measure_methods, probe, probe_stream, require_apart
+from pemt_tf.evaluation.probe import ProbePlan, measure_methods, probe, probe_modality, require_apart
 from pemt_tf.training.run_directory import PAIR_CLASSIFIERS
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips, write_dataset
 
@@ -42,8 +42,8 @@ def test_test_labels_are_read_for_the_score_only(stream):
     """Other labels of the same test clips: the same choices; the accuracy is that of guessing."""
     train, test = features(0, 60), features(1, 90)
     plan = ProbePlan()
-    right = probe_stream(stream, train, test, None, plan, CLASSES)
-    wrong = probe_stream(stream, train, with_labels(test, (test.labels + 1) % CLASSES), None, plan, CLASSES)
+    right = probe_modality(stream, train, test, None, plan, CLASSES)
+    wrong = probe_modality(stream, train, with_labels(test, (test.labels + 1) % CLASSES), None, plan, CLASSES)
     assert right["linear"]["accuracy"] > 0.8 > 0.2 > wrong["linear"]["accuracy"]
     for name, key in (("linear", "regularization"), ("knn", "k")):
         assert right[name][key] == wrong[name][key]
@@ -53,7 +53,7 @@ def test_test_labels_are_read_for_the_score_only(stream):
 def test_clips_without_the_stream_or_a_label_are_left_out():
     train, test = features(0, 60, without=range(10)), features(1, 30, without=[3, 4])
     train = with_labels(train, np.where(np.arange(60) == 40, -1, train.labels))
-    counts = {s: probe_stream(s, train, test, None, ProbePlan(), CLASSES) for s in train.streams}
+    counts = {s: probe_modality(s, train, test, None, ProbePlan(), CLASSES) for s in train.streams}
     assert {s: (found["train_clips"], found["clips"]) for s, found in counts.items()} == {
         "visual": (59, 30),
         "audio": (49, 28),
@@ -65,23 +65,23 @@ def test_few_labels():
     """Validation labels would be more than the counted ones: folds choose, or nothing where a label has one clip."""
     train, test = features(0, 90), features(1, 60)
     for per_class, chosen_on in ((1, "nothing: "), (3, "3-fold "), (20, "5-fold ")):
-        found = probe_stream("audio", train, test, None, ProbePlan(labels_per_class=per_class), CLASSES)
+        found = probe_modality("audio", train, test, None, ProbePlan(labels_per_class=per_class), CLASSES)
         assert found["train_clips"] == 3 * per_class
         assert found["linear"]["chosen_on"].startswith(chosen_on)
 
 
 def test_validation_clips_choose_where_there_are_some():
     train, test, validation = features(0, 60), features(1, 60), features(2, 30)
-    found = probe_stream("audio", train, test, validation, ProbePlan(), CLASSES)
+    found = probe_modality("audio", train, test, validation, ProbePlan(), CLASSES)
     assert found["linear"]["chosen_on"] == found["knn"]["chosen_on"] == "validation split"
     none = with_labels(validation, np.full(30, -1))
-    assert "5-fold" in probe_stream("audio", train, test, none, ProbePlan(), CLASSES)["linear"]["chosen_on"]
+    assert "5-fold" in probe_modality("audio", train, test, none, ProbePlan(), CLASSES)["linear"]["chosen_on"]
 
 
 def test_nothing_to_learn_or_to_measure():
     train, test = features(0, 30), features(1, 30)
-    assert probe_stream("audio", with_labels(train, np.zeros(30, int)), test, None, ProbePlan(), CLASSES) is None
-    assert probe_stream("audio", train, with_labels(test, np.full(30, -1)), None, ProbePlan(), CLASSES) is None
+    assert probe_modality("audio", with_labels(train, np.zeros(30, int)), test, None, ProbePlan(), CLASSES) is None
+    assert probe_modality("audio", train, with_labels(test, np.full(30, -1)), None, ProbePlan(), CLASSES) is None
 
 
 def test_the_map_between_streams_needs_no_labels():

@@ -43,9 +43,9 @@ def test_workers_and_who_is_chief(given, addresses, index, chief):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("{'cluster'", "TF_CONFIG is no JSON (Expecting property name"),
-        ("[1]", "TF_CONFIG is no JSON object"),
-        ('{"cluster": ["a:1"]}', "has a cluster that is no JSON object"),
+        ("{'cluster'", "TF_CONFIG is not JSON (Expecting property name"),
+        ("[1]", "TF_CONFIG is not a JSON object"),
+        ('{"cluster": ["a:1"]}', "has a cluster that is not a JSON object"),
         (text({"ps": ["a:1"], **TWO}), "names the job 'ps'; only chief and worker train here"),
         (text({"worker": "a:1"}), 'gives worker "a:1"; it must be a list of host:port'),
         (text({"worker": ["a"]}), 'gives worker ["a"]; it must be a list of host:port'),
@@ -122,7 +122,7 @@ def test_a_lost_worker_is_one_sentence(monkeypatch, said, cause):
     monkeypatch.setenv("TF_CONFIG", text())
     with pytest.raises(PemtError) as error, noticing_lost_workers():
         raise tf.errors.UnavailableError(None, None, said)
-    assert str(error.value).startswith(f"another worker is gone ({cause}); start the same command again on every")
+    assert str(error.value).startswith(f"another worker is lost ({cause}); start the same command again on every")
     monkeypatch.delenv("TF_CONFIG")
     with pytest.raises(tf.errors.UnavailableError), noticing_lost_workers():
         raise tf.errors.UnavailableError(None, None, said)

@@ -51,8 +51,8 @@ def test_what_is_written(tmp_path):
         "frames": rng.integers(0, 256, (6, 2, 1, 4, 4, 3), np.uint8),
         "log_mel": rng.normal(size=(6, 2, 3, 4, 1)).astype(np.float32),
     }
-    events.pictures(1, batch, ("visual", "audio"))
-    events.pictures(9, batch, ("audio",))
+    events.images(1, batch, ("visual", "audio"))
+    events.images(9, batch, ("audio",))
     events.close()
     read = EventAccumulator(str(tmp_path))
     read.Reload()

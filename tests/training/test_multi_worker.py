@@ -109,7 +109,7 @@ def arrays(path: Path) -> list[np.ndarray]:
 
 def test_a_lost_worker_is_noticed_and_named(outcome):
     assert outcome["code"] == -9
-    assert re.search(r"^error: another worker is gone \(.+\); start the same command again", outcome["noticed"], re.M)
+    assert re.search(r"^error: another worker is lost \(.+\); start the same command again", outcome["noticed"], re.M)
     assert "Traceback" not in outcome["noticed"]
 
 

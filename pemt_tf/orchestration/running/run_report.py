@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from pemt_tf.evaluation import top5
+from pemt_tf.evaluation.intervals import top5_is_certain
 from pemt_tf.terminal.progress import duration
 
 NOT_RUN = "NOT RUN"
@@ -107,4 +107,4 @@ def metrics_in_words(metrics: dict[str, Any]) -> str:
     if metrics.get("baseline_top1") is not None:
         line += f" (last blessed model: {metrics['baseline_top1']:.1%})"
     labels = len(metrics.get("precision") or ())
-    return f"{line}; top-5 is always 100 % with {labels} labels" if labels and top5.is_certain(labels) else line
+    return f"{line}; top-5 is always 100 % with {labels} labels" if labels and top5_is_certain(labels) else line

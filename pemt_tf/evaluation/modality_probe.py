@@ -1,12 +1,13 @@
-"""A linear classifier and a vote of nearest neighbours on the frozen features of one stream.
+"""A linear classifier and a vote of nearest neighbours on the frozen features of one modality.
 
-The clips of the test come in only after everything is chosen and fitted: `fit_probe` is not given them.
+`fit_probe` does not receive the test clips: they are used only after everything is chosen and fitted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ FIXED = "nothing: too few training clips to choose by"
 
 @dataclass(frozen=True)
 class LabelledVectors:
-    """Features of one stream: [clips, width] float; labels [clips] int; files [clips], the source file."""
+    """Features of one modality, [clips, width] float; labels [clips] int; files [clips], the source files."""
 
     vectors: np.ndarray
     labels: np.ndarray
@@ -31,16 +32,16 @@ class LabelledVectors:
 
 @dataclass(frozen=True)
 class FittedProbe:
-    """What was learnt from the training clips.
+    """Classifiers fitted to the training clips.
 
     Attributes:
-        standardization: of the features.
-        model: the linear classifier.
+        standardization: standardization of the features.
+        model: linear classifier.
         strength: its regularization lambda.
-        neighbours: how many vote.
-        chosen_on: by which clips the two were chosen.
+        neighbours: number of voting neighbours.
+        chosen_on: the clips on which `strength` and `neighbours` were chosen.
         train: standardized training features, for the neighbours.
-        train_labels: their labels.
+        train_labels: labels of the training clips.
     """
 
     standardization: Standardization
@@ -52,7 +53,7 @@ class FittedProbe:
     train_labels: np.ndarray
 
     def linear(self, vectors: np.ndarray) -> np.ndarray:
-        """Labels [clips] by the linear classifier, of features [clips, width]; -1 where these are not finite."""
+        """Labels [clips] by the linear classifier, from features [clips, width]; -1 where these are not finite."""
         found = self.model.log_probabilities(self.standardization(vectors)).argmax(axis=1)
         return np.where(finite_rows(vectors), found, -1)
 
@@ -77,9 +78,9 @@ def fit_probe(
     Args:
         train: clips of at least two labels.
         classes: number of labels.
-        folds: of the training clips, to choose by; none: fixed settings.
-        chosen_on: what to say of the choice.
-        validation: clips to choose by in the place of the folds.
+        folds: folds of the training clips to choose on; without any, the settings are fixed.
+        chosen_on: description of the choice.
+        validation: clips to choose on instead of the folds.
     """
     if validation is not None:
         pairs = [(train, validation)]
@@ -99,12 +100,8 @@ def fit_probe(
 
 
 def measure_probe(probe: FittedProbe, test: LabelledVectors, seed: int = 0) -> dict:
-    """Accuracies on held-out clips.
-
-    Returns:
-        `linear`: `accuracy`, `interval` (Wilson), `bootstrap_interval`, `regularization`, `chosen_on`; `knn`: `k` and
-        the same.
-    """
+    """`linear` and `knn`, each with `accuracy`, `interval` (Wilson), `bootstrap_interval` and `chosen_on` on held-out
+    clips; and `regularization` of the one, `k` of the other."""
     predictions = (probe.linear(test.vectors), probe.knn(test.vectors))
     hits = np.stack([predicted == test.labels for predicted in predictions], axis=1)
     linear, knn = (
@@ -123,16 +120,16 @@ def _rows(vectors: LabelledVectors, rows: np.ndarray) -> LabelledVectors:
     return LabelledVectors(vectors.vectors[rows], vectors.labels[rows], vectors.files[rows])
 
 
-def _choose(pairs: list, candidates: tuple, scores: Callable):
-    """The candidate with most right clips in all folds together, then the likelier, then the first; None of no fold."""
+def _choose(pairs: list, candidates: tuple, scores: Callable[[LabelledVectors, LabelledVectors], np.ndarray]) -> Any:
+    """The candidate with most correct clips over all folds, then the highest likelihood, then the first; or None."""
     if not pairs:
         return None
-    total = sum(scores(fit, check) for fit, check in pairs)
+    total = np.sum([scores(fit, check) for fit, check in pairs], axis=0)
     return max(zip(total.tolist(), candidates, strict=True), key=lambda one: one[0])[1]
 
 
 def _linear_scores(fit: LabelledVectors, check: LabelledVectors, classes: int) -> np.ndarray:
-    """[strengths, 2]: right clips, and the sum of the logarithms of the true labels' probabilities."""
+    """[strengths, 2]: number of correct clips, and sum of the log-probabilities of the true labels."""
     standardization = Standardization.fit(fit.vectors)
     features, truth = standardization(check.vectors), check.labels
     scores = []
@@ -144,7 +141,7 @@ def _linear_scores(fit: LabelledVectors, check: LabelledVectors, classes: int) -
 
 
 def _neighbour_scores(fit: LabelledVectors, check: LabelledVectors, classes: int, counts: tuple) -> np.ndarray:
-    """[counts, 1]: right clips."""
+    """[counts, 1]: number of correct clips."""
     standardization = Standardization.fit(fit.vectors)
     checked, fitted = (normalize(standardization(each.vectors)) for each in (check, fit))
     rows, similarities = nearest(checked, fitted, counts[-1])
