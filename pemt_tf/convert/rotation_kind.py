@@ -1,4 +1,4 @@
-"""Which kind of rotation the authors' weights were trained with, where they tell."""
+"""The kind of rotation that the authors' weights were trained with, if they show it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import scipy.linalg
 
 _PARAMETER, _CACHED = ".A", "._B"
-_SMALL = 1e-3  # below it every kind of rotation is the identity, or nearly
+_SMALL = 1e-3  # smaller parameters give nearly the identity for every kind of rotation
 
 
 def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
-    """`exponential` or `cayley`; None if the weights do not tell.
+    """`exponential` or `cayley`; None if the weights do not show it.
 
-    A parameter A means nothing without its kind. The authors' code saves the rotation that it has last computed as
-    `_B` beside A: one kind gives it, or nearly so if A has moved since, and the other is far off.
+    The meaning of a parameter A depends on the kind. The authors' code saves the last computed rotation as `_B` beside
+    A: one kind gives it, at least nearly if A has changed since, and the other is far off.
 
     Args:
         weights: arrays by reference name.

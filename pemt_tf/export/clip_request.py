@@ -1,4 +1,4 @@
-"""From a media file to what a model is asked about: a record, or raw frames and sound. No TensorFlow is needed."""
+"""Turns a media file into a request: a record, or raw frames and audio. No TensorFlow is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end
     """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
 
     Raises:
-        PemtError: the file cannot be used; says why.
+        PemtError: the file cannot be used.
     """
     decoded = decode_media(path, geometry, start, end)
     return serialize(build_clip(decoded, geometry, readable(Path(path).stem), readable(path)), geometry)
@@ -30,26 +30,29 @@ def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end
 def raw_media_of(
     path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None
 ) -> dict[str, np.ndarray]:
-    """The same as raw media, one clip: `frames` [1, segments, frames, crop, crop, 3] uint8, already the test crop that
-    the model would take, `waveform` [1, segments, samples] float32; a stream that the file lacks is not there.
+    """The same as raw media of one clip; a modality that the file lacks is left out.
+
+    Returns:
+        `frames` [1, segments, frames, crop, crop, 3] uint8, already the model's test crop, and `waveform` [1, segments,
+        samples] float32.
 
     Raises:
-        PemtError: the file cannot be used; says why.
+        PemtError: the file cannot be used.
     """
     decoded = decode_media(path, geometry, start, end)
     media = {}
     if decoded.jpegs is not None:
-        # The fast transform is that of TensorFlow's decoder, so both ways of asking get the same answer.
+        # TensorFlow's decoder uses the fast transform too, so both kinds of request get the same prediction.
         plan = _test_crop(decoded.height, decoded.width, geometry.test_crop)
-        pictures = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True)[plan] for jpeg in decoded.jpegs])
-        media["frames"] = pictures.reshape(1, geometry.segments, geometry.frames_per_segment, *pictures.shape[1:])
+        frames = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True)[plan] for jpeg in decoded.jpegs])
+        media["frames"] = frames.reshape(1, geometry.segments, geometry.frames_per_segment, *frames.shape[1:])
     if decoded.waveform is not None:
         media["waveform"] = np.asarray(decoded.waveform, np.float32)[None]
     return media
 
 
 def _test_crop(height: int, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Source rows and columns of the test crop: `features.video.plan_test_crop` without TensorFlow."""
+    """Source rows and columns of the test crop: `features.frame_crops.plan_test_crop` without TensorFlow."""
     short, long = min(height, width), max(height, width)
     scaled = long if short == size else int(np.floor(long / short * size))
     sizes = (scaled, size) if height > width else (size, scaled)
@@ -71,9 +74,9 @@ def decode_media(path: str, geometry: ClipGeometry, start: float | None, end: fl
     """Decodes a media file, or a stretch of it in seconds.
 
     Raises:
-        PemtError: the file cannot be used; says why.
+        PemtError: the file cannot be used.
     """
-    if not os.path.exists(path):  # noqa: PTH110 - False, too, of a name that is too long
+    if not os.path.exists(path):  # noqa: PTH110 - False also for a name that is too long
         raise PemtError(f"{path}: there is no such file")
     try:
         return decode_clip(path, geometry, start, end)

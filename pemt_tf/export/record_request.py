@@ -1,7 +1,7 @@
 """Serialized records in a request: checked, parsed and decoded inside the graph.
 
-Only what the model looks at is read, so a record without an id or with other labels is welcome. The pixels and numbers
-are those of evaluation: `decode_for_evaluation` makes them.
+Only what the model uses is read, so a record without an id or with other labels is accepted. The same function as in
+evaluation, `decode_for_evaluation`, decodes it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SCALARS = (records.HAS_VIDEO, records.HAS_AUDIO, records.IMAGE_HEIGHT, records.
 
 
 def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tuple[str, ...]) -> dict[str, tf.Tensor]:
-    """Makes a batch of clips.
+    """Checks and decodes a batch of clips.
 
     Args:
         examples: [clips] string, serialized `tf.train.Example`s.
-        geometry: that they must have.
-        modalities: streams that the model looks at; others are not decoded.
+        geometry: geometry that they must have.
+        modalities: modalities that the model uses; others are not decoded.
 
     Returns:
         As `decode_for_evaluation` for every clip: `frames` [clips, segments, frames, crop, crop, 3] uint8, `log_mel`
@@ -46,13 +46,13 @@ def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tupl
         "height": tf.cast(scalars[records.IMAGE_HEIGHT], tf.int32),
         "width": tf.cast(scalars[records.IMAGE_WIDTH], tf.int32),
     }
-    clips["jpegs"] = _pictures(parsed[records.IMAGE], clips, geometry)
+    clips["jpegs"] = _frames(parsed[records.IMAGE], clips, geometry)
     clips["log_mel"] = _spectrograms(parsed[records.LOG_MEL], clips["has_audio"], geometry)
     return tf.map_fn(lambda clip: _decode(clip, geometry), clips, fn_output_signature=_clip_signature(geometry))
 
 
 def _whole(examples: tf.Tensor) -> tf.Tensor:
-    """Refuses what is cut short or no Example at all: one field, number 1, as long as its length says."""
+    """Refuses a truncated record and anything but an Example: one field, number 1, of the length that it states."""
     sizes = tf.strings.length(examples)
     heads = tf.io.decode_raw(tf.strings.substr(examples + b"\0" * _HEAD, 0, _HEAD), tf.uint8)
     digits = tf.cast(heads[:, 1:], tf.int64)
@@ -65,7 +65,7 @@ def _whole(examples: tf.Tensor) -> tf.Tensor:
     first = _first(bad)
     check = require(
         ~tf.reduce_any(bad),
-        "examples[{}] ({} bytes) is no tf.train.Example, or is cut short; expected a whole record as "
+        "examples[{}] ({} bytes) is not a tf.train.Example, or is truncated; expected a whole record as "
         "beam_jobs.preprocess and pemt predict make them",
         first,
         sizes[first],
@@ -74,7 +74,7 @@ def _whole(examples: tf.Tensor) -> tf.Tensor:
 
 
 def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-    """The features that must be there once; [clips] int64 each."""
+    """The features that must have one value; [clips] int64 each."""
     scalars = {}
     for name in _SCALARS:
         counts = tf.cast(parsed[name].row_lengths(), tf.int32)
@@ -89,15 +89,15 @@ def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
     return scalars
 
 
-def _pictures(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipGeometry) -> tf.Tensor:
-    """Refuses clips with pictures of another number, size or kind; [clips, pictures] string, empty without video."""
+def _frames(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipGeometry) -> tf.Tensor:
+    """Refuses a wrong number, size or type of frames; returns [clips, frames] string, empty without frames."""
     segments, per_segment = geometry.segments, geometry.frames_per_segment
     seen = clips["has_video"]
     counts = tf.cast(jpegs.row_lengths(), tf.int32)
     wrong = seen & (counts != segments * per_segment)
     counted = require(
         ~tf.reduce_any(wrong),
-        f"examples[{{}}] has {{}} pictures; expected {segments * per_segment} ({segments} segments of {per_segment})",
+        f"examples[{{}}] has {{}} frames; expected {segments * per_segment} ({segments} segments of {per_segment})",
         _first(wrong),
         counts[_first(wrong)],
     )
@@ -105,31 +105,31 @@ def _pictures(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: Cli
     odd = seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE))
     sized = require(
         ~tf.reduce_any(odd),
-        f"examples[{{}}] says that its pictures have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
+        f"examples[{{}}] states that its frames have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
         _first(odd),
         height[_first(odd)],
         width[_first(odd)],
     )
     dense = after([counted, sized], jpegs.to_tensor("", shape=[None, segments * per_segment]))
     other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
-    check = require(~tf.reduce_any(other), "examples[{}] has a picture that is no JPEG", _first(other))
+    check = require(~tf.reduce_any(other), "examples[{}] has a frame that is not a JPEG", _first(other))
     dense = after([check], dense)
     cut = seen & tf.reduce_any(~_has_end(dense), axis=1)
-    check = require(~tf.reduce_any(cut), "examples[{}] has a picture that is cut short", _first(cut))
+    check = require(~tf.reduce_any(cut), "examples[{}] has a frame that is truncated", _first(cut))
     return after([check], dense)
 
 
 def _has_end(jpegs: tf.Tensor) -> tf.Tensor:
-    """Whether each string has the mark of a JPEG's end, which in most is the last thing; bool of the same shape."""
+    """Whether each string has a JPEG's end marker, which is usually last; bool of the same shape."""
     end = len(_JPEG_END)
     last = tf.strings.substr(jpegs, tf.maximum(tf.strings.length(jpegs) - end, 0), end * tf.ones_like(jpegs, tf.int32))
-    others = tf.where(last == _JPEG_END, _JPEG_END, jpegs)  # only those that go on behind it are searched
+    others = tf.where(last == _JPEG_END, _JPEG_END, jpegs)  # only strings that continue after it are searched
     parts = tf.strings.split(tf.reshape(others, [-1]), _JPEG_END).row_lengths()
     return tf.reshape(parts > 1, tf.shape(jpegs))
 
 
 def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeometry) -> tf.Tensor:
-    """Refuses spectrograms of another size, or that are not finite; zeros where a clip has no sound."""
+    """Refuses spectrograms of the wrong size or with values that are not finite; zeros for a clip without audio."""
     shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
     size = math.prod(shape)
     counts = tf.cast(values.row_lengths(), tf.int32)
@@ -150,14 +150,14 @@ def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeome
 
 
 def _decode(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.Tensor]:
-    """One clip, when its first picture has the size that the record says."""
+    """Decodes one clip, if its first frame has the size that the record states."""
 
     def sized() -> tf.Tensor:
         shape = tf.image.extract_jpeg_shape(clip["jpegs"][0])
         said = tf.stack([clip["height"], clip["width"]])
         check = require(
             tf.reduce_all(shape[:2] == said),
-            "examples[{}] says that its pictures have {} rows and columns, but the first has {}",
+            "examples[{}] states that its frames have {} rows and columns, but the first has {}",
             clip["number"],
             said,
             shape[:2],

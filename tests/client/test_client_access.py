@@ -94,7 +94,7 @@ def test_certificates_of_clients(server, rest, authority, pair):
 
 @pytest.mark.parametrize(("serve", "rest"), [(grpc_server, False), (rest_server, True)])
 def test_tls_where_there_is_none(server, authority, serve, rest):
-    with serve(server) as address, pytest.raises(PredictionError, match="speaks no TLS at this port"):
+    with serve(server) as address, pytest.raises(PredictionError, match="does not speak TLS at this port"):
         answer(address, rest, ServerAccess(ca=authority.ca), 60)
 
 

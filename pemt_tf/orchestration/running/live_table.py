@@ -1,4 +1,4 @@
-"""The table of nodes while a run goes on: on a terminal rewritten in place, elsewhere a line for each change."""
+"""The table of nodes during a run: updated in place on a terminal, elsewhere a line for each change."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class LiveTable:
     """Shows reports of one run as they come. Use it as a context manager.
 
     Args:
-        title: what is run.
-        stream: standard error by default.
+        title: title of the table.
+        stream: stream to write to; standard error by default.
     """
 
     def __init__(self, title: str, stream: TextIO | None = None):
@@ -41,11 +41,11 @@ class LiveTable:
             self._live.stop()
 
     def show(self, report: RunReport, detail: str = "") -> None:
-        """Shows how things stand.
+        """Shows the current state.
 
         Args:
-            report: of the run.
-            detail: a line below the table, as the progress of what is running; on terminals only.
+            report: report of the run.
+            detail: a line below the table, such as the progress of a node; on terminals only.
         """
         if self.on_terminal:
             self._live.update(Group(self._table(report), Text(detail, overflow="ellipsis", no_wrap=True)), refresh=True)
@@ -58,7 +58,7 @@ class LiveTable:
         self._stream.flush()
 
     def say(self, line: str) -> None:
-        """Writes a line that stays, above the table."""
+        """Writes a permanent line above the table."""
         if self.on_terminal:
             self._live.console.print(line, markup=False, highlight=False)
         else:
