@@ -3,12 +3,12 @@
 import io
 from collections import Counter
 
-from beam_jobs.job.progress import JobProgress, OutcomeWatcher
-from beam_jobs.worker.outcomes import Outcome
+from beam_jobs.job.guard import job_progress
+from beam_jobs.worker.outcomes import InputOutcome, OutcomeWatcher
 
 
 def outcome(kind, path="a"):
-    return Outcome(kind, path, path, "decode").line()
+    return InputOutcome(kind, path, path, "decode").line()
 
 
 def test_watcher_counts_finished_and_unfinished_files(tmp_path):
@@ -26,6 +26,6 @@ def test_watcher_counts_finished_and_unfinished_files(tmp_path):
 def test_plain_stream_gets_plain_lines(tmp_path):
     (tmp_path / "train-00000.jsonl").write_bytes(outcome("written"))
     stream = io.StringIO()
-    with JobProgress(str(tmp_path), 2, stream):
+    with job_progress(str(tmp_path), 2, stream=stream):
         pass
     assert stream.getvalue() == "clips 1/2, 1 ok, 0 bad\n"
