@@ -18,8 +18,8 @@ _TO_KEEP = ("error: ", "note: ", "interrupted")
 def watch(command: list[str], title: str, report: Callable[[], RunReport | None]) -> int:
     """Runs a command and shows the state of its nodes; returns its exit code.
 
-    On a terminal its last line of standard error is shown below the table; elsewhere its output is left as it is. Ctrl-C
-    reaches the command as well, which saves its work; this process only waits for it. SIGTERM is passed on.
+    On a terminal its last line of standard error is shown below the table; elsewhere its output is left as it is.
+    Ctrl-C reaches the command as well, which saves its work; this process only waits for it. SIGTERM is passed on.
 
     Args:
         command: the command to run.
