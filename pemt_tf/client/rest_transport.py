@@ -162,7 +162,7 @@ class RestTransport:
             raise self._explain(DEADLINE_EXCEEDED, "") from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            fault = strange_status_line(error.line) if isinstance(error, http.client.BadStatusLine) else None
+            fault = strange_status_line(str(error)) if isinstance(error, http.client.BadStatusLine) else None
             if fault:
                 raise PredictionError(UNIMPLEMENTED, f"{self._model.server} {fault}") from None
             raise self._explain(UNAVAILABLE, str(error) or type(error).__name__) from None

@@ -55,9 +55,9 @@ class ServerAccess:
         if self.ca is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no other authority
             _load("--tls-ca", self.ca, lambda: context.load_verify_locations(self.ca))
-        if self.certificate is not None:
-            files = f"{self.certificate} and {self.key}"
-            _load("--tls-cert and --tls-key", files, lambda: context.load_cert_chain(self.certificate, self.key, ""))
+        if (certificate := self.certificate) is not None:
+            files = f"{certificate} and {self.key}"
+            _load("--tls-cert and --tls-key", files, lambda: context.load_cert_chain(certificate, self.key, ""))
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:

@@ -91,18 +91,24 @@ class Transport(Protocol):
         Returns:
             Output name to array (text as `str` objects), and the version that predicted, if the server says it.
         """
+        ...
 
     def model_status(self, seconds: float) -> list[VersionStatus]:
         """The versions of the model."""
+        ...
 
     def signatures(self, seconds: float) -> dict[str, SignatureInfo]:
         """The signatures of the model."""
+        ...
 
     def health(self, seconds: float) -> str | None:
         """The server's health check, `SERVING` or `NOT_SERVING`; None if it has none."""
+        ...
 
     def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
         """The largest number of bytes that these inputs take in a request."""
+        ...
 
     def close(self) -> None:
         """Ends the connection."""
+        ...

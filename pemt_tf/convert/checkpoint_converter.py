@@ -153,7 +153,7 @@ def _transformer_fields(arrays: Mapping[str, np.ndarray], hidden: int) -> dict[s
     indices = {int(found[1]) for name in arrays if (found := re.search(r"\.encoder\.layer\.(\d+)\.", name))}
     low_rank = [array for name, array in arrays.items() if name.endswith(".s_linear.weight")]
     kind = (not indices, _one_transformer(arrays), bool(low_rank))
-    fields = {"sharing": next(name for name, values in SHARING.items() if values == kind)}
+    fields: dict[str, Any] = {"sharing": next(name for name, values in SHARING.items() if values == kind)}
     for name, array in arrays.items():
         if re.search(
             r"(?:\.|_)ffn\.(?:s_linear\.)?weight$|intermediate\.(?:factor_)?dense\.(?:s_linear\.)?weight$", name

@@ -38,7 +38,7 @@ def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
             "cayley": np.linalg.solve(identity + skew, identity - skew),
         }
         off = {kind: np.abs(rotation - cached).max() for kind, rotation in rotations.items()}
-        nearest, other = sorted(off, key=off.get)
+        nearest, other = sorted(off, key=off.__getitem__)
         if off[nearest] < off[other] / 4:
             return nearest
     return None

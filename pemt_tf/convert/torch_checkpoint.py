@@ -14,7 +14,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -71,8 +71,8 @@ class _Storage:
     count: int
     values: np.ndarray | None = None
 
-    def fill(self, data: bytes, byte_order: str) -> None:
-        """Reads the numbers from bytes; `byte_order` is `<` or `>`."""
+    def fill(self, data: bytes, byte_order: Literal["<", ">"]) -> None:
+        """Reads the numbers from bytes."""
         needed = self.count * self.kind.item_size
         if len(data) < needed:
             raise ValueError(f"a tensor of {needed} bytes has only {len(data)}")
@@ -95,6 +95,9 @@ class _Tensor:
 
     def to_array(self) -> np.ndarray:
         """The tensor's values in a new array."""
+        values = self.storage.values
+        if values is None:
+            raise ValueError("a tensor without values")
         shape, strides = tuple(map(int, self.shape)), tuple(map(int, self.strides))
         size = math.prod(shape)
         if len(shape) != len(strides) or min((*shape, *strides, self.offset), default=0) < 0:
@@ -105,12 +108,9 @@ class _Tensor:
         if size and last >= self.storage.count:
             raise ValueError("a tensor reaches beyond its storage")
         if not size:
-            return np.zeros(shape, self.storage.values.dtype)
-        item = self.storage.values.itemsize
-        view = np.lib.stride_tricks.as_strided(
-            self.storage.values[self.offset :], shape, [stride * item for stride in strides]
-        )
-        return np.array(view)
+            return np.zeros(shape, values.dtype)
+        steps = [stride * values.itemsize for stride in strides]
+        return np.array(np.lib.stride_tricks.as_strided(values[self.offset :], shape, steps))
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_ignored) -> _Tensor:

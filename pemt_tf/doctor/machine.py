@@ -46,9 +46,12 @@ def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = platfo
 def memory_limit(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, bool] | None:
     """Bytes of memory that may be used, and whether a control group sets the limit; None if unknown."""
     try:
-        total = int(re.search(r"MemTotal:\s+(\d+) kB", (proc / "meminfo").read_text())[1]) * 1024
-    except (OSError, TypeError):
+        found = re.search(r"MemTotal:\s+(\d+) kB", (proc / "meminfo").read_text())
+    except OSError:
+        found = None
+    if found is None:
         return None
+    total = int(found[1]) * 1024
     limits = []
     try:
         own = [line.split(":", 2)[2].strip().lstrip("/") for line in (proc / "self/cgroup").read_text().splitlines()]

@@ -44,10 +44,10 @@ def _examine() -> None:
 
 
 def _has_decoder(name: str) -> bool:
-    import av
+    from av.codec import Codec
 
     try:
-        return av.codec.Codec(name, "r").is_decoder
+        return Codec(name, "r").is_decoder
     except ValueError:  # no such decoder
         return False
 

@@ -42,9 +42,14 @@ class ProbeProcess:
     def __init__(self, module: str, seconds: float = SECONDS):
         self._seconds = seconds
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONWARNINGS": "ignore"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [sys.executable, "-m", module]
-        self._process = subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
 
     def result(self) -> ProbeResult:
         """Waits for the process to end."""

@@ -133,8 +133,7 @@ class ModelsConfig:
             raise PemtError(f"{self._name} is not a models config of TensorFlow Serving: {error}") from None
         if self._config.WhichOneof("config") == "custom_model_config":
             raise PemtError(f"{self._name} has a custom_model_config, which this command cannot edit")
-        head = re.match(r"(?:#[^\n]*\n)*", text)[0]
-        self._head = head or _HEAD
+        self._head = (*re.findall(r"\A(?:#[^\n]*\n)+", text), _HEAD)[0]
 
 
 def check_labels(labels: dict[str, int], versions: Iterable[int]) -> None:

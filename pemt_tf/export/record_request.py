@@ -7,6 +7,7 @@ evaluation, `decode_for_evaluation`, decodes it.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import tensorflow as tf
 
@@ -36,7 +37,7 @@ def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tupl
     examples = _whole(examples)
     features = {name: tf.io.RaggedFeature(tf.int64) for name in _SCALARS}
     features |= {records.IMAGE: tf.io.RaggedFeature(tf.string), records.LOG_MEL: tf.io.RaggedFeature(tf.float32)}
-    parsed = tf.io.parse_example(examples, features)
+    parsed = cast("dict[str, tf.RaggedTensor]", tf.io.parse_example(examples, features))
     scalars = _scalars(parsed)
     seen, heard = scalars[records.HAS_VIDEO] > 0, scalars[records.HAS_AUDIO] > 0
     clips = {
@@ -114,7 +115,7 @@ def _frames(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipG
     other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
     check = require(~tf.reduce_any(other), "examples[{}] has a frame that is not a JPEG", _first(other))
     dense = after([check], dense)
-    cut = seen & tf.reduce_any(~_has_end(dense), axis=1)
+    cut = seen & tf.reduce_any(tf.logical_not(_has_end(dense)), axis=1)
     check = require(~tf.reduce_any(cut), "examples[{}] has a frame that is truncated", _first(cut))
     return after([check], dense)
 

@@ -23,13 +23,10 @@ from pemt_tf.features import frame_crops, spectrogram
 
 RECORDS = "serving_default"
 MEDIA = {"visual": "frames", "audio": "waveform"}
-# All shapes are open: see request_checks.
-_SPECS = {
-    "examples": tf.TensorSpec(None, tf.string, "examples"),
-    "frames": tf.TensorSpec(None, tf.uint8, "frames"),
-    "waveform": tf.TensorSpec(None, tf.float32, "waveform"),
-    "fields": tf.TensorSpec(None, tf.string, "fields"),
-}
+# All shapes are open: see request_checks. The type stubs do not know that None is an unknown rank.
+_ANY_SHAPE = tf.TensorShape(None)  # pyright: ignore[reportArgumentType]
+_DTYPES = {"examples": tf.string, "frames": tf.uint8, "waveform": tf.float32, "fields": tf.string}
+_SPECS = {name: tf.TensorSpec(_ANY_SHAPE, dtype, name) for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class ServingSignatures:
         if "probabilities" in found:
             # A row for each clip: batching servers and the row format of REST require the same first axis everywhere.
             labels = tf.constant([self._metadata.labels])
-            found["labels"] = tf.tile(labels, [tf.shape(found["probabilities"])[0], 1])
+            found["labels"] = tf.tile(labels, tf.stack([tf.shape(found["probabilities"])[0], 1]))
         return found
 
     def _about(self, fields: tf.Tensor) -> Tensors:

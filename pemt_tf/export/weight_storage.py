@@ -50,9 +50,10 @@ def _stored(values: np.ndarray, kind: str, name: str) -> tuple[tf.Variable, tf.V
     """The stored values, and for int8 the scale of each channel."""
     if kind == FLOAT16:
         largest = np.finfo(np.float16).max
-        return tf.Variable(np.clip(values, -largest, largest).astype(np.float16), trainable=False, name=name), None
+        half = tf.constant(np.clip(values, -largest, largest).astype(np.float16))
+        return tf.Variable(half, trainable=False, name=name), None
     scale = np.abs(values).max(axis=tuple(range(values.ndim - 1))) / _MOST_INT8
     scale = np.where(scale > 0, scale, 1.0).astype(np.float32)
-    codes = np.rint(values / scale).astype(np.int8)
-    scale_variable = tf.Variable(scale, trainable=False, name=f"{name}_scale")
+    codes = tf.constant(np.rint(values / scale).astype(np.int8))
+    scale_variable = tf.Variable(tf.constant(scale), trainable=False, name=f"{name}_scale")
     return tf.Variable(codes, trainable=False, name=f"{name}_codes"), scale_variable

@@ -55,7 +55,10 @@ def build_loader(folder: Path) -> Path:
         PemtError: there is no compiler, or the compilation fails.
     """
     compiler = require_compiler()
-    tensorflow = Path(importlib.util.find_spec("tensorflow").origin).parent
+    spec = importlib.util.find_spec("tensorflow")
+    if spec is None or spec.origin is None:
+        raise PemtError("TensorFlow is not installed, so the C++ loader cannot be built")
+    tensorflow = Path(spec.origin).parent
     program = folder / "load_saved_model"
     command = [compiler, "-O1", "-std=c++17", "-D_GLIBCXX_USE_CXX11_ABI=1", "-DEIGEN_MAX_ALIGN_BYTES=64", "-w"]
     command += [f"-I{tensorflow / 'include'}", str(SOURCE), "-o", str(program), f"-L{tensorflow}"]

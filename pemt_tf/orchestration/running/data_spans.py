@@ -103,7 +103,8 @@ def _expression(pattern: str) -> str:
 
 
 def _matched(path: Path, base: Path, pattern: str, name: str) -> str:
-    return re.fullmatch(_expression(pattern), path.relative_to(base).as_posix()).group(name)
+    found = re.fullmatch(_expression(pattern), path.relative_to(base).as_posix())
+    return found[name] if found else ""
 
 
 def _numbers(path: Path, base: Path, pattern: str, dated: bool) -> tuple[int, int] | None:

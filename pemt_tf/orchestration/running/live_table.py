@@ -66,8 +66,9 @@ class LiveTable:
 
     def _table(self, report: RunReport) -> Table:
         table = Table(title=self._title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name, side in (("node", "left"), ("state", "left"), ("time", "right")):
-            table.add_column(name, justify=side)
+        table.add_column("node")
+        table.add_column("state")
+        table.add_column("time", justify="right")
         for node, state in report.states.items():
             took = duration(report.seconds[node]) if node in report.seconds and state != "CACHED" else ""
             table.add_row(node, Text(state if state != NOT_RUN else "", _STYLES.get(state, "")), took)

@@ -90,7 +90,7 @@ def load_pipeline(path: str | None, name: str | None) -> Pipeline:
 
 
 def _existing_path(path: str | None, name: str | None) -> str:
-    path = path or _Handler({labels.ENGINE_FLAG: "local"}).stored_path(name)
+    path = path or _Handler({labels.ENGINE_FLAG: "local"}).stored_path(name or "")
     if not Path(path).is_file():
         raise PemtError(f"no pipeline file at {path}; give the path of a file like pipeline/local_runner.py")
     return path
