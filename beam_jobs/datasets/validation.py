@@ -15,10 +15,6 @@ def hold_out(entries: list[Entry], fraction: float) -> list[Entry]:
     The choice depends only on the group's name, so it is the same on every machine and does not change when files are
     added or removed. A label keeps at least one training group, the one with the highest hash.
 
-    Args:
-        entries: the entries; those of `validation` and `test` keep their split.
-        fraction: from 0 to below 1.
-
     Raises:
         PemtError: the data set already has a validation split.
     """

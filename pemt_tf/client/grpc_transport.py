@@ -28,14 +28,7 @@ _PER_INPUT = 128  # bytes at most, for its name, type and shape
 
 
 class GrpcTransport:
-    """A channel to a server.
-
-    Args:
-        model: the model to ask.
-        timeout: seconds, as shown in errors.
-        max_message: largest request or response, bytes. gRPC's own limit for responses is 4 MB.
-        access: TLS and headers.
-    """
+    """A channel to a server; `timeout` (seconds) is only for errors, `max_message` is bytes of a request or response."""
 
     def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess):
         if "//" in model.server:

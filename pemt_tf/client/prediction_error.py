@@ -57,15 +57,7 @@ def server_sentence(message: str) -> str:
 
 
 def explain(code: str, message: str, server: str, asked: str, timeout: float) -> PredictionError:
-    """The error for a code and a message.
-
-    Args:
-        code: gRPC's name of the code.
-        message: message of the server or the network.
-        server: the server's address.
-        asked: the requested model and version, in words.
-        timeout: the allowed seconds.
-    """
+    """The error for a code and a message."""
     said, again = server_sentence(message), code == UNAVAILABLE
     fault = connection_fault(message) if code == UNAVAILABLE else None
     if fault:

@@ -94,10 +94,6 @@ def convert_checkpoint(
 def infer_model_fields(weights: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Any]:
     """The fields of `ModelConfig` that follow from names and shapes.
 
-    Args:
-        weights: arrays by reference name.
-        prefix: prefix of the backbone's names.
-
     Returns:
         Field name to value. `heads`, `layers` of shared layers, and `rotation` are included only for the released
         width; `rotation` also if the weights show it.

@@ -49,11 +49,9 @@ def assign_reference_weights(
     """Fills a built model or layer with the authors' weights; all or nothing.
 
     Args:
-        target: see `reference_slots`.
+        target, prefix, groups: the same as for `reference_slots`.
         weights: arrays by reference name.
-        prefix: see `reference_slots`.
         allow_missing: continue if names are missing or left over; missing variables keep their values.
-        groups: see `reference_slots`.
 
     Raises:
         PemtError: a shape differs, aliases hold different values, a rotation has a base other than the identity or is

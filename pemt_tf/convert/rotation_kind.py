@@ -16,9 +16,6 @@ def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
 
     The meaning of a parameter A depends on the kind. The authors' code saves the last computed rotation as `_B` beside
     A: one kind gives it, at least nearly if A has changed since, and the other is far off.
-
-    Args:
-        weights: arrays by reference name.
     """
     for name, cached in weights.items():
         raw = weights.get(name.removesuffix(_CACHED) + _PARAMETER) if name.endswith(_CACHED) else None

@@ -186,9 +186,6 @@ class _Contents:
 def read_torch_checkpoint(path: str | Path) -> Any:
     """Reads what `torch.save` wrote.
 
-    Args:
-        path: a file of either format.
-
     Returns:
         The saved object: containers and plain values as they are, tensors as NumPy arrays (bfloat16 as float32).
 

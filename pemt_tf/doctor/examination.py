@@ -21,11 +21,6 @@ def examine(
 ) -> Iterator[Finding]:
     """Runs every check.
 
-    Args:
-        data: folder of a data set to check, or None.
-        output: folder whose disk is checked, or None.
-        progress: called with the name of each check before it runs.
-
     Yields:
         Findings, as they come.
     """

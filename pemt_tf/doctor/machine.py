@@ -82,13 +82,7 @@ def check_memory(limit: tuple[int, bool] | None) -> Finding:
 
 
 def check_disk(name: str, folder: Path, fix: str) -> Finding:
-    """Checks that a folder can be written, and how much space it has.
-
-    Args:
-        name: name of the finding.
-        folder: the folder, which need not exist yet.
-        fix: what to do about too little space.
-    """
+    """Checks that a folder can be written, and how much space it has."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent

@@ -127,34 +127,30 @@ def check_needs_of_packages() -> Iterator[Finding]:
         yield Finding(OK, "needs of packages", "all are met")
 
 
-def check_traps(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+def check_traps(environment: Mapping[str, str] = os.environ) -> list[Finding]:
     """Looks for settings that make another Keras run, and for packages that break beside it."""
-    clean = True
+    found: list[Finding] = []
     if environment.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-        clean = False
-        found = "TF_USE_LEGACY_KERAS is set: tf.keras is then Keras 2, which cannot read or run our models"
-        yield Finding(PROBLEM, "Keras", found, "unset TF_USE_LEGACY_KERAS")
-    if environment.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        clean = False
-        found = f"KERAS_BACKEND is {environment['KERAS_BACKEND']!r}; training and export need tensorflow"
-        yield Finding(PROBLEM, "Keras", found, "unset KERAS_BACKEND, or export KERAS_BACKEND=tensorflow")
+        text = "TF_USE_LEGACY_KERAS is set: tf.keras is then Keras 2, which cannot read or run our models"
+        found.append(Finding(PROBLEM, "Keras", text, "unset TF_USE_LEGACY_KERAS"))
+    backend = environment.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        fix = "unset KERAS_BACKEND, or export KERAS_BACKEND=tensorflow"
+        text = f"KERAS_BACKEND is {backend!r}; training and export need tensorflow"
+        found.append(Finding(PROBLEM, "Keras", text, fix))
     if version_of("tensorflow-addons"):
-        clean = False
-        found = "installed; it ended in 2024, cannot be imported beside Keras 3, and nothing here uses it"
-        yield Finding(WARNING, "tensorflow-addons", found, "pip uninstall tensorflow-addons")
+        text = "installed; it ended in 2024, cannot be imported beside Keras 3, and nothing here uses it"
+        found.append(Finding(WARNING, "tensorflow-addons", text, "pip uninstall tensorflow-addons"))
     io, tensorflow = version_of("tensorflow-io"), version_of("tensorflow")
     if io and tensorflow and _minor(tensorflow) != (2, 16):
-        clean = False
-        found = f"{io} beside TensorFlow {tensorflow}: its library loads with 2.16 only"
-        yield Finding(WARNING, "tensorflow-io", found, "pip uninstall tensorflow-io")
+        text = f"{io} beside TensorFlow {tensorflow}: its library loads with 2.16 only"
+        found.append(Finding(WARNING, "tensorflow-io", text, "pip uninstall tensorflow-io"))
     several = [name for name in ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tf-nightly") if version_of(name)]
     if len(several) > 1:
-        clean = False
         fix = f"pip uninstall {' '.join(several)}; then pip install tensorflow"
-        yield Finding(PROBLEM, "TensorFlow", f"{' and '.join(several)} overwrite each other's files", fix)
-    if clean:
-        legacy = f"tf_keras {version_of('tf-keras')} is installed and does no harm; " if version_of("tf-keras") else ""
-        yield Finding(OK, "known traps", f"{legacy}no variable or package makes another Keras run")
+        found.append(Finding(PROBLEM, "TensorFlow", f"{' and '.join(several)} overwrite each other's files", fix))
+    legacy = f"tf_keras {version_of('tf-keras')} is installed and does no harm; " if version_of("tf-keras") else ""
+    return found or [Finding(OK, "known traps", f"{legacy}no variable or package makes another Keras run")]
 
 
 def check_extras(libc: tuple[str, str] = platform.libc_ver()) -> Iterator[Finding]:

@@ -33,10 +33,6 @@ class ProbeProcess:
     """Runs a module of this package that prints JSON objects, one a line. It starts at once.
 
     A line with `step` says what the module is about to do, so that a crash can be placed.
-
-    Args:
-        module: full name of the module.
-        seconds: time after which the process is killed.
     """
 
     def __init__(self, module: str, seconds: float = SECONDS):

@@ -62,14 +62,11 @@ def _whole(examples: tf.Tensor) -> tf.Tensor:
     weights = tf.constant([1 << (7 * place) for place in range(_HEAD - 1)], tf.int64)
     length = tf.reduce_sum((digits % 128) * used * weights, axis=1)
     whole = tf.cast(sizes, tf.int64) == 1 + tf.reduce_sum(used, axis=1) + length
-    bad = ~(whole & (heads[:, 0] == 0x0A))
-    first = _first(bad)
-    check = require(
-        ~tf.reduce_any(bad),
+    check = _refuse(
+        ~(whole & (heads[:, 0] == 0x0A)),
         "examples[{}] ({} bytes) is not a tf.train.Example, or is truncated; expected a whole record as "
         "beam_jobs.preprocess and pemt predict make them",
-        first,
-        sizes[first],
+        sizes,
     )
     return after([check], examples)
 
@@ -79,12 +76,10 @@ def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
     scalars = {}
     for name in _SCALARS:
         counts = tf.cast(parsed[name].row_lengths(), tf.int32)
-        first = _first(counts != 1)
-        check = require(
-            tf.reduce_all(counts == 1),
+        check = _refuse(
+            counts != 1,
             f"examples[{{}}] has {{}} values of {name}; expected one, as in the records of beam_jobs.preprocess",
-            first,
-            counts[first],
+            counts,
         )
         scalars[name] = after([check], parsed[name].to_tensor(shape=[None, 1]))[:, 0]
     return scalars
@@ -95,29 +90,23 @@ def _frames(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipG
     segments, per_segment = geometry.segments, geometry.frames_per_segment
     seen = clips["has_video"]
     counts = tf.cast(jpegs.row_lengths(), tf.int32)
-    wrong = seen & (counts != segments * per_segment)
-    counted = require(
-        ~tf.reduce_any(wrong),
+    counted = _refuse(
+        seen & (counts != segments * per_segment),
         f"examples[{{}}] has {{}} frames; expected {segments * per_segment} ({segments} segments of {per_segment})",
-        _first(wrong),
-        counts[_first(wrong)],
+        counts,
     )
     height, width = clips["height"], clips["width"]
-    odd = seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE))
-    sized = require(
-        ~tf.reduce_any(odd),
+    sized = _refuse(
+        seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE)),
         f"examples[{{}}] states that its frames have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
-        _first(odd),
-        height[_first(odd)],
-        width[_first(odd)],
+        height,
+        width,
     )
     dense = after([counted, sized], jpegs.to_tensor("", shape=[None, segments * per_segment]))
     other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
-    check = require(~tf.reduce_any(other), "examples[{}] has a frame that is not a JPEG", _first(other))
-    dense = after([check], dense)
+    dense = after([_refuse(other, "examples[{}] has a frame that is not a JPEG")], dense)
     cut = seen & tf.reduce_any(tf.logical_not(_has_end(dense)), axis=1)
-    check = require(~tf.reduce_any(cut), "examples[{}] has a frame that is truncated", _first(cut))
-    return after([check], dense)
+    return after([_refuse(cut, "examples[{}] has a frame that is truncated")], dense)
 
 
 def _has_end(jpegs: tf.Tensor) -> tf.Tensor:
@@ -134,19 +123,15 @@ def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeome
     shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
     size = math.prod(shape)
     counts = tf.cast(values.row_lengths(), tf.int32)
-    wrong = heard & (counts != size)
-    counted = require(
-        ~tf.reduce_any(wrong),
+    counted = _refuse(
+        heard & (counts != size),
         f"examples[{{}}] has {{}} spectrogram values; expected {size} ({shape[0]} segments of {shape[1]} x {shape[2]})",
-        _first(wrong),
-        counts[_first(wrong)],
+        counts,
     )
     dense = after([counted], values.to_tensor(0.0, shape=[None, size]))
     dense = tf.where(heard[:, None], dense, 0.0)
     infinite = ~tf.reduce_all(tf.math.is_finite(dense), axis=1)
-    finite = require(
-        ~tf.reduce_any(infinite), "examples[{}] has NaN or infinite values in its spectrogram", _first(infinite)
-    )
+    finite = _refuse(infinite, "examples[{}] has NaN or infinite values in its spectrogram")
     return tf.reshape(after([finite], dense), [-1, *shape])
 
 
@@ -169,9 +154,10 @@ def _decode(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.
     return decode_for_evaluation({**clip, "jpegs": jpegs}, geometry)
 
 
-def _first(wrong: tf.Tensor) -> tf.Tensor:
-    """Number of the first clip that a check refuses; scalar int32."""
-    return tf.argmax(tf.cast(wrong, tf.int32), output_type=tf.int32)
+def _refuse(wrong: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
+    """A check that refuses clips; the message gets the number of the first wrong clip, and its values."""
+    first = tf.argmax(tf.cast(wrong, tf.int32), output_type=tf.int32)
+    return require(tf.logical_not(tf.reduce_any(wrong)), message, first, *(value[first] for value in values))
 
 
 def _clip_signature(geometry: ClipGeometry) -> dict[str, tf.TensorSpec]:

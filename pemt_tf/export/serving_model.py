@@ -15,13 +15,7 @@ Tensors = dict[str, tf.Tensor]
 
 
 class ServingModel:
-    """A classifier or backbone for inference, in parts: a CNN for each modality, and everything after the CNNs.
-
-    Args:
-        model: the classifier or backbone.
-        geometry: geometry of the clips.
-        weights: its weights in the form in which they are stored.
-    """
+    """A classifier or backbone for inference, in parts: a CNN for each modality, and everything after the CNNs."""
 
     def __init__(self, model: keras.Model, geometry: ClipGeometry, weights: StoredWeights):
         self._model, self._geometry, self._weights = model, geometry, weights

@@ -50,12 +50,7 @@ class Signature:
 
 
 class ServingSignatures:
-    """Makes the signatures of a model.
-
-    Args:
-        model: the model, in parts.
-        metadata: the servable's metadata.
-    """
+    """Makes the signatures of a model."""
 
     def __init__(self, model: ServingModel, metadata: ServableMetadata):
         self._model, self._metadata = model, metadata

@@ -69,16 +69,7 @@ class CardWriterExecutor(BaseExecutor):
 
 
 class CardWriter(BaseComponent):
-    """The node.
-
-    Args:
-        model_run: the fine-tuning run.
-        evaluation: the Evaluator's results.
-        blessing: the Evaluator's blessing.
-        pipeline: name of the pipeline.
-        split: name of the split that judges.
-        least: number of clips from which a slice is shown.
-    """
+    """The node. `split` judges the model; slices of fewer than `least` clips are not shown."""
 
     SPEC_CLASS = CardWriterSpec
     EXECUTOR_SPEC = ExecutorClassSpec(CardWriterExecutor)

@@ -85,11 +85,6 @@ def write_request(path: Path, array: np.ndarray) -> None:
 def run_loader(program: Path, model: Path, requests: Path) -> Outputs:
     """Loads a model and runs all its signatures.
 
-    Args:
-        program: result of `build_loader`.
-        model: folder of the SavedModel.
-        requests: folder of files `SIGNATURE/INPUT` by `write_request`.
-
     Returns:
         (signature, output) to its values.
 

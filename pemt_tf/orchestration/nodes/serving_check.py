@@ -65,12 +65,7 @@ class ServingCheckExecutor(BaseExecutor):
 
 
 class ServingCheck(BaseComponent):
-    """The node.
-
-    Args:
-        model: a SavedModel exported by this package.
-        how: `cpp`, `python` or `auto`.
-    """
+    """The node. `how` is `cpp`, `python` or `auto`."""
 
     SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(ServingCheckExecutor)
@@ -83,10 +78,6 @@ class ServingCheck(BaseComponent):
 
 def check_model(model: Path, how: str) -> Outputs:
     """Runs every signature of a model and checks the outputs.
-
-    Args:
-        model: folder of the SavedModel.
-        how: `cpp` or `python`.
 
     Returns:
         (signature, output) to its values.

@@ -18,12 +18,7 @@ _STYLES = {"COMPLETE": "green", "CACHED": "cyan", "FAILED": "bold red", RUNNING:
 
 
 class LiveTable:
-    """Shows reports of one run as they come. Use it as a context manager.
-
-    Args:
-        title: title of the table.
-        stream: stream to write to; standard error by default.
-    """
+    """Shows reports of one run as they come. Use it as a context manager."""
 
     def __init__(self, title: str, stream: TextIO | None = None):
         self._title, self._stream = title, stream or sys.stderr
@@ -41,12 +36,7 @@ class LiveTable:
             self._live.stop()
 
     def show(self, report: RunReport, detail: str = "") -> None:
-        """Shows the current state.
-
-        Args:
-            report: report of the run.
-            detail: a line below the table, such as the progress of a node; on terminals only.
-        """
+        """Shows the current state."""
         if self.on_terminal:
             self._live.update(Group(self._table(report), Text(detail, overflow="ellipsis", no_wrap=True)), refresh=True)
             return

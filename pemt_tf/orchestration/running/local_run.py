@@ -51,10 +51,6 @@ class _Handler(LocalHandler):
 def run_pipeline(path: str | None, name: str | None) -> int:
     """Runs a pipeline, and shows its progress and its result.
 
-    Args:
-        path: path of the pipeline's file, or None.
-        name: name of a created pipeline, or None.
-
     Returns:
         The exit code: 0 only if every node is complete or cached.
 

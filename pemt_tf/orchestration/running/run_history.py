@@ -18,13 +18,7 @@ _TRIES = 5
 
 
 class RunHistory:
-    """The runs of one pipeline in a metadata database.
-
-    Args:
-        connection: the database.
-        pipeline: name of the pipeline.
-        dated: whether spans of the data are days.
-    """
+    """The runs of one pipeline in a metadata database."""
 
     def __init__(self, connection: metadata_store_pb2.ConnectionConfig, pipeline: str, dated: bool = False):
         self._store = _open(connection)
@@ -37,11 +31,6 @@ class RunHistory:
     def report(self, before: set[int], nodes: list[str], alive: bool = False) -> RunReport:
         """Reports the latest run.
 
-        Args:
-            before: ids of earlier runs.
-            nodes: the pipeline's nodes, in order.
-            alive: whether the run's process still exists.
-
         Returns:
             The report; all nodes are NOT RUN if no run has begun since.
         """
@@ -49,12 +38,7 @@ class RunHistory:
         return self._report(found[-1], nodes, alive) if found else RunReport(dict.fromkeys(nodes, NOT_RUN))
 
     def latest(self, count: int, alive: bool = False) -> list[RunReport]:
-        """Reports the last runs of the pipeline, the newest first, without nodes that they did not reach.
-
-        Args:
-            count: number of runs.
-            alive: whether the newest one may still be running.
-        """
+        """Reports the last runs of the pipeline, the newest first, without nodes that they did not reach."""
         reports: list[RunReport] = []
         for run in sorted(self.run_ids(), reverse=True):
             if len(reports) == count:

@@ -17,9 +17,6 @@ LOCK_NAME = "run.lock"
 def only_run(root: Path) -> Iterator[None]:
     """Locks the root. The lock is the operating system's: it ends with the process, in whatever way that ends.
 
-    Args:
-        root: the pipeline's root, which must exist.
-
     Raises:
         PemtError: another run holds the lock, or the root cannot be written.
     """

@@ -20,11 +20,6 @@ def watch(command: list[str], title: str, report: Callable[[], RunReport | None]
 
     On a terminal its last line of standard error is shown below the table; elsewhere its output is left as it is.
     Ctrl-C reaches the command as well, which saves its work; this process only waits for it. SIGTERM is passed on.
-
-    Args:
-        command: the command to run.
-        title: title of the table.
-        report: gives the current report; None if it is not available at the moment.
     """
     with LiveTable(title) as table:
         stderr = subprocess.PIPE if table.on_terminal else None
