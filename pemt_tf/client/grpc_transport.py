@@ -28,7 +28,7 @@ _PER_INPUT = 128  # bytes at most, for its name, type and shape
 
 
 class GrpcTransport:
-    """A channel to a server; `timeout` (seconds) is only for errors, `max_message` is bytes of a request or response."""
+    """A channel to a server. `timeout` (seconds) is shown in errors; `max_message` is in bytes."""
 
     def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess):
         if "//" in model.server:
