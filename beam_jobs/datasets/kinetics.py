@@ -45,9 +45,6 @@ def collect(root: Path, annotations: list[Path], classes: tuple[str, ...] | None
         annotations: CSV files of Kinetics; none takes the videos of the class folders.
         classes: names in Kinetics; None for all.
         test_on: `val` or `test`.
-
-    Raises:
-        PemtError: a folder or list is missing or damaged, or a class has no video.
     """
     require_folder(root, "the folder of the videos")
     wanted = None if classes is None else frozenset(classes)

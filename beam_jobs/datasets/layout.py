@@ -12,22 +12,14 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
 
 def require_folder(path: Path, what: str) -> Path:
-    """The folder itself.
-
-    Raises:
-        PemtError: there is no such folder.
-    """
+    """The folder itself."""
     if not path.is_dir():
         raise PemtError(f"there is no folder {path}; expected {what}")
     return path
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """The lines of a text file that are not blank, stripped.
-
-    Raises:
-        PemtError: it cannot be read.
-    """
+    """The lines of a text file that are not blank, stripped."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

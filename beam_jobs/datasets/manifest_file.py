@@ -18,9 +18,6 @@ def write_manifest(path: Path, entries: list[Entry]) -> None:
     """Writes the rows, sorted by split and path, as CSV, whole or not at all.
 
     Columns that no entry fills are left out.
-
-    Raises:
-        PemtError: it cannot be written.
     """
     rows = [
         {
@@ -54,11 +51,7 @@ def write_missing(path: Path, collection: Collection) -> Path | None:
 
 
 def write_table(path: Path, names: list[str], rows: list[dict[str, object]]) -> None:
-    """Writes CSV with a header.
-
-    Raises:
-        PemtError: it cannot be written.
-    """
+    """Writes CSV with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

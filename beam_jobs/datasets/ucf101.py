@@ -31,9 +31,6 @@ def collect(root: Path, lists: Path | None, fold: int) -> Collection:
         root: folder of the data set.
         lists: folder of the split lists; `ucfTrainTestlist` under the root by default.
         fold: 1 to 3.
-
-    Raises:
-        PemtError: a list is missing, or names something that is not in UCF101.
     """
     require_folder(root, f"the folder of UCF101, with {VIDEOS}/")
     lists = require_folder(lists or root / LISTS, "classInd.txt, trainlist0N.txt and testlist0N.txt (--splits)")

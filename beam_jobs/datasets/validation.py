@@ -14,9 +14,6 @@ def hold_out(entries: list[Entry], fraction: float) -> list[Entry]:
 
     The choice depends only on the group's name, so it is the same on every machine and does not change when files are
     added or removed. A label keeps at least one training group, the one with the highest hash.
-
-    Raises:
-        PemtError: the data set already has a validation split.
     """
     if not fraction:
         return entries

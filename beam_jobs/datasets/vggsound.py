@@ -24,9 +24,6 @@ def collect(root: Path, annotations: Path | None) -> Collection:
     Args:
         root: folder that holds the clips, at any depth.
         annotations: `vggsound.csv`; by default the one in the root.
-
-    Raises:
-        PemtError: there is no list, a row is damaged, or no clip is found.
     """
     require_folder(root, "the folder of the clips")
     path = annotations or root / "vggsound.csv"

@@ -73,11 +73,7 @@ class ServerAccess:
 
 
 def bearer(token_file: str) -> tuple[str, str]:
-    """The header with the token in a file.
-
-    Raises:
-        PemtError: the file has no token.
-    """
+    """The header with the token in a file."""
     try:
         token = Path(token_file).read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
@@ -88,11 +84,7 @@ def bearer(token_file: str) -> tuple[str, str]:
 
 
 def parsed_header(text: str) -> tuple[str, str]:
-    """`NAME: VALUE` as typed.
-
-    Raises:
-        PemtError: it has no colon.
-    """
+    """`NAME: VALUE` as typed."""
     name, colon, value = text.partition(":")
     if not colon:
         raise PemtError(f"--header {name.split('=')[0]!r} has no colon; write --header 'NAME: VALUE'")

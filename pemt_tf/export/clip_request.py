@@ -18,11 +18,7 @@ from pemt_tf.media.media_errors import MediaError
 
 
 def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
-    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
-
-    Raises:
-        PemtError: the file cannot be used.
-    """
+    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see."""
     return serialize(clip_of(path, decode_media(path, geometry, start, end), geometry), geometry)
 
 
@@ -39,9 +35,6 @@ def raw_media_of(
     Returns:
         `frames` [1, segments, frames, crop, crop, 3] uint8, already the model's test crop, and `waveform` [1, segments,
         samples] float32.
-
-    Raises:
-        PemtError: the file cannot be used.
     """
     decoded = decode_media(path, geometry, start, end)
     media = {}
@@ -75,11 +68,7 @@ def _test_crop(height: int, width: int, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def decode_media(path: str, geometry: ClipGeometry, start: float | None, end: float | None) -> DecodedClip:
-    """Decodes a media file, or a stretch of it in seconds.
-
-    Raises:
-        PemtError: the file cannot be used.
-    """
+    """Decodes a media file, or a stretch of it in seconds."""
     if not os.path.exists(path):  # noqa: PTH110 - False also for a name that is too long
         raise PemtError(f"{path}: there is no such file")
     try:

@@ -52,11 +52,7 @@ class LocalPredictor:
 
 
 def latest_version(directory: Path) -> Path:
-    """The folder itself if it is a SavedModel, otherwise its sub-folder with the highest number.
-
-    Raises:
-        PemtError: it is neither.
-    """
+    """The folder itself if it is a SavedModel, otherwise its sub-folder with the highest number."""
     if (directory / "saved_model.pb").is_file():
         return directory
     found = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []

@@ -137,11 +137,7 @@ class ModelsConfig:
 
 
 def check_labels(labels: dict[str, int], versions: Iterable[int]) -> None:
-    """Checks names, and that every label has a loaded version.
-
-    Raises:
-        PemtError: a name cannot be a label, or its version is not loaded.
-    """
+    """Checks names, and that every label has a loaded version."""
     loaded = set(versions)
     for label, number in labels.items():
         if not _LABEL.fullmatch(label):
@@ -152,11 +148,7 @@ def check_labels(labels: dict[str, int], versions: Iterable[int]) -> None:
 
 
 def versions_in(folder: Path) -> list[int]:
-    """The versions that `pemt export` wrote to a folder, ascending.
-
-    Raises:
-        PemtError: there are none.
-    """
+    """The versions that `pemt export` wrote to a folder, ascending."""
     found = [one for one in folder.iterdir() if one.name.isdecimal()] if folder.is_dir() else []
     found = sorted(int(one.name) for one in found if (one / "saved_model.pb").is_file())
     if not found:

@@ -73,11 +73,7 @@ class ServableMetadata:
 
     @classmethod
     def from_served(cls, text: str) -> ServableMetadata:
-        """Reads the field `all`.
-
-        Raises:
-            PemtError: `served_fields` did not make the text.
-        """
+        """Reads the field `all`."""
         try:
             return cls._from_values(json.loads(text))
         except (ValueError, TypeError, KeyError) as error:

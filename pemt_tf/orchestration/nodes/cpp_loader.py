@@ -27,11 +27,7 @@ def find_compiler() -> str | None:
 
 
 def require_compiler() -> str:
-    """The compiler.
-
-    Raises:
-        PemtError: there is none.
-    """
+    """The compiler."""
     compiler = find_compiler()
     if compiler is None:
         raise PemtError(
@@ -49,11 +45,7 @@ def resolved_check(how: str) -> str:
 
 
 def build_loader(folder: Path) -> Path:
-    """Compiles the program into a folder and returns its path.
-
-    Raises:
-        PemtError: there is no compiler, or the compilation fails.
-    """
+    """Compiles the program into a folder and returns its path."""
     compiler = require_compiler()
     spec = importlib.util.find_spec("tensorflow")
     if spec is None or spec.origin is None:
@@ -87,9 +79,6 @@ def run_loader(program: Path, model: Path, requests: Path) -> Outputs:
 
     Returns:
         (signature, output) to its values.
-
-    Raises:
-        PemtError: the model does not load, or a signature fails.
     """
     done = subprocess.run([program, model, requests], capture_output=True, text=True, check=False)
     if done.returncode:

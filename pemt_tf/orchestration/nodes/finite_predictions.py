@@ -28,11 +28,7 @@ class RequireFinitePredictions(tfma.metrics.Preprocessor):
     """Checks all predictions for a clip."""
 
     def process(self, extracts: dict[str, Any]) -> Iterator[int]:
-        """Checks one clip.
-
-        Raises:
-            PemtError: a prediction is not finite; the message names the clip.
-        """
+        """Checks one clip."""
         for prediction in _leaves(extracts[tfma.PREDICTIONS_KEY]):
             require_finite(prediction.reshape(1, -1), [_clip_id(extracts)], "the model's prediction")
         yield 1

@@ -81,9 +81,6 @@ def check_model(model: Path, how: str) -> Outputs:
 
     Returns:
         (signature, output) to its values.
-
-    Raises:
-        PemtError: the model fails the check, or the check cannot be made.
     """
     try:
         requests = warm_up_requests(model)
@@ -95,11 +92,7 @@ def check_model(model: Path, how: str) -> Outputs:
 
 
 def warm_up_requests(model: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The warm-up requests stored in a model: signature to input to values.
-
-    Raises:
-        PemtError: there are none.
-    """
+    """The warm-up requests stored in a model: signature to input to values."""
     try:
         stored = list(tf.data.TFRecordDataset(str(model / WARM_UP)).as_numpy_iterator())
     except tf.errors.OpError:

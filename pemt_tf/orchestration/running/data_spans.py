@@ -42,11 +42,7 @@ class DataFolder:
 
 
 def find_data(data: Path) -> DataFolder:
-    """Finds the newest finished data set of a pattern; a folder without placeholders is taken as it is.
-
-    Raises:
-        PemtError: the pattern is malformed, or no finished data set fits it.
-    """
+    """Finds the newest finished data set of a pattern; a folder without placeholders is taken as it is."""
     names = [match.group(1) or match.group(3) for match in _PLACEHOLDER.finditer(str(data))]
     if not names:
         if "{" in str(data):

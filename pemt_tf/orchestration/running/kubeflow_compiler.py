@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 def compile_for_kubeflow(create: Callable[[], Pipeline], image: str, root: str, output: Path) -> None:
-    """Writes the compiled pipeline as JSON.
-
-    Raises:
-        PemtError: the image or the root is not set, or Kubeflow's format is not installed.
-    """
+    """Writes the compiled pipeline as JSON."""
     for name, value in {"image": image, "root": root}.items():
         if not value:
             raise PemtError(f"to compile for Kubeflow, set kubeflow.{name} (PEMT_PIPELINE_KUBEFLOW_{name.upper()})")

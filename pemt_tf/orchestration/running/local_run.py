@@ -53,9 +53,6 @@ def run_pipeline(path: str | None, name: str | None) -> int:
 
     Returns:
         The exit code: 0 only if every node is complete or cached.
-
-    Raises:
-        PemtError: the file is missing, or the run's process was killed.
     """
     path = _existing_path(path, name)
     pipeline = _Handler({labels.ENGINE_FLAG: "local", labels.PIPELINE_DSL_PATH: path}).create_or_update()

@@ -15,11 +15,7 @@ LOCK_NAME = "run.lock"
 
 @contextlib.contextmanager
 def only_run(root: Path) -> Iterator[None]:
-    """Locks the root. The lock is the operating system's: it ends with the process, in whatever way that ends.
-
-    Raises:
-        PemtError: another run holds the lock, or the root cannot be written.
-    """
+    """Locks the root. The lock is the operating system's: it ends with the process, in whatever way that ends."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock(root / LOCK_NAME))
