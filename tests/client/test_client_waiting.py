@@ -164,14 +164,14 @@ def test_attempts_are_unlimited_unless_they_are_given():
 
 # What grpcio 1.60 to 1.85 and Python 3.10 to 3.13 said when they were tried, and a word of what is told.
 GRPC_FAULTS = {
-    "Trying to connect an http1.x server": "no gRPC port",
+    "Trying to connect an http1.x server": "not a gRPC port",
     "last error: UNAVAILABLE: ipv4:127.0.0.1:39203: Failed parsing HTTP/2 (Expected "
-    "SETTINGS frame as the first frame, got frame type 79)": "no gRPC port",
+    "SETTINGS frame as the first frame, got frame type 79)": "not a gRPC port",
     "last error: UNKNOWN: ipv4:1.2.3.4:1: Tls handshake failed (TSI_PROTOCOL_FAILURE): "
     "SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid": "does not speak TLS",
     "Ssl handshake failed: SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: self "
     "signed certificate": "--tls-ca",
-    "last error: UNKNOWN: ipv4:127.0.0.1:34375: Cannot check peer: missing selected ALPN property.": "no gRPC port",
+    "last error: UNKNOWN: ipv4:127.0.0.1:34375: Cannot check peer: missing selected ALPN property.": "not a gRPC port",
     "errors resolving nosuchhost:1: [field:hostname lookup error:address lookup failed for nosuchhost:1: Domain name "
     "not found]": "unknown host name",
     "[Errno -2] Name or service not known": "unknown host name",
@@ -207,7 +207,7 @@ def test_the_port_of_the_other_protocol(server, serve, rest):
             client.predict([b"x"])
     assert time.monotonic() - start < 10
     text = str(raised.value)
-    told = "it is a gRPC port; leave out --rest" if rest else "it is no gRPC port; give --rest"
+    told = "it is a gRPC port; leave out --rest" if rest else "it is not a gRPC port; give --rest"
     assert told in text and text.isprintable()
 
 

@@ -277,10 +277,13 @@ def test_an_answer_that_is_too_large(server, transport):
     ("body", "message"),
     [
         ("{ not json", "responded with something other than JSON"),
-        ("[]", "in a form that is not that of TensorFlow Serving"),
-        ('{"predictions": []}', "in a form that is not that of TensorFlow Serving"),
-        ('{"outputs": {"embedding": [["a"]]}}', "in a form that is not that of TensorFlow Serving"),
-        ('{"outputs": {"probabilities": [[1], [1, 2]], "labels": [], "embedding": []}}', "in a form that is not that"),
+        ("[]", "did not respond as TensorFlow Serving does"),
+        ('{"predictions": []}', "did not respond as TensorFlow Serving does"),
+        ('{"outputs": {"embedding": [["a"]]}}', "did not respond as TensorFlow Serving does"),
+        (
+            '{"outputs": {"probabilities": [[1], [1, 2]], "labels": [], "embedding": []}}',
+            "did not respond as TensorFlow Serving does",
+        ),
     ],
 )
 def test_answers_that_are_damaged(server, body, message):
