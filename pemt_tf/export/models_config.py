@@ -6,6 +6,7 @@ policy is always `specific` and lists every labelled version. No TensorFlow is n
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterable
@@ -117,8 +118,10 @@ class ModelsConfig:
         text = self._head + text_format.MessageToString(self._config)
         mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else 0o644  # the server is another user
         try:
-            with whole_file(self.path) as partial:
-                partial.write_text(text, encoding="utf-8")
+            with whole_file(self.path) as partial, partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
                 partial.chmod(mode)
         except OSError as error:
             raise PemtError(f"{self._name} cannot be written ({error.strerror})") from None
