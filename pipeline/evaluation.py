@@ -22,10 +22,6 @@ def evaluation(thresholds: EvaluatorConfig, labels: int) -> tfma.EvalConfig:
 
     The accuracy in the slice of a label is that label's recall. Without a blessed model only the absolute thresholds
     count.
-
-    Args:
-        thresholds: what a model must reach.
-        labels: size of the vocabulary.
     """
     top_1 = tfma.MetricConfig(class_name="SparseCategoricalAccuracy", config=f'"name": "{TOP_1}"')
     top_1.per_slice_thresholds.append(

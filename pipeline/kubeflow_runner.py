@@ -17,11 +17,7 @@ from pipeline.configs import PipelineConfig  # noqa: E402
 
 
 def compile_pipeline() -> Path:
-    """Writes the compiled pipeline, JSON, and returns its path.
-
-    Raises:
-        PemtError: the data or the configuration do not allow it, or Kubeflow's format is not installed.
-    """
+    """Writes the compiled pipeline, JSON, and returns its path."""
     config = PipelineConfig.load()
     output = config.kubeflow.output or config.root / f"{config.name}.json"
 

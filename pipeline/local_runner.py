@@ -18,11 +18,7 @@ from pipeline.configs import PipelineConfig  # noqa: E402
 
 
 def run() -> None:
-    """Builds the pipeline and hands it to TFX's local engine.
-
-    Raises:
-        PemtError: the data or the configuration do not allow it, or a node failed.
-    """
+    """Builds the pipeline and hands it to TFX's local engine."""
     config = PipelineConfig.load()
 
     def create():

@@ -122,9 +122,6 @@ def stored_schema(root: Path, labels: list[str]) -> Path:
     Args:
         root: the pipeline's root.
         labels: the vocabulary.
-
-    Raises:
-        PemtError: it cannot be written.
     """
     schema = text_format.Parse(SCHEMA_FILE.read_text(encoding="utf-8"), schema_pb2.Schema())
     for feature in schema.feature:

@@ -13,11 +13,7 @@ from pemt_tf.training.run_directory import BACKBONE, CONFIG, RUN
 
 
 def pretrain_fn(fn_args: Any) -> None:
-    """Pretrains. The node's `model` is what fine-tuning starts from: the run's backbone.
-
-    Raises:
-        PemtError: the records or the settings do not allow it.
-    """
+    """Pretrains. The node's `model` is what fine-tuning starts from: the run's backbone."""
     task = TrainerTask(fn_args)
     run = task.keep(pretrain(task.config, task.source, task.work))
     task.output.mkdir(parents=True, exist_ok=True)
@@ -27,11 +23,7 @@ def pretrain_fn(fn_args: Any) -> None:
 
 
 def finetune_fn(fn_args: Any) -> None:
-    """Fine-tunes, from the Pretrainer's backbone if there is one. The node's `model` is the SavedModel.
-
-    Raises:
-        PemtError: the records or the settings do not allow it.
-    """
+    """Fine-tunes, from the Pretrainer's backbone if there is one. The node's `model` is the SavedModel."""
     task = TrainerTask(fn_args)
     run = task.keep(finetune(task.config, task.source, task.work, initial=task.initial))
     export_saved_model(run, task.output)

@@ -17,7 +17,7 @@ import pytest
 from pemt_tf.doctor import devices, examination, machine, packages
 from pemt_tf.doctor.data_folder import check_data
 from pemt_tf.doctor.finding import Finding
-from pemt_tf.doctor.probe import Answer, Probe
+from pemt_tf.doctor.probe import ProbeProcess, ProbeResult
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +63,7 @@ def test_missing_and_old_packages(monkeypatch):
     assert said(packages.check_ranges()) == [
         ("problem", "av", "16.0, but >=17.1 is needed", "pip install 'av>=17.1'"),
         ("problem", "keras", "not installed", "pip install 'keras>=3.10'"),
-        ("ok", "packages", "1 of 3 are there in the versions that are needed", ""),
+        ("ok", "packages", "1 of 3 are installed in the required versions", ""),
     ]
 
 
@@ -209,7 +209,7 @@ def test_disk_where_one_may_not_write(monkeypatch, tmp_path):
 
     monkeypatch.setattr(machine.tempfile, "NamedTemporaryFile", refuse)
     finding = machine.check_disk("disk of the output", tmp_path, "")
-    assert finding.status == "problem" and finding.found.endswith("one cannot write there (Permission denied)")
+    assert finding.status == "problem" and finding.found.endswith("cannot be written (Permission denied)")
 
 
 @pytest.mark.parametrize(
@@ -263,14 +263,14 @@ def broken_module(monkeypatch, tmp_path, name: str, code: str) -> None:
 )
 def test_tensorflow_that_cannot_be_imported(monkeypatch, tmp_path, code, words, fix):
     broken_module(monkeypatch, tmp_path, "tensorflow", code)
-    (finding,) = devices.tensorflow_findings(Probe("pemt_tf.doctor.tensorflow_probe").answer(), False)
+    (finding,) = devices.tensorflow_findings(ProbeProcess("pemt_tf.doctor.tensorflow_probe").result(), False)
     assert finding.status == "problem" and words in finding.found and fix in finding.fix
     assert "\n" not in finding.found
 
 
 def test_a_probe_that_hangs(monkeypatch, tmp_path):
     broken_module(monkeypatch, tmp_path, "tensorflow", "import time; time.sleep(600)")
-    answer = Probe("pemt_tf.doctor.tensorflow_probe", seconds=3).answer()
+    answer = ProbeProcess("pemt_tf.doctor.tensorflow_probe", seconds=3).result()
     assert answer.failure.startswith("no answer within 3 s")
     (finding,) = devices.tensorflow_findings(answer, False)
     assert finding.status == "problem" and "again when it is idle" in finding.fix
@@ -281,7 +281,7 @@ WORKING |= {"cpu": {"float32": 0.002, "bfloat16": 0.001}, "products": [], "clust
 
 
 def test_tensorflow_that_works():
-    found = said(devices.tensorflow_findings(Answer(WORKING), has_gpu=False))
+    found = said(devices.tensorflow_findings(ProbeResult(WORKING), has_gpu=False))
     assert found[:3] == [
         ("ok", "TensorFlow", "2.16.2, imported in 5.0 s", ""),
         ("ok", "Keras", "3.12.4 on tensorflow", ""),
@@ -295,14 +295,14 @@ def test_tensorflow_that_works():
     [
         ({"backend": "jax"}, False, "Keras", "problem", "on jax; training and export need tensorflow"),
         ({}, True, "GPU", "warning", "that TensorFlow does not see"),
-        ({"gpus": ["H100"], "products": [""]}, True, "GPU", "ok", "H100; a matrix product on it is right"),
+        ({"gpus": ["H100"], "products": [""]}, True, "GPU", "ok", "H100; a matrix product on it is correct"),
         ({"gpus": ["H100"], "products": ["no kernel image"]}, True, "GPU", "problem", "H100: no kernel image"),
         ({"cluster": "worker 1 of 2: a:1, b:1"}, False, "TF_CONFIG", "ok", "worker 1 of 2"),
         ({"cluster": "error: TF_CONFIG is no JSON (x). On each ..."}, False, "TF_CONFIG", "problem", "is no JSON (x)"),
     ],
 )
 def test_what_tensorflow_sees(changes, has_gpu, name, status, words):
-    found = {each.name: each for each in devices.tensorflow_findings(Answer(WORKING | changes), has_gpu)}
+    found = {each.name: each for each in devices.tensorflow_findings(ProbeResult(WORKING | changes), has_gpu)}
     assert found[name].status == status and words in found[name].found
     assert bool(found[name].fix) == (status != "ok")
 
@@ -310,12 +310,12 @@ def test_what_tensorflow_sees(changes, has_gpu, name, status, words):
 def test_a_death_on_the_gpu_keeps_what_was_found_before():
     values = {name: WORKING[name] for name in ("tensorflow", "seconds", "keras", "backend")}
     failure = "Python was killed by SIGSEGV during: listing GPUs"
-    found = list(devices.tensorflow_findings(Answer(values, failure), True))
+    found = list(devices.tensorflow_findings(ProbeResult(values, failure), True))
     assert [each.status for each in found] == ["ok", "ok", "problem"] and found[2].found == failure
 
 
 def test_real_codecs():
-    found = list(devices.media_findings(Probe("pemt_tf.doctor.media_probe").answer()))
+    found = list(devices.media_findings(ProbeProcess("pemt_tf.doctor.media_probe").result()))
     assert [(each.status, each.name) for each in found] == [
         ("ok", "PyAV"),
         ("ok", "decoders"),
@@ -327,14 +327,14 @@ def test_real_codecs():
 
 def test_codecs_that_are_broken(monkeypatch, tmp_path):
     values = {"av": "16.1.0", "ffmpeg": "7.1", "missing": ["AV1"], "clip": "9 of 10 pictures came back", "jpeg": ""}
-    found = {each.name: each for each in devices.media_findings(Answer(values))}
+    found = {each.name: each for each in devices.media_findings(ProbeResult(values))}
     assert found["PyAV"].status == "problem" and found["PyAV"].fix == "pip install 'av>=17.1'"
     assert found["decoders"].status == "warning" and "none for AV1" in found["decoders"].found
     assert found["clip round trip"].status == "problem" and found["JPEG round trip"].status == "ok"
-    (decoders,) = devices.media_findings(Answer({"missing": ["AV1", "H.264"]}))
+    (decoders,) = devices.media_findings(ProbeResult({"missing": ["AV1", "H.264"]}))
     assert decoders.status == "problem"
     broken_module(monkeypatch, tmp_path, "av", "raise ImportError('libavcodec.so: cannot open shared object file')")
-    (finding,) = devices.media_findings(Probe("pemt_tf.doctor.media_probe").answer())
+    (finding,) = devices.media_findings(ProbeProcess("pemt_tf.doctor.media_probe").result())
     assert finding.status == "problem" and "libavcodec.so" in finding.found and "pip install" in finding.fix
 
 
@@ -348,7 +348,7 @@ def test_data(tmp_path, dataset_directory):
     shutil.copytree(dataset_directory, copy)
     next(copy.glob("train/*.tfrecord")).unlink()
     gone = check_data(copy)
-    assert gone.status == "problem" and gone.found.startswith("1 of 6 record files are gone, first ")
+    assert gone.status == "problem" and gone.found.startswith("1 of 6 record files are missing, first ")
     nothing = check_data(tmp_path / "nothing")
     assert nothing.status == "problem" and "beam_jobs.preprocess" in nothing.fix
 

@@ -11,7 +11,7 @@ from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
 from beam_jobs.datasets.collection import Collection
 from beam_jobs.job import command_line
 
-INCOMPLETE = 3  # the exit code where files are missing
+INCOMPLETE = 3  # the exit code if files are missing
 MISSING_SHOWN = 10
 CLASSES = {"32": kinetics_sounds.CLASSES_32, "31": kinetics_sounds.CLASSES_31, "all": None}
 EXAMPLE = """examples:
@@ -24,7 +24,7 @@ NAME.missing.csv; --allow-missing makes it 0); 2 nothing is written, and one lin
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The flags, data set by data set."""
+    """The parser, with a subcommand for each data set."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_jobs.datasets",
         description="Writes the manifest of a public data set that you have on disk; nothing is downloaded.",

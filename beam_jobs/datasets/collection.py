@@ -1,4 +1,4 @@
-"""What the reader of a data set's layout found: rows for the manifest, and what should be there and is not."""
+"""What is found in a data set's folder: rows for the manifest, and what is missing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ class Entry:
     """One row of a manifest; see docs/data_format.md.
 
     Attributes:
-        path: relative to the data set's root, with forward slashes.
+        path: path relative to the data set's root, with forward slashes.
         label: name of the class.
         split: `train`, `validation` or `test`.
-        group: entries of one recording, which never stand on both sides of a split.
-        start, end: seconds; None for the whole file.
-        extra: further columns, (name, value).
+        group: name shared by entries of one recording, which are always in the same split.
+        start: start in seconds; None for the whole file.
+        end: end in seconds; None for the whole file.
+        extra: further columns as (name, value).
     """
 
     path: str
@@ -29,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Missing:
-    """One entry of the data set that cannot be used here: what it is and why not."""
+    """An entry of the data set that is missing here, and why."""
 
     name: str
     reason: str
@@ -37,12 +38,12 @@ class Missing:
 
 @dataclass(frozen=True)
 class Collection:
-    """All that a layout holds.
+    """The content of a data set's folder.
 
     Attributes:
-        entries: what is there.
+        entries: what was found.
         missing: what the data set's own lists name and the disk does not have.
-        notes: sentences about what was found, for the user.
+        notes: sentences for the user about what was found.
     """
 
     entries: list[Entry]

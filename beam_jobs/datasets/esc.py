@@ -33,9 +33,6 @@ def collect(root: Path, fold: int, subset: str = "esc50") -> Collection:
         root: folder of the data set.
         fold: 1 to 5, the one to test.
         subset: `esc50` for all that is there, `esc10` for the ten classes of ESC-10.
-
-    Raises:
-        PemtError: it is neither layout, or a list is damaged.
     """
     require_folder(root, "the folder of ESC-50, with audio/ and meta/esc50.csv, or of ESC-10, with a folder a class")
     table = root / "meta" / "esc50.csv"

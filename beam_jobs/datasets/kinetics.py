@@ -1,7 +1,7 @@
 """Kinetics and Kinetics-Sounds (Kay et al., arXiv 1705.06950; Arandjelovic and Zisserman, ICCV 2017).
 
-Kinetics is lists of YouTube videos; whoever has it has what was still on the web. Two ways to name what should be
-there, the first of which also says what is gone:
+Kinetics is a list of YouTube videos, of which one has those that were still on the web. There are two ways to say what
+to look for; only the first also lists what is missing:
 
     --annotations train.csv val.csv       columns label, youtube_id, time_start, time_end, split
     no --annotations                      the class folders: train/playing drums/ID_000010_000020.mp4, val/...
@@ -9,7 +9,7 @@ there, the first of which also says what is gone:
 With --annotations the videos may lie in any folders under --root. They are found by name: ID_000010_000020.mp4, as the
 usual download scripts cut and name them, or ID.mp4 for a whole video, of which the annotated ten seconds are taken.
 
-The test labels of Kinetics came years later, so that most papers test on its validation split: --test-on val, the
+The test labels of Kinetics came years later, so most papers test on its validation split: --test-on val, the
 default. With --test-on test, val is the validation split.
 """
 
@@ -32,7 +32,7 @@ from pemt_tf.errors import PemtError
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 SPLIT_NAMES = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
-# By --test-on: split of Kinetics to ours. What is not named is left out.
+# Value of --test-on to a map from Kinetics' splits to ours. Splits that are not named are skipped.
 SPLITS = {"val": {"train": "train", "val": "test"}, "test": {"train": "train", "val": "validation", "test": "test"}}
 FILE_NAME = re.compile(r"(?P<youtube_id>.+)_\d+_\d+")
 
@@ -41,13 +41,10 @@ def collect(root: Path, annotations: list[Path], classes: tuple[str, ...] | None
     """Finds the videos of some classes.
 
     Args:
-        root: folder under which they lie.
-        annotations: CSV files of Kinetics; none takes what the class folders hold.
+        root: folder that holds the videos.
+        annotations: CSV files of Kinetics; none takes the videos of the class folders.
         classes: names in Kinetics; None for all.
         test_on: `val` or `test`.
-
-    Raises:
-        PemtError: a folder or list is not there or damaged, or a class has no video.
     """
     require_folder(root, "the folder of the videos")
     wanted = None if classes is None else frozenset(classes)

@@ -1,4 +1,4 @@
-"""Reading folders and lists that came with a data set, with one clear line where they are not what they should be."""
+"""Reads the folders and lists of a data set, with one clear line where they are not as expected."""
 
 from __future__ import annotations
 
@@ -12,22 +12,14 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
 
 def require_folder(path: Path, what: str) -> Path:
-    """The folder itself.
-
-    Raises:
-        PemtError: it is not there.
-    """
+    """The folder itself."""
     if not path.is_dir():
         raise PemtError(f"there is no folder {path}; expected {what}")
     return path
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """The lines of a text file that are not blank, without the space around them.
-
-    Raises:
-        PemtError: it cannot be read.
-    """
+    """The lines of a text file that are not blank, stripped."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +28,7 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def read_table(path: Path, what: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; values without the space around them.
+    """The rows of a CSV file with a header; values are stripped.
 
     Raises:
         PemtError: it cannot be read, lacks one of the columns, or a row is too short.
@@ -55,18 +47,18 @@ def read_table(path: Path, what: str, columns: tuple[str, ...]) -> list[dict[str
 
 
 def media_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files directly in a folder that have one of the suffixes, sorted; hidden ones are left out."""
+    """The files directly in a folder that have one of the suffixes, sorted; without hidden ones."""
     found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
     return sorted(path for path in found if path.is_file())
 
 
 def class_folders(root: Path) -> list[Path]:
-    """The folders directly in a folder, sorted; hidden ones are left out."""
+    """The folders directly in a folder, sorted; without hidden ones."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def files_by_stem(root: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Names without suffix to paths relative to the root, wherever below it; of several the first in order."""
+    """Names without suffix to paths relative to the root, at any depth; the first path if there are several."""
     found: dict[str, str] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

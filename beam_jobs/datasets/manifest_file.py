@@ -15,12 +15,9 @@ COLUMNS = ("path", "label", "split", "group", "start", "end")
 
 
 def write_manifest(path: Path, entries: list[Entry]) -> None:
-    """Writes the rows, sorted by split and path, as CSV; a file that is there is replaced as a whole.
+    """Writes the rows, sorted by split and path, as CSV, whole or not at all.
 
     Columns that no entry fills are left out.
-
-    Raises:
-        PemtError: it cannot be written.
     """
     rows = [
         {
@@ -40,7 +37,7 @@ def write_manifest(path: Path, entries: list[Entry]) -> None:
 
 
 def write_missing(path: Path, collection: Collection) -> Path | None:
-    """Writes what is missing to `NAME.missing.csv` beside the manifest; removes an old list if nothing is.
+    """Writes what is missing to `NAME.missing.csv` beside the manifest; removes an old list if nothing is missing.
 
     Returns:
         The list's path, or None.
@@ -54,11 +51,7 @@ def write_missing(path: Path, collection: Collection) -> Path | None:
 
 
 def write_table(path: Path, names: list[str], rows: list[dict[str, object]]) -> None:
-    """Writes CSV with a header.
-
-    Raises:
-        PemtError: it cannot be written.
-    """
+    """Writes CSV with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -68,7 +61,7 @@ def write_table(path: Path, names: list[str], rows: list[dict[str, object]]) -> 
 
 
 def summary(entries: list[Entry]) -> str:
-    """`2,000 clips of 50 labels: test 400, train 1,600`."""
+    """A line such as `2,000 clips of 50 labels: test 400, train 1,600`."""
     counts = Counter(entry.split for entry in entries)
     splits = ", ".join(f"{split} {counts[split]:,}" for split in sorted(counts))
     return f"{len(entries):,} clips of {len({entry.label for entry in entries}):,} labels: {splits}"

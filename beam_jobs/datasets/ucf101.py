@@ -31,9 +31,6 @@ def collect(root: Path, lists: Path | None, fold: int) -> Collection:
         root: folder of the data set.
         lists: folder of the split lists; `ucfTrainTestlist` under the root by default.
         fold: 1 to 3.
-
-    Raises:
-        PemtError: a list is not there, or names something that UCF101 has not.
     """
     require_folder(root, f"the folder of UCF101, with {VIDEOS}/")
     lists = require_folder(lists or root / LISTS, "classInd.txt, trainlist0N.txt and testlist0N.txt (--splits)")

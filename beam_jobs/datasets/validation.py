@@ -1,4 +1,4 @@
-"""Puts a share of the training entries into the validation split, whole groups at a time."""
+"""Moves a share of the training entries to the validation split, in whole groups."""
 
 from __future__ import annotations
 
@@ -12,15 +12,8 @@ from pemt_tf.errors import PemtError
 def hold_out(entries: list[Entry], fraction: float) -> list[Entry]:
     """Moves the training groups whose hash is below `fraction` to the validation split.
 
-    The draw depends on the group's name only, so it is the same on every machine and does not change when files come
-    or go. If it would take a label's last training group, that label's group of highest hash stays.
-
-    Args:
-        entries: with their splits; those of `validation` and `test` stay where they are.
-        fraction: from 0 to below 1.
-
-    Raises:
-        PemtError: a validation split is there already.
+    The choice depends only on the group's name, so it is the same on every machine and does not change when files are
+    added or removed. A label keeps at least one training group, the one with the highest hash.
     """
     if not fraction:
         return entries

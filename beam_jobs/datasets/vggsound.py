@@ -3,7 +3,7 @@
     vggsound.csv               YouTube id, start in seconds, label, train or test; without a header
     video/ID_000030.mp4 ...    clips in any folders under --root, named by id and start
 
-As Kinetics it is a list of videos, and many are gone from the web.
+Like Kinetics it is a list of videos, many of which are gone from the web.
 """
 
 from __future__ import annotations
@@ -22,11 +22,8 @@ def collect(root: Path, annotations: Path | None) -> Collection:
     """Finds the clips of the list.
 
     Args:
-        root: folder under which they lie.
-        annotations: `vggsound.csv`; by default that under the root.
-
-    Raises:
-        PemtError: there is no list, a row is damaged, or no clip is there.
+        root: folder that holds the clips, at any depth.
+        annotations: `vggsound.csv`; by default the one in the root.
     """
     require_folder(root, "the folder of the clips")
     path = annotations or root / "vggsound.csv"

@@ -24,23 +24,16 @@ from pemt_tf.errors import PemtError
 _SIGNATURES = "signature_def"
 _HEALTH = "/grpc.health.v1.Health/Check"  # https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 _SERVING = b"\x08\x01"  # HealthCheckResponse: field 1, status, is 1
-_PER_INPUT = 128  # bytes at most: its name, type and shape
+_PER_INPUT = 128  # bytes at most, for its name, type and shape
 
 
 class GrpcTransport:
-    """A channel to a server.
-
-    Args:
-        model: that is meant.
-        timeout: that is told in errors, seconds.
-        max_message: bytes, of a request or an answer. gRPC itself would stop at 4 MB for answers.
-        access: TLS and headers.
-    """
+    """A channel to a server. `timeout` (seconds) is shown in errors; `max_message` is in bytes."""
 
     def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess):
         if "//" in model.server:
             raise PemtError(
-                f"--server {model.server} is a URL; gRPC wants host:port (or give --rest), and --tls for https"
+                f"--server {model.server} is a URL; gRPC takes host:port (or give --rest), and --tls for https"
             )
         if not model.server.rpartition(":")[2].isdigit():
             raise PemtError(f"--server {model.server} has no port; write host:port, as in localhost:8500")
@@ -48,8 +41,8 @@ class GrpcTransport:
         options = [
             ("grpc.max_send_message_length", max_message),
             ("grpc.max_receive_message_length", max_message),
-            ("grpc.enable_retries", 0),  # RetryPolicy does it, and counts
-            ("grpc.initial_reconnect_backoff_ms", 100),  # or its second attempt would not even try to connect
+            ("grpc.enable_retries", 0),  # RetryPolicy retries
+            ("grpc.initial_reconnect_backoff_ms", 100),  # otherwise a second attempt would not try to connect
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
@@ -105,12 +98,12 @@ class GrpcTransport:
         }
 
     def health(self, seconds: float) -> str | None:
-        """See `Transport`. TensorFlow Serving knows the question with --enable_grpc_healthcheck_service."""
-        check = self._channel.unary_unary(_HEALTH, lambda request: request, lambda response: response)
+        """See `Transport`. TensorFlow Serving has it with --enable_grpc_healthcheck_service."""
+        check = self._channel.unary_unary(_HEALTH)  # bytes as they are
         try:
             return SERVING if self._call(check, b"", seconds) == _SERVING else NOT_SERVING
         except PredictionError as error:
-            if error.code == UNIMPLEMENTED and "no TensorFlow Serving" in str(error):
+            if error.code == UNIMPLEMENTED and "not TensorFlow Serving" in str(error):
                 return None
             raise
 
@@ -135,7 +128,7 @@ class GrpcTransport:
         except grpc.RpcError as error:
             code, message = error.code().name, error.details() or ""
             if code == UNIMPLEMENTED:
-                message = f"it is no TensorFlow Serving ({message})"
+                message = f"it is not TensorFlow Serving ({message})"
             raise explain(code, message, self._model.server, str(self._model), self._timeout) from None
 
 
@@ -147,7 +140,7 @@ def _array(proto: Any) -> np.ndarray:
 
 
 def _content_bytes(array: np.ndarray) -> int:
-    """Of strings each also has its length, in at most five bytes, and a key."""
+    """Each string also needs a key and its length, at most six bytes."""
     if array.dtype != object:
         return array.nbytes
     return sum(len(one if isinstance(one, bytes) else str(one).encode()) + 6 for one in array.ravel())

@@ -1,4 +1,4 @@
-"""A client of a served model: `PredictionClient`, over gRPC or REST."""
+"""`PredictionClient`: a client of TensorFlow Serving over gRPC or REST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pemt_tf.client.prediction_error import (
 )
 from pemt_tf.client.request_batches import request_batches
 from pemt_tf.client.rest_transport import COLUMNS, RestTransport
-from pemt_tf.client.retry_policy import Answer, RetryPolicy
+from pemt_tf.client.retry_policy import Result, RetryPolicy
 from pemt_tf.client.server_access import ServerAccess
 from pemt_tf.client.transport import NOT_SERVING, ServedModel, SignatureInfo, Transport, VersionStatus
 from pemt_tf.errors import PemtError
@@ -29,19 +29,19 @@ __all__ = ["Prediction", "PredictionClient", "PredictionError", "ServerAccess", 
 _MEGABYTE = 1_000_000
 _RECORDS = "serving_default"
 _NUMBER = re.compile(r"examples\[(\d+)\]")
-_RECORD_FAULT = re.compile(r"JPEG|parse example|Key: ")  # TensorFlow's own words do not say which record it was
+_RECORD_FAULT = re.compile(r"JPEG|parse example|Key: ")  # TensorFlow's own messages do not name the record
 _CLASSIFIER = ("probabilities", "labels", "embedding")
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The answers about some clips.
+    """The predictions for some clips.
 
     Attributes:
         embedding: [clips, hidden] float32.
-        probabilities: [clips, classes] float32; None of a model without classifier.
+        probabilities: [clips, classes] float32; None for a model without a classifier.
         labels: names of the classes, in the order of `probabilities`.
-        version: of the model that answered; None over REST, which does not tell.
+        version: version of the model that predicted; None over REST, which does not say.
     """
 
     embedding: np.ndarray
@@ -51,27 +51,28 @@ class Prediction:
 
 
 class PredictionClient:
-    """Asks a TensorFlow Serving about clips. Use it as a context manager, from one thread.
+    """Asks TensorFlow Serving for predictions. Use it as a context manager, from one thread.
 
         with PredictionClient("localhost:8500") as client:
             prediction = client.predict([record])
 
     Args:
         server: `host:port` of gRPC (usually 8500), or with `rest` of REST (8501), there also a URL.
-        model: its name on the server.
-        rest: REST in the place of gRPC.
+        model: the model's name on the server.
+        rest: use REST instead of gRPC.
         rest_layout: `columns` or `rows`.
-        version, label: which version of the model; by default the latest.
-        timeout: seconds for each request, all attempts together.
-        attempts: at most; None for as many as the timeout allows. Only a server that is not there yet, or has too much
-            to do, is asked again.
-        max_message_mb: megabytes that a request or an answer may have.
-        batch: clips in one request; fewer where more would be above `max_message_mb`.
+        version: version of the model; by default the latest.
+        label: label of the version, instead of `version`.
+        timeout: seconds for each request, including all attempts.
+        attempts: largest number of attempts; None for as many as the timeout allows. Only a server that is not
+            reachable yet, or busy, is asked again.
+        max_message_mb: largest request or response, megabytes.
+        batch: clips in one request; fewer if they would exceed `max_message_mb`.
         access: TLS, certificates, headers.
-        on_wait: is told in one line, once, that the client waits for the server, and why.
+        on_wait: called once with a line that says that the client waits for the server, and why.
 
     Raises:
-        PemtError: an argument makes no sense. Methods raise PredictionError where there is no answer.
+        PemtError: an argument is not valid. Methods raise PredictionError if there is no prediction.
     """
 
     def __init__(
@@ -132,13 +133,13 @@ class PredictionClient:
         """Classifies and embeds clips, given as records or as raw media.
 
         Args:
-            records: serialized, of the model's geometry (`metadata().config.geometry`). Small: pictures are JPEGs.
+            records: serialized records of the model's geometry (`metadata().config.geometry`); small, with JPEG frames.
             frames: [clips, segments, frames, height, width, 3] uint8.
             waveform: [clips, segments, samples] float32, full scale 1. Without `frames` or `waveform` a classifier
-                answers as about records that lack them, a backbone with the embedding of the one stream by itself.
+                predicts as for records that lack them, and a backbone gives the embedding of the one modality alone.
 
         Raises:
-            PredictionError: the server refuses, is not there, or is too slow.
+            PredictionError: the server refuses, cannot be reached, or is too slow.
             PemtError: nothing was given, or records and raw media at once.
         """
         media = {name: value for name, value in (("frames", frames), ("waveform", waveform)) if value is not None}
@@ -147,13 +148,13 @@ class PredictionClient:
         inputs = media or {"examples": np.array(list(records or ()), object)}
         lengths = {name: len(value) for name, value in inputs.items()}
         if not min(lengths.values()) or len(set(lengths.values())) > 1:
-            raise PemtError(f"at least one clip is needed, and as many of each: {lengths}")
+            raise PemtError(f"at least one clip is needed, and the same number of each input: {lengths}")
         signature, outputs = self._signature(tuple(media))
         parts = [
-            self._answer(signature, part, outputs, first)
+            self._predict(signature, part, outputs, first)
             for first, part in request_batches(inputs, self._batch, self._limit, self._transport.request_bytes)
         ]
-        arrays = {name: np.concatenate([answer[name] for answer, _ in parts]) for name in outputs}
+        arrays = {name: np.concatenate([found[name] for found, _ in parts]) for name in outputs}
         labels = tuple(arrays["labels"][0]) if "labels" in arrays else ()
         return Prediction(arrays["embedding"], arrays.get("probabilities"), labels, parts[-1][1])
 
@@ -164,16 +165,16 @@ class PredictionClient:
         return self._ask(lambda seconds: self._transport.predict(signature, inputs, outputs, seconds))
 
     def metadata(self) -> ServableMetadata:
-        """What the model says of itself: configuration with the clip geometry, labels, version. Asked once."""
+        """The model's configuration, which includes the clip geometry, its labels and its version. Asked once."""
         if self._metadata is None:
             try:
-                answer, _ = self.call("metadata", {"fields": np.array(["all"], object)}, ("json",))
+                found, _ = self.call("metadata", {"fields": np.array(["all"], object)}, ("json",))
             except PredictionError as error:
                 if error.code in (INVALID_ARGUMENT, FAILED_PRECONDITION) and "metadata" in str(error):
                     text = f"{error}; was the model made by `pemt export` of this release?"
                     raise PredictionError(error.code, text) from None
                 raise
-            self._metadata = ServableMetadata.from_served(answer["json"][0])
+            self._metadata = ServableMetadata.from_served(found["json"][0])
         return self._metadata
 
     def model_status(self) -> list[VersionStatus]:
@@ -181,7 +182,7 @@ class PredictionClient:
         return self._ask(self._transport.model_status)
 
     def is_ready(self) -> bool:
-        """Whether the server says that it is healthy, and the model, or the version that was asked for, is loaded."""
+        """Whether the server is healthy and the model, or the requested version, is loaded."""
         if self._ask(self._transport.health) == NOT_SERVING:
             return False
         return any(one.state == "AVAILABLE" for one in self.model_status())
@@ -191,7 +192,7 @@ class PredictionClient:
         return self._ask(self._transport.signatures)
 
     def _signature(self, media: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """The signature for what is given, and its outputs."""
+        """The signature for the given inputs, and its outputs."""
         metadata = self.metadata()
         classifies, modalities = bool(metadata.labels), metadata.config.model.modalities
         outputs = _CLASSIFIER if classifies else ("embedding",)
@@ -200,11 +201,11 @@ class PredictionClient:
         name = "classify" if classifies else "embed"
         given = tuple({"frames": "visual", "waveform": "audio"}[one] for one in media)
         if not set(given) <= set(modalities):
-            raise PemtError(f"the model has the streams {', '.join(modalities)}; {', '.join(media)} were given")
+            raise PemtError(f"the model has the modalities {', '.join(modalities)}; {', '.join(media)} were given")
         return (name if len(given) == len(modalities) else f"{name}_{given[0]}"), outputs
 
-    def _answer(self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], first: int):
-        """`call` for clips of which the first has this number; a refusal names the clip by its number among all."""
+    def _predict(self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], first: int):
+        """`call` for clips that start at the number `first`; a refusal names the clip by its number among all."""
         try:
             return self.call(signature, inputs, outputs)
         except PredictionError as error:
@@ -217,7 +218,7 @@ class PredictionClient:
             raise PredictionError(error.code, text, reason=error.reason) from None
 
     def _refused(self, inputs: dict[str, np.ndarray], outputs: tuple[str, ...]) -> int:
-        """The number of the first record that is refused by itself."""
+        """The number of the first record that is refused on its own."""
         (name, records), *_ = inputs.items()
         for number in range(len(records) - 1):
             try:
@@ -228,8 +229,8 @@ class PredictionClient:
                 return number
         return len(records) - 1
 
-    def _ask(self, attempt: Callable[[float], Answer]) -> Answer:
-        def once(seconds: float) -> Answer:
+    def _ask(self, attempt: Callable[[float], Result]) -> Result:
+        def once(seconds: float) -> Result:
             try:
                 return attempt(seconds)
             except PredictionError as error:

@@ -1,4 +1,4 @@
-"""What a server's refusal or silence becomes."""
+"""Errors of requests, with what to do about them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ASSERTION = "assertion failed: ["
 _NODE = re.compile(r"\{\{[^}]*\}\}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+")
 _TOO_LARGE = re.compile(r"larger than max|HTTP 413")
-# Refusals of a server that has too much to do; the same request may be welcome a moment later. The first two are gRPC's
-# own in C++ and in Python, the third that of a batching server, the last those of proxies.
+# Refusals of a busy server, which may accept the same request later. The first two are those of gRPC in C++ and in
+# Python, the third that of a batching server, the last those of proxies.
 _BUSY = re.compile(r"threadpool exhausted|concurrent rpc limit|queue .*is full|too many requests|HTTP 429", re.I)
-# What gRPC puts before the reason: how it tried, which address (there may be several) and that it failed.
+# What gRPC puts before the reason: how it tried, the address (there may be several) and that it failed.
 _GRPC_HEAD = re.compile(r"^.*last error: (\w+: )?(ipv[46]:\S+: )?(Failed to connect to remote host: )?")
 _CLOSED = re.compile(r"socket closed|reset by peer|closed connection|eof occurred", re.I)
 _OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory", re.I)
@@ -26,12 +26,12 @@ _LONGEST = 600
 
 
 class PredictionError(PemtError):
-    """A request had no answer.
+    """A request failed.
 
     Attributes:
-        code: gRPC's name of the reason, as `UNAVAILABLE`; over REST it is that of the HTTP status.
-        again: whether the same request may have an answer later.
-        reason: what the server or the network said, without advice.
+        code: gRPC's name of the reason, such as `UNAVAILABLE`; over REST it follows from the HTTP status.
+        again: whether the same request may succeed later.
+        reason: the message of the server or the network, without advice.
     """
 
     def __init__(self, code: str, message: str, again: bool | None = None, reason: str = ""):
@@ -43,13 +43,13 @@ class PredictionError(PemtError):
 def server_sentence(message: str) -> str:
     """The part of a server's message that is meant for people.
 
-    That is the sentence of a failed check, or else the line before the name of the node in the graph that failed.
+    It is the sentence of a failed check, or the line before the name of the graph node that failed.
     """
     start = message.find(_ASSERTION)
     if start >= 0:
         sentence = message[start + len(_ASSERTION) :].split("\n", 1)[0].rstrip()
         return sentence.removesuffix("]").replace('\\"', '"')
-    message = message.partition(", value: ")[0]  # what follows is a damaged record, byte by byte
+    message = message.partition(", value: ")[0]  # a damaged record follows, byte by byte
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     node = next((number for number, line in enumerate(lines) if line.startswith("[[")), 0)
     line = _CONTROL.sub(" ", _NODE.sub("", lines[max(node - 1, 0)])).strip() if lines else ""
@@ -57,15 +57,7 @@ def server_sentence(message: str) -> str:
 
 
 def explain(code: str, message: str, server: str, asked: str, timeout: float) -> PredictionError:
-    """The error for a code and a message.
-
-    Args:
-        code: gRPC's name.
-        message: of the server or the network.
-        server: address, for people.
-        asked: the model and version that were asked for, for people.
-        timeout: seconds that were allowed.
-    """
+    """The error for a code and a message."""
     said, again = server_sentence(message), code == UNAVAILABLE
     fault = connection_fault(message) if code == UNAVAILABLE else None
     if fault:
@@ -73,7 +65,7 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
     if _is_busy(code, message):
         again = True
         text = (
-            f"{server} has too much to do ({said}); ask from fewer clients at once, or give the server more threads "
+            f"{server} is too busy ({said}); ask from fewer clients at once, or give the server more threads "
             "(--grpc_max_threads)"
         )
     elif code == UNAVAILABLE:
@@ -85,7 +77,8 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
     elif code == NOT_FOUND:
         text = f"{server} does not serve {asked}: {said}"
     elif code == RESOURCE_EXHAUSTED and _TOO_LARGE.search(message):
-        text = f"{server} takes no request of this size: {said}; {too_large_advice('give --max-message-mb below that')}"
+        advice = too_large_advice("give --max-message-mb below that")
+        text = f"{server} does not take a request of this size: {said}; {advice}"
     elif code == INVALID_ARGUMENT:
         text = f"{server} refuses the request: {said}"
     elif code in (UNAUTHENTICATED, PERMISSION_DENIED):
@@ -96,17 +89,17 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
 
 
 def _is_busy(code: str, message: str) -> bool:
-    """Whether the server only had too much to do at this moment."""
+    """Whether the server was only busy at this moment."""
     fits = code in (UNAVAILABLE, RESOURCE_EXHAUSTED) and _BUSY.search(message)
     return bool(fits) and not (_OUT_OF_MEMORY.search(message) or _TOO_LARGE.search(message))
 
 
 def too_large_advice(last: str = "raise --max-message-mb") -> str:
-    """What to do about a message that is too large."""
-    return f"send records in the place of raw frames, fewer clips at once (--batch), or {last}"
+    """Advice on a message that is too large."""
+    return f"send records instead of raw frames, fewer clips at once (--batch), or {last}"
 
 
 def too_large(what: str, size: int, limit: int) -> PredictionError:
-    """The error of a message that this side does not send or take; sizes in bytes."""
+    """The error for a message that this side does not send or accept; sizes in bytes."""
     text = f"{what} of {size / 1e6:.1f} MB is above the limit of {limit / 1e6:.1f} MB; {too_large_advice()}"
     return PredictionError(RESOURCE_EXHAUSTED, text)

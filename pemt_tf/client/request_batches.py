@@ -1,4 +1,4 @@
-"""How clips are put together into requests: by their bytes, and up to a number of clips."""
+"""Splits clips into requests, by their bytes and up to a number of clips."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 Inputs = dict[str, np.ndarray]
 
-_FRAME = 4096  # bytes of a request besides its inputs: names of the model, signature and outputs
+_ENVELOPE = 4096  # bytes of a request besides its inputs: names of the model, signature and outputs
 
 
 def request_batches(
@@ -18,19 +18,19 @@ def request_batches(
 
     Args:
         inputs: name to array; all have the same number of clips.
-        most: clips in one request.
-        limit: bytes of one request. A clip that is larger comes by itself.
-        request_bytes: how many bytes inputs take, at most.
+        most: largest number of clips in one request.
+        limit: largest request, bytes. A larger clip gets a request of its own.
+        request_bytes: gives the largest number of bytes that inputs take.
 
     Yields:
-        The number of the first clip, and the inputs of one request.
+        The number of the first clip and the inputs of one request.
     """
     count = len(next(iter(inputs.values())))
-    first, used = 0, _FRAME
+    first, used = 0, _ENVELOPE
     for number in range(count):
         size = request_bytes({name: values[number : number + 1] for name, values in inputs.items()})
         if number > first and (number - first == most or used + size > limit):
             yield first, {name: values[first:number] for name, values in inputs.items()}
-            first, used = number, _FRAME
+            first, used = number, _ENVELOPE
         used += size
     yield first, {name: values[first:] for name, values in inputs.items()}

@@ -1,4 +1,4 @@
-"""TensorFlow Serving over REST. It needs neither TensorFlow nor gRPC on this side."""
+"""TensorFlow Serving over REST. Neither TensorFlow nor gRPC is needed on this side."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from pemt_tf.errors import PemtError
 COLUMNS, ROWS = "columns", "rows"
 FORMATS = (COLUMNS, ROWS)
 _CHUNK = 1 << 20
-# Bytes of JSON at most, commas included: pixels have three digits, a float32 widened to a float64 up to 23 letters.
+# Largest number of bytes in JSON, with commas: pixels have three digits, a float32 as a float64 up to 23 characters.
 _PER_PIXEL, _PER_NUMBER, _PER_LIST, _PER_STRING, _PER_INPUT = 4, 24, 3, 64, 128
-# What TensorFlow Serving makes of its codes, and what a proxy in front of it may say by itself (502, 413, 408).
+# HTTP status to gRPC's code: those of TensorFlow Serving, and those of a proxy before it (502, 413, 408).
 _CODES = {
     400: INVALID_ARGUMENT,
     401: UNAUTHENTICATED,
@@ -61,11 +61,11 @@ class RestTransport:
     """A connection to a server.
 
     Args:
-        model: that is meant.
-        timeout: that is told in errors, seconds.
-        max_message: bytes, of a request or an answer.
+        model: the model to ask.
+        timeout: seconds, as shown in errors.
+        max_message: largest request or response, bytes.
         access: TLS and headers.
-        layout: of requests: `columns` sends `inputs`, one list for each input; `rows` sends `instances`, one object
+        layout: layout of requests: `columns` sends `inputs`, a list for each input; `rows` sends `instances`, an object
             for each clip.
     """
 
@@ -73,7 +73,7 @@ class RestTransport:
         scheme = "https" if access.encrypted else "http"
         url = urllib.parse.urlsplit(model.server if "//" in model.server else f"{scheme}://{model.server}")
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise PemtError(f"--server {model.server} is no address; write host:port, as in localhost:8501")
+            raise PemtError(f"--server {model.server} is not an address; write host:port, as in localhost:8501")
         if layout not in FORMATS:
             raise PemtError(f"REST layout {layout!r} is not known; choose {' or '.join(FORMATS)}")
         try:
@@ -97,7 +97,7 @@ class RestTransport:
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], seconds: float
     ) -> tuple[dict[str, np.ndarray], int | None]:
-        """See `Transport`. REST always gives all outputs, and never says which version answered."""
+        """See `Transport`. REST always returns all outputs, and never the version."""
         values = {name: _json_value(array) for name, array in inputs.items()}
         request: dict[str, Any] = {"signature_name": signature}
         if self._layout == ROWS:
@@ -108,12 +108,12 @@ class RestTransport:
         answer = self._ask("POST", f"{self._path}:predict", request, seconds)
         try:
             found = _rows(answer["predictions"]) if self._layout == ROWS else answer["outputs"]
-            if not isinstance(found, dict):  # a signature of one output has no names in its answer
+            if not isinstance(found, dict):  # the response of a signature with one output has no names
                 (name,) = outputs
                 found = {name: found}
             return {name: _array(found[name]) for name in outputs}, None
         except (KeyError, TypeError, ValueError) as error:
-            text = f"{self._model.server} answered in a form that is not that of TensorFlow Serving ({error!r:.100})"
+            text = f"{self._model.server} did not respond as TensorFlow Serving does ({error!r:.100})"
             raise PredictionError(INTERNAL, text) from None
 
     def model_status(self, seconds: float) -> list[VersionStatus]:
@@ -140,7 +140,7 @@ class RestTransport:
         return {name: SignatureInfo(types(one["inputs"]), types(one["outputs"])) for name, one in found.items()}
 
     def health(self, seconds: float) -> str | None:
-        """See `Transport`. REST has no health check but the state of the model."""
+        """See `Transport`. REST has no health check."""
         return None
 
     def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
@@ -162,7 +162,7 @@ class RestTransport:
             raise self._explain(DEADLINE_EXCEEDED, "") from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            fault = strange_status_line(error.line) if isinstance(error, http.client.BadStatusLine) else None
+            fault = strange_status_line(str(error)) if isinstance(error, http.client.BadStatusLine) else None
             if fault:
                 raise PredictionError(UNIMPLEMENTED, f"{self._model.server} {fault}") from None
             raise self._explain(UNAVAILABLE, str(error) or type(error).__name__) from None
@@ -171,11 +171,11 @@ class RestTransport:
         try:
             return json.loads(text)  # takes NaN and Infinity, which TensorFlow Serving writes
         except ValueError as error:
-            reason = f"{self._model.server} answered something that is no JSON ({error})"
+            reason = f"{self._model.server} responded with something other than JSON ({error})"
             raise PredictionError(INTERNAL, reason) from None
 
     def _exchange(self, method: str, path: str, body: bytes | None, end: float) -> tuple[int, str]:
-        """Sends and reads with one deadline for all: a timeout of the socket alone would begin anew at each read."""
+        """Sends and reads within one deadline: a socket's timeout, also that of requests, starts again at each read."""
         connection = self._connection
 
         def allow() -> None:
@@ -200,9 +200,9 @@ class RestTransport:
             size += len(part)
             if size > self._max_message:
                 connection.close()
-                raise too_large("an answer", size, self._max_message)
+                raise too_large("a response", size, self._max_message)
             parts.append(part)
-        response.close()  # or the connection could not be used again
+        response.close()  # so that the connection can be used again
         return response.status, b"".join(parts).decode("utf-8", "replace")
 
     def _explain(self, code: str, message: str) -> PredictionError:
@@ -210,7 +210,7 @@ class RestTransport:
 
 
 def _json_value(array: np.ndarray) -> Any:
-    """Nested lists; bytes as base64 in an object, which is how TensorFlow Serving tells them from text."""
+    """Nested lists; bytes as base64 in an object, which TensorFlow Serving tells from text that way."""
     array = np.asarray(array)
     if array.dtype.kind not in "OSU":
         return array.tolist()
@@ -224,7 +224,7 @@ def _json_value(array: np.ndarray) -> Any:
 
 
 def _json_bytes(array: np.ndarray) -> int:
-    """How many bytes `_json_value` of an array takes at most, in columns or in a row for each clip."""
+    """The largest number of bytes of `_json_value`, in columns or in rows."""
     array = np.asarray(array)
     if array.dtype.kind in "OSU":
         sizes = (4 * -(-len(one) // 3) if isinstance(one, bytes) else 6 * len(one) for one in array.flat)
@@ -234,7 +234,7 @@ def _json_bytes(array: np.ndarray) -> int:
 
 
 def _rows(predictions: list) -> Any:
-    """One object per clip to one list per output; bare values stay as they are."""
+    """Turns an object per clip into a list per output; bare values stay as they are."""
     if predictions and isinstance(predictions[0], dict):
         return {name: [row[name] for row in predictions] for name in predictions[0]}
     return predictions

@@ -1,4 +1,4 @@
-"""How long to wait for a server, and when to ask again."""
+"""When to ask a server again, and how long to wait before."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import TypeVar
 from pemt_tf.client.prediction_error import PredictionError
 from pemt_tf.errors import PemtError
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Asks again where the server is not there yet or has too much to do; other refusals would come again.
+    """Asks again if the server is not reachable yet or is busy; other refusals would repeat.
 
     Attributes:
-        timeout: seconds for one request with all its attempts and the waits between them.
-        attempts: at most; None for as many as the timeout allows.
-        first_wait: seconds before the second attempt; doubled before each further one, and shortened by chance to
-            no less than half, so that many clients do not come back at once.
-        longest_wait: seconds. No wait is longer than half of the time that is left.
+        timeout: seconds for one request, including all attempts and waits.
+        attempts: largest number of attempts; None for as many as the timeout allows.
+        first_wait: seconds before the second attempt. Each further wait is twice as long; all are shortened at random,
+            to half at least, so that many clients do not return at once.
+        longest_wait: longest wait, seconds. No wait is longer than half of the remaining time.
     """
 
     timeout: float = 60.0
@@ -39,22 +39,24 @@ class RetryPolicy:
 
     def run(
         self,
-        attempt: Callable[[float], Answer],
+        attempt: Callable[[float], Result],
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         *,
         waiting: Callable[[PredictionError], None] | None = None,
-    ) -> Answer:
-        """Calls until there is an answer.
+    ) -> Result:
+        """Calls until there is a result.
 
         Args:
-            attempt: takes the seconds that are left; raises PredictionError.
-            sleep, clock, chance: those of the system, or of a test.
-            waiting: is told before each wait why there is one.
+            attempt: takes the remaining seconds; raises PredictionError.
+            sleep: waits for some seconds.
+            clock: gives the time in seconds.
+            chance: gives a random number from 0 to 1.
+            waiting: called before each wait with its cause.
 
         Raises:
-            PredictionError: that of the last attempt.
+            PredictionError: the last attempt's.
         """
         end = clock() + self.timeout
         longest = self.first_wait
@@ -67,7 +69,7 @@ class RetryPolicy:
                 left = end - clock()
                 if not error.again or number == self.attempts or left <= self.first_wait:
                     raise
-                # Half of the time that is left at most: the last attempts are made shortly before the end.
+                # At most half of the remaining time, so that the last attempts come shortly before the end.
                 wait = min(longest * (1 + chance()) / 2, left / 2)
                 if waiting is not None:
                     waiting(error)

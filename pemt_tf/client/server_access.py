@@ -1,4 +1,4 @@
-"""How a client gets access to a server: TLS, certificates, and headers or a token, for both protocols."""
+"""A client's access to a server: TLS, certificates, and headers or a token, for both protocols."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ HOST = "host"
 
 @dataclass(frozen=True)
 class ServerAccess:
-    """What a server wants to see before it answers.
+    """What a client shows to a server.
 
     Attributes:
-        tls: encrypt the connection; so do the three files.
-        ca: PEM file of the authorities that are trusted in the place of those of the system.
+        tls: encrypt the connection; each of the three files implies it.
+        ca: PEM file of trusted authorities, instead of the system's.
         certificate: PEM file of the client's own certificate.
         key: PEM file of its private key.
-        headers: name to value, for every request. `host` names the server behind a shared gateway.
+        headers: name and value pairs, sent with each request. `host` names the server behind a shared gateway.
 
     Raises:
         PemtError: a file cannot be read or is not PEM, or a header cannot be sent.
@@ -46,24 +46,24 @@ class ServerAccess:
 
     @property
     def encrypted(self) -> bool:
-        """Whether TLS is asked for, by itself or by one of its files."""
+        """Whether TLS is used."""
         return self.tls or self.ca is not None or self.certificate is not None
 
     def ssl_context(self) -> ssl.SSLContext:
-        """The same for Python's `ssl`."""
+        """The context for Python's `ssl`."""
         context = ssl.create_default_context()
         if self.ca is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody else
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no other authority
             _load("--tls-ca", self.ca, lambda: context.load_verify_locations(self.ca))
-        if self.certificate is not None:
-            files = f"{self.certificate} and {self.key}"
-            _load("--tls-cert and --tls-key", files, lambda: context.load_cert_chain(self.certificate, self.key, ""))
+        if (certificate := self.certificate) is not None:
+            files = f"{certificate} and {self.key}"
+            _load("--tls-cert and --tls-key", files, lambda: context.load_cert_chain(certificate, self.key, ""))
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
         """Authorities, private key and certificate, as gRPC takes them.
 
-        gRPC knows a list of its own and not the system's; it is left only where the system's cannot be listed.
+        gRPC has its own list of authorities, which is used only if the system's cannot be listed.
         """
         files = (self.ca, self.key, self.certificate)
         ca, key, certificate = (Path(file).read_bytes() if file is not None else None for file in files)
@@ -73,11 +73,7 @@ class ServerAccess:
 
 
 def bearer(token_file: str) -> tuple[str, str]:
-    """The header that shows the token in a file.
-
-    Raises:
-        PemtError: there is no token.
-    """
+    """The header with the token in a file."""
     try:
         token = Path(token_file).read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
@@ -88,11 +84,7 @@ def bearer(token_file: str) -> tuple[str, str]:
 
 
 def parsed_header(text: str) -> tuple[str, str]:
-    """`NAME: VALUE` as typed.
-
-    Raises:
-        PemtError: it has no colon.
-    """
+    """`NAME: VALUE` as typed."""
     name, colon, value = text.partition(":")
     if not colon:
         raise PemtError(f"--header {name.split('=')[0]!r} has no colon; write --header 'NAME: VALUE'")
@@ -100,7 +92,7 @@ def parsed_header(text: str) -> tuple[str, str]:
 
 
 def _check_header(name: str, value: str) -> None:
-    """The value is never told: it may be a secret."""
+    """Never shows the value, which may be a secret."""
     small = name.lower()
     if not _NAME.fullmatch(name) or small.endswith("-bin"):
         raise PemtError(f"--header {name!r}: a name has letters, digits, '-', '_' and '.', and does not end in -bin")

@@ -1,4 +1,4 @@
-"""What the client needs of a way to reach a server; gRPC and REST both give it."""
+"""The interface of both transports, gRPC and REST."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pemt_tf.errors import PemtError
 
 @dataclass(frozen=True)
 class ServedModel:
-    """Which model of a server is meant.
+    """The model to ask, and its server.
 
     Attributes:
         server: `host:port`; for REST also a URL, `https://host/prefix`.
-        name: of the model.
-        version: number; None for the latest.
-        label: of a version, as `stable`, instead of a number.
+        name: name of the model.
+        version: version number; None for the latest.
+        label: label of a version, such as `stable`, instead of the number.
     """
 
     server: str
@@ -33,7 +33,7 @@ class ServedModel:
             raise PemtError(f"the model version is {self.version}; versions count from 1")
         bad = [text for text in (self.name, self.label) if text is not None and (not text or set("/:") & set(text))]
         if bad:
-            raise PemtError(f"{bad[0]!r} is no name of a model or label: a slash or colon cannot be part of it")
+            raise PemtError(f"{bad[0]!r} is not a name of a model or label: it is empty or has a slash or colon")
 
     def __str__(self) -> str:
         which = f" version {self.version}" if self.version is not None else ""
@@ -49,10 +49,10 @@ class VersionStatus:
     """One version of a model on a server.
 
     Attributes:
-        version: number.
+        version: version number.
         state: `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`.
         error_code: `OK`, or why it could not be loaded.
-        error_message: the same in words.
+        error_message: the reason in words.
     """
 
     version: int
@@ -66,7 +66,8 @@ class SignatureInfo:
     """A signature as a server describes it.
 
     Attributes:
-        inputs, outputs: name to type, as `DT_UINT8`.
+        inputs: name to type, such as `DT_UINT8`.
+        outputs: name to type.
     """
 
     inputs: dict[str, str]
@@ -74,7 +75,7 @@ class SignatureInfo:
 
 
 class Transport(Protocol):
-    """A way to reach a server. Every method raises PredictionError, and takes the seconds that it may last."""
+    """A connection to a server. Each method raises PredictionError and takes its largest duration in seconds."""
 
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], seconds: float
@@ -82,26 +83,32 @@ class Transport(Protocol):
         """Runs a signature.
 
         Args:
-            signature: its name.
-            inputs: name to array; of strings: an array of `str` (text) or of `bytes` (anything) as objects.
-            outputs: the names that are wanted.
-            seconds: at most.
+            signature: name of the signature.
+            inputs: name to array; strings are an object array of `str` (text) or `bytes` (anything).
+            outputs: names of the outputs to return.
+            seconds: largest duration.
 
         Returns:
-            Output name to array (text as `str` objects), and the version that answered where the server tells it.
+            Output name to array (text as `str` objects), and the version that predicted, if the server says it.
         """
+        ...
 
     def model_status(self, seconds: float) -> list[VersionStatus]:
         """The versions of the model."""
+        ...
 
     def signatures(self, seconds: float) -> dict[str, SignatureInfo]:
         """The signatures of the model."""
+        ...
 
     def health(self, seconds: float) -> str | None:
-        """`SERVING` or `NOT_SERVING` by the server's health check; None where it has none."""
+        """The server's health check, `SERVING` or `NOT_SERVING`; None if it has none."""
+        ...
 
     def request_bytes(self, inputs: dict[str, np.ndarray]) -> int:
-        """How many bytes these inputs take in a request, at most."""
+        """The largest number of bytes that these inputs take in a request."""
+        ...
 
     def close(self) -> None:
         """Ends the connection."""
+        ...

@@ -1,8 +1,7 @@
-"""The authors' checkpoints to ours: `pemt convert CHECKPOINT.pyth OUT`.
+"""Converts the authors' checkpoint to a run: `pemt convert CHECKPOINT.pyth OUT`.
 
-The mapping of names is public: `reference_slots` is the table, `assign_reference_weights` fills a model or one layer
-from arrays under the authors' names, `export_reference_weights` is the inverse. This module adds reading the file and
-finding out which model it holds.
+`reference_slots` is the table of names; `assign_reference_weights` fills a model or layer from the authors' arrays, and
+`export_reference_weights` is the inverse. This module reads the file and infers which model it holds.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ __all__ = [
 ]
 
 _BACKBONE = "avbert."
-# What no shape tells, in the released models; they are 768 wide.
+# Fields of the released models, which are 768 wide, that no shape shows.
 _RELEASED_WIDTH = 768
 _RELEASED = {"heads": 12, "layers": 6, "rotation": "exponential"}
-# What is asked for where it is not known, and an example of each.
+# What the user is asked for if it is unknown, with an example.
 _ASKED = {
     "heads": ("the number of heads", "4"),
     "layers": ("the number of layers", "2"),
@@ -58,14 +57,14 @@ def convert_checkpoint(
     Args:
         path: the authors' file, zip or legacy format.
         output_directory: folder of the run.
-        allow_missing: go on although names are missing or left over.
+        allow_missing: continue if names are missing or left over.
         overrides: `section.field=value` assignments of the configuration, above all `model.heads`, `model.layers` and
-            `model.rotation`, which no shape tells (known for the released width of 768; the rotation also where the
-            checkpoint has cached rotations).
+            `model.rotation`, which no shape shows (they are known for the released width of 768; the rotation also if
+            the checkpoint has cached rotations).
         labels: names of the classes in the head's order; `class 0` and so on if not given.
 
     Returns:
-        What became of every name.
+        What happened to each name.
 
     Raises:
         PemtError: the file cannot be read safely, is not this model, or its names do not fit.
@@ -93,15 +92,11 @@ def convert_checkpoint(
 
 
 def infer_model_fields(weights: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Any]:
-    """The fields of `ModelConfig` that names and shapes tell.
-
-    Args:
-        weights: arrays by reference name.
-        prefix: before the backbone's names.
+    """The fields of `ModelConfig` that follow from names and shapes.
 
     Returns:
-        Field name to value; `heads`, `layers` where layers are shared, and `rotation` where there are some, only for
-        the released width, and `rotation` wherever the weights tell it.
+        Field name to value. `heads`, `layers` of shared layers, and `rotation` are included only for the released
+        width; `rotation` also if the weights show it.
 
     Raises:
         PemtError: the weights are not of this model.
@@ -150,11 +145,11 @@ def _fusion(arrays: Mapping[str, np.ndarray], modalities: list[str]) -> str:
 
 
 def _transformer_fields(arrays: Mapping[str, np.ndarray], hidden: int) -> dict[str, Any]:
-    """Sharing, sizes and, where layers are separate, their number."""
+    """Sharing, sizes and, if layers are separate, their number."""
     indices = {int(found[1]) for name in arrays if (found := re.search(r"\.encoder\.layer\.(\d+)\.", name))}
     low_rank = [array for name, array in arrays.items() if name.endswith(".s_linear.weight")]
     kind = (not indices, _one_transformer(arrays), bool(low_rank))
-    fields = {"sharing": next(name for name, values in SHARING.items() if values == kind)}
+    fields: dict[str, Any] = {"sharing": next(name for name, values in SHARING.items() if values == kind)}
     for name, array in arrays.items():
         if re.search(
             r"(?:\.|_)ffn\.(?:s_linear\.)?weight$|intermediate\.(?:factor_)?dense\.(?:s_linear\.)?weight$", name
@@ -163,7 +158,7 @@ def _transformer_fields(arrays: Mapping[str, np.ndarray], hidden: int) -> dict[s
             break
     if low_rank:
         fields["rank"] = low_rank[0].shape[1]
-        fields["rotation_storage"] = "square"  # as it is there; --set model.rotation_storage=strict_triangle shrinks it
+        fields["rotation_storage"] = "square"  # as in the checkpoint; `strict_triangle` would be smaller
     if hidden == _RELEASED_WIDTH:
         fields |= {name: value for name, value in _RELEASED.items() if name != "rotation" or low_rank}
     told = rotation_kind(arrays) if low_rank else None
@@ -172,7 +167,7 @@ def _transformer_fields(arrays: Mapping[str, np.ndarray], hidden: int) -> dict[s
 
 
 def _one_transformer(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether the streams share a Transformer: it has a name of its own, or is the only one."""
+    """Whether the modalities share a Transformer: it has its own name, or is the only one."""
     names = {name.partition(".")[0] for name in arrays if ".encoder." in name}
     return "transformer" in names or len(names) == 1
 
@@ -194,7 +189,7 @@ def _cnn_fields(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def _class_count(weights: Mapping[str, np.ndarray]) -> int:
-    """Classes of the head on pooled features; 0 without one."""
+    """Number of classes of the head on pooled features; 0 without a head."""
     for name in ("concat_head.projection.weight", "head.projection.weight"):
         if name in weights:
             return len(weights[name])

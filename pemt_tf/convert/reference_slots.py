@@ -1,4 +1,4 @@
-"""The authors' parameter names and our variables: one table, read in both directions by `reference_weights`.
+"""The table of the authors' parameter names and our variables, which `reference_weights` reads in both directions.
 
 Names follow docs/reference_model.md sections 1 to 9 and 16. Their arrays are (out, in, ...), ours (..., in, out).
 """
@@ -26,7 +26,7 @@ from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier, PooledFeatureHead, SequenceHead
 from pemt_tf.models.visual_resnet3d import VisualResNet3D, stages_of
 
-# The authors number the modality groups of a low-rank layer; with early fusion the joint stream is number 0.
+# The authors number the modality groups of a low-rank layer; with early fusion the joint modality is number 0.
 GROUPS = {"visual": 0, "audio": 1, "joint": 2}
 _TRANSFORMER_NAMES = {
     "visual": "single_visual_transformer.",
@@ -60,13 +60,13 @@ _UNSHARED_STYLE = {
 
 @dataclass(frozen=True)
 class WeightSlot:
-    """One of our variables and where its values stand in the authors' checkpoint.
+    """One of our variables and its place in the authors' checkpoint.
 
     Attributes:
-        names: the parameter's name, the canonical one first; the others are aliases of the same values.
-        variable: ours.
-        read: their array to ours.
-        write: our array to theirs; a row of a table for slots with a `row`.
+        names: the parameter's names, the canonical one first; the others are aliases of the same values.
+        variable: our variable.
+        read: converts their array to ours.
+        write: converts our array to theirs; a row of a table for slots with a `row`.
         row: the slot holds only this row of their table; None holds all of it.
         rotation: the kind of rotation whose parameter this is; None for other variables.
     """
@@ -81,12 +81,12 @@ class WeightSlot:
 
 @dataclass(frozen=True)
 class _Naming:
-    """What a layer must be told about its place to know its names.
+    """A layer's place in the model, from which its names follow.
 
     Attributes:
-        prefixes: what stands before its names; more than one where the checkpoint holds a module several times.
+        prefixes: prefixes of its names; more than one where the checkpoint holds a module several times.
         groups: modality to the authors' group number.
-        styles: naming styles of a Transformer layer; one on its own may stand under either.
+        styles: naming styles of a Transformer layer; a layer of its own may have either.
     """
 
     prefixes: tuple[str, ...] = ("",)
@@ -94,7 +94,7 @@ class _Naming:
     styles: tuple[dict[str, str], ...] = (_SHARED_STYLE, _UNSHARED_STYLE)
 
     def below(self, *names: str) -> _Naming:
-        """The naming of a part: every prefix followed by every name."""
+        """The naming of a part: each prefix followed by each name."""
         return replace(self, prefixes=tuple(prefix + name for name in names for prefix in self.prefixes))
 
     def full(self, name: str) -> tuple[str, ...]:
@@ -109,13 +109,13 @@ def reference_slots(
 
     Args:
         target: `AVTransformer`, `AVClassifier`, or one of their layers.
-        prefix: stands before every name, with its dot (`avbert.`).
-        groups: modality to the authors' group number; for low-rank layers on their own whose modalities are not
-            numbered as in mid fusion (visual 0, audio 1, joint 2).
+        prefix: prefix of every name, with its dot (`avbert.`).
+        groups: modality to the authors' group number, for single low-rank layers whose modalities are not numbered as
+            in mid fusion (visual 0, audio 1, joint 2).
 
     Returns:
-        One slot per variable (random-seed states of dropout have none). Two slots share the name of the summary
-        table, each with its row.
+        One slot per variable, without the random-seed states of dropout. Two slots share the name of the summary table,
+        each with its row.
     """
     if not target.built:
         raise PemtError(f"{target.name} has no weights yet; build it before its weights are mapped")
@@ -296,7 +296,7 @@ def _(model: AVTransformer, naming):
 
 
 def _shared_names(model: AVTransformer, names: list[str]) -> list[str]:
-    """A shared Transformer has a name of its own and stands under those of all streams too."""
+    """The names of a shared Transformer: its own, and those of all modalities."""
     if not SHARING[model.config.sharing][1]:
         return names
     if model.config.fusion == "early":

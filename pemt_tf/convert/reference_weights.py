@@ -1,4 +1,4 @@
-"""Takes weights from the authors' checkpoints and gives ours under their names.
+"""Assigns the authors' weights to our models, and exports ours under the authors' names.
 
 report = assign_reference_weights(model, weights, prefix="avbert.")   # theirs to ours
 weights = export_reference_weights(model, prefix="avbert.")           # ours to theirs
@@ -24,13 +24,13 @@ _MODALITIES = 2  # rows of the authors' summary table
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What became of every name.
+    """What happened to each name.
 
     Attributes:
-        assigned: reference names whose values were taken; aliases included.
-        dropped: reference names without a place here by design, with the reason.
-        missing: names that this model needs and the weights lack.
-        left_over: names that nothing here accounts for.
+        assigned: reference names whose values were assigned, including aliases.
+        dropped: reference names that are not needed here, with the reason.
+        missing: names that the model needs and the weights lack.
+        left_over: names that are not known.
     """
 
     assigned: tuple[str, ...] = ()
@@ -49,13 +49,13 @@ def assign_reference_weights(
     """Fills a built model or layer with the authors' weights; all or nothing.
 
     Args:
-        target, prefix, groups: see `reference_slots`.
+        target, prefix, groups: the same as for `reference_slots`.
         weights: arrays by reference name.
-        allow_missing: go on although names are missing or left over; missing variables keep their values.
+        allow_missing: continue if names are missing or left over; missing variables keep their values.
 
     Raises:
         PemtError: a shape differs, aliases hold different values, a rotation has a base other than the identity or is
-            of the other kind (as far as the weights tell), or (without `allow_missing`) a name is missing or left over.
+            of the other kind (if the weights show it), or (without `allow_missing`) a name is missing or left over.
     """
     slots = reference_slots(target, prefix, groups)
     _require_rotation(slots, weights)
@@ -99,7 +99,7 @@ def _require_rotation(slots: list[WeightSlot], weights: Mapping[str, np.ndarray]
     others = sorted({slot.rotation for slot in slots if slot.rotation} - {told})
     if told and others:
         raise PemtError(
-            f"the weights were trained with the rotation {told}, as the rotations cached beside their parameters show; "
+            f"the weights were trained with the rotation {told}, as their cached rotations show; "
             f"this model has {others[0]}; give it model.rotation={told}"
         )
 

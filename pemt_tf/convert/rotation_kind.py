@@ -1,4 +1,4 @@
-"""Which kind of rotation the authors' weights were trained with, where they tell."""
+"""The kind of rotation that the authors' weights were trained with, if they show it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import numpy as np
 import scipy.linalg
 
 _PARAMETER, _CACHED = ".A", "._B"
-_SMALL = 1e-3  # below it every kind of rotation is the identity, or nearly
+_SMALL = 1e-3  # smaller parameters give nearly the identity for every kind of rotation
 
 
 def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
-    """`exponential` or `cayley`; None if the weights do not tell.
+    """`exponential` or `cayley`; None if the weights do not show it.
 
-    A parameter A means nothing without its kind. The authors' code saves the rotation that it has last computed as
-    `_B` beside A: one kind gives it, or nearly so if A has moved since, and the other is far off.
-
-    Args:
-        weights: arrays by reference name.
+    The meaning of a parameter A depends on the kind. The authors' code saves the last computed rotation as `_B` beside
+    A: one kind gives it, at least nearly if A has changed since, and the other is far off.
     """
     for name, cached in weights.items():
         raw = weights.get(name.removesuffix(_CACHED) + _PARAMETER) if name.endswith(_CACHED) else None
@@ -38,7 +35,7 @@ def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
             "cayley": np.linalg.solve(identity + skew, identity - skew),
         }
         off = {kind: np.abs(rotation - cached).max() for kind, rotation in rotations.items()}
-        nearest, other = sorted(off, key=off.get)
+        nearest, other = sorted(off, key=off.__getitem__)
         if off[nearest] < off[other] / 4:
             return nearest
     return None

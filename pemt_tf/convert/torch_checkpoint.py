@@ -1,7 +1,7 @@
-"""Reads a PyTorch checkpoint without PyTorch and without running what a pickle may ask for.
+"""Reads a PyTorch checkpoint without PyTorch and without running code of the pickle.
 
-A checkpoint is a pickle of containers and tensors; the pickle names functions to call. This reader resolves a fixed
-list of names, all to functions of its own, and refuses every other by name before anything runs. Both formats of
+A checkpoint is a pickle of containers and tensors; a pickle names functions to call. This reader resolves a fixed list
+of names to its own functions, and refuses all other names before anything runs. Both formats of
 `torch.save` are read: the zip archive (PyTorch 1.6 and later) and the older plain sequence of pickles.
 """
 
@@ -14,7 +14,7 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-# A hostile pickle can make the interpreter raise almost anything; all of it means the same to the user.
+# A hostile pickle can cause almost any exception; to the user all of them mean the same.
 _BROKEN = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -54,7 +54,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class _StorageKind:
-    """Stands for `torch.FloatStorage` and its kin."""
+    """Replaces `torch.FloatStorage` and similar classes."""
 
     dtype: str
 
@@ -65,14 +65,14 @@ class _StorageKind:
 
 @dataclass
 class _Storage:
-    """A flat run of numbers; the old format delivers them after the tensors that use them."""
+    """A flat array of numbers; the old format has them after the tensors that use them."""
 
     kind: _StorageKind
     count: int
     values: np.ndarray | None = None
 
-    def fill(self, data: bytes, byte_order: str) -> None:
-        """Takes the numbers from their bytes; `byte_order` is `<` or `>`."""
+    def fill(self, data: bytes, byte_order: Literal["<", ">"]) -> None:
+        """Reads the numbers from bytes."""
         needed = self.count * self.kind.item_size
         if len(data) < needed:
             raise ValueError(f"a tensor of {needed} bytes has only {len(data)}")
@@ -86,7 +86,7 @@ class _Storage:
 
 @dataclass
 class _Tensor:
-    """A view of a storage, checked and made when all storages have their numbers."""
+    """A view of a storage, which is checked and made when all storages have their numbers."""
 
     storage: _Storage
     offset: int
@@ -94,7 +94,10 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def to_array(self) -> np.ndarray:
-        """The tensor's values, in an array of its own."""
+        """The tensor's values in a new array."""
+        values = self.storage.values
+        if values is None:
+            raise ValueError("a tensor without values")
         shape, strides = tuple(map(int, self.shape)), tuple(map(int, self.strides))
         size = math.prod(shape)
         if len(shape) != len(strides) or min((*shape, *strides, self.offset), default=0) < 0:
@@ -105,28 +108,25 @@ class _Tensor:
         if size and last >= self.storage.count:
             raise ValueError("a tensor reaches beyond its storage")
         if not size:
-            return np.zeros(shape, self.storage.values.dtype)
-        item = self.storage.values.itemsize
-        view = np.lib.stride_tricks.as_strided(
-            self.storage.values[self.offset :], shape, [stride * item for stride in strides]
-        )
-        return np.array(view)
+            return np.zeros(shape, values.dtype)
+        steps = [stride * values.itemsize for stride in strides]
+        return np.array(np.lib.stride_tricks.as_strided(values[self.offset :], shape, steps))
 
 
 def _rebuild_tensor(storage, offset, shape, strides, *_ignored) -> _Tensor:
-    """Stands for `torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`."""
+    """Replaces `torch._utils._rebuild_tensor` and `_rebuild_tensor_v2`."""
     if not isinstance(storage, _Storage):
         raise pickle.UnpicklingError("a tensor without a storage")
     return _Tensor(storage, int(offset), tuple(shape), tuple(strides))
 
 
 def _rebuild_parameter(tensor, *_ignored) -> _Tensor:
-    """Stands for `torch._utils._rebuild_parameter`."""
+    """Replaces `torch._utils._rebuild_parameter`."""
     return tensor
 
 
 def _shape(values=()) -> tuple:
-    """Stands for `torch.Size`."""
+    """Replaces `torch.Size`."""
     return tuple(values)
 
 
@@ -150,7 +150,7 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Resolves the names of `_ALLOWED` and no other."""
+    """Resolves only the names of `_ALLOWED`."""
 
     def __init__(self, file: BinaryIO, storages: dict[str, _Storage]):
         super().__init__(file, encoding="utf-8")
@@ -175,7 +175,7 @@ class _Unpickler(pickle.Unpickler):
 
 @dataclass
 class _Contents:
-    """What the pickle holds, and the storages that its tensors name."""
+    """The content of the pickle, and the storages that its tensors name."""
 
     storages: dict[str, _Storage] = field(default_factory=dict)
 
@@ -185,9 +185,6 @@ class _Contents:
 
 def read_torch_checkpoint(path: str | Path) -> Any:
     """Reads what `torch.save` wrote.
-
-    Args:
-        path: a file of either format.
 
     Returns:
         The saved object: containers and plain values as they are, tensors as NumPy arrays (bfloat16 as float32).
@@ -275,7 +272,7 @@ def state_dict_of(checkpoint: Any) -> dict[str, np.ndarray]:
             `model_state`, `model_state_dict` or `model`. A leading `module.` (data parallel training) is cut.
 
     Raises:
-        PemtError: there is none.
+        PemtError: the checkpoint has no state_dict.
     """
     if isinstance(checkpoint, dict):
         wrapped = (checkpoint.get(key) for key in ("state_dict", "model_state", "model_state_dict", "model"))

@@ -1,1 +1,1 @@
-"""What `pemt doctor` looks at. The standard library is enough to start it: it must run where all else fails."""
+"""The checks of `pemt doctor`. They start with the standard library alone, so that they run where all else fails."""

@@ -1,4 +1,4 @@
-"""`python -m pemt_tf.doctor`: the same as `pemt doctor`, where not even the command line can be imported."""
+"""`python -m pemt_tf.doctor`: the same as `pemt doctor`, for installations in which `pemt` itself does not start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pemt_tf.doctor.examination import run
 
 
 def main() -> int:
-    """Returns the exit code: 0 without a problem, else 1."""
+    """Runs the checks; returns the exit code: 1 if there is a problem, otherwise 0."""
     parser = argparse.ArgumentParser(prog="python -m pemt_tf.doctor", description="The same as `pemt doctor`.")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", metavar="DIR")

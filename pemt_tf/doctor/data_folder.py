@@ -1,4 +1,4 @@
-"""A data set that one wants to train on: is it complete, and can all of it be read?"""
+"""The check of a data set: is it complete, and can all of it be read?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATIENCE = 5.0  # seconds before progress is shown
 
 
 def check_data(directory: Path) -> Finding:
-    """Whether a folder holds a finished data set, with all of its files and clips; every record is read."""
+    """Checks that a folder holds a finished data set with all its files and clips, and reads every record."""
     from pemt_tf.data.dataset_card import DatasetCard
     from pemt_tf.errors import PemtError
 
@@ -28,7 +28,7 @@ def check_data(directory: Path) -> Finding:
     files = [directory / file for split in card.splits.values() for file in split.files]
     gone = [file for file in files if not file.is_file()]
     if gone:
-        return Finding(PROBLEM, "data", f"{len(gone)} of {len(files)} record files are gone, first {gone[0]}", again)
+        return Finding(PROBLEM, "data", f"{len(gone)} of {len(files)} record files are missing, first {gone[0]}", again)
     faults = [*_counted_faults(directory, card), *_read_faults(files, card)]
     if faults:
         more = f"; and {len(faults) - 1} more such records or files" if len(faults) > 1 else ""
@@ -46,7 +46,7 @@ def check_data(directory: Path) -> Finding:
 
 
 def _counted_faults(directory: Path, card: DatasetCard) -> Iterator[str]:
-    """Splits whose files do not hold what the card says."""
+    """Splits whose files do not hold what the card states."""
     from pemt_tf.data.record_count import require_whole
     from pemt_tf.errors import PemtError
 
@@ -58,7 +58,7 @@ def _counted_faults(directory: Path, card: DatasetCard) -> Iterator[str]:
 
 
 def _read_faults(files: list[Path], card: DatasetCard) -> Iterator[str]:
-    """Records that are damaged, or hold what cannot be trained on; of a file that is damaged, the first."""
+    """Records that are damaged or cannot be trained on; for a damaged file, only the first."""
     from pemt_tf.data.record_fields import record_fault
     from pemt_tf.data.record_format import EXTRA_BYTES, read_records
     from pemt_tf.terminal.progress import Progress

@@ -1,4 +1,4 @@
-"""Words for what the probes of TensorFlow and of the codecs found out."""
+"""The results of the TensorFlow and codec probes as findings."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
-from pemt_tf.doctor.probe import UNANSWERED, Answer
+from pemt_tf.doctor.probe import UNANSWERED, ProbeResult
 
 NEEDED_DECODERS = ("H.264", "AAC", "MPEG-4")
 OLDEST_AV = (17, 1)
 
 
 def machine_has_gpu() -> bool:
-    """Whether there is an NVIDIA GPU with its driver, whatever TensorFlow says."""
+    """Whether there is an NVIDIA GPU with its driver, even if TensorFlow does not see it."""
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def tensorflow_findings(answer: Answer, has_gpu: bool) -> Iterator[Finding]:
-    """Lines on TensorFlow, Keras, processor, GPUs and TF_CONFIG."""
+def tensorflow_findings(answer: ProbeResult, has_gpu: bool) -> Iterator[Finding]:
+    """Findings on TensorFlow, Keras, processor, GPUs and TF_CONFIG."""
     values = answer.values
     if "tensorflow" in values:
         found = f"{values['tensorflow']}, imported in {values['seconds']:.1f} s"
@@ -50,11 +50,11 @@ def _tensorflow_fix(failure: str) -> str:
     if "SIGILL" in failure:
         return "the processor lacks instructions that the wheel was built with (AVX): use another machine"
     if "SIGKILL" in failure:
-        return "most likely out of memory: see the line on memory"
+        return "most likely out of memory: see the finding on memory"
     if "numpy" in failure.lower():
         return "NumPy does not fit this TensorFlow: pip install 'numpy<2' for 2.16 and 2.17, else a current one"
     if "Descriptors cannot be created" in failure or "protobuf" in failure.lower():
-        return "protobuf does not fit: see the lines on packages, or install from a lock in requirements/"
+        return "protobuf does not fit: see the findings on packages, or install from a lock in requirements/"
     if "No module named" in failure:
         return "pip install --constraint requirements/current.lock . (legacy.lock for Python 3.10)"
     return "install again in a fresh environment: make setup-core"
@@ -66,7 +66,7 @@ def _gpu_findings(values: dict, has_gpu: bool) -> Iterator[Finding]:
             fix = "driver and CUDA libraries do not fit this TensorFlow, or the GPU's memory is taken: see nvidia-smi"
             yield Finding(PROBLEM, "GPU", f"{about}: {wrong}", fix)
         else:
-            yield Finding(OK, "GPU", f"{about}; a matrix product on it is right")
+            yield Finding(OK, "GPU", f"{about}; a matrix product on it is correct")
     if not values["gpus"] and has_gpu:
         found = "this machine has an NVIDIA GPU that TensorFlow does not see, so all runs on the CPU"
         fix = "pip install 'tensorflow[and-cuda]' in the same version; in a container, start it with --gpus all"
@@ -75,8 +75,8 @@ def _gpu_findings(values: dict, has_gpu: bool) -> Iterator[Finding]:
         yield Finding(OK, "GPU", "none; presets like tiny train on the CPU, avbert_base needs GPUs")
 
 
-def media_findings(answer: Answer) -> Iterator[Finding]:
-    """Lines on PyAV, its decoders and the round trips."""
+def media_findings(answer: ProbeResult) -> Iterator[Finding]:
+    """Findings on PyAV, its decoders and the round trips."""
     values, again = answer.values, "pip install --force-reinstall --only-binary :all: av"
     if "av" in values:
         version = tuple(int(part) for part in values["av"].split(".")[:2] if part.isdigit())
@@ -101,6 +101,6 @@ def media_findings(answer: Answer) -> Iterator[Finding]:
         if name in values:
             wrong = values[name]
             title = "clip round trip" if name == "clip" else "JPEG round trip"
-            yield Finding(PROBLEM, title, wrong, fix) if wrong else Finding(OK, title, f"{what} came back right")
+            yield Finding(PROBLEM, title, wrong, fix) if wrong else Finding(OK, title, f"{what} came back unchanged")
     if answer.failure:
         yield Finding(PROBLEM, "codecs", answer.failure, again)

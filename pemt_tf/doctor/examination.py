@@ -1,4 +1,4 @@
-"""All checks in their order; one that crashes is a problem of its own, never a traceback."""
+"""Runs all checks in order. A check that crashes is reported as a problem, without a traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pemt_tf.doctor import data_folder, devices, machine, packages
 from pemt_tf.doctor.finding import PROBLEM, WARNING, Finding
-from pemt_tf.doctor.probe import Probe
+from pemt_tf.doctor.probe import ProbeProcess
 
 NAME_WIDTH = 18
 Check = tuple[str, Callable[[], "Finding | Iterable[Finding]"]]
@@ -21,16 +21,11 @@ def examine(
 ) -> Iterator[Finding]:
     """Runs every check.
 
-    Args:
-        data: folder of a data set to look at; None for none.
-        output: folder that one wants to write to; None for none.
-        progress: is told the name of each check before it runs.
-
     Yields:
         Findings, as they come.
     """
-    # They take longest and run beside the others.
-    probes = {name: Probe(f"pemt_tf.doctor.{name}_probe") for name in ("media", "tensorflow")}
+    # These take longest and run in parallel to the others.
+    probes = {name: ProbeProcess(f"pemt_tf.doctor.{name}_probe") for name in ("media", "tensorflow")}
     try:
         for name, check in _checks(data, output, probes):
             progress(name)
@@ -40,7 +35,7 @@ def examine(
             probe.stop()
 
 
-def _checks(data: str | None, output: str | None, probes: dict[str, Probe]) -> Iterator[Check]:
+def _checks(data: str | None, output: str | None, probes: dict[str, ProbeProcess]) -> Iterator[Check]:
     yield "Python", packages.check_python
     yield "packages", packages.check_ranges
     yield "tested versions", packages.check_tested
@@ -57,8 +52,8 @@ def _checks(data: str | None, output: str | None, probes: dict[str, Probe]) -> I
     yield "open files", machine.check_open_files
     if data is not None:
         yield "data", lambda: data_folder.check_data(Path(data))
-    yield "codecs", lambda: devices.media_findings(probes["media"].answer())
-    yield "TensorFlow", lambda: devices.tensorflow_findings(probes["tensorflow"].answer(), devices.machine_has_gpu())
+    yield "codecs", lambda: devices.media_findings(probes["media"].result())
+    yield "TensorFlow", lambda: devices.tensorflow_findings(probes["tensorflow"].result(), devices.machine_has_gpu())
     yield "extras", packages.check_extras
     yield "Flink", machine.check_flink
 
@@ -74,7 +69,7 @@ def _safely(name: str, check: Callable[[], Finding | Iterable[Finding]]) -> Iter
 
 
 def run(data: str | None, output: str | None, as_json: bool) -> int:
-    """Examines, writes what was found to standard output, and returns the exit code: 0 without a problem, else 1."""
+    """Writes the findings to standard output; returns the exit code: 1 if there is a problem, otherwise 0."""
     terminal = sys.stderr.isatty()
 
     def progress(name: str) -> None:
@@ -100,7 +95,7 @@ def run(data: str | None, output: str | None, as_json: bool) -> int:
 
 
 def lines(finding: Finding) -> list[str]:
-    """A finding as text."""
+    """A finding as lines of text."""
     first = f"{finding.status:<8} {finding.name:<{NAME_WIDTH}} {finding.found}"
     return [first, f"{'':<8} {'':<{NAME_WIDTH}} -> {finding.fix}"] if finding.fix else [first]
 

@@ -1,4 +1,4 @@
-"""One line of the doctor's report."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         status: `ok`; `warning`, work is possible with a limit; `problem`, something will not work.
-        name: what was looked at.
-        found: what is there.
-        fix: what to do about it; for what is optional and absent, how to get it.
+        name: what was checked.
+        found: what was found.
+        fix: what to do about it; for an optional part that is absent, how to get it.
     """
 
     status: str

@@ -14,7 +14,7 @@ from pathlib import Path
 from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 GB = 1e9
-FEWEST_GB, ENOUGH_GB = 1, 10  # of free disk
+FEWEST_GB, ENOUGH_GB = 1, 10  # free disk space
 FEWEST_MEMORY_GB, ENOUGH_MEMORY_GB = 2, 8
 FEWEST_FILES, ENOUGH_FILES = 128, 1024
 JAVA = (11, 17)
@@ -22,7 +22,7 @@ SECONDS = 20
 
 
 def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = platform.machine()) -> Finding:
-    """Cores, and the instructions that TensorFlow's wheels need or gain by."""
+    """Checks the cores, and the instructions that TensorFlow's wheels need or profit from."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     about = f"{cores} cores, {machine}"
     if machine.lower() not in ("x86_64", "amd64"):
@@ -44,11 +44,14 @@ def check_processor(cpuinfo: Path = Path("/proc/cpuinfo"), machine: str = platfo
 
 
 def memory_limit(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, bool] | None:
-    """Bytes of memory that may be used, and whether a control group says so; None where unknown."""
+    """Bytes of memory that may be used, and whether a control group sets the limit; None if unknown."""
     try:
-        total = int(re.search(r"MemTotal:\s+(\d+) kB", (proc / "meminfo").read_text())[1]) * 1024
-    except (OSError, TypeError):
+        found = re.search(r"MemTotal:\s+(\d+) kB", (proc / "meminfo").read_text())
+    except OSError:
+        found = None
+    if found is None:
         return None
+    total = int(found[1]) * 1024
     limits = []
     try:
         own = [line.split(":", 2)[2].strip().lstrip("/") for line in (proc / "self/cgroup").read_text().splitlines()]
@@ -65,7 +68,7 @@ def memory_limit(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup
 
 
 def check_memory(limit: tuple[int, bool] | None) -> Finding:
-    """Whether a training step fits."""
+    """Checks that a training step fits into memory."""
     if limit is None:
         return Finding(OK, "memory", "unknown on this system")
     gigabytes = limit[0] / GB
@@ -79,13 +82,7 @@ def check_memory(limit: tuple[int, bool] | None) -> Finding:
 
 
 def check_disk(name: str, folder: Path, fix: str) -> Finding:
-    """Room in a folder, or where it will be, and whether one may write there.
-
-    Args:
-        name: of the line.
-        folder: need not exist yet.
-        fix: what to do about too little room.
-    """
+    """Checks that a folder can be written, and how much space it has."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -95,8 +92,8 @@ def check_disk(name: str, folder: Path, fix: str) -> Finding:
         with tempfile.NamedTemporaryFile(dir=place):
             pass
     except OSError as error:
-        found = f"{place}: one cannot write there ({error.strerror})"
-        return Finding(PROBLEM, name, found, "name another folder, or change its rights")
+        found = f"{place} cannot be written ({error.strerror})"
+        return Finding(PROBLEM, name, found, "name another folder, or change its permissions")
     gigabytes = shutil.disk_usage(place).free / GB
     found = f"{gigabytes:,.1f} GB free at {place}"
     if gigabytes < FEWEST_GB:
@@ -105,7 +102,7 @@ def check_disk(name: str, folder: Path, fix: str) -> Finding:
 
 
 def check_open_files() -> Finding:
-    """How many files may be open at once."""
+    """Checks the limit of open files."""
     try:
         import resource
     except ImportError:
@@ -120,7 +117,7 @@ def check_open_files() -> Finding:
 
 
 def check_flink() -> Iterator[Finding]:
-    """Java and Maven, which only Flink needs."""
+    """Looks for Java and Maven, which only Flink needs."""
     if shutil.which("java") is None:
         fix = "only for Flink: install Java 17 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)"
         yield Finding(OK, "Java", "not installed", fix)

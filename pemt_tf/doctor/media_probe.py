@@ -1,12 +1,12 @@
-"""Asks PyAV for decoders, and writes and reads a tiny clip in memory; runs as a process of its own."""
+"""Lists PyAV's decoders, and writes and reads a tiny clip in memory; runs in its own process."""
 
 from __future__ import annotations
 
 import io
 
-from pemt_tf.doctor.probe import report
+from pemt_tf.doctor.probe import report, report_failures_of
 
-# What people have: its names among FFmpeg's decoders, any of which will do.
+# Common formats, and FFmpeg's names of decoders, of which one is enough.
 DECODERS = {
     "H.264": ("h264",),
     "HEVC": ("hevc",),
@@ -25,11 +25,8 @@ FRAMES, SIDE, RATE, SAMPLES = 10, 64, 16_000, 1024
 
 
 def main() -> None:
-    """Reports step by step; an exception ends it with a line that says what."""
-    try:
-        _examine()
-    except Exception as error:
-        report(failure=" ".join(f"{type(error).__name__}: {error}".split())[:400])
+    """Reports step by step."""
+    report_failures_of(_examine)
 
 
 def _examine() -> None:
@@ -47,16 +44,16 @@ def _examine() -> None:
 
 
 def _has_decoder(name: str) -> bool:
-    import av
+    from av.codec import Codec
 
     try:
-        return av.codec.Codec(name, "r").is_decoder
-    except ValueError:  # there is none
+        return Codec(name, "r").is_decoder
+    except ValueError:  # no such decoder
         return False
 
 
 def _clip_round_trip() -> str:
-    """MPEG-4 and AAC in mp4; empty if the clip comes back, else what is wrong with it."""
+    """Writes MPEG-4 and AAC in mp4; returns the fault of the clip that comes back, or an empty text."""
     import av
     import numpy as np
 
@@ -81,12 +78,12 @@ def _clip_round_trip() -> str:
     with av.open(file) as source:
         samples = np.concatenate([frame.to_ndarray()[0] for frame in source.decode(audio=0)])
     if len(levels) != FRAMES:
-        return f"{len(levels)} of {FRAMES} pictures came back"
+        return f"{len(levels)} of {FRAMES} frames came back"
     wrong = max(abs(level - (20 * number + 20)) for number, level in enumerate(levels))
     if wrong > 8:
-        return f"pictures came back with another brightness, off by {wrong:.0f} of 255"
+        return f"frames came back with another brightness, off by {wrong:.0f} of 255"
     loudness = float(np.sqrt(np.mean(samples[SAMPLES : (FRAMES - 1) * SAMPLES] ** 2)))
-    return "" if 0.6 < loudness < 0.8 else f"the sound came back with loudness {loudness:.2f} instead of 0.71"
+    return "" if 0.6 < loudness < 0.8 else f"the audio came back with loudness {loudness:.2f} instead of 0.71"
 
 
 def _jpeg_round_trip() -> str:
@@ -96,7 +93,7 @@ def _jpeg_round_trip() -> str:
     picture = np.full((SIDE, SIDE, 3), 100, np.uint8)
     back = simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(picture, quality=90))
     off = int(np.abs(back.astype(int) - 100).max())
-    return "" if off < 8 else f"a grey picture came back off by {off} of 255"
+    return "" if off < 8 else f"a grey image came back off by {off} of 255"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Python and the packages: versions, what they need of each other, known traps, optional extras."""
+"""Python and the packages: versions, requirements of each other, known conflicts, optional extras."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 OURS = "pemt-tf"
-PYTHON = ((3, 10), (3, 14))  # from, and below
+PYTHON = ((3, 10), (3, 14))  # from the first, below the second
 TESTED_PYTHON = ("3.10", "3.11", "3.13")
-# By the current and the legacy lock; a test compares.
+# Versions in the current and the legacy lock; a test compares.
 TESTED = {
     "apache-beam": ("2.77.0", "2.74.0"),
     "av": ("18.1.0", "17.1.0"),
@@ -22,7 +22,7 @@ TESTED = {
     "protobuf": ("6.33.6", "3.20.3"),
     "tensorflow": ("2.21.0", "2.16.2"),
 }
-# Whose own needs are compared with what is there: here most broken installations show.
+# Packages whose own requirements are checked: most broken installations show there.
 DEPENDENTS = (
     "tensorflow",
     "keras",
@@ -40,11 +40,11 @@ EXTRAS = {
     "search": ("usearch", "approximate search among more than a million clips"),
     "umap": ("umap-learn", "the UMAP map of pemt explore"),
 }
-TFX_GLIBC = (2, 39)  # of the wheels that TFX for Python 3.11 and later needs
+TFX_GLIBC = (2, 39)  # required by the wheels of TFX for Python 3.11 and later
 
 
 def version_of(package: str) -> str | None:
-    """The installed version; None where there is none."""
+    """The installed version, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -52,7 +52,7 @@ def version_of(package: str) -> str | None:
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3], is_64_bit: bool = sys.maxsize > 2**32) -> Finding:
-    """Whether this Python is supported."""
+    """Checks that this Python is supported."""
     text = ".".join(map(str, version))
     found = f"{text} at {sys.executable}"
     if not PYTHON[0] <= tuple(version[:2]) < PYTHON[1]:
@@ -65,13 +65,15 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3], is_64_bit: boo
 
 
 def check_ranges() -> Iterator[Finding]:
-    """Whether every package that we need is there, in the range that we need."""
+    """Checks that each required package is installed, in the required range."""
     from packaging.requirements import Requirement
 
     try:
         needed = [Requirement(text) for text in importlib.metadata.requires(OURS) or []]
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(WARNING, "packages", f"{OURS} is not installed, so its needs are unknown", "pip install -e .")
+        yield Finding(
+            WARNING, "packages", f"{OURS} is not installed, so its requirements are unknown", "pip install -e ."
+        )
         return
     core = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
     fitting = 0
@@ -85,11 +87,11 @@ def check_ranges() -> Iterator[Finding]:
         else:
             fitting += 1
     if fitting:
-        yield Finding(OK, "packages", f"{fitting} of {len(core)} are there in the versions that are needed")
+        yield Finding(OK, "packages", f"{fitting} of {len(core)} are installed in the required versions")
 
 
 def check_tested() -> Finding:
-    """Whether the packages that matter most are those that the project was tested with."""
+    """Compares the versions of the most important packages with the tested ones."""
     versions = {name: version for name in TESTED if (version := version_of(name))}
     other = [
         f"{name} {version} (tested: {', '.join(TESTED[name])})"
@@ -104,7 +106,7 @@ def check_tested() -> Finding:
 
 
 def check_needs_of_packages() -> Iterator[Finding]:
-    """Whether packages have what they need of each other: NumPy 2 beside TensorFlow 2.16, a protobuf too new, ..."""
+    """Checks requirements of packages of each other: NumPy 2 beside TensorFlow 2.16, a protobuf too new, ..."""
     from packaging.requirements import Requirement
 
     broken = 0
@@ -122,41 +124,37 @@ def check_needs_of_packages() -> Iterator[Finding]:
             found = f"{name} {version_of(name)} needs {_plain(requirement)}, there is {there}"
             yield Finding(PROBLEM, requirement.name, found, f"pip install '{_plain(requirement)}'")
     if not broken:
-        yield Finding(OK, "needs of packages", "each has what it needs of the others")
+        yield Finding(OK, "needs of packages", "all are met")
 
 
-def check_traps(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
-    """What makes another Keras run than ours, and packages that break beside it."""
-    clean = True
+def check_traps(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Looks for settings that make another Keras run, and for packages that break beside it."""
+    found: list[Finding] = []
     if environment.get("TF_USE_LEGACY_KERAS", "").lower() in ("1", "true"):
-        clean = False
-        found = "TF_USE_LEGACY_KERAS is set: tf.keras is then Keras 2, which cannot read or run our models"
-        yield Finding(PROBLEM, "Keras", found, "unset TF_USE_LEGACY_KERAS")
-    if environment.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
-        clean = False
-        found = f"KERAS_BACKEND is {environment['KERAS_BACKEND']!r}; training and export need tensorflow"
-        yield Finding(PROBLEM, "Keras", found, "unset KERAS_BACKEND, or export KERAS_BACKEND=tensorflow")
+        text = "TF_USE_LEGACY_KERAS is set: tf.keras is then Keras 2, which cannot read or run our models"
+        found.append(Finding(PROBLEM, "Keras", text, "unset TF_USE_LEGACY_KERAS"))
+    backend = environment.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        fix = "unset KERAS_BACKEND, or export KERAS_BACKEND=tensorflow"
+        text = f"KERAS_BACKEND is {backend!r}; training and export need tensorflow"
+        found.append(Finding(PROBLEM, "Keras", text, fix))
     if version_of("tensorflow-addons"):
-        clean = False
-        found = "installed; it ended in 2024, cannot be imported beside Keras 3, and nothing here uses it"
-        yield Finding(WARNING, "tensorflow-addons", found, "pip uninstall tensorflow-addons")
+        text = "installed; it ended in 2024, cannot be imported beside Keras 3, and nothing here uses it"
+        found.append(Finding(WARNING, "tensorflow-addons", text, "pip uninstall tensorflow-addons"))
     io, tensorflow = version_of("tensorflow-io"), version_of("tensorflow")
     if io and tensorflow and _minor(tensorflow) != (2, 16):
-        clean = False
-        found = f"{io} beside TensorFlow {tensorflow}: its library loads with 2.16 only"
-        yield Finding(WARNING, "tensorflow-io", found, "pip uninstall tensorflow-io")
+        text = f"{io} beside TensorFlow {tensorflow}: its library loads with 2.16 only"
+        found.append(Finding(WARNING, "tensorflow-io", text, "pip uninstall tensorflow-io"))
     several = [name for name in ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tf-nightly") if version_of(name)]
     if len(several) > 1:
-        clean = False
         fix = f"pip uninstall {' '.join(several)}; then pip install tensorflow"
-        yield Finding(PROBLEM, "TensorFlow", f"{' and '.join(several)} overwrite each other's files", fix)
-    if clean:
-        legacy = f"tf_keras {version_of('tf-keras')} is there and not in the way; " if version_of("tf-keras") else ""
-        yield Finding(OK, "known traps", f"{legacy}no variable and no package makes another Keras run")
+        found.append(Finding(PROBLEM, "TensorFlow", f"{' and '.join(several)} overwrite each other's files", fix))
+    legacy = f"tf_keras {version_of('tf-keras')} is installed and does no harm; " if version_of("tf-keras") else ""
+    return found or [Finding(OK, "known traps", f"{legacy}no variable or package makes another Keras run")]
 
 
 def check_extras(libc: tuple[str, str] = platform.libc_ver()) -> Iterator[Finding]:
-    """The optional parts. What is absent is no problem; how to get it is said."""
+    """Lists the optional parts, with how to get those that are absent."""
     for extra, (package, purpose) in EXTRAS.items():
         version = version_of(package)
         if version is not None:
@@ -165,7 +163,7 @@ def check_extras(libc: tuple[str, str] = platform.libc_ver()) -> Iterator[Findin
         fix = f"if you want it: pip install '{OURS}[{extra}]'"
         too_old = libc[0] == "glibc" and tuple(map(int, libc[1].split(".")[:2])) < TFX_GLIBC
         if extra == "tfx" and sys.version_info >= (3, 11) and too_old:
-            fix = f"needs Python 3.10 here: for later ones its wheels want glibc 2.39, this machine has {libc[1]}"
+            fix = f"needs Python 3.10 here: for later ones its wheels need glibc 2.39, this machine has {libc[1]}"
         yield Finding(OK, f"extra {extra}", f"not installed ({purpose})", fix)
 
 

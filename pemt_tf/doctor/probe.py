@@ -1,4 +1,4 @@
-"""Questions that may crash or hang Python itself: each is asked in a process of its own."""
+"""Checks that may crash or hang Python itself: each runs in its own process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,37 +17,38 @@ UNANSWERED = "no answer"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a probe found out.
+class ProbeResult:
+    """What a probe reported.
 
     Attributes:
-        values: what it reported, by name.
-        failure: why it did not come to its end, as part of a sentence; empty if it did.
+        values: reported values by name.
+        failure: why the probe did not finish, as part of a sentence; empty if it did.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
 
 
-class Probe:
-    """A module of this package that prints JSON objects, a line each; it is started at once and asked later.
+class ProbeProcess:
+    """Runs a module of this package that prints JSON objects, one a line. It starts at once.
 
-    A line with `step` says what it is about to do, so that its death has a place.
-
-    Args:
-        module: its name.
-        seconds: after which it is killed.
+    A line with `step` says what the module is about to do, so that a crash can be placed.
     """
 
     def __init__(self, module: str, seconds: float = SECONDS):
         self._seconds = seconds
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONWARNINGS": "ignore"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [sys.executable, "-m", module]
-        self._process = subprocess.Popen(command, env=environment, text=True, errors="replace", **pipes)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
 
-    def answer(self) -> Answer:
-        """Waits for its end."""
+    def result(self) -> ProbeResult:
+        """Waits for the process to end."""
         try:
             out, err = self._process.communicate(timeout=self._seconds)
             code = self._process.returncode
@@ -56,19 +58,19 @@ class Probe:
             code = None
         values, step = _read(out)
         if "failure" in values:
-            return Answer(values, str(values["failure"]))
+            return ProbeResult(values, str(values["failure"]))
         if code == 0:
-            return Answer(values)
+            return ProbeResult(values)
         where = f" during: {step}" if step else ""
         if code is None:
-            return Answer(values, f"{UNANSWERED} within {self._seconds:g} s{where}")
+            return ProbeResult(values, f"{UNANSWERED} within {self._seconds:g} s{where}")
         if code < 0:
-            return Answer(values, f"Python was killed by {_signal_name(-code)}{where}")
+            return ProbeResult(values, f"Python was killed by {_signal_name(-code)}{where}")
         last = err.strip().splitlines()[-1:] or [f"exit code {code}"]
-        return Answer(values, f"{last[0]}{where}")
+        return ProbeResult(values, f"{last[0]}{where}")
 
     def stop(self) -> None:
-        """Ends it if it still runs."""
+        """Kills the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
@@ -80,7 +82,7 @@ def _read(out: str) -> tuple[dict[str, Any], str]:
         try:
             said = json.loads(line)
         except ValueError:
-            continue  # libraries print, too
+            continue  # libraries print too
         if isinstance(said, dict):
             values |= said
     return values, str(values.pop("step", ""))
@@ -94,6 +96,14 @@ def _signal_name(number: int) -> str:
 
 
 def report(**values: Any) -> None:
-    """Inside a probe: says something to the process that asked."""
+    """Reports values, from inside a probe."""
     sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
+
+
+def report_failures_of(examine: Callable[[], None]) -> None:
+    """Runs a probe; an exception becomes its failure."""
+    try:
+        examine()
+    except Exception as error:
+        report(failure=" ".join(f"{type(error).__name__}: {error}".split())[:400])

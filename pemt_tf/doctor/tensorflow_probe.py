@@ -1,21 +1,18 @@
-"""Imports TensorFlow and Keras, multiplies on every device, reads TF_CONFIG; runs as a process of its own."""
+"""Imports TensorFlow and Keras, multiplies on every device, reads TF_CONFIG; runs in its own process."""
 
 from __future__ import annotations
 
 import time
 
-from pemt_tf.doctor.probe import report
+from pemt_tf.doctor.probe import report, report_failures_of
 
 SIDE = 512
 TIMES = 5
 
 
 def main() -> None:
-    """Reports step by step; an exception ends it with a line that says what."""
-    try:
-        _examine()
-    except Exception as error:
-        report(failure=" ".join(f"{type(error).__name__}: {error}".split())[:400])
+    """Reports step by step."""
+    report_failures_of(_examine)
 
 
 def _examine() -> None:

@@ -1,1 +1,1 @@
-"""SavedModels: how they are written, asked here and on a server; and the converter of the authors' checkpoint."""
+"""SavedModels: writing them, running them in this process, and configuring a server for them."""

@@ -1,4 +1,4 @@
-"""The best few of many probabilities."""
+"""The most probable labels of a clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a media file to what a model is asked about: a record, or raw frames and sound. No TensorFlow is needed."""
+"""Turns a media file into a request: a record, or raw frames and audio. No TensorFlow is needed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ from pemt_tf.media.media_errors import MediaError
 
 
 def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
-    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
-
-    Raises:
-        PemtError: the file cannot be used; says why.
-    """
+    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see."""
     return serialize(clip_of(path, decode_media(path, geometry, start, end), geometry), geometry)
 
 
@@ -34,26 +30,26 @@ def clip_of(path: str, decoded: DecodedClip, geometry: ClipGeometry) -> ClipReco
 def raw_media_of(
     path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None
 ) -> dict[str, np.ndarray]:
-    """The same as raw media, one clip: `frames` [1, segments, frames, crop, crop, 3] uint8, already the test crop that
-    the model would take, `waveform` [1, segments, samples] float32; a stream that the file lacks is not there.
+    """The same as raw media of one clip; a modality that the file lacks is left out.
 
-    Raises:
-        PemtError: the file cannot be used; says why.
+    Returns:
+        `frames` [1, segments, frames, crop, crop, 3] uint8, already the model's test crop, and `waveform` [1, segments,
+        samples] float32.
     """
     decoded = decode_media(path, geometry, start, end)
     media = {}
     if decoded.jpegs is not None:
-        # The fast transform is that of TensorFlow's decoder, so both ways of asking get the same answer.
+        # TensorFlow's decoder uses the fast transform too, so both kinds of request get the same prediction.
         plan = _test_crop(decoded.height, decoded.width, geometry.test_crop)
-        pictures = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True)[plan] for jpeg in decoded.jpegs])
-        media["frames"] = pictures.reshape(1, geometry.segments, geometry.frames_per_segment, *pictures.shape[1:])
+        frames = np.stack([simplejpeg.decode_jpeg(jpeg, "RGB", fastdct=True)[plan] for jpeg in decoded.jpegs])
+        media["frames"] = frames.reshape(1, geometry.segments, geometry.frames_per_segment, *frames.shape[1:])
     if decoded.waveform is not None:
         media["waveform"] = np.asarray(decoded.waveform, np.float32)[None]
     return media
 
 
 def _test_crop(height: int, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Source rows and columns of the test crop: `features.video.plan_test_crop` without TensorFlow."""
+    """Source rows and columns of the test crop: `features.frame_crops.plan_test_crop` without TensorFlow."""
     short, long = min(height, width), max(height, width)
     scaled = long if short == size else int(np.floor(long / short * size))
     sizes = (scaled, size) if height > width else (size, scaled)
@@ -72,12 +68,8 @@ def _test_crop(height: int, width: int, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def decode_media(path: str, geometry: ClipGeometry, start: float | None, end: float | None) -> DecodedClip:
-    """Decodes a media file, or a stretch of it in seconds.
-
-    Raises:
-        PemtError: the file cannot be used; says why.
-    """
-    if not os.path.exists(path):  # noqa: PTH110 - False, too, of a name that is too long
+    """Decodes a media file, or a stretch of it in seconds."""
+    if not os.path.exists(path):  # noqa: PTH110 - False also for a name that is too long
         raise PemtError(f"{path}: there is no such file")
     try:
         return decode_clip(path, geometry, start, end)

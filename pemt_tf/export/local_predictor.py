@@ -1,4 +1,4 @@
-"""Answers from an exported SavedModel in this process: what TF Serving would say, without a server."""
+"""Predictions of an exported SavedModel in this process: the same as those of TF Serving, without a server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class LocalPredictor:
     """A loaded SavedModel.
 
     Args:
-        directory: of one version, or of the folder of versions, whose highest is taken.
+        directory: folder of one version, or of several, of which the highest is taken.
 
     Raises:
-        PemtError: there is no model of ours.
+        PemtError: the folder holds no model that `pemt export` made.
     """
 
     def __init__(self, directory: str | Path):
@@ -30,10 +30,10 @@ class LocalPredictor:
         self.metadata = ServableMetadata.read(self.directory)
         try:
             model = tf.saved_model.load(str(self.directory))
-            self._answer = model.signatures["serving_default"]
+            self._predict = model.signatures["serving_default"]
         except MemoryError:
             raise
-        except Exception as error:  # TensorFlow raises whatever it stumbles over in a damaged model
+        except Exception as error:  # TensorFlow raises many kinds for a damaged model
             raise PemtError(f"{self.directory} cannot be loaded ({first_line(error)}); export it again") from None
         self._model = model  # keeps the variables alive
 
@@ -43,27 +43,19 @@ class LocalPredictor:
         return self.metadata.labels
 
     def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
-        """`embedding` [clips, hidden] of serialized records; with a classifier `probabilities` [clips, classes] too."""
-        return {name: value.numpy() for name, value in self._answer(examples=tf.constant(serialized)).items()}
+        """Predicts for records: `embedding` [clips, hidden], and of a classifier `probabilities` [clips, classes]."""
+        return {name: value.numpy() for name, value in self._predict(examples=tf.constant(serialized)).items()}
 
     def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:
-        """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
-
-        Raises:
-            PemtError: the file cannot be used; says why.
-        """
+        """See `pemt_tf.export.clip_request.record_of`."""
         return record_of(path, self.metadata.config.geometry, start, end)
 
 
 def latest_version(directory: Path) -> Path:
-    """The folder itself if it is a SavedModel, else its highest numbered sub-folder.
-
-    Raises:
-        PemtError: there is neither.
-    """
+    """The folder itself if it is a SavedModel, otherwise its sub-folder with the highest number."""
     if (directory / "saved_model.pb").is_file():
         return directory
     found = [path for path in directory.iterdir() if path.name.isdigit()] if directory.is_dir() else []
     if not found:
-        raise PemtError(f"{directory} is no SavedModel and has no numbered version; make one with `pemt export`")
+        raise PemtError(f"{directory} is not a SavedModel and has no numbered version; make one with `pemt export`")
     return max(found, key=lambda path: int(path.name))

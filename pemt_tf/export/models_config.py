@@ -1,16 +1,14 @@
 """The file that tells TensorFlow Serving which versions of a model to load and what their labels are.
 
-A label needs a version that is loaded, and the policy `latest` unloads versions without looking at labels. So with
-labels the policy is always `specific`, and lists every version that has one. No TensorFlow is needed.
+A label needs a loaded version, and the policy `latest` unloads versions without regard to labels. So with labels the
+policy is always `specific` and lists every labelled version. No TensorFlow is needed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from pemt_tf.errors import PemtError
+from pemt_tf.files.whole_file import whole_file
 
 _LABEL = re.compile(r"[^/:=\s]+")
 _HEAD = "# Which models to serve: --model_config_file. Edited by `pemt serve-config`, which keeps only this head.\n"
@@ -27,16 +26,16 @@ class ModelsConfig:
     """One model in a models config file.
 
     Args:
-        path: the file; it need not be there yet.
+        path: the file; it need not exist yet.
         model: the model's name.
         base_path: the folder of versions as the server sees it, for a model that is not in the file yet.
 
     Raises:
-        PemtError: the file is no models config, or has other models only and no base path is given.
+        PemtError: the file is not a models config, or it has only other models and no base path is given.
     """
 
     def __init__(self, path: Path, model: str, base_path: str | None = None):
-        self.path = path.resolve()  # of a link the target is edited, not the link
+        self.path = path.resolve()  # the target of a link is edited, not the link
         self._name = str(path)
         self._head, self._config = _HEAD, model_server_config_pb2.ModelServerConfig()
         if self.path.exists():
@@ -64,7 +63,7 @@ class ModelsConfig:
         return tuple(policy.specific.versions) if policy.HasField("specific") else None
 
     def loaded_of(self, there: Iterable[int]) -> set[int]:
-        """Of versions that are in the model's folder those that the server loads by this file."""
+        """Those of the versions in the model's folder that the server loads."""
         policy = self._model.model_version_policy
         if policy.HasField("specific"):
             return set(policy.specific.versions)
@@ -79,11 +78,11 @@ class ModelsConfig:
         policy.specific.versions.extend(sorted(set(versions)))
 
     def use_latest(self, count: int) -> None:
-        """Loads the highest versions; not possible with labels."""
+        """Loads the highest versions; not allowed with labels."""
         if self.labels:
             named = ", ".join(self.labels)
             raise PemtError(
-                f"{self._name} has the labels {named}, and `latest` would unload their versions some day; "
+                f"{self._name} has the labels {named}, and `latest` would unload their versions at some time; "
                 "remove them first (--remove-label)"
             )
         self._model.model_version_policy.Clear()
@@ -94,13 +93,13 @@ class ModelsConfig:
         self._model.version_labels[label] = version
 
     def remove_label(self, label: str) -> None:
-        """Takes a label away."""
+        """Removes a label."""
         if label not in self._model.version_labels:
             raise PemtError(f"{self._name} has no label {label}; it has {', '.join(self.labels) or 'none'}")
         del self._model.version_labels[label]
 
     def summary(self) -> str:
-        """What the file says of the model, for people."""
+        """The model's versions and labels in one line."""
         policy = self._model.model_version_policy
         labels = ", ".join(f"{label} = {version}" for label, version in self.labels.items()) or "no labels"
         if self.versions is not None:
@@ -110,27 +109,21 @@ class ModelsConfig:
         return f"{self._model.name}: {loads}; {labels}"
 
     def write(self) -> None:
-        """Puts a new file in the place of the old one, whole or not at all.
+        """Writes the file, whole or not at all.
 
         Raises:
-            PemtError: it cannot be written, or a label would point at a version that is not loaded.
+            PemtError: it cannot be written, or a label points at a version that is not loaded.
         """
         check_labels(self.labels, self.versions or ())
         text = self._head + text_format.MessageToString(self._config)
         mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else 0o644  # the server is another user
-        temporary = None
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, prefix=".", delete=False) as file:
-                temporary = file.name
+            with whole_file(self.path) as partial, partial.open("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(self.path)
+                partial.chmod(mode)
         except OSError as error:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
             raise PemtError(f"{self._name} cannot be written ({error.strerror})") from None
 
     def _read(self) -> None:
@@ -140,34 +133,25 @@ class ModelsConfig:
         except OSError as error:
             raise PemtError(f"{self._name} cannot be read ({error.strerror})") from None
         except (text_format.ParseError, ValueError) as error:
-            raise PemtError(f"{self._name} is no models config of TensorFlow Serving: {error}") from None
+            raise PemtError(f"{self._name} is not a models config of TensorFlow Serving: {error}") from None
         if self._config.WhichOneof("config") == "custom_model_config":
             raise PemtError(f"{self._name} has a custom_model_config, which this command cannot edit")
-        head = re.match(r"(?:#[^\n]*\n)*", text)[0]
-        self._head = head or _HEAD
+        self._head = (*re.findall(r"\A(?:#[^\n]*\n)+", text), _HEAD)[0]
 
 
 def check_labels(labels: dict[str, int], versions: Iterable[int]) -> None:
-    """Checks names, and that every label has a version that is loaded.
-
-    Raises:
-        PemtError: a name cannot be a label, or its version is not among those that are loaded.
-    """
+    """Checks names, and that every label has a loaded version."""
     loaded = set(versions)
     for label, number in labels.items():
         if not _LABEL.fullmatch(label):
-            raise PemtError(f"{label!r} is no label: it has no slash, colon, equals sign or space")
+            raise PemtError(f"{label!r} is not a label: a label has no slash, colon, equals sign or space")
         if number not in loaded:
             text = f"version {number} has the label {label} and must stay loaded; move or remove the label first"
             raise PemtError(text)
 
 
 def versions_in(folder: Path) -> list[int]:
-    """The versions that `pemt export` made in a folder, ascending.
-
-    Raises:
-        PemtError: there is none.
-    """
+    """The versions that `pemt export` wrote to a folder, ascending."""
     found = [one for one in folder.iterdir() if one.name.isdecimal()] if folder.is_dir() else []
     found = sorted(int(one.name) for one in found if (one / "saved_model.pb").is_file())
     if not found:

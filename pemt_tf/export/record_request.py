@@ -1,12 +1,13 @@
 """Serialized records in a request: checked, parsed and decoded inside the graph.
 
-Only what the model looks at is read, so a record without an id or with other labels is welcome. The pixels and numbers
-are those of evaluation: `decode_for_evaluation` makes them.
+Only what the model uses is read, so a record without an id or with other labels is accepted. The same function as in
+evaluation, `decode_for_evaluation`, decodes it.
 """
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import tensorflow as tf
 
@@ -21,12 +22,12 @@ _SCALARS = (records.HAS_VIDEO, records.HAS_AUDIO, records.IMAGE_HEIGHT, records.
 
 
 def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tuple[str, ...]) -> dict[str, tf.Tensor]:
-    """Makes a batch of clips.
+    """Checks and decodes a batch of clips.
 
     Args:
         examples: [clips] string, serialized `tf.train.Example`s.
-        geometry: that they must have.
-        modalities: streams that the model looks at; others are not decoded.
+        geometry: geometry that they must have.
+        modalities: modalities that the model uses; others are not decoded.
 
     Returns:
         As `decode_for_evaluation` for every clip: `frames` [clips, segments, frames, crop, crop, 3] uint8, `log_mel`
@@ -36,7 +37,7 @@ def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tupl
     examples = _whole(examples)
     features = {name: tf.io.RaggedFeature(tf.int64) for name in _SCALARS}
     features |= {records.IMAGE: tf.io.RaggedFeature(tf.string), records.LOG_MEL: tf.io.RaggedFeature(tf.float32)}
-    parsed = tf.io.parse_example(examples, features)
+    parsed = cast("dict[str, tf.RaggedTensor]", tf.io.parse_example(examples, features))
     scalars = _scalars(parsed)
     seen, heard = scalars[records.HAS_VIDEO] > 0, scalars[records.HAS_AUDIO] > 0
     clips = {
@@ -46,13 +47,13 @@ def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tupl
         "height": tf.cast(scalars[records.IMAGE_HEIGHT], tf.int32),
         "width": tf.cast(scalars[records.IMAGE_WIDTH], tf.int32),
     }
-    clips["jpegs"] = _pictures(parsed[records.IMAGE], clips, geometry)
+    clips["jpegs"] = _frames(parsed[records.IMAGE], clips, geometry)
     clips["log_mel"] = _spectrograms(parsed[records.LOG_MEL], clips["has_audio"], geometry)
     return tf.map_fn(lambda clip: _decode(clip, geometry), clips, fn_output_signature=_clip_signature(geometry))
 
 
 def _whole(examples: tf.Tensor) -> tf.Tensor:
-    """Refuses what is cut short or no Example at all: one field, number 1, as long as its length says."""
+    """Refuses a truncated record and anything but an Example: one field, number 1, of the length that it states."""
     sizes = tf.strings.length(examples)
     heads = tf.io.decode_raw(tf.strings.substr(examples + b"\0" * _HEAD, 0, _HEAD), tf.uint8)
     digits = tf.cast(heads[:, 1:], tf.int64)
@@ -61,103 +62,88 @@ def _whole(examples: tf.Tensor) -> tf.Tensor:
     weights = tf.constant([1 << (7 * place) for place in range(_HEAD - 1)], tf.int64)
     length = tf.reduce_sum((digits % 128) * used * weights, axis=1)
     whole = tf.cast(sizes, tf.int64) == 1 + tf.reduce_sum(used, axis=1) + length
-    bad = ~(whole & (heads[:, 0] == 0x0A))
-    first = _first(bad)
-    check = require(
-        ~tf.reduce_any(bad),
-        "examples[{}] ({} bytes) is no tf.train.Example, or is cut short; expected a whole record as "
+    check = _refuse(
+        ~(whole & (heads[:, 0] == 0x0A)),
+        "examples[{}] ({} bytes) is not a tf.train.Example, or is truncated; expected a whole record as "
         "beam_jobs.preprocess and pemt predict make them",
-        first,
-        sizes[first],
+        sizes,
     )
     return after([check], examples)
 
 
 def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
-    """The features that must be there once; [clips] int64 each."""
+    """The features that must have one value; [clips] int64 each."""
     scalars = {}
     for name in _SCALARS:
         counts = tf.cast(parsed[name].row_lengths(), tf.int32)
-        first = _first(counts != 1)
-        check = require(
-            tf.reduce_all(counts == 1),
+        check = _refuse(
+            counts != 1,
             f"examples[{{}}] has {{}} values of {name}; expected one, as in the records of beam_jobs.preprocess",
-            first,
-            counts[first],
+            counts,
         )
         scalars[name] = after([check], parsed[name].to_tensor(shape=[None, 1]))[:, 0]
     return scalars
 
 
-def _pictures(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipGeometry) -> tf.Tensor:
-    """Refuses clips with pictures of another number, size or kind; [clips, pictures] string, empty without video."""
+def _frames(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipGeometry) -> tf.Tensor:
+    """Refuses a wrong number, size or type of frames; returns [clips, frames] string, empty without frames."""
     segments, per_segment = geometry.segments, geometry.frames_per_segment
     seen = clips["has_video"]
     counts = tf.cast(jpegs.row_lengths(), tf.int32)
-    wrong = seen & (counts != segments * per_segment)
-    counted = require(
-        ~tf.reduce_any(wrong),
-        f"examples[{{}}] has {{}} pictures; expected {segments * per_segment} ({segments} segments of {per_segment})",
-        _first(wrong),
-        counts[_first(wrong)],
+    counted = _refuse(
+        seen & (counts != segments * per_segment),
+        f"examples[{{}}] has {{}} frames; expected {segments * per_segment} ({segments} segments of {per_segment})",
+        counts,
     )
     height, width = clips["height"], clips["width"]
-    odd = seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE))
-    sized = require(
-        ~tf.reduce_any(odd),
-        f"examples[{{}}] says that its pictures have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
-        _first(odd),
-        height[_first(odd)],
-        width[_first(odd)],
+    sized = _refuse(
+        seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE)),
+        f"examples[{{}}] states that its frames have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
+        height,
+        width,
     )
     dense = after([counted, sized], jpegs.to_tensor("", shape=[None, segments * per_segment]))
     other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
-    check = require(~tf.reduce_any(other), "examples[{}] has a picture that is no JPEG", _first(other))
-    dense = after([check], dense)
-    cut = seen & tf.reduce_any(~_has_end(dense), axis=1)
-    check = require(~tf.reduce_any(cut), "examples[{}] has a picture that is cut short", _first(cut))
-    return after([check], dense)
+    dense = after([_refuse(other, "examples[{}] has a frame that is not a JPEG")], dense)
+    cut = seen & tf.reduce_any(tf.logical_not(_has_end(dense)), axis=1)
+    return after([_refuse(cut, "examples[{}] has a frame that is truncated")], dense)
 
 
 def _has_end(jpegs: tf.Tensor) -> tf.Tensor:
-    """Whether each string has the mark of a JPEG's end, which in most is the last thing; bool of the same shape."""
+    """Whether each string has a JPEG's end marker, which is usually last; bool of the same shape."""
     end = len(_JPEG_END)
     last = tf.strings.substr(jpegs, tf.maximum(tf.strings.length(jpegs) - end, 0), end * tf.ones_like(jpegs, tf.int32))
-    others = tf.where(last == _JPEG_END, _JPEG_END, jpegs)  # only those that go on behind it are searched
+    others = tf.where(last == _JPEG_END, _JPEG_END, jpegs)  # only strings that continue after it are searched
     parts = tf.strings.split(tf.reshape(others, [-1]), _JPEG_END).row_lengths()
     return tf.reshape(parts > 1, tf.shape(jpegs))
 
 
 def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeometry) -> tf.Tensor:
-    """Refuses spectrograms of another size, or that are not finite; zeros where a clip has no sound."""
+    """Refuses spectrograms of the wrong size or with values that are not finite; zeros for a clip without audio."""
     shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
     size = math.prod(shape)
     counts = tf.cast(values.row_lengths(), tf.int32)
-    wrong = heard & (counts != size)
-    counted = require(
-        ~tf.reduce_any(wrong),
+    counted = _refuse(
+        heard & (counts != size),
         f"examples[{{}}] has {{}} spectrogram values; expected {size} ({shape[0]} segments of {shape[1]} x {shape[2]})",
-        _first(wrong),
-        counts[_first(wrong)],
+        counts,
     )
     dense = after([counted], values.to_tensor(0.0, shape=[None, size]))
     dense = tf.where(heard[:, None], dense, 0.0)
     infinite = ~tf.reduce_all(tf.math.is_finite(dense), axis=1)
-    finite = require(
-        ~tf.reduce_any(infinite), "examples[{}] has NaN or infinite values in its spectrogram", _first(infinite)
-    )
+    finite = _refuse(infinite, "examples[{}] has NaN or infinite values in its spectrogram")
     return tf.reshape(after([finite], dense), [-1, *shape])
 
 
 def _decode(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.Tensor]:
-    """One clip, when its first picture has the size that the record says."""
+    """Decodes one clip, if its first frame has the size that the record states."""
 
     def sized() -> tf.Tensor:
         shape = tf.image.extract_jpeg_shape(clip["jpegs"][0])
         said = tf.stack([clip["height"], clip["width"]])
         check = require(
             tf.reduce_all(shape[:2] == said),
-            "examples[{}] says that its pictures have {} rows and columns, but the first has {}",
+            "examples[{}] states that its frames have {} rows and columns, but the first has {}",
             clip["number"],
             said,
             shape[:2],
@@ -168,9 +154,10 @@ def _decode(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.
     return decode_for_evaluation({**clip, "jpegs": jpegs}, geometry)
 
 
-def _first(wrong: tf.Tensor) -> tf.Tensor:
-    """Number of the first clip that a check refuses; scalar int32."""
-    return tf.argmax(tf.cast(wrong, tf.int32), output_type=tf.int32)
+def _refuse(wrong: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
+    """A check that refuses clips; the message gets the number of the first wrong clip, and its values."""
+    first = tf.argmax(tf.cast(wrong, tf.int32), output_type=tf.int32)
+    return require(tf.logical_not(tf.reduce_any(wrong)), message, first, *(value[first] for value in values))
 
 
 def _clip_signature(geometry: ClipGeometry) -> dict[str, tf.TensorSpec]:

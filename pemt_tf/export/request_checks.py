@@ -1,8 +1,8 @@
-"""Checks of what is asked of a servable, inside its graph: a bad request gets INVALID_ARGUMENT and one sentence.
+"""Checks of requests inside a servable's graph: a bad request gets INVALID_ARGUMENT and one sentence.
 
-The sentence says what came and what is expected. Servers escape quotation marks and everything that is not ASCII, so
-there is none of it in here. The signatures leave all shapes open: a static one would be refused by the runtime first,
-in its own words, or would let the runtime leave our check out as always true.
+The sentence says what was given and what is expected. Servers escape quotation marks and non-ASCII characters, so the
+sentences have none. The signatures leave all shapes open: with a static shape the runtime would refuse a request in its
+own words, or drop our check as always true.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
 
-MAX_SIDE = 16_384  # of a picture, pixels
-MAX_LEVEL = 16.0  # of a sample; full scale is 1, and what is far above it is integers that were not scaled
+MAX_SIDE = 16_384  # pixels, of a frame
+MAX_LEVEL = 16.0  # of a sample; full scale is 1, and far larger values are integers that were not scaled
 
 
 def require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
-    """An operation that fails with INVALID_ARGUMENT unless a condition holds.
+    """Makes an operation that fails with INVALID_ARGUMENT unless a condition holds.
 
     Args:
         condition: scalar bool.
@@ -27,16 +27,16 @@ def require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operat
 
 
 def after(checks: list[tf.Operation], tensor: tf.Tensor) -> tf.Tensor:
-    """The tensor, which exists only when the checks have passed."""
+    """The tensor, available only after the checks have passed."""
     with tf.control_dependencies(checks):
         return tf.identity(tensor)
 
 
 def checked_frames(frames: tf.Tensor, geometry: ClipGeometry, max_segments: int) -> tf.Tensor:
-    """Refuses frames of another shape; [clips, segments, frames, height, width, 3] uint8."""
+    """Refuses frames of a wrong shape; returns [clips, segments, frames, height, width, 3] uint8."""
     count = geometry.frames_per_segment
     shape = tf.shape(frames)
-    sizes = tf.concat([shape, tf.zeros([6], tf.int32)], 0)[:6]  # so that any rank can be looked at
+    sizes = tf.concat([shape, tf.zeros([6], tf.int32)], 0)[:6]  # so that any rank can be checked
     fits = (
         tf.equal(tf.size(shape), 6)
         & tf.reduce_all(sizes >= 1)
@@ -55,7 +55,7 @@ def checked_frames(frames: tf.Tensor, geometry: ClipGeometry, max_segments: int)
 
 
 def checked_waveform(waveform: tf.Tensor, geometry: ClipGeometry, max_segments: int) -> tf.Tensor:
-    """Refuses sound of another shape, or that is not finite; [clips, segments, samples] float32."""
+    """Refuses audio of a wrong shape or with values that are not finite; returns [clips, segments, samples] float32."""
     samples = geometry.samples_per_segment
     shape = tf.shape(waveform)
     sizes = tf.concat([shape, tf.zeros([3], tf.int32)], 0)[:3]
@@ -77,7 +77,7 @@ def checked_waveform(waveform: tf.Tensor, geometry: ClipGeometry, max_segments: 
         "waveform holds NaN or infinite samples; expected finite ones, full scale from -1 to 1",
     )
     level = tf.reduce_max(tf.abs(waveform))
-    # A comparison with NaN is false: of NaN only the sentence above is said.
+    # A comparison with NaN is false, so NaN gets only the sentence above.
     loud = require(
         tf.logical_not(tf.math.is_finite(level) & (level > MAX_LEVEL)),
         "waveform has samples up to {}; expected full scale from -1 to 1 (divide 16-bit integers by 32768)",
@@ -87,11 +87,11 @@ def checked_waveform(waveform: tf.Tensor, geometry: ClipGeometry, max_segments: 
 
 
 def same_clips(frames: tf.Tensor, waveform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Refuses streams that differ in the number of clips or segments."""
+    """Refuses frames and audio that differ in the number of clips or segments."""
     seen, heard = tf.shape(frames)[:2], tf.shape(waveform)[:2]
     check = require(
         tf.reduce_all(tf.equal(seen, heard)),
-        "frames has {} clips and segments but waveform has {}; expected the same of both",
+        "frames has {} clips and segments but waveform has {}; expected the same numbers",
         seen,
         heard,
     )
@@ -99,7 +99,7 @@ def same_clips(frames: tf.Tensor, waveform: tf.Tensor) -> tuple[tf.Tensor, tf.Te
 
 
 def checked_strings(values: tf.Tensor, name: str, meaning: str) -> tf.Tensor:
-    """Refuses anything but a list of strings that is not empty; [count] string."""
+    """Refuses anything but a non-empty list of strings; returns [count] string."""
     shape = tf.shape(values)
     fits = tf.equal(tf.size(shape), 1) & (tf.size(values) >= 1)
     check = require(fits, f"{name} has the shape {{}}; expected a list of at least one string: {meaning}", shape)

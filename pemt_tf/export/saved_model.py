@@ -1,12 +1,12 @@
-"""SavedModels for TF Serving: raw media in, answers out, the feature code inside the graph.
+"""SavedModels for TF Serving: raw media in, predictions out, the feature code inside the graph.
 
-Signatures (a model of one modality has only what it needs):
+Signatures (a model of one modality has only those that it needs):
     serving_default: serialized records -> probabilities, labels, embedding.
     classify: uint8 frames and float waveform -> probabilities, labels, embedding.
-    classify_visual, classify_audio: one of them -> the same, as of a record that lacks the other stream.
+    classify_visual, classify_audio: one of them -> the same, as for a record that lacks the other modality.
     embed: uint8 frames and float waveform -> embedding.
-    embed_visual, embed_audio: one of them -> embedding of that stream alone, without the joint Transformer.
-    metadata: names of fields -> JSON: labels, geometry, version and so on.
+    embed_visual, embed_audio: one of them -> embedding of that modality alone, without the joint Transformer.
+    metadata: names of fields -> JSON: labels, geometry, version and others.
 A backbone without classifier has no `probabilities`, no `labels` and no `classify`. Only core TensorFlow operations are
 used. `assets.extra/` holds the configuration (`pemt.json`) and the warm-up requests.
 """
@@ -37,12 +37,12 @@ __all__ = ["METADATA", "ServableMetadata", "export_saved_model", "export_version
 def export_version(run: RunDirectory, base: Path, weights: str = FLOAT32) -> Path:
     """Exports a run as the next numbered version under `base`, complete or not at all; returns its folder.
 
-    Exports at the same time get a number each.
+    Concurrent exports get different numbers.
 
     Args:
-        run: finished.
+        run: a finished run.
         base: folder of versions, the model's base path in TF Serving.
-        weights: how to store them, see `StoredWeights`.
+        weights: how the weights are stored, see `StoredWeights`.
 
     Raises:
         PemtError: the run is not finished, or `base` cannot be written.
@@ -53,7 +53,7 @@ def export_version(run: RunDirectory, base: Path, weights: str = FLOAT32) -> Pat
         with _next_version(base) as version:
             final, partial = base / str(version), base / f".partial-{version}"
             try:
-                shutil.rmtree(partial, ignore_errors=True)  # of an export that was killed
+                shutil.rmtree(partial, ignore_errors=True)  # left by an export that was killed
                 export_saved_model(run, partial, weights, version)
                 partial.rename(final)
             finally:
@@ -65,7 +65,7 @@ def export_version(run: RunDirectory, base: Path, weights: str = FLOAT32) -> Pat
 
 @contextlib.contextmanager
 def _next_version(base: Path) -> Iterator[int]:
-    """The number after all that are there and that other exports are making; it is ours while this lasts."""
+    """Reserves the number after all versions that exist or that other exports are writing."""
     taken = [int(path.name) for path in base.iterdir() if path.name.isdigit()]
     for version in itertools.count(max(taken, default=0) + 1):
         with contextlib.ExitStack() as stack:
@@ -73,7 +73,7 @@ def _next_version(base: Path) -> Iterator[int]:
                 stack.enter_context(lock(base / f".partial-{version}.lock"))
             except LockHeldError:
                 continue
-            if not (base / str(version)).exists():  # it may have been finished a moment ago
+            if not (base / str(version)).exists():  # it may have been finished just now
                 yield version
                 return
 
@@ -83,14 +83,14 @@ def export_saved_model(
 ) -> None:
     """Exports a finished run into exactly this folder.
 
-    The model is rebuilt outside of any distribution strategy, because mirrored variables must not get into the graph,
-    and computes in float32 whatever the training computed in.
+    The model is rebuilt outside of any distribution strategy, because mirrored variables must not enter the graph. It
+    computes in float32, whatever the training computed in.
 
     Args:
-        run: finished.
-        directory: of the SavedModel.
-        weights: how to store them, see `StoredWeights`.
-        version: what the model is to say of its version; 0 where only a later step numbers it.
+        run: a finished run.
+        directory: folder of the SavedModel.
+        weights: how the weights are stored, see `StoredWeights`.
+        version: version number in the model's metadata; 0 if a later step numbers it.
         fold: merge rotations into the weights around them; without it the model is smaller and slower.
     """
     run.require_finished()

@@ -1,4 +1,4 @@
-"""What a SavedModel says of itself: in a file beside it, and over the wire through its signature `metadata`."""
+"""A SavedModel's description of itself: in a file beside it, and through its signature `metadata`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ METADATA = "assets.extra/pemt.json"
 
 @dataclass(frozen=True)
 class ServableMetadata:
-    """What a SavedModel says of itself.
+    """A SavedModel's description of itself.
 
     Attributes:
-        config: of the model.
-        labels: classes, in the order of `probabilities`; empty without classifier.
-        run: the training run it was exported from.
-        data_hash: of the data set of that run.
-        release: of this package.
-        version: number of the folder that it was exported into; 0 if it was exported into none.
-        weights: how they are stored: `float32`, `float16` or `int8`.
+        config: configuration of the model and its training.
+        labels: classes, in the order of `probabilities`; empty without a classifier.
+        run: folder of the training run that it was exported from.
+        data_hash: hash of that run's data set.
+        release: release of this package.
+        version: number of the version's folder; 0 if it has none.
+        weights: how the weights are stored: `float32`, `float16` or `int8`.
     """
 
     config: Config
@@ -45,10 +45,10 @@ class ServableMetadata:
 
     @classmethod
     def read(cls, directory: Path) -> ServableMetadata:
-        """Reads it back.
+        """Reads `assets.extra/pemt.json`.
 
         Raises:
-            PemtError: this is no SavedModel of ours, or it is damaged.
+            PemtError: the SavedModel was not made by `pemt export`, or it is damaged.
         """
         path = directory / METADATA
         if not path.is_file():
@@ -59,25 +59,21 @@ class ServableMetadata:
             raise PemtError(f"{path} is damaged ({error}); export the model again") from None
 
     def served_fields(self) -> dict[str, str]:
-        """What the signature `metadata` answers, by field, as JSON.
+        """The outputs of the signature `metadata`: field to JSON.
 
-        The single fields are for people; `all` is for `from_served`. Where the run lay is nobody's business: only the
-        name of its folder is told.
+        The single fields are for people; `all` is for `from_served`. Only the name of the run's folder is served, not
+        its path.
         """
         values = {**self._values(), "run": Path(self.run).name}
         single = {name: values[name] for name in ("labels", "version", "weights", "release", "run", "data_hash")}
         single |= {"name": self.config.name, "geometry": values["config"]["geometry"]}
         single["modalities"] = values["config"]["model"]["modalities"]
-        # ASCII only: error messages of TF Serving escape everything else in a way that JSON does not know.
+        # ASCII only: error messages of TF Serving escape other characters in a way that JSON does not allow.
         return {name: json.dumps(value) for name, value in {**single, "all": values}.items()}
 
     @classmethod
     def from_served(cls, text: str) -> ServableMetadata:
-        """Reads the field `all`.
-
-        Raises:
-            PemtError: it is not what `served_fields` made.
-        """
+        """Reads the field `all`."""
         try:
             return cls._from_values(json.loads(text))
         except (ValueError, TypeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""The model of a servable, in parts: functions that are traced once, however many signatures use them."""
+"""The model of a servable, in parts: functions that are traced once and used by several signatures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ Tensors = dict[str, tf.Tensor]
 
 
 class ServingModel:
-    """A classifier or backbone for inference, in parts: a CNN for each stream, and all that comes after.
-
-    Args:
-        model: the classifier or backbone.
-        geometry: of its clips.
-        weights: in which form its weights are stored.
-    """
+    """A classifier or backbone for inference, in parts: a CNN for each modality, and everything after the CNNs."""
 
     def __init__(self, model: keras.Model, geometry: ClipGeometry, weights: StoredWeights):
         self._model, self._geometry, self._weights = model, geometry, weights
@@ -33,25 +27,25 @@ class ServingModel:
         self._rest = self._make_rest()
         self._alone = {m: self._make_alone(m) for m in self.modalities}
 
-    def answer(self, inputs: Tensors) -> Tensors:
-        """The answer about clips with all streams of the model.
+    def predict(self, inputs: Tensors) -> Tensors:
+        """Predicts for clips with all modalities of the model.
 
         Args:
-            inputs: `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] where segments may lack them.
+            inputs: `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] if segments may lack one.
 
         Returns:
-            `embedding` [clips, hidden] float32, and of a classifier `probabilities` [clips, classes] float32.
+            `embedding` [clips, hidden] float32, and for a classifier `probabilities` [clips, classes] float32.
         """
         features = {m: self._cnns[m](inputs[INPUT_NAMES[m]]) for m in self.modalities}
         present = tf.ones(tf.shape(next(iter(features.values())))[:2])
         masks = {m: inputs.get(f"{m}_mask", present) for m in self.modalities}
         return self._rest(features, masks)
 
-    def answer_without_others(self, modality: str, stream: tf.Tensor) -> Tensors:
-        """As `answer` about records that have only this stream.
+    def predict_from_one(self, modality: str, stream: tf.Tensor) -> Tensors:
+        """Predicts, as `predict` does, for records that have only this modality.
 
-        Such a record has black pictures or an empty spectrogram in the place of the other stream, and a mask that hides
-        it. All its segments are alike, so the CNN need see only one of them.
+        Such a record has black frames or an empty spectrogram for the other modality, and a mask that hides it. All
+        these segments are equal, so the CNN sees only one of them.
         """
         geometry = self._geometry
         blanks = {
@@ -71,7 +65,7 @@ class ServingModel:
         return self._rest(features, masks)
 
     def embed_alone(self, modality: str, stream: tf.Tensor) -> Tensors:
-        """`embedding` of one stream by itself: its own Transformer, not the joint one."""
+        """`embedding` of one modality alone: by its own Transformer, not the joint one."""
         return self._alone[modality](self._cnns[modality](stream))
 
     def _make_cnn(self, modality: str):

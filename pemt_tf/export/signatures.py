@@ -1,4 +1,4 @@
-"""The functions that a servable offers: raw media or records in, answers out, the feature code inside the graph."""
+"""The signatures of a servable: raw media or records in, predictions out, the feature code inside the graph."""
 
 from __future__ import annotations
 
@@ -23,13 +23,10 @@ from pemt_tf.features import frame_crops, spectrogram
 
 RECORDS = "serving_default"
 MEDIA = {"visual": "frames", "audio": "waveform"}
-# All shapes are open: see request_checks.
-_SPECS = {
-    "examples": tf.TensorSpec(None, tf.string, "examples"),
-    "frames": tf.TensorSpec(None, tf.uint8, "frames"),
-    "waveform": tf.TensorSpec(None, tf.float32, "waveform"),
-    "fields": tf.TensorSpec(None, tf.string, "fields"),
-}
+# All shapes are open: see request_checks. The type stubs do not know that None is an unknown rank.
+_ANY_SHAPE = tf.TensorShape(None)  # pyright: ignore[reportArgumentType]
+_DTYPES = {"examples": tf.string, "frames": tf.uint8, "waveform": tf.float32, "fields": tf.string}
+_SPECS = {name: tf.TensorSpec(_ANY_SHAPE, dtype, name) for name, dtype in _DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,9 @@ class Signature:
     """One signature.
 
     Attributes:
-        name: in the SavedModel.
-        inputs: their names, in the order of the function's arguments.
-        function: tensors to a dict of outputs; the first axis of every input and output is that of the clips.
+        name: name in the SavedModel.
+        inputs: names of the inputs, in the order of the function's arguments.
+        function: tensors to a dict of outputs; the first axis of every input and output is the clips' axis.
     """
 
     name: str
@@ -48,17 +45,12 @@ class Signature:
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
-        """Of the inputs."""
+        """The specifications of the inputs."""
         return [_SPECS[name] for name in self.inputs]
 
 
 class ServingSignatures:
-    """Makes the signatures of a model.
-
-    Args:
-        model: in parts.
-        metadata: of the servable.
-    """
+    """Makes the signatures of a model."""
 
     def __init__(self, model: ServingModel, metadata: ServableMetadata):
         self._model, self._metadata = model, metadata
@@ -72,8 +64,8 @@ class ServingSignatures:
         media = tuple(MEDIA[m] for m in model.modalities)
         found = [Signature(RECORDS, ("examples",), self._from_records)]
         if model.classifies:
-            found.append(Signature("classify", media, self._from_media(media, model.answer, model.outputs)))
-        found.append(Signature("embed", media, self._from_media(media, model.answer, ("embedding",))))
+            found.append(Signature("classify", media, self._from_media(media, model.predict, model.outputs)))
+        found.append(Signature("embed", media, self._from_media(media, model.predict, ("embedding",))))
         for modality, name in zip(model.modalities, media, strict=True):
             if model.classifies and len(media) == 2:
                 found.append(Signature(f"classify_{modality}", (name,), self._from_one(modality, model.outputs)))
@@ -82,39 +74,39 @@ class ServingSignatures:
 
     def _from_records(self, examples: tf.Tensor) -> Tensors:
         clips = decode_records(examples, self._geometry, self._model.modalities)
-        return self._named(self._model.answer(model_inputs(clips, self._model.modalities)), self._model.outputs)
+        return self._named(self._model.predict(model_inputs(clips, self._model.modalities)), self._model.outputs)
 
-    def _from_media(self, media: tuple[str, ...], answer: Callable, names: tuple[str, ...]) -> Callable:
-        """A function of all streams; its arguments have the names of the inputs."""
+    def _from_media(self, media: tuple[str, ...], predict: Callable, names: tuple[str, ...]) -> Callable:
+        """A function of all modalities; its arguments have the names of the inputs."""
         if media == ("frames",):
-            return lambda frames: self._named(answer({"frames": self._pictures(frames)}), names)
+            return lambda frames: self._named(predict({"frames": self._checked_crop(frames)}), names)
         if media == ("waveform",):
-            return lambda waveform: self._named(answer({"log_mel": self._sound(waveform)}), names)
+            return lambda waveform: self._named(predict({"log_mel": self._checked_log_mel(waveform)}), names)
 
         def both(frames: tf.Tensor, waveform: tf.Tensor) -> Tensors:
             frames = checked_frames(frames, self._geometry, self._max_segments)
             waveform = checked_waveform(waveform, self._geometry, self._max_segments)
             frames, waveform = same_clips(frames, waveform)
-            return self._named(answer({"frames": self._crop(frames), "log_mel": self._log_mel(waveform)}), names)
+            return self._named(predict({"frames": self._crop(frames), "log_mel": self._log_mel(waveform)}), names)
 
         return both
 
     def _from_one(self, modality: str, names: tuple[str, ...] | None) -> Callable:
-        """A function of one stream: as of records without the other, or without names its embedding by itself."""
+        """A function of one modality: for records that lack the other one, or without names its embedding alone."""
 
-        def answer(stream: tf.Tensor) -> Tensors:
+        def predict(stream: tf.Tensor) -> Tensors:
             if names is None:
                 return self._model.embed_alone(modality, stream)
-            return self._named(self._model.answer_without_others(modality, stream), names)
+            return self._named(self._model.predict_from_one(modality, stream), names)
 
         if modality == "visual":
-            return lambda frames: answer(self._pictures(frames))
-        return lambda waveform: answer(self._sound(waveform))
+            return lambda frames: predict(self._checked_crop(frames))
+        return lambda waveform: predict(self._checked_log_mel(waveform))
 
-    def _pictures(self, frames: tf.Tensor) -> tf.Tensor:
+    def _checked_crop(self, frames: tf.Tensor) -> tf.Tensor:
         return self._crop(checked_frames(frames, self._geometry, self._max_segments))
 
-    def _sound(self, waveform: tf.Tensor) -> tf.Tensor:
+    def _checked_log_mel(self, waveform: tf.Tensor) -> tf.Tensor:
         return self._log_mel(checked_waveform(waveform, self._geometry, self._max_segments))
 
     def _crop(self, frames: tf.Tensor) -> tf.Tensor:
@@ -125,15 +117,15 @@ class ServingSignatures:
         return spectrogram.log_mel(waveform, self._geometry)[..., None]
 
     def _named(self, outputs: Tensors, names: tuple[str, ...]) -> Tensors:
-        answer = {name: outputs[name] for name in names}
-        if "probabilities" in answer:
-            # A row for every clip: batching servers and the row format of REST want the same first axis everywhere.
+        found = {name: outputs[name] for name in names}
+        if "probabilities" in found:
+            # A row for each clip: batching servers and the row format of REST require the same first axis everywhere.
             labels = tf.constant([self._metadata.labels])
-            answer["labels"] = tf.tile(labels, [tf.shape(answer["probabilities"])[0], 1])
-        return answer
+            found["labels"] = tf.tile(labels, tf.stack([tf.shape(found["probabilities"])[0], 1]))
+        return found
 
     def _about(self, fields: tf.Tensor) -> Tensors:
-        """What the model says of itself: field names to JSON texts, one for one."""
+        """The model's metadata: field names to JSON texts."""
         known = self._metadata.served_fields()
         fields = checked_strings(fields, "fields", f"any of {', '.join(known)}")
         matches = tf.equal(fields[:, None], tf.constant(list(known)))

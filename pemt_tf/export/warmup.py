@@ -19,7 +19,7 @@ WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
 def write_warm_up(directory: Path, signatures: list[Signature], geometry: ClipGeometry) -> None:
-    """Writes one request of one clip for every signature into a SavedModel."""
+    """Writes a request of one clip for each signature into a SavedModel."""
     path = directory / WARM_UP
     path.parent.mkdir(parents=True, exist_ok=True)
     values = _values(geometry)
@@ -34,7 +34,7 @@ def write_warm_up(directory: Path, signatures: list[Signature], geometry: ClipGe
 
 
 def _values(geometry: ClipGeometry) -> dict[str, TensorProto]:
-    """One clip for every input; of a large tensor of equal values the message holds only one."""
+    """One clip for each input; the message of a tensor of equal values holds only one of them."""
     leading = [1, geometry.segments]
     crop = geometry.test_crop
     frames = _filled(tf.uint8, [*leading, geometry.frames_per_segment, crop, crop, 3])

@@ -1,4 +1,4 @@
-"""How a SavedModel stores its weights: as they are, or smaller, to be widened inside the graph at every request."""
+"""How a SavedModel stores its weights: as they are, or smaller, and then widened in the graph at each request."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import tensorflow as tf
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
 WEIGHTS = (FLOAT32, FLOAT16, INT8)
-_SMALL = 4096  # numbers; below it nothing is gained, and norms and biases stay exact
+_SMALL = 4096  # elements; smaller weights gain nothing, and norms and biases stay exact
 _MOST_INT8 = 127
 
 
 class StoredWeights:
-    """The weights of a model in the form in which they are stored.
+    """A model's weights in the form in which they are stored.
 
-    `float16` halves every large matrix. `int8` quarters it: a number from -127 to 127 for every weight and a float32
-    scale for every output channel (the last axis), symmetric, rounded to nearest. Small weights and vectors, hence all
+    `float16` halves every large matrix. `int8` quarters it: a number from -127 to 127 for each weight and a float32
+    scale for each output channel (the last axis), symmetric, rounded to nearest. Small weights and vectors, hence all
     biases, norms and running statistics, stay float32.
 
     Args:
-        model: built.
+        model: a built model.
         kind: one of `WEIGHTS`.
     """
 
@@ -35,7 +35,7 @@ class StoredWeights:
                     self._replaced[id(variable)] = _stored(values, kind, variable.name)
 
     def scope(self, variables: list[keras.Variable]) -> keras.StatelessScope:
-        """Within it these variables of the model have the widened values; to be entered while a graph is made."""
+        """A scope in which these variables have the widened values; it is entered while a graph is traced."""
         return keras.StatelessScope(state_mapping=list(self._widened(variables)))
 
     def _widened(self, variables: list[keras.Variable]) -> Iterator[tuple[keras.Variable, tf.Tensor]]:
@@ -47,12 +47,13 @@ class StoredWeights:
 
 
 def _stored(values: np.ndarray, kind: str, name: str) -> tuple[tf.Variable, tf.Variable | None]:
-    """Codes, and the scale of every channel."""
+    """The stored values, and for int8 the scale of each channel."""
     if kind == FLOAT16:
         largest = np.finfo(np.float16).max
-        return tf.Variable(np.clip(values, -largest, largest).astype(np.float16), trainable=False, name=name), None
+        half = tf.constant(np.clip(values, -largest, largest).astype(np.float16))
+        return tf.Variable(half, trainable=False, name=name), None
     scale = np.abs(values).max(axis=tuple(range(values.ndim - 1))) / _MOST_INT8
     scale = np.where(scale > 0, scale, 1.0).astype(np.float32)
-    codes = np.rint(values / scale).astype(np.int8)
-    scale_variable = tf.Variable(scale, trainable=False, name=f"{name}_scale")
+    codes = tf.constant(np.rint(values / scale).astype(np.int8))
+    scale_variable = tf.Variable(tf.constant(scale), trainable=False, name=f"{name}_scale")
     return tf.Variable(codes, trainable=False, name=f"{name}_codes"), scale_variable

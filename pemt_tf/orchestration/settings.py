@@ -11,7 +11,7 @@ import shlex
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from pemt_tf.config.yaml_reader import parse_yaml, read_yaml
 from pemt_tf.errors import PemtError
@@ -54,7 +54,7 @@ def field_names(kind: type, prefix: str = "") -> list[str]:
     """Paths of all fields of a dataclass, such as `trainer.cpu_devices`."""
     names = []
     for name, hint in typing.get_type_hints(kind).items():
-        names += field_names(hint, f"{prefix}{name}.") if dataclasses.is_dataclass(hint) else [prefix + name]
+        names += field_names(hint, f"{prefix}{name}.") if _is_section(hint) else [prefix + name]
     return names
 
 
@@ -70,6 +70,10 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raises PemtError with the field, its value and what is allowed, unless the condition holds."""
     if not condition:
         raise PemtError(f"pipeline configuration field {name} is {value!r}; allowed: {allowed}")
+
+
+def _is_section(hint: Any) -> TypeGuard[type]:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def _variable(field: str) -> str:
@@ -100,7 +104,7 @@ def _build(
     built = {}
     for name, hint in hints.items():
         path, value = prefix + name, values.get(name)
-        if dataclasses.is_dataclass(hint):
+        if _is_section(hint):
             if not isinstance(value or {}, dict):
                 raise PemtError(f"{source}: {path} is {value!r}; it needs fields of its own")
             built[name] = _build(hint, value or {}, source, variables, some, f"{path}.")

@@ -17,11 +17,7 @@ def template_folder() -> Path:
 
 
 def copy_template(folder: Path) -> Path:
-    """Copies the template to `folder/pipeline` and returns that path.
-
-    Raises:
-        PemtError: `folder/pipeline` exists, or cannot be written.
-    """
+    """Copies the template to `folder/pipeline` and returns that path."""
     target = folder / PACKAGE
     if target.exists() or target.is_symlink():
         raise PemtError(f"{target} exists and is left as it is; name another folder, or move it away")

@@ -51,25 +51,25 @@ def _media_cases(geometry: ClipGeometry) -> dict[str, Case]:
 
 def _record_cases(good: bytes) -> dict[str, Case]:
     cases = {
-        "nonsense": (b"nonsense", "examples[1] (8 bytes) is no tf.train.Example, or is cut short"),
-        "nothing": (b"", "examples[1] (0 bytes) is no tf.train.Example"),
-        "cut": (good[:-9], f"examples[1] ({len(good) - 9} bytes) is no tf.train.Example, or is cut short"),
-        "longer": (good + b"\0", "or is cut short"),
+        "nonsense": (b"nonsense", "examples[1] (8 bytes) is not a tf.train.Example, or is truncated"),
+        "nothing": (b"", "examples[1] (0 bytes) is not a tf.train.Example"),
+        "cut": (good[:-9], f"examples[1] ({len(good) - 9} bytes) is not a tf.train.Example, or is truncated"),
+        "longer": (good + b"\0", "or is truncated"),
         "no_features": (b"\x0a\x00", "examples[1] has 0 values of has_video; expected one"),
     }
     edits: dict[str, tuple[Callable, str]] = {
-        "pictures": (lambda f: f[records.IMAGE].bytes_list.value.pop(), "examples[1] has 5 pictures; expected 6 (3"),
-        "no_jpeg": (_put(records.IMAGE, 1, b"GIF89a"), "examples[1] has a picture that is no JPEG"),
+        "pictures": (lambda f: f[records.IMAGE].bytes_list.value.pop(), "examples[1] has 5 frames; expected 6 (3"),
+        "no_jpeg": (_put(records.IMAGE, 1, b"GIF89a"), "examples[1] has a frame that is not a JPEG"),
         "half_a_jpeg": (
             lambda f: _shorten(f[records.IMAGE].bytes_list.value),
-            "examples[1] has a picture that is cut short",
+            "examples[1] has a frame that is truncated",
         ),
         "damaged_jpeg": (lambda f: _damage(f[records.IMAGE].bytes_list.value), "Invalid JPEG data"),
         "height": (
             _put(records.IMAGE_HEIGHT, 0, 23),
             "have [23 31] rows and columns, but the first has [24 31]",
         ),
-        "width": (_put(records.IMAGE_WIDTH, 0, -5), "pictures have 24 rows and -5 columns; expected 1 to 16384"),
+        "width": (_put(records.IMAGE_WIDTH, 0, -5), "frames have 24 rows and -5 columns; expected 1 to 16384"),
         "mel_count": (lambda f: f[records.LOG_MEL].float_list.value.pop(), "767 spectrogram values; expected 768"),
         "mel_nan": (_put(records.LOG_MEL, 5, np.nan), "examples[1] has NaN or infinite values in its spectrogram"),
         "kind": (lambda f: f[records.HAS_VIDEO].bytes_list.value.append(b"x"), "has_video"),

@@ -79,7 +79,7 @@ def test_the_authorities_of_the_system(server, rest, authority, pair, monkeypatc
 @pytest.mark.parametrize("rest", [False, True])
 def test_a_certificate_of_another_host(server, rest, authority):
     other = authority.issue("other", ["models.example.org"])
-    with encrypted(server, rest, other) as address, pytest.raises(PredictionError, match="host name that the cert"):
+    with encrypted(server, rest, other) as address, pytest.raises(PredictionError, match="host name in the cert"):
         answer(address, rest, ServerAccess(ca=authority.ca), 60)
 
 
@@ -94,7 +94,7 @@ def test_certificates_of_clients(server, rest, authority, pair):
 
 @pytest.mark.parametrize(("serve", "rest"), [(grpc_server, False), (rest_server, True)])
 def test_tls_where_there_is_none(server, authority, serve, rest):
-    with serve(server) as address, pytest.raises(PredictionError, match="speaks no TLS at this port"):
+    with serve(server) as address, pytest.raises(PredictionError, match="does not speak TLS at this port"):
         answer(address, rest, ServerAccess(ca=authority.ca), 60)
 
 

@@ -1,4 +1,4 @@
-"""The client waits for a server that is starting or has too much to do, and for nothing else."""
+"""The client waits for a server that is starting or busy, and for nothing else."""
 
 import contextlib
 import re
@@ -95,7 +95,7 @@ def test_a_server_with_too_much_to_do_is_asked_again(server, transport, message,
         assert client.predict([b"x"]).embedding[0, 0] == 1
         assert waits == [0.2, 0.4]
         server.faults = [refuse("RESOURCE_EXHAUSTED", message)] * 3
-        with pytest.raises(PredictionError, match=r"has too much to do \(.*--grpc_max_threads") as raised:
+        with pytest.raises(PredictionError, match=r"is too busy \(.*--grpc_max_threads") as raised:
             client.predict([b"x"])
     assert raised.value.code == "RESOURCE_EXHAUSTED"
 
@@ -164,19 +164,19 @@ def test_attempts_are_unlimited_unless_they_are_given():
 
 # What grpcio 1.60 to 1.85 and Python 3.10 to 3.13 said when they were tried, and a word of what is told.
 GRPC_FAULTS = {
-    "Trying to connect an http1.x server": "no gRPC port",
+    "Trying to connect an http1.x server": "not a gRPC port",
     "last error: UNAVAILABLE: ipv4:127.0.0.1:39203: Failed parsing HTTP/2 (Expected "
-    "SETTINGS frame as the first frame, got frame type 79)": "no gRPC port",
+    "SETTINGS frame as the first frame, got frame type 79)": "not a gRPC port",
     "last error: UNKNOWN: ipv4:1.2.3.4:1: Tls handshake failed (TSI_PROTOCOL_FAILURE): "
-    "SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid": "speaks no TLS",
+    "SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid": "does not speak TLS",
     "Ssl handshake failed: SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: self "
     "signed certificate": "--tls-ca",
-    "last error: UNKNOWN: ipv4:127.0.0.1:34375: Cannot check peer: missing selected ALPN property.": "no gRPC port",
+    "last error: UNKNOWN: ipv4:127.0.0.1:34375: Cannot check peer: missing selected ALPN property.": "not a gRPC port",
     "errors resolving nosuchhost:1: [field:hostname lookup error:address lookup failed for nosuchhost:1: Domain name "
-    "not found]": "nobody knows",
-    "[Errno -2] Name or service not known": "nobody knows",
+    "not found]": "unknown host name",
+    "[Errno -2] Name or service not known": "unknown host name",
     "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, certificate": "host name",
-    "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1007)": "speaks no TLS",
+    "[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1007)": "does not speak TLS",
     "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required": "--tls-cert",
 }
 
@@ -207,7 +207,7 @@ def test_the_port_of_the_other_protocol(server, serve, rest):
             client.predict([b"x"])
     assert time.monotonic() - start < 10
     text = str(raised.value)
-    told = "it is a gRPC port; leave out --rest" if rest else "it is no gRPC port; give --rest"
+    told = "it is a gRPC port; leave out --rest" if rest else "it is not a gRPC port; give --rest"
     assert told in text and text.isprintable()
 
 

@@ -256,9 +256,7 @@ def test_a_message_that_is_too_large(server):
     assert not asked(server)
     with grpc_server(server, max_message=20_000) as address, PredictionClient(address) as client:
         client.metadata()
-        with pytest.raises(
-            PredictionError, match=r"larger than max.*send records in the place of raw frames"
-        ) as raised:
+        with pytest.raises(PredictionError, match=r"larger than max.*send records instead of raw frames") as raised:
             client.predict([bytes(30_000)])
     assert raised.value.code == "RESOURCE_EXHAUSTED"
 
@@ -269,7 +267,7 @@ def test_an_answer_that_is_too_large(server, transport):
         client.metadata()
         client.predict([b"x"] * 3000)
     records = np.array([b"x"] * 3000, object)  # requests of `predict` would be small enough for their answers
-    error = pytest.raises(PredictionError, match=r"larger than max|an answer of")
+    error = pytest.raises(PredictionError, match=r"larger than max|a response of")
     with connected(server, transport, batch=5000, max_message_mb=0.08) as client, error as raised:
         client.call("serving_default", {"examples": records}, ("probabilities", "labels", "embedding"))
     assert raised.value.code == "RESOURCE_EXHAUSTED"
@@ -278,11 +276,14 @@ def test_an_answer_that_is_too_large(server, transport):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("{ not json", "answered something that is no JSON"),
-        ("[]", "in a form that is not that of TensorFlow Serving"),
-        ('{"predictions": []}', "in a form that is not that of TensorFlow Serving"),
-        ('{"outputs": {"embedding": [["a"]]}}', "in a form that is not that of TensorFlow Serving"),
-        ('{"outputs": {"probabilities": [[1], [1, 2]], "labels": [], "embedding": []}}', "in a form that is not that"),
+        ("{ not json", "responded with something other than JSON"),
+        ("[]", "did not respond as TensorFlow Serving does"),
+        ('{"predictions": []}', "did not respond as TensorFlow Serving does"),
+        ('{"outputs": {"embedding": [["a"]]}}', "did not respond as TensorFlow Serving does"),
+        (
+            '{"outputs": {"probabilities": [[1], [1, 2]], "labels": [], "embedding": []}}',
+            "did not respond as TensorFlow Serving does",
+        ),
     ],
 )
 def test_answers_that_are_damaged(server, body, message):
@@ -323,12 +324,12 @@ def test_escapes_of_error_bodies(server):
     ("arguments", "message"),
     [
         ({"server": "localhost"}, "has no port; write host:port"),
-        ({"server": "http://localhost:8500"}, r"is a URL; gRPC wants host:port \(or give --rest\)"),
-        ({"server": "ftp://localhost:1", "rest": True}, "is no address"),
+        ({"server": "http://localhost:8500"}, r"is a URL; gRPC takes host:port \(or give --rest\)"),
+        ({"server": "ftp://localhost:1", "rest": True}, "is not an address"),
         ({"server": "localhost:port", "rest": True}, "has no valid port"),
         ({"version": 1, "label": "stable"}, "give one of them"),
         ({"version": -1}, "versions count from 1"),
-        ({"model": "a/b"}, "is no name of a model"),
+        ({"model": "a/b"}, "is not a name of a model"),
         ({"batch": 0}, "--batch 0 is not above 0"),
         ({"timeout": 0}, "must be above 0"),
         ({"attempts": 0}, "at least 1 is needed"),
@@ -348,7 +349,7 @@ def test_calls_that_make_no_sense(server):
             ({}, "give either records, or frames and waveform"),
             ({"records": [b"x"], "frames": frames}, "give either records, or frames and waveform"),
             ({"records": []}, "at least one clip is needed"),
-            ({"frames": frames, "waveform": waveform}, "as many of each"),
+            ({"frames": frames, "waveform": waveform}, "the same number of each"),
         ):
             with pytest.raises(PemtError, match=message):
                 client.predict(**arguments)

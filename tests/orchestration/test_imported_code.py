@@ -54,6 +54,23 @@ def test_an_edited_file_trains_again_what_runs_it(copied, file, again):
     assert {stage for stage in before if after[stage] != before[stage]} == again
 
 
+def test_other_files_and_packages_of_other_names_count(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "birds" / "__init__.py").write_text("")
+    (tmp_path / "birds" / "trainer.py").write_text("from birds import steps\n")
+    (tmp_path / "birds" / "steps.py").write_text("import pemt_tf.errors\n")
+    source = tmp_path / "loader.cc"
+    source.write_text("int main() {}")
+
+    assert set(imported_code.imported_code("birds.trainer")) == {
+        "birds", "birds.trainer", "birds.steps", "pemt_tf", "pemt_tf.errors",
+    }  # fmt: skip
+    before = code_fingerprint("birds.trainer", files=[source])
+    source.write_text("int main() { return 0; }")
+    assert code_fingerprint("birds.trainer", files=[source]) != before != code_fingerprint("birds.trainer")
+
+
 def test_whatever_is_loaded_by_the_import_is_in_the_fingerprint():
     """Python's own list of what came with an import holds nothing of ours that the fingerprint lacks."""
     program = "import sys, pemt_tf.export.saved_model; print('modules:', *sys.modules)"

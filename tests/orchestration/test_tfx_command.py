@@ -70,6 +70,17 @@ def test_the_status_of_a_pipeline_that_never_ran_is_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@needs_tfx
+@pytest.mark.tfx
+def test_pemt_pipeline_run_is_the_same_command_whichever_tfx_is_installed(tmp_path):
+    command = [sys.executable, "-m", "pemt_tf.cli", "pipeline", "run", "--status"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PEMT_PIPELINE_ROOT": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=300)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: pipeline 'pemt' has not run yet: there is no {tmp_path}/metadata.sqlite\n"
+
+
 @pytest.mark.parametrize(
     ("environment", "says"),
     [

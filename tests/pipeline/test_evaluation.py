@@ -1,5 +1,7 @@
 """Thresholds, and what is measured for them."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +15,7 @@ from pemt_tf.errors import PemtError
 from pipeline.configs import EvaluatorConfig
 from pipeline.evaluation import evaluation
 from pemt_tf.orchestration.nodes.finite_predictions import RequireFinitePredictions
+from pemt_tf.orchestration.nodes import metric_code
 from pemt_tf.orchestration.nodes.slice_accuracy import AccuracyCombiner
 
 pytestmark = pytest.mark.tfx
@@ -58,6 +61,19 @@ def test_top_5_and_slices_count_where_it_is_asked_for():
     }
     (top_5,) = [m.config for m in config.metrics_specs[0].metrics if m.class_name == "SparseTopKCategoricalAccuracy"]
     assert '"k": 3' in top_5  # of three labels no five are most probable
+
+
+def test_the_code_of_our_metrics_is_in_the_configuration_so_that_the_cache_notices_a_change(monkeypatch):
+    def texts():
+        config = evaluation(EvaluatorConfig(slice_accuracy_at_least=0.4), labels=3)
+        return [m.config for m in config.metrics_specs[0].metrics if m.module]
+
+    monkeypatch.setattr(metric_code, "code_fingerprint", lambda module: f"code of {module}")
+
+    finite, in_slices = map(json.loads, texts())
+    room = "pemt_tf.orchestration.nodes"
+    assert finite == {"name": "finite_answers", "code": f"code of {room}.finite_predictions"}
+    assert in_slices == {"name": "slice_top1", "least": 10, "code": f"code of {room}.slice_accuracy"}
 
 
 def clip(label: int, *probabilities: float):

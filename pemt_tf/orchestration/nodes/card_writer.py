@@ -50,11 +50,7 @@ class CardWriterExecutor(BaseExecutor):
     """Combines the run's files with the Evaluator's results."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Writes `MODEL_CARD.md` and `metrics.json`.
-
-        Raises:
-            PemtError: a file cannot be written.
-        """
+        """Writes `MODEL_CARD.md` and `metrics.json`."""
         files = RunFiles.read(local_path(artifact_utils.get_single_uri(input_dict[RUN])))
         labels = list(files.description["labels"])
         evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION])
@@ -69,16 +65,7 @@ class CardWriterExecutor(BaseExecutor):
 
 
 class CardWriter(BaseComponent):
-    """The node.
-
-    Args:
-        model_run: the fine-tuning run.
-        evaluation: the Evaluator's results.
-        blessing: the Evaluator's blessing.
-        pipeline: name of the pipeline.
-        split: name of the split that judges.
-        least: number of clips from which a slice is shown.
-    """
+    """The node. `split` judges the model; slices of fewer than `least` clips are not shown."""
 
     SPEC_CLASS = CardWriterSpec
     EXECUTOR_SPEC = ExecutorClassSpec(CardWriterExecutor)

@@ -27,11 +27,7 @@ def find_compiler() -> str | None:
 
 
 def require_compiler() -> str:
-    """The compiler.
-
-    Raises:
-        PemtError: there is none.
-    """
+    """The compiler."""
     compiler = find_compiler()
     if compiler is None:
         raise PemtError(
@@ -49,13 +45,12 @@ def resolved_check(how: str) -> str:
 
 
 def build_loader(folder: Path) -> Path:
-    """Compiles the program into a folder and returns its path.
-
-    Raises:
-        PemtError: there is no compiler, or the compilation fails.
-    """
+    """Compiles the program into a folder and returns its path."""
     compiler = require_compiler()
-    tensorflow = Path(importlib.util.find_spec("tensorflow").origin).parent
+    spec = importlib.util.find_spec("tensorflow")
+    if spec is None or spec.origin is None:
+        raise PemtError("TensorFlow is not installed, so the C++ loader cannot be built")
+    tensorflow = Path(spec.origin).parent
     program = folder / "load_saved_model"
     command = [compiler, "-O1", "-std=c++17", "-D_GLIBCXX_USE_CXX11_ABI=1", "-DEIGEN_MAX_ALIGN_BYTES=64", "-w"]
     command += [f"-I{tensorflow / 'include'}", str(SOURCE), "-o", str(program), f"-L{tensorflow}"]
@@ -82,16 +77,8 @@ def write_request(path: Path, array: np.ndarray) -> None:
 def run_loader(program: Path, model: Path, requests: Path) -> Outputs:
     """Loads a model and runs all its signatures.
 
-    Args:
-        program: result of `build_loader`.
-        model: folder of the SavedModel.
-        requests: folder of files `SIGNATURE/INPUT` by `write_request`.
-
     Returns:
         (signature, output) to its values.
-
-    Raises:
-        PemtError: the model does not load, or a signature fails.
     """
     done = subprocess.run([program, model, requests], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -112,14 +112,7 @@ class Findings(beam.CombineFn):
 
 
 class DataGate(BaseBeamComponent):
-    """The node.
-
-    Args:
-        examples: imported records.
-        anomalies: ExampleValidator's anomalies.
-        rules: rules of the data set.
-        clips: split to the number of clips that are expected after the import.
-    """
+    """The node. `clips` is split to the number of clips that the card expects after the import."""
 
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = BeamExecutorSpec(DataGateExecutor)
@@ -141,12 +134,7 @@ class DataGate(BaseBeamComponent):
 
 
 def findings_in_words(counts: dict[str, dict[str, dict]], clips: dict[str, int]) -> list[str]:
-    """A sentence without full stop for each fault.
-
-    Args:
-        counts: split to cause to `clips` and `ids`.
-        clips: split to its number of clips, as the data set's card says.
-    """
+    """A sentence without full stop for each fault."""
     wrong = []
     for split, causes in sorted(counts.items()):
         found = sum(each["clips"] for each in causes.values())

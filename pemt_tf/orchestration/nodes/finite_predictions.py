@@ -18,12 +18,7 @@ from pemt_tf.models.finite_outputs import require_finite
 
 
 class FinitePredictions(tfma.metrics.Metric):
-    """The number of clips with finite predictions: all of them, or the evaluation fails and names the clip.
-
-    Args:
-        name: name of the metric.
-        code: fingerprint of this module; see `metric_config`.
-    """
+    """The number of clips with finite predictions: all of them, or the evaluation fails and names the clip."""
 
     def __init__(self, name: str = "finite_answers", code: str = ""):
         super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name, code=code)
@@ -33,11 +28,7 @@ class RequireFinitePredictions(tfma.metrics.Preprocessor):
     """Checks all predictions for a clip."""
 
     def process(self, extracts: dict[str, Any]) -> Iterator[int]:
-        """Checks one clip.
-
-        Raises:
-            PemtError: a prediction is not finite; the message names the clip.
-        """
+        """Checks one clip."""
         for prediction in _leaves(extracts[tfma.PREDICTIONS_KEY]):
             require_finite(prediction.reshape(1, -1), [_clip_id(extracts)], "the model's prediction")
         yield 1

@@ -50,12 +50,7 @@ class LabelGateExecutor(BaseExecutor):
 
 
 class LabelGate(BaseComponent):
-    """The node.
-
-    Args:
-        model: the last blessed model, if there is one.
-        labels: the data's vocabulary.
-    """
+    """The node. `model` is the last blessed model, if there is one."""
 
     SPEC_CLASS = LabelGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(LabelGateExecutor)

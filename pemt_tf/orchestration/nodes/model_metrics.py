@@ -56,13 +56,7 @@ class ModelMetrics:
 
     @classmethod
     def read(cls, evaluation: str, labels: list[str], least: int) -> ModelMetrics:
-        """Reads the Evaluator's output.
-
-        Args:
-            evaluation: folder of the output.
-            labels: the vocabulary.
-            least: number of clips from which a slice is kept.
-        """
+        """Reads the Evaluator's output."""
         whole: dict[str, Any] = {}
         slices, precision = [], dict.fromkeys(labels)
         for one in tfma.load_metrics(evaluation):

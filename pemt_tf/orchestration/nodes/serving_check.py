@@ -65,12 +65,7 @@ class ServingCheckExecutor(BaseExecutor):
 
 
 class ServingCheck(BaseComponent):
-    """The node.
-
-    Args:
-        model: a SavedModel exported by this package.
-        how: `cpp`, `python` or `auto`.
-    """
+    """The node. `how` is `cpp`, `python` or `auto`."""
 
     SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(ServingCheckExecutor)
@@ -84,15 +79,8 @@ class ServingCheck(BaseComponent):
 def check_model(model: Path, how: str) -> Outputs:
     """Runs every signature of a model and checks the outputs.
 
-    Args:
-        model: folder of the SavedModel.
-        how: `cpp` or `python`.
-
     Returns:
         (signature, output) to its values.
-
-    Raises:
-        PemtError: the model fails the check, or the check cannot be made.
     """
     try:
         requests = warm_up_requests(model)
@@ -104,11 +92,7 @@ def check_model(model: Path, how: str) -> Outputs:
 
 
 def warm_up_requests(model: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The warm-up requests stored in a model: signature to input to values.
-
-    Raises:
-        PemtError: there are none.
-    """
+    """The warm-up requests stored in a model: signature to input to values."""
     try:
         stored = list(tf.data.TFRecordDataset(str(model / WARM_UP)).as_numpy_iterator())
     except tf.errors.OpError:

@@ -11,26 +11,14 @@ from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 
 
 class SliceAccuracy(tfma.metrics.Metric):
-    """The accuracy of a slice, or 1 for a slice of fewer than `least` clips, which passes every threshold.
-
-    Args:
-        name: name of the metric.
-        least: number of clips from which the accuracy counts.
-        code: fingerprint of this module; see `metric_config`.
-    """
+    """The accuracy of a slice, or 1 for a slice of fewer than `least` clips, which passes every threshold."""
 
     def __init__(self, name: str = "slice_top1", least: int = 1, code: str = ""):
         super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name, least=least, code=code)
 
 
 class AccuracyCombiner(beam.CombineFn):
-    """Counts correct clips and all clips; the accumulator holds both numbers.
-
-    Args:
-        key: the metric's key.
-        config: configuration of the evaluation.
-        least: see `SliceAccuracy`.
-    """
+    """Counts correct clips and all clips; the accumulator holds both numbers."""
 
     def __init__(self, key: tfma.metrics.MetricKey, config: EvalConfig | None, least: int):
         self._key, self._config, self._least = key, config, least

@@ -65,11 +65,7 @@ def work_folder(order: TrainingOrder, train_files: list[str], base_model: str | 
 
 
 def ensure_cpu_devices(devices: int) -> None:
-    """Splits the CPU, unless it is split so already: TensorFlow allows it only before its first operation.
-
-    Raises:
-        PemtError: TensorFlow runs on another number of devices.
-    """
+    """Splits the CPU, unless it is split so already: TensorFlow allows it only before its first operation."""
     if devices == 1:
         return
     try:

@@ -114,11 +114,7 @@ def make_orders(
 
 
 def judging_split(card: DatasetCard, folder: Path) -> str:
-    """The split that the Evaluator uses: `test`, or `validation` where `test` has no labelled clip.
-
-    Raises:
-        PemtError: neither has a labelled clip.
-    """
+    """The split that the Evaluator uses: `test`, or `validation` where `test` has no labelled clip."""
     for name in ("test", "validation"):
         if name in card.splits and any(card.splits[name].labels.values()):
             return name

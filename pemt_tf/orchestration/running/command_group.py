@@ -1,6 +1,6 @@
 """TFX's command groups, with `pipeline run` added.
 
-TFX takes half a minute to load, so that it is loaded when one of its own commands is called, and not before.
+TFX takes half a minute to load, so it is loaded only when one of its own commands is called.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _GROUPS = {
 
 
 class TfxCommands(click.Group):
-    """The top: TFX's groups by name."""
+    """The top level: TFX's groups by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The groups' names."""
         return list(_GROUPS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A group; `pipeline` loads TFX later."""
+        """A group; `pipeline` loads TFX only when needed."""
         if cmd_name == "pipeline":
             return PipelineCommands(name="pipeline", help=_GROUPS["pipeline"].capitalize() + ".")
         return tfx_group(cmd_name) if cmd_name in _GROUPS else None
@@ -40,7 +40,7 @@ class TfxCommands(click.Group):
 
 
 class PipelineCommands(click.Group):
-    """TFX's `pipeline` commands and `run`."""
+    """TFX's `pipeline` commands, and `run`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names."""
@@ -68,7 +68,7 @@ def tfx_group(name: str) -> click.Group:
 
 
 def absolute_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """TFX stores the path as it is typed, and `run create` from another folder would not find it."""
+    """Makes a path absolute: TFX stores it as typed, and `run create` in another folder would not find it."""
     return os.path.abspath(value) if value and "://" not in value else value  # noqa: PTH100 (keeps links)
 
 
@@ -81,13 +81,13 @@ def commands() -> None:
 
 
 @click.command("run")
-@click.option("--engine", default="local", show_default=True, help="Orchestrator; `run` waits for the local one only.")
+@click.option("--engine", default="local", show_default=True, help="Orchestrator; `run` supports the local one only.")
 @click.option("--pipeline_path", "--pipeline-path", callback=absolute_path, help="Path of the pipeline's Python file.")
 @click.option("--pipeline_name", "--pipeline-name", help="Name of a created pipeline, instead of a path.")
-@click.option("--status", is_flag=True, help="Run nothing; show the last runs: states, times, metrics, model versions.")
+@click.option("--status", is_flag=True, help="Only show the last runs: states, times, metrics, model versions.")
 @click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="How many runs --status shows.")
 def run(engine: str, pipeline_path: str | None, pipeline_name: str | None, status: bool, runs: int) -> None:
-    """Create or update a pipeline, run it, wait, and show what becomes of each node.
+    """Create or update a pipeline, run it, and show the state of each node until it ends.
 
     \b
     Examples: tfx pipeline run --pipeline-path pipeline/local_runner.py

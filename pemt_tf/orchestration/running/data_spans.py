@@ -1,11 +1,10 @@
-"""Which data set a run takes where each day, or each span of another length, has a folder of its own.
+"""Finds the data set of a run where each day, or each span of another length, has its own folder.
 
-    /videos/day-{YYYY}-{MM}-{DD}/v{VERSION}    a day in each folder, made anew in versions
+    /videos/day-{YYYY}-{MM}-{DD}/v{VERSION}    a folder for each day, with versions
     /videos/span-{SPAN}                         spans by number
 
-The newest span is taken, and of it the newest version that is finished. The placeholders are those of TFX's ExampleGen,
-which is told the pattern, so that span and version stand in the metadata; TFX alone would also take a folder that is
-still being written.
+It is the newest finished version of the newest span. The placeholders are those of TFX's ExampleGen, which gets the
+pattern, so that span and version are in the metadata. TFX alone would also take a folder that is still being written.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _EPOCH = datetime.date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data set, and where in a pattern it was found.
+    """A data set, and its place in a pattern.
 
     Attributes:
-        path: its folder.
-        base: the folder above the first placeholder; `path` itself where there is none.
-        pattern: the rest with its placeholders, as ExampleGen takes it; empty where there is none.
-        span: number of the span; of dates, days since 1970-01-01, as TFX counts them. None without placeholder.
-        version: number of the version, None without placeholder.
+        path: the data set's folder.
+        base: the folder above the first placeholder; `path` itself without placeholders.
+        pattern: the rest with its placeholders, as ExampleGen takes it; empty without placeholders.
+        span: number of the span, for dates the days since 1970-01-01 as in TFX; None without a placeholder.
+        version: number of the version; None without a placeholder.
     """
 
     path: Path
@@ -43,11 +42,7 @@ class DataFolder:
 
 
 def find_data(data: Path) -> DataFolder:
-    """Finds the newest finished data set of a pattern; a folder without placeholders is taken as it is.
-
-    Raises:
-        PemtError: the pattern is not one, or no finished data set fits it.
-    """
+    """Finds the newest finished data set of a pattern; a folder without placeholders is taken as it is."""
     names = [match.group(1) or match.group(3) for match in _PLACEHOLDER.finditer(str(data))]
     if not names:
         if "{" in str(data):
@@ -68,13 +63,13 @@ def find_data(data: Path) -> DataFolder:
     (span, version), path = max(finished)
     newer = [each for numbers, each in found if numbers[0] == span and numbers[1] > version]
     if any(record for each in newer for record in each.glob("*/clips-*.tfrecord")):
-        # TFX would take the newer version of this span, which is not finished: it is told the one by name.
+        # TFX would take the newer, unfinished version of this span, so it gets the version's number.
         rest = re.sub(r"\{VERSION(:\d+)?\}", _matched(path, base, rest, "VERSION"), rest)
     return DataFolder(path, base, rest, span, version if "VERSION" in names else None)
 
 
 def span_in_words(span: int | None, version: int | None, dated: bool) -> str:
-    """As `2026-11-25, version 3`; empty where there is no span."""
+    """Words such as `2026-11-25, version 3`; empty without a span."""
     if span is None:
         return ""
     name = str(_EPOCH + datetime.timedelta(days=span)) if dated else f"span {span}"
@@ -104,11 +99,12 @@ def _expression(pattern: str) -> str:
 
 
 def _matched(path: Path, base: Path, pattern: str, name: str) -> str:
-    return re.fullmatch(_expression(pattern), path.relative_to(base).as_posix()).group(name)
+    found = re.fullmatch(_expression(pattern), path.relative_to(base).as_posix())
+    return found[name] if found else ""
 
 
 def _numbers(path: Path, base: Path, pattern: str, dated: bool) -> tuple[int, int] | None:
-    """Span and version (0 without one) of a folder; None if it does not fit, as of a day that there is not."""
+    """Span and version (0 without one) of a folder; None if it does not fit, such as an impossible date."""
     match = re.fullmatch(_expression(pattern), path.relative_to(base).as_posix())
     if match is None:
         return None

@@ -13,17 +13,7 @@ if TYPE_CHECKING:
 
 
 def compile_for_kubeflow(create: Callable[[], Pipeline], image: str, root: str, output: Path) -> None:
-    """Writes the compiled pipeline as JSON.
-
-    Args:
-        create: builds the pipeline; it is called after the checks, because TFX takes half a minute to load.
-        image: container image of every node.
-        root: folder of artefacts as the cluster sees it.
-        output: the file to write.
-
-    Raises:
-        PemtError: the image or the root is not set, or Kubeflow's format is not installed.
-    """
+    """Writes the compiled pipeline as JSON."""
     for name, value in {"image": image, "root": root}.items():
         if not value:
             raise PemtError(f"to compile for Kubeflow, set kubeflow.{name} (PEMT_PIPELINE_KUBEFLOW_{name.upper()})")

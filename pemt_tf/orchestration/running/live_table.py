@@ -1,4 +1,4 @@
-"""The table of nodes while a run goes on: on a terminal rewritten in place, elsewhere a line for each change."""
+"""The table of nodes during a run: updated in place on a terminal, elsewhere a line for each change."""
 
 from __future__ import annotations
 
@@ -18,12 +18,7 @@ _STYLES = {"COMPLETE": "green", "CACHED": "cyan", "FAILED": "bold red", RUNNING:
 
 
 class LiveTable:
-    """Shows reports of one run as they come. Use it as a context manager.
-
-    Args:
-        title: what is run.
-        stream: standard error by default.
-    """
+    """Shows reports of one run as they come. Use it as a context manager."""
 
     def __init__(self, title: str, stream: TextIO | None = None):
         self._title, self._stream = title, stream or sys.stderr
@@ -41,12 +36,7 @@ class LiveTable:
             self._live.stop()
 
     def show(self, report: RunReport, detail: str = "") -> None:
-        """Shows how things stand.
-
-        Args:
-            report: of the run.
-            detail: a line below the table, as the progress of what is running; on terminals only.
-        """
+        """Shows the current state."""
         if self.on_terminal:
             self._live.update(Group(self._table(report), Text(detail, overflow="ellipsis", no_wrap=True)), refresh=True)
             return
@@ -58,7 +48,7 @@ class LiveTable:
         self._stream.flush()
 
     def say(self, line: str) -> None:
-        """Writes a line that stays, above the table."""
+        """Writes a permanent line above the table."""
         if self.on_terminal:
             self._live.console.print(line, markup=False, highlight=False)
         else:
@@ -66,8 +56,9 @@ class LiveTable:
 
     def _table(self, report: RunReport) -> Table:
         table = Table(title=self._title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name, side in (("node", "left"), ("state", "left"), ("time", "right")):
-            table.add_column(name, justify=side)
+        table.add_column("node")
+        table.add_column("state")
+        table.add_column("time", justify="right")
         for node, state in report.states.items():
             took = duration(report.seconds[node]) if node in report.seconds and state != "CACHED" else ""
             table.add_row(node, Text(state if state != NOT_RUN else "", _STYLES.get(state, "")), took)

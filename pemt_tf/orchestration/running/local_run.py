@@ -32,7 +32,7 @@ class _Patcher(LocalDagRunnerPatcher):
 
 
 class _Handler(LocalHandler):
-    """Adds to TFX's handler: create or update in one, and the path of a created pipeline."""
+    """TFX's handler, with create or update in one call, and the path of a created pipeline."""
 
     def create_or_update(self) -> Pipeline:
         """Stores the pipeline under its name, new or not, and returns it."""
@@ -49,17 +49,10 @@ class _Handler(LocalHandler):
 
 
 def run_pipeline(path: str | None, name: str | None) -> int:
-    """Runs a pipeline, shows how it goes, and says what became of it.
-
-    Args:
-        path: of the pipeline's file; or
-        name: of a created pipeline.
+    """Runs a pipeline, and shows its progress and its result.
 
     Returns:
         The exit code: 0 only if every node is complete or cached.
-
-    Raises:
-        PemtError: the file is not there, or the run's process was killed.
     """
     path = _existing_path(path, name)
     pipeline = _Handler({labels.ENGINE_FLAG: "local", labels.PIPELINE_DSL_PATH: path}).create_or_update()
@@ -82,7 +75,7 @@ def _now(history: RunHistory, before: set[int], nodes: list[str]) -> RunReport |
 
 
 def load_pipeline(path: str | None, name: str | None) -> Pipeline:
-    """The pipeline of a file, without storing or running it; arguments as of `run_pipeline`."""
+    """Loads a pipeline without storing or running it; arguments as for `run_pipeline`."""
     patcher = _Patcher()
     handler = _Handler({labels.ENGINE_FLAG: "local", labels.PIPELINE_DSL_PATH: _existing_path(path, name)})
     handler.execute_dsl(patcher)
@@ -90,20 +83,20 @@ def load_pipeline(path: str | None, name: str | None) -> Pipeline:
 
 
 def _existing_path(path: str | None, name: str | None) -> str:
-    path = path or _Handler({labels.ENGINE_FLAG: "local"}).stored_path(name)
+    path = path or _Handler({labels.ENGINE_FLAG: "local"}).stored_path(name or "")
     if not Path(path).is_file():
         raise PemtError(f"no pipeline file at {path}; give the path of a file like pipeline/local_runner.py")
     return path
 
 
 def slice_in_words(keys: Sequence[Any]) -> str:
-    """As ` for label = dog`; empty for all clips together."""
+    """Words such as ` for label 'dog'`; empty for all clips together."""
     cuts = [f"{key.column.rpartition('/')[2]} {getattr(key, key.WhichOneof('kind'))!r}" for key in keys]
     return f" for {', '.join(cuts)}".replace("b'", "'") if cuts else ""
 
 
 def reasons(report: RunReport) -> list[str]:
-    """Why a model was not blessed: a line for each threshold that it did not meet."""
+    """Why a model was not blessed: a line for each threshold that it missed."""
     if report.blessed is not False or not report.evaluation:
         return []
     import tensorflow_model_analysis as tfma

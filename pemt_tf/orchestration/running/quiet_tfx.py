@@ -1,4 +1,4 @@
-"""Keeps the chatter of TFX and its libraries from the terminal; what is an error stays."""
+"""Keeps messages of TFX and its libraries off the terminal, except for errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pemt_tf.terminal.quiet_import import quiet_tensorflow
 
 
 def silence_libraries() -> None:
-    """Call it before TFX is imported; programs started later are silent as well."""
+    """Silences them; call it before TFX is imported. Programs started later are silent as well."""
     quiet_tensorflow()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""The runs of a pipeline, read from ML Metadata: TFX cannot tell of them for the local engine."""
+"""The runs of a pipeline, read from ML Metadata: TFX does not list them for the local engine."""
 
 from __future__ import annotations
 
@@ -18,29 +18,18 @@ _TRIES = 5
 
 
 class RunHistory:
-    """The runs of one pipeline in a metadata database.
-
-    Args:
-        connection: of the database.
-        pipeline: name of the pipeline.
-        dated: whether spans of the data are days.
-    """
+    """The runs of one pipeline in a metadata database."""
 
     def __init__(self, connection: metadata_store_pb2.ConnectionConfig, pipeline: str, dated: bool = False):
         self._store = _open(connection)
         self._pipeline, self._dated = pipeline, dated
 
     def run_ids(self) -> set[int]:
-        """Identifies the runs begun so far, of all pipelines in the database."""
+        """Ids of all runs in the database, of all pipelines."""
         return {context.id for context in self._store.get_contexts_by_type("pipeline_run")}
 
     def report(self, before: set[int], nodes: list[str], alive: bool = False) -> RunReport:
         """Reports the latest run.
-
-        Args:
-            before: runs that it cannot be, as `run_ids` gave them.
-            nodes: the pipeline's nodes, in order.
-            alive: whether its process is still there.
 
         Returns:
             The report; all nodes are NOT RUN if no run has begun since.
@@ -49,12 +38,7 @@ class RunHistory:
         return self._report(found[-1], nodes, alive) if found else RunReport(dict.fromkeys(nodes, NOT_RUN))
 
     def latest(self, count: int, alive: bool = False) -> list[RunReport]:
-        """Reports the last runs of the pipeline, the newest first; nodes that they did not come to are left out.
-
-        Args:
-            count: how many.
-            alive: whether the newest one may still be running.
-        """
+        """Reports the last runs of the pipeline, the newest first, without nodes that they did not reach."""
         reports: list[RunReport] = []
         for run in sorted(self.run_ids(), reverse=True):
             if len(reports) == count:
@@ -65,7 +49,7 @@ class RunHistory:
         return reports
 
     def _executions(self, run: int) -> list[tuple[str, metadata_store_pb2.Execution]]:
-        """Node and execution, in their order."""
+        """Nodes and their executions, in order."""
         found = sorted(self._store.get_executions_by_context(run), key=lambda each: each.id)
         named = [(self._node_of(execution.id), execution) for execution in found]
         return [(node, execution) for node, execution in named if node]
@@ -115,7 +99,7 @@ class RunHistory:
 
 
 def _open(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
-    """Opens the database; another process may be making its tables at this moment."""
+    """Opens the database; another process may be creating its tables at this moment."""
     for left in reversed(range(_TRIES)):
         try:
             return MetadataStore(connection)
@@ -127,7 +111,7 @@ def _open(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
 
 
 def _read_metrics(folder: str) -> dict[str, Any]:
-    """What the card's node wrote; nothing if its folder was removed since."""
+    """The metrics that CardWriter wrote; empty if its folder was removed."""
     try:
         return json.loads((Path(folder) / METRICS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

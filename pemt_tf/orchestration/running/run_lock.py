@@ -1,4 +1,4 @@
-"""One run at a time in a root: a second one says so, and touches nothing."""
+"""One run at a time in a root: a second one is refused and changes nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,7 @@ LOCK_NAME = "run.lock"
 
 @contextlib.contextmanager
 def only_run(root: Path) -> Iterator[None]:
-    """Holds the root while it lasts. The lock is the operating system's: it ends with the process, however that ends.
-
-    Args:
-        root: of the pipeline, which exists.
-
-    Raises:
-        PemtError: another run holds it, or it cannot be written.
-    """
+    """Locks the root. The lock is the operating system's: it ends with the process, in whatever way that ends."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock(root / LOCK_NAME))
@@ -36,7 +29,7 @@ def only_run(root: Path) -> Iterator[None]:
 
 
 def is_running(root: Path) -> bool:
-    """Whether a run holds the root."""
+    """Whether a run holds the lock."""
     try:
         with (root / LOCK_NAME).open("r", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What became of one run."""
+"""The result of one run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class RunReport:
     Attributes:
         states: node to COMPLETE, CACHED, FAILED, CANCELED, RUNNING, STOPPED or NOT RUN, in the pipeline's order.
         blessed: whether the Evaluator blessed the model; None if it did not judge one.
-        evaluation: folder of the Evaluator's results, if there is one.
-        pushed: folder of the pushed version, if the model was pushed; its name is the version.
-        unchanged: whether that version was there before, because the model is the same.
-        card: folder of the model card, if there is one.
-        seconds: node to how long it took; of a running one, so far.
-        began: time in seconds since 1970; 0 if the run has not begun.
-        data: which span and version of the data, in words.
-        metrics: what the model card knows, by name; empty without one.
+        evaluation: folder of the Evaluator's results; empty without one.
+        pushed: folder of the pushed version, whose name is the version; empty if nothing was pushed.
+        unchanged: whether that version existed before, because the model is the same.
+        card: folder of the model card; empty without one.
+        seconds: node to its duration in seconds; for a running node, so far.
+        began: start in seconds since 1970; 0 if the run has not begun.
+        data: span and version of the data in words.
+        metrics: metrics of the model card by name; empty without a card.
     """
 
     states: dict[str, str]
@@ -45,16 +45,16 @@ class RunReport:
 
     @property
     def begun(self) -> bool:
-        """Whether any node ran, or was found to have run before."""
+        """Whether any node ran or was cached."""
         return any(state != NOT_RUN for state in self.states.values())
 
     @property
     def succeeded(self) -> bool:
-        """Whether every node did its work or had it done before."""
+        """Whether every node is complete or cached."""
         return all(state in FINE for state in self.states.values())
 
     def lines(self) -> list[str]:
-        """What the command says at the end of a run."""
+        """The lines at the end of a run."""
         lines = self.node_lines()
         if self.metrics:
             lines.append(metrics_in_words(self.metrics))
@@ -69,7 +69,7 @@ class RunReport:
         return lines
 
     def node_lines(self) -> list[str]:
-        """A line for each node: its state, and how long it took."""
+        """A line for each node: its state and duration."""
         width = max(map(len, self.states), default=0)
         lines = []
         for node, state in self.states.items():
@@ -78,7 +78,7 @@ class RunReport:
         return lines
 
     def history_lines(self) -> list[str]:
-        """For a list of runs: what came out first, then the nodes."""
+        """The lines in a list of runs: the outcome first, then the nodes."""
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.began))
         lines = [f"{when}, {duration(sum(self.seconds.values()))}: {self.outcome}"]
         about = [f"data: {self.data}"] if self.data else []

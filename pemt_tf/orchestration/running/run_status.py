@@ -32,9 +32,6 @@ def status_lines(path: str | None, name: str | None, count: int) -> list[str]:
         name: name of a created pipeline, or None. Without both it is the pipeline that is configured by
             pipeline/config.yaml in this folder and by the environment.
         count: number of runs.
-
-    Raises:
-        PemtError: the pipeline or its metadata are missing, or it never ran.
     """
     settings = load_settings(_Whereabouts, _configuration(), os.environ, some=True)
     if path or name:

@@ -1,4 +1,4 @@
-"""Runs the process of a pipeline run and shows its nodes meanwhile."""
+"""Runs the process of a pipeline run and shows the state of its nodes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,10 @@ _TO_KEEP = ("error: ", "note: ", "interrupted")
 
 
 def watch(command: list[str], title: str, report: Callable[[], RunReport | None]) -> int:
-    """Runs a command and shows the state of its nodes meanwhile; returns its exit code.
+    """Runs a command and shows the state of its nodes; returns its exit code.
 
-    On a terminal what it writes to standard error is a line below the table; elsewhere it is left as it is. An
-    interrupt from the keyboard reaches the command as well, which saves what it has: here is only to wait for it.
-    SIGTERM is passed on.
-
-    Args:
-        command: to be run.
-        title: of the table.
-        report: says how things stand; None if that cannot be told at the moment.
+    On a terminal its last line of standard error is shown below the table; elsewhere its output is left as it is.
+    Ctrl-C reaches the command as well, which saves its work; this process only waits for it. SIGTERM is passed on.
     """
     with LiveTable(title) as table:
         stderr = subprocess.PIPE if table.on_terminal else None
@@ -54,7 +48,7 @@ def _show(table: LiveTable, report: RunReport | None, detail: str) -> None:
 
 
 def _follow(stream: IO[str], table: LiveTable, last: list[str]) -> None:
-    """Keeps the last line; what is no progress stays on the screen."""
+    """Keeps the last line, and shows lines that are not progress permanently."""
     for text in stream:
         last[0] = text.rstrip()
         if last[0].startswith(_TO_KEEP):

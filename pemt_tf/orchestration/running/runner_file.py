@@ -14,9 +14,6 @@ def make_importable(runner: str) -> None:
     """Lets a runner import the package that it lies in.
 
     When a file is started, Python looks beside it first, where pipeline.py would hide the package of the same name.
-
-    Args:
-        runner: the runner's `__file__`.
     """
     folder = Path(runner).resolve().parent
     sys.path[:] = [str(folder.parent) if Path(entry or ".").resolve() == folder else entry for entry in sys.path]
