@@ -63,7 +63,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pemt_tf*", "beam_jobs*", "pipeline*"]),
     package_data={
-        "pemt_tf": ["config/presets/*.yaml", "report/*.css", "explore/assets/*", "orchestration/nodes/*.cc"],
+        "pemt_tf": ["**/*.html", "**/*.md", "config/presets/*.yaml", "report/*.css", "report/*.png", "explore/assets/*", "orchestration/nodes/*.cc"],
         "pipeline": ["schema/*.pbtxt", "*.yaml"],
     },
     install_requires=CORE,

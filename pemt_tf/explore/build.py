@@ -71,8 +71,7 @@ def _sources(store: EmbeddingStore, options: ExploreOptions, root: str) -> Pictu
         if options.data:
             raise
         return PictureSources(geometry)  # the records have moved: media files may be there
-    files = [Path(file) for split in clips.files.values() for file in split]
-    return PictureSources(geometry, files, clips.payload, clips.compression)
+    return PictureSources(geometry, clips)
 
 
 def _with_media(sources: PictureSources, points: ClipPoints, root: str) -> PictureSources:
@@ -81,7 +80,7 @@ def _with_media(sources: PictureSources, points: ClipPoints, root: str) -> Pictu
         file = media_file(root, row["path"])
         return None if file is None else (file, row["start"], row["end"])
 
-    return PictureSources(sources.geometry, sources.record_files, sources.payload, sources.compression, media)
+    return PictureSources(sources.geometry, sources.records, media)
 
 
 def _notes(points: ClipPoints, wanted: int, pictures: int, options: ExploreOptions) -> tuple[str, ...]:
