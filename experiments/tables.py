@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import scipy.stats
 
 from experiments.jobs import Job, times_of
 from experiments.plan import (
@@ -24,9 +25,7 @@ from experiments.plan import (
 )
 from pemt_tf.errors import PemtError
 
-# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
-_T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-_STREAM_NAMES = {"audio": "sound only", "visual": "pictures only", "both": "both"}
+_STREAM_NAMES = {"audio": "audio only", "visual": "frames only", "both": "both"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, mean, mean
-    half = _T95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
     return mean, mean - half, mean + half
 
 
@@ -141,7 +140,7 @@ def _digits(results: _Results) -> str:
                 name = f"{case}-pretrained"
                 cost = results.cost([name])
                 rows.append([noise, _STREAM_NAMES[streams], str(labels), *shares, cost, results.command(name)])
-    header = ["noise", "streams", "labels a digit", "pretrained", "from scratch", "CPU s", "command (pretrained)"]
+    header = ["noise", "modality", "labels a digit", "pretrained", "from scratch", "CPU s", "command (pretrained)"]
     return _table(header, rows) + "\n" + _retrieval(results)
 
 
@@ -174,6 +173,6 @@ def _ablations(results: _Results) -> str:
             cells = [_share(visual), _share(audio), _share(joint), ", ".join(f"{value:.1%}" for value in joint)]
             names = [f"{ablation_place(setting, seed)[0]}/pretrain" for seed in SEEDS]
             rows.append([row, *cells, results.cost(names), results.command(names[0])])
-        header = [table, "pictures", "sound", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
+        header = [table, "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)

@@ -77,7 +77,7 @@ def test_commands_and_flags_in_sentences_exist(capsys):
     [
         *(
             "files are corrupt",
-            "Silent sound",
+            "Silent audio",
             "Preparation is slow",
             "Out of memory",
             "Resuming",

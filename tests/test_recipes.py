@@ -1,4 +1,4 @@
-"""docs/recipes.md and its presets: what they promise is what the programs take and what REFERENCE.md says."""
+"""docs/recipes.md and its presets agree with the programs and with docs/reference_model.md."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_step_uses_what_an_earlier_one_made():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [  # REFERENCE.md section 13; a batch is clips of 10 segments
+    [  # docs/reference_model.md section 13; a batch is clips of 10 segments
         ("ucf101", ("cross_entropy", 0.03, 1e-4, 5e-6, "cosine", 3, 0.5, (), 63_580)),
         ("esc50", ("multi_margin", 0.003, 0.0, 5e-6, "linear", 13, 0.1, ("backbone",), 36_900)),
         ("kinetics_sounds", ("cross_entropy", 1e-3, 1e-4, 5e-6, "cosine", 5, 0.5, (), 80_000)),
@@ -83,7 +83,7 @@ def test_presets_take_the_released_model(name, streams):
 
 
 def test_the_classifier_of_kinetics_sounds_builds_with_the_heads_of_the_reference():
-    """REFERENCE.md section 15."""
+    """docs/reference_model.md section 15."""
 
     def build():
         model = AVClassifier(Config.from_preset("kinetics_sounds").model, 32)

@@ -1,6 +1,6 @@
 """The authors' parameter names and our variables: one table, read in both directions by `reference_weights`.
 
-Names follow REFERENCE.md sections 1 to 9 and 16. The authors' arrays are laid out (out, in, ...), ours (..., in, out).
+Names follow docs/reference_model.md sections 1 to 9 and 16. Their arrays are (out, in, ...), ours (..., in, out).
 """
 
 from __future__ import annotations

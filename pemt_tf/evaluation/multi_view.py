@@ -1,4 +1,4 @@
-"""Multi-view testing: the votes of segments, crops and clips of one video are summed (REFERENCE.md section 14)."""
+"""Multi-view testing sums the votes of one video's segments, crops and clips (docs/reference_model.md section 14)."""
 
 from __future__ import annotations
 

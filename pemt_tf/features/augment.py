@@ -33,7 +33,7 @@ def mask_axis(log_mel: tf.Tensor, axis: int, length: tf.Tensor, start: tf.Tensor
 def random_spectrogram_masks(
     log_mel: tf.Tensor, seed: tf.Tensor, share: float = MASK_SHARE, count: int = 1
 ) -> tf.Tensor:
-    """A frequency mask, then a time mask, each up to 5 % of the axis (REFERENCE.md section 12).
+    """A frequency mask, then a time mask, each up to 5 % of the axis (docs/reference_model.md section 12).
 
     Args:
         log_mel: [segments, mel_bins, mel_frames] float32.

@@ -1,4 +1,4 @@
-"""Frames: scaling, cropping and normalization as the reference does them (REFERENCE.md section 12).
+"""Frames: scaling, cropping and normalization as the reference does them (docs/reference_model.md section 12).
 
 A crop of a scaled frame is described by the source rows and columns it reads (`CropPlan`). The plan is applied to JPEGs
 (decoding only the window it needs) and to raw frames (inside the exported graph) with the same result.

@@ -1,4 +1,4 @@
-"""The log-mel front end (REFERENCE.md section 11): one copy for Beam, tf.data and the exported graph.
+"""The log-mel front end (docs/reference_model.md section 11): one copy for Beam, tf.data and the exported graph.
 
 It is written in `keras.ops`; with `ops=numpy_ops` the same code runs on NumPy, in processes that import no Keras.
 

@@ -1,4 +1,4 @@
-"""Batch normalization with the reference's running statistics (REFERENCE.md section 8)."""
+"""Batch normalization with the reference's running statistics (docs/reference_model.md section 8)."""
 
 from __future__ import annotations
 

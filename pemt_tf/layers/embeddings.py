@@ -1,4 +1,4 @@
-"""Position and type embeddings of a token sequence (REFERENCE.md section 4)."""
+"""Position and type embeddings of a token sequence (docs/reference_model.md section 4)."""
 
 from __future__ import annotations
 

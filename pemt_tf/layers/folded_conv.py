@@ -43,7 +43,7 @@ class FoldedConv(keras.layers.Layer):
         self.filters, self.kernel_size, self.strides = filters, kernel, strides
 
     def build(self, input_shape):
-        # He normal over the fan-out, the reference's initializer (REFERENCE.md section 10).
+        # He normal over the fan-out, the reference's initializer (docs/reference_model.md section 10).
         deviation = math.sqrt(2.0 / (self.filters * math.prod(self.kernel_size)))
         self.kernel = self.add_weight(
             name="kernel",

@@ -1,6 +1,6 @@
 """The paper's idea: one dense layer for several modalities, sharing what is large and keeping apart what is small.
 
-A weight matrix W_m of modality m is written as U Q_m V_m (paper section 3.2; REFERENCE.md section 1):
+A weight matrix W_m of modality m is written as U Q_m V_m (paper section 3.2; docs/reference_model.md section 1):
 
     y = U Q_m (V_m x / ||V_m x||) + b
 
@@ -33,7 +33,7 @@ class LowRankSharedDense(keras.layers.Layer):
         rotation_storage: `strict_triangle`, only the rank (rank - 1) / 2 degrees of freedom; `square`, all rank^2
             entries as in the released checkpoint; or `folded`, for inference: no rotation and no U, but their product
             per modality. The function is the same.
-        initializer_std: standard deviation of U and V at the start (REFERENCE.md section 10).
+        initializer_std: standard deviation of U and V at the start (docs/reference_model.md section 10).
     """
 
     @check_arguments

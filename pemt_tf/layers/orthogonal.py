@@ -1,4 +1,4 @@
-"""Orthogonal matrices from unconstrained parameters (REFERENCE.md section 2), batched, in float32, in keras.ops."""
+"""Batched orthogonal matrices from unconstrained parameters, in float32 (docs/reference_model.md section 2)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,9 @@ def rotation_from_skew(matrix, rotation: Rotation):
 
 @keras.saving.register_keras_serializable("pemt_tf")
 class RotationInitializer(keras.initializers.Initializer):
-    """Independent plane rotations by s = -tan(angle / 2), angle uniform in 0 to pi / 2 (REFERENCE.md section 2).
+    """Independent plane rotations by s = -tan(angle / 2), angle uniform in 0 to pi / 2.
+
+    See docs/reference_model.md section 2.
 
     Gives the full square parameter, or its strict upper triangle when the weight is a vector.
     """

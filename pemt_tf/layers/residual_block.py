@@ -1,4 +1,4 @@
-"""Residual blocks of both ResNets: a chain of convolutions beside a shortcut (REFERENCE.md sections 7 and 8)."""
+"""Residual blocks of both ResNets: convolutions beside a shortcut (docs/reference_model.md sections 7 and 8)."""
 
 from __future__ import annotations
 

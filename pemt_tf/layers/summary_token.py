@@ -1,4 +1,4 @@
-"""The summary ("BOS") token that stands before the tokens of a stream (REFERENCE.md section 5)."""
+"""The summary ("BOS") token that stands before the tokens of a stream (docs/reference_model.md section 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Transformer layer, post-norm, with dense or low-rank shared maps (REFERENCE.md section 3)."""
+"""One Transformer layer, post-norm, with dense or low-rank shared maps (docs/reference_model.md section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Correct pair prediction: do this picture and this sound belong together? (paper section 3.3; PRETRAINING.md 4)."""
+"""Correct pair prediction: do these frames and this audio belong together?
+
+Paper section 3.3; docs/pretraining_objectives.md section 4.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Masked embedding prediction: an InfoNCE loss on masked tokens (paper section 3.3; PRETRAINING.md section 2)."""
+"""Masked embedding prediction: an InfoNCE loss on masked tokens.
+
+Paper section 3.3; docs/pretraining_objectives.md section 2.
+"""
 
 from __future__ import annotations
 

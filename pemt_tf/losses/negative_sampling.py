@@ -1,4 +1,7 @@
-"""Drawing negatives for masked embedding prediction: content-aware, and the paper's baselines (PRETRAINING.md 3)."""
+"""Negative sampling for masked embedding prediction: content-aware, and the paper's baselines.
+
+See docs/pretraining_objectives.md section 3.
+"""
 
 from __future__ import annotations
 

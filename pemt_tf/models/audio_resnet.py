@@ -1,4 +1,4 @@
-"""The audio CNN: a 2-D ResNet with separable early stages on log-mel spectrograms (REFERENCE.md section 8)."""
+"""The audio CNN: a 2-D ResNet on log-mel spectrograms, early stages separable (docs/reference_model.md section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classification heads and the classifier made of a backbone and a head (REFERENCE.md section 9)."""
+"""Classification heads and the classifier made of a backbone and a head (docs/reference_model.md section 9)."""
 
 from __future__ import annotations
 

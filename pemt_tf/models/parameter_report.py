@@ -1,4 +1,4 @@
-"""Counts parameters by part, from built variables (REFERENCE.md section 15)."""
+"""Counts parameters by part, from built variables (docs/reference_model.md section 15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backbone with the paper's objectives on top: L = L_MEP + alpha L_CPP (PRETRAINING.md section 5)."""
+"""The backbone with the paper's objectives, L = L_MEP + alpha L_CPP (docs/pretraining_objectives.md section 5)."""
 
 from __future__ import annotations
 

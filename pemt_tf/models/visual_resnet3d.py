@@ -1,4 +1,4 @@
-"""The visual CNN: a 3-D ResNet in the manner of SlowFast's slow pathway (REFERENCE.md section 7)."""
+"""The visual CNN: a 3-D ResNet in the manner of SlowFast's slow pathway (docs/reference_model.md section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supervised loss of every head (REFERENCE.md section 13)."""
+"""The supervised loss of every head (docs/reference_model.md section 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam and SGD as PyTorch defines them, with parameter groups (REFERENCE.md section 13).
+"""Adam and SGD as PyTorch defines them, with parameter groups (docs/reference_model.md section 13).
 
 Keras' own classes differ where it shows: Adam there adds epsilon before the bias correction, weight decay is always
 decoupled, and all variables share one learning rate.
@@ -18,7 +18,6 @@ from keras import ops
 from pemt_tf.config.allowed_values import NotNegative, Positive, Probability, Truth
 from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.config.training import TrainingConfig
-from pemt_tf.errors import PemtError
 
 # Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
 _BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"
@@ -92,17 +91,6 @@ class _GroupedOptimizer(keras.optimizers.Optimizer):
             if re.search(group.pattern, path):
                 return group
         return ParameterGroup("")
-
-    def group_report(self) -> dict[str, tuple[float, float]]:
-        """Variable path to (learning-rate scale, weight decay), for logs and tests.
-
-        Raises:
-            PemtError: the optimizer has not been built.
-        """
-        if not self.built:
-            raise PemtError("the optimizer has no variables yet; call build(model.trainable_variables) first")
-        paths = [variable.path for variable in self._trainable_variables]
-        return dict(zip(paths, zip(self._scales, self._decays, strict=True), strict=True))
 
     def _prepare(self, gradient, variable, learning_rate):
         """The variable's index, its gradient and rate in its own dtype."""
@@ -247,7 +235,7 @@ def make_optimizer(
     """The optimizer that a configuration names, with its weight decay and betas.
 
     `adam` has its weight decay in the gradient, `adamw` apart from it and with AMSGrad; `sgd` is Nesterov with momentum
-    0.9 (REFERENCE.md section 13, PRETRAINING.md section 5).
+    0.9 (docs/reference_model.md section 13, docs/pretraining_objectives.md section 5).
     """
     if settings.optimizer == "sgd":
         return TorchSGD(schedule, weight_decay=settings.weight_decay, groups=groups)

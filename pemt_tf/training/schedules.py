@@ -1,4 +1,4 @@
-"""Learning-rate schedules with the reference's step count (REFERENCE.md section 13).
+"""Learning-rate schedules with the reference's step count (docs/reference_model.md section 13).
 
 The reference counts optimizer steps from 1 and reads the rate after counting; Keras passes the number of steps taken so
 far, which starts at 0. The schedules add the one themselves: `schedule(0)` is the rate of the first update, and

@@ -150,7 +150,7 @@ def test_the_released_width_needs_nothing():
 
 
 def cached_rotation(raw, kind: str):
-    """REFERENCE.md section 2: K = triu(A, 1) - triu(A, 1)^T; exp(K) by its series, or (I + K)^-1 (I - K)."""
+    """docs/reference_model.md section 2: K = triu(A, 1) - triu(A, 1)^T; exp(K) by its series, or (I + K)^-1 (I - K)."""
     skew = np.triu(raw, 1).astype(np.float64)
     skew = skew - skew.T
     if kind == "cayley":

@@ -1,4 +1,4 @@
-"""Flips and spectrogram masks: probabilities, sizes, and that a clip has one draw (REFERENCE.md section 12)."""
+"""Flips and spectrogram masks: probabilities, sizes, one draw for each clip (docs/reference_model.md section 12)."""
 
 import math
 

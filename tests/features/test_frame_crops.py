@@ -1,4 +1,4 @@
-"""Crops and pictures against NumPy restatements of REFERENCE.md section 12."""
+"""Crops and pictures against NumPy restatements of docs/reference_model.md section 12."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The log-mel front end against a NumPy restatement of REFERENCE.md section 11 in float64."""
+"""The log-mel front end against a NumPy restatement of docs/reference_model.md section 11 in float64."""
 
 import math
 

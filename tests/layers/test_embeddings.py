@@ -37,7 +37,7 @@ def test_a_sequence_longer_than_the_table_names_both_numbers(tokens):
 def test_number_of_weights():
     layer = TokenEmbeddings(22, 768, types=2)
     layer.build()
-    assert layer.count_params() == 19_968  # REFERENCE.md section 15: the joint embeddings
+    assert layer.count_params() == 19_968  # docs/reference_model.md section 15: the joint embeddings
 
 
 def test_contract(tmp_path, tokens):

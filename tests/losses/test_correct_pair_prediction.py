@@ -1,4 +1,4 @@
-"""Mismatched pairs, the pair classifier and its loss (PRETRAINING.md section 4)."""
+"""Mismatched pairs, the pair classifier and its loss (docs/pretraining_objectives.md section 4)."""
 
 import math
 

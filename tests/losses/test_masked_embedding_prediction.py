@@ -1,4 +1,4 @@
-"""The masking and the InfoNCE loss against NumPy restatements of PRETRAINING.md section 2."""
+"""The masking and the InfoNCE loss against NumPy restatements of docs/pretraining_objectives.md section 2."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Weights and draws of negatives against NumPy restatements of PRETRAINING.md section 3."""
+"""Weights and draws of negatives against NumPy restatements of docs/pretraining_objectives.md section 3."""
 
 import numpy as np
 import pytest

@@ -33,7 +33,7 @@ def test_short_clip_repeats_its_start():
 
 
 def test_released_geometry_of_a_ten_second_clip():
-    # REFERENCE.md section 12: segments of 64/30 s; (10 - 64/30) / 9 = 0.874074 s apart.
+    # docs/reference_model.md section 12: segments of 64/30 s; (10 - 64/30) / 9 = 0.874074 s apart.
     starts = uniform_segments(0.0, 10.0, ClipGeometry())
     assert len(starts) == 10
     np.testing.assert_allclose(np.diff(starts), 0.8740740740740741)

@@ -1,4 +1,4 @@
-"""Parameter counts of built models, against the literals of the paper and of REFERENCE.md section 15."""
+"""Parameter counts of built models, against the literals of the paper and of docs/reference_model.md section 15."""
 
 import dataclasses
 import math

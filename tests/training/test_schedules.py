@@ -1,4 +1,4 @@
-"""Learning-rate schedules against the reference's values and the formulas of REFERENCE.md section 13."""
+"""Learning-rate schedules against the reference's values and the formulas of docs/reference_model.md section 13."""
 
 import keras
 import numpy as np
