@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,15 +49,10 @@ def inputs(card: DatasetCard, failures: ErrorList, filtered: ErrorList, notes: E
     ]
     windows = [(cause, f"{count:,}") for cause, count in sorted(card.left_out.items())]
     columns = ("Cause", Number("Windows"))
-    lists = [
-        _folded(
-            title,
-            listing,
-            ("File", "Cause", "Detail"),
-            [(_place(one), one["cause"], one["detail"]) for one in listing.first],
-        )
-        for title, listing in (("Failures", failures), ("Filtered", filtered))
-    ]
+    lists = []
+    for title, listing in (("Failures", failures), ("Filtered", filtered)):
+        rows = [(_place(one), one["cause"], one["detail"]) for one in listing.first]
+        lists.append(_folded(title, listing, ("File", "Cause", "Detail"), rows))
     rows = [(one["id"], "; ".join(one["notes"])) for one in notes.first[:NOTES_SHOWN]]
     lists.append(_folded("Notes on clips that were written", notes, ("Clip", "Note"), rows))
     return {
@@ -172,5 +168,5 @@ def _place(one: dict[str, Any]) -> str:
     return f"{one['path']} ({one['start']:g} to {one['end']:g} s)" if "start" in one else one["path"]
 
 
-def _folded(title: str, listing: ErrorList, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> FoldedList:
+def _folded(title: str, listing: ErrorList, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> FoldedList:
     return FoldedList(title, listing.lines, listing.name, Table(title, columns, rows, hidden=True))

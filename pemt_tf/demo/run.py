@@ -162,13 +162,14 @@ def _train(
             *(*finetune, "--set", f"finetune.finetune_learning_rate={rate}", "--output", str(folder.scratch)),
             done=folder.finished(folder.scratch),
         )
-    for run in (folder.finetuned, folder.scratch) if held_out else ():
-        commands.run(
-            f"Evaluation on held-out files: {run.name}",
-            "pemt_tf.cli",
-            *("evaluate", "--model", str(run), *data, "--split", held_out),
-            done=(run / f"evaluation-{held_out}.json").is_file(),
-        )
+    if held_out:
+        for run in (folder.finetuned, folder.scratch):
+            commands.run(
+                f"Evaluation on held-out files: {run.name}",
+                "pemt_tf.cli",
+                *("evaluate", "--model", str(run), *data, "--split", held_out),
+                done=(run / f"evaluation-{held_out}.json").is_file(),
+            )
     commands.run(
         "A SavedModel for TF Serving",
         "pemt_tf.cli",

@@ -1,4 +1,4 @@
-"""A small picture of each clip: frames side by side, and below them the spectrogram of the sound over the same time."""
+"""A small picture of each clip: frames side by side, and below them the spectrogram of the audio over the same time."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def make_pictures(
     """Pictures of some clips; those that cannot be read have none.
 
     Args:
-        ids: of all clips.
-        places: of the clips that are wanted; the last ones are left out if pictures are larger than usual.
+        ids: ids of all clips.
+        places: places of the wanted clips; the last ones are left out if pictures are larger than usual.
         sources: records and media files.
         budget: bytes that pictures may take in the page, as base64.
-        progress: is told the number of clips that are done.
+        progress: called with the number of finished clips.
 
     Returns:
         JPEGs by place, in the order of places.

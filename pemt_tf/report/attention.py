@@ -7,6 +7,7 @@ layer by layer on a few clips.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from keras import KerasTensor, ops
@@ -15,7 +16,7 @@ from pemt_tf.layers.shared_transformer import SharedTransformer
 from pemt_tf.models.av_transformer import AVTransformer
 
 JOINT = "joint"
-Tensor = KerasTensor  # or an eager tensor, for which Keras has no name
+Tensor: TypeAlias = KerasTensor  # or an eager tensor, for which Keras has no name
 
 
 @dataclass(frozen=True, eq=False)

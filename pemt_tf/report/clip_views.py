@@ -119,19 +119,14 @@ def record_views(
 
     def read(raw: tf.Tensor) -> dict[str, tf.Tensor]:
         clip = parse(raw, source.geometry, source.payload)
+        times = {IMAGE_TIMESTAMP: tf.io.RaggedFeature(tf.int64)}
         # In a SequenceExample the times are lists of their own; the page does without them.
-        times = (
-            tf.io.parse_single_example(raw, {IMAGE_TIMESTAMP: tf.io.RaggedFeature(tf.int64)})[IMAGE_TIMESTAMP]
-            if source.payload == EXAMPLE
-            else tf.zeros([0], tf.int64)
-        )
-        return {
-            **{name: clip[name] for name in ("id", "label", "jpegs", "log_mel", "has_video", "has_audio")},
-            "times": times,
-        }
+        found = tf.io.parse_single_example(raw, times) if source.payload == EXAMPLE else {}
+        return {**clip, "times": found.get(IMAGE_TIMESTAMP, tf.zeros([0], tf.int64))}
 
     wanted = None if clip_ids is None else set(clip_ids)
-    clips = tf.data.TFRecordDataset([str(file) for file in files], source.compression).map(read, tf.data.AUTOTUNE)
+    compression = "GZIP" if source.compression else ""  # literals, as the hints of TensorFlow want them
+    clips = tf.data.TFRecordDataset([str(file) for file in files], compression).map(read, tf.data.AUTOTUNE)
     for clip in read_batches(clips.as_numpy_iterator()):
         if wanted is not None and not wanted:
             return

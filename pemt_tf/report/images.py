@@ -43,7 +43,7 @@ def encoded(pixels: np.ndarray, most_bytes: int) -> bytes:
     """
     content = b""
     for quality in SMALL_JPEG_QUALITIES:
-        content = _saved(Image.fromarray(pixels), format="JPEG", quality=quality, optimize=True)
+        content = _saved(Image.fromarray(pixels), "JPEG", quality=quality)
         if len(content) <= most_bytes:
             break
     return content
@@ -87,7 +87,7 @@ def palette_png(indices: np.ndarray) -> bytes:
     """A PNG of colour-map indices, [height, width] uint8."""
     image = Image.fromarray(np.ascontiguousarray(indices))
     image.putpalette(palette().tobytes())
-    return _saved(image, format="PNG", optimize=True)
+    return _saved(image, "PNG")
 
 
 @functools.cache
@@ -97,9 +97,9 @@ def palette() -> np.ndarray:
         return np.asarray(image.convert("RGB"))[0]
 
 
-def _saved(image: Image.Image, **options: str | int) -> bytes:
+def _saved(image: Image.Image, kind: str, **options: int) -> bytes:
     file = io.BytesIO()
-    image.save(file, **options)
+    image.save(file, kind, optimize=True, **options)
     return file.getvalue()
 
 
