@@ -1,4 +1,4 @@
-"""The report of a data set: `report.html`, one file that shows what is in it and what did not get there."""
+"""`report.html` of a data set: what is in it, and what became of the inputs that are not."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import pyarrow as pa
 
 from beam_jobs.engines import storage
 from beam_jobs.finish.split_findings import split_findings
-from beam_jobs.report import pictures, tables
+from beam_jobs.report import card_sections, clip_sections
 from beam_jobs.report.clips import read_clips
-from beam_jobs.report.index import IndexFacts, read_index
-from beam_jobs.report.listings import FAILURES, FILTERED, NOTES, Pairs, read_listing, read_pairs
+from beam_jobs.report.index import read_index
+from beam_jobs.report.listings import FAILURES, FILTERED, NOTES, read_listing, read_pairs
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import KeyFigure
-from pemt_tf.report.markup import Markup, element
 from pemt_tf.report.page import Section, document
 from pemt_tf.report.wording import counted, duration, percent
 
@@ -28,8 +27,8 @@ def write_report(folder: str, card: DatasetCard, speed: dict[str, float] | None 
     Apart from `speed` it depends on the data set only: the same data set gives the same bytes.
 
     Args:
-        folder: of the data set, on any file system.
-        card: of the data set.
+        folder: the data set's folder, on any file system.
+        card: the data set's card.
         speed: `seconds`, `core_seconds`, `video_seconds`, `workers`, `clips_per_second`, `clips_per_core_second`; None
             where nothing was measured.
 
@@ -43,7 +42,7 @@ def write_report(folder: str, card: DatasetCard, speed: dict[str, float] | None 
         detail = " ".join(str(error).split())
         raise PemtError(f"cannot make {path}: {type(error).__name__}: {detail}; run the job again") from None
     try:
-        # Names of files may hold bytes that are no text.
+        # File names may hold bytes that are not UTF-8.
         storage.write_text(path, page.encode("utf-8", "backslashreplace").decode("utf-8"))
     except OSError as error:
         raise PemtError(f"cannot write {path}: {error}; make room, or choose another --output") from None
@@ -52,48 +51,39 @@ def write_report(folder: str, card: DatasetCard, speed: dict[str, float] | None 
 def _page(folder: str, card: DatasetCard, speed: dict[str, float] | None) -> str:
     pairs = read_pairs(folder)
     facts = read_index(folder, card, {name for pair in pairs.first for name in (pair.first, pair.second)})
-    contents = [
-        ("findings", "What to look at first", _findings(card)),
-        ("inputs", "What became of the inputs", _inputs(folder, card)),
-        ("splits", "The splits", tables.splits(card, facts.bytes) if card.clips else None),
-        ("labels", "The labels", tables.balance(card)),
-        ("figures", "The clips in figures", pictures.histograms(facts.histograms) if card.clips else None),
-        ("sources", "The files they are from", tables.properties(facts.properties, card.clips)),
-        *_clip_sections(folder, card, facts, pairs),
-        ("speed", "Speed", tables.speed(speed) if speed else None),
-        ("origin", "How it was made", tables.origin(card)),
-    ]
-    inputs = counted(card.inputs, "input", "inputs") + (f" of {card.source}" if card.source else "")
-    subtitle = f"{counted(card.clips, 'clip', 'clips')} from {card.written:,} of {inputs}"
-    return document("Data set", subtitle, _key_figures(card), [one for one in contents if one[2]])
-
-
-def _inputs(folder: str, card: DatasetCard) -> Markup:
-    return tables.inputs(card, *(read_listing(folder, name) for name in (FAILURES, FILTERED, NOTES)))
-
-
-def _clip_sections(folder: str, card: DatasetCard, facts: IndexFacts, pairs: Pairs) -> list[Section]:
-    shown = pictures.shown_pairs(pairs, facts.wanted)
+    shown = clip_sections.shown_pairs(pairs, facts.wanted)
     paired = [facts.wanted[name] for pair in shown for name in (pair.first, pair.second)]
+    inputs = card_sections.inputs(card, *(read_listing(folder, name) for name in (FAILURES, FILTERED, NOTES)))
     views = read_clips(folder, card, facts.samples + facts.flagged + paired)
-    sections: list[Section] = []
-    if facts.samples:
-        sheet = pictures.contact_sheet(facts.samples, views, card.clips)
-        sections.append(("clips", "What is in the clips", sheet))
-    if facts.flagged:
-        flagged = pictures.flagged(facts.flagged, views, card.silent, card.frozen)
-        sections.append(("flagged", "Silent and frozen clips", flagged))
-    if pairs.count:
-        duplicates = pictures.duplicates(pairs, shown, facts.wanted, views)
-        sections.append(("duplicates", "Nearly equal clips", duplicates))
-    return sections
+    splits = card_sections.split_table(card, facts.bytes) if card.clips else None
+    panels = [clip_sections.histogram_panel(item) for item in facts.histograms] if card.clips else []
+    sources = card_sections.source_properties(facts.properties, card.clips)
+    sheet = clip_sections.contact_sheet(card, facts, views)
+    flagged = clip_sections.flagged_clips(card, facts, views)
+    duplicates = clip_sections.duplicates(pairs, shown, facts.wanted, views)
+    sections = (
+        Section("findings", "What to look at first", "findings.html", {"findings": _findings(card)}),
+        Section("inputs", "Outcomes of the inputs", "inputs.html", inputs),
+        Section("splits", "The splits", "table.html", splits),
+        Section("labels", "The labels", "balance.html", card_sections.balance(card)),
+        Section("figures", "The clips in figures", "histograms.html", panels),
+        Section("sources", "The source files", "sources.html", sources),
+        Section("clips", "What is in the clips", "contact_sheet.html", sheet),
+        Section("flagged", "Silent and frozen clips", "flagged.html", flagged),
+        Section("duplicates", "Near-duplicate clips", "duplicates.html", duplicates),
+        Section("speed", "Speed", "table.html", card_sections.speed_table(speed) if speed else None),
+        Section("origin", "How it was made", "origin.html", card_sections.origin(card)),
+    )
+    total = counted(card.inputs, "input", "inputs") + (f" of {card.source}" if card.source else "")
+    subtitle = f"{counted(card.clips, 'clip', 'clips')} from {card.written:,} of {total}"
+    return document("Data set", subtitle, _key_figures(card), sections, package="beam_jobs.report")
 
 
 def _key_figures(card: DatasetCard) -> tuple[KeyFigure, ...]:
     failed, filtered = sum(card.failed.values()), sum(card.filtered.values())
     splits = ", ".join(f"{name} {split.clips:,}" for name, split in card.splits.items())
     labelled = sum(split.clips - split.unlabelled for split in card.splits.values())
-    across = card.duplicates.get("across_splits", 0)
+    across, within = (card.duplicates.get(f"{where}_splits", 0) for where in ("across", "within"))
     seconds = sum(split.seconds for split in card.splits.values())
     return (
         KeyFigure(f"{card.clips:,}", "clips", splits),
@@ -104,7 +94,7 @@ def _key_figures(card: DatasetCard) -> tuple[KeyFigure, ...]:
             f"on {counted(labelled, 'clip', 'clips')}",
         ),
         KeyFigure(f"{failed:,}", "inputs failed", f"of {card.inputs:,}; {filtered:,} filtered by a rule"),
-        KeyFigure(f"{across:,}", "alike pairs across splits", f"{card.duplicates.get('within_splits', 0):,} within"),
+        KeyFigure(f"{across:,}", "near-duplicate pairs across splits", f"{within:,} within"),
     )
 
 
@@ -116,7 +106,7 @@ def _rough(seconds: float) -> str:
     return f"{value:,.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
 
 
-def _findings(card: DatasetCard) -> Markup:
+def _findings(card: DatasetCard) -> list[str]:
     """What a careful reader of the figures would notice."""
     failed = sum(card.failed.values())
     findings = []
@@ -130,23 +120,20 @@ def _findings(card: DatasetCard) -> Markup:
     across = card.duplicates.get("across_splits", 0)
     if across and not any(split.near_duplicates for split in card.splits.values()):
         findings.append(
-            f"{counted(across, 'pair', 'pairs')} of nearly equal clips in different splits: what is tested may "
-            "have been trained on."
+            f"{counted(across, 'pair', 'pairs')} of near-duplicate clips in different splits: test clips may have been "
+            "trained on."
         )
     if card.silent or card.frozen:
         findings.append(f"{counted(card.silent, 'clip', 'clips')} silent, {card.frozen:,} frozen.")
-    for stream, name in (("with_video", "pictures"), ("with_audio", "sound")):
-        without = card.clips - sum(getattr(split, stream) for split in card.splits.values())
+    for field, name in (("with_video", "frames"), ("with_audio", "audio")):
+        without = card.clips - sum(getattr(split, field) for split in card.splits.values())
         if without:
             findings.append(f"{counted(without, 'clip has', 'clips have')} no {name}; they are marked, not filled in.")
-    findings += _label_findings(card)
-    if not findings:
-        return element("p", "Nothing stands out: hardly a failure, no duplicates across splits, no empty streams.")
-    return element("ul", [element("li", finding) for finding in findings], class_="findings")
+    return findings + _label_findings(card)
 
 
 def _label_findings(card: DatasetCard) -> list[str]:
-    totals = tables.label_totals(card)
+    totals = card_sections.label_totals(card)
     if not totals:
         return []
     findings = []

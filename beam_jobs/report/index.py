@@ -26,7 +26,7 @@ MOST_KINDS = 10_000  # different values of one source property that are counted 
 # Title of a table, its columns in the index, and how a value is worded; None where there is nothing to count.
 PROPERTIES = (
     ("Video codec", ("source_video_codec",), lambda codec: codec or None),
-    ("Picture size", ("source_width", "source_height"), lambda width, height: f"{width} × {height}" if width else None),
+    ("Frame size", ("source_width", "source_height"), lambda width, height: f"{width} × {height}" if width else None),
     ("Frames per second", ("source_frame_rate",), lambda rate: f"{rate:.2f}" if rate else None),
     ("Audio codec", ("source_audio_codec",), lambda codec: codec or None),
     ("Sample rate", ("source_sample_rate",), lambda rate: f"{rate:,} Hz" if rate else None),
@@ -57,11 +57,11 @@ class Histogram:
     """How a quantity is spread.
 
     Attributes:
-        quantity: what is counted.
-        clips: that have a figure.
-        missing: clips that have none.
+        quantity: the quantity.
+        clips: number of clips that have a figure.
+        missing: number of clips without one.
         low, high, total: smallest, largest and sum of the figures.
-        edges: of the columns, one more than there are columns.
+        edges: borders of the columns, one more than there are columns.
         counts: clips in each column.
     """
 
@@ -99,13 +99,13 @@ class Histogram:
 
 @dataclass
 class IndexFacts:
-    """What the report says that stands in the index.
+    """What the report takes from the index.
 
     Attributes:
-        clips: rows.
-        bytes: of the records, by split.
-        histograms: of all quantities.
-        properties: of the sources, by title of the table: clips by value.
+        clips: number of rows.
+        bytes: size of the records, by split.
+        histograms: one for each quantity.
+        properties: properties of the source files: clips by value, by title of the table.
         samples: clips to show, spread over splits and labels.
         flagged: some silent and frozen clips.
         wanted: the clips that were asked for, by id, as far as they are there.
@@ -124,9 +124,9 @@ def read_index(folder: str, card: DatasetCard, wanted: Collection[str] = ()) -> 
     """Reads the index.
 
     Args:
-        folder: of the data set.
-        card: of the data set.
-        wanted: ids of clips that are to be found.
+        folder: the data set's folder.
+        card: the data set's card.
+        wanted: ids of the clips to find.
 
     Raises:
         PemtError: the index does not have as many clips as the card says.

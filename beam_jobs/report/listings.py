@@ -1,4 +1,4 @@
-"""Reads the lists beside a data set for its report: errors/*.jsonl and duplicates.jsonl.
+"""Reads the lists of a data set for its report: errors/*.jsonl and duplicates.jsonl.
 
 Only the first lines are kept; the others are counted.
 """
@@ -25,13 +25,13 @@ EXAMPLES = 12  # for each cause
 
 
 @dataclass
-class Listing:
-    """The beginning of a list.
+class ErrorList:
+    """The first lines of a file under errors/.
 
     Attributes:
-        name: of the file, relative to the data set.
-        lines: how many there are.
-        first: the first of them.
+        name: the file, relative to the data set.
+        lines: number of lines in the file.
+        first: the first lines.
         examples: names of inputs, by cause.
     """
 
@@ -41,9 +41,9 @@ class Listing:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_listing(folder: str, name: str, shown: int = LINES_SHOWN) -> Listing:
+def read_listing(folder: str, name: str, shown: int = LINES_SHOWN) -> ErrorList:
     """Reads one of the files under errors/."""
-    listing = Listing(name)
+    listing = ErrorList(name)
     for line in _lines(folder, name):
         if listing.lines < LINES_PARSED:
             values = json.loads(line)
@@ -60,7 +60,7 @@ def read_listing(folder: str, name: str, shown: int = LINES_SHOWN) -> Listing:
 
 @dataclass
 class Pairs:
-    """Nearly equal clips: how many pairs, and the first of them, those across splits before the others."""
+    """Near-duplicate clips: the number of pairs, and the first of them, those across splits before the others."""
 
     count: int = 0
     first: list[DuplicatePair] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a report draws of each clip: quantities with their units, and round borders for the columns of a histogram."""
+"""The quantities that a report draws, with their units, and round borders for the columns of a histogram."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Quantity:
     """One figure of every clip.
 
     Attributes:
-        title, unit: for people.
-        columns: of the index that it needs.
-        compute: from these columns as float64 arrays, NaN where there is no figure.
-        missing: why a clip may have none.
-        smallest_step: finer columns would say nothing; in the unit.
-        note: what it means, if that needs words.
+        title, unit: texts for people.
+        columns: the columns of the index that it needs.
+        compute: computes the figures from these columns, float64 arrays; NaN where there is no figure.
+        missing: why a clip may have no figure.
+        smallest_step: the least width of a column of the histogram, in the unit.
+        note: what the figure means, if that needs words.
     """
 
     title: str
@@ -56,21 +56,21 @@ def _positive(values: np.ndarray) -> np.ndarray:
 QUANTITIES = (
     Quantity("Length", "s", ("start", "end"), lambda start, end: end - start, "of unknown length", 0.1),
     Quantity(
-        "Frame rate of the source", "frames/s", ("source_frame_rate",), _positive, "without pictures or a known rate", 1
+        "Frame rate of the source", "frames/s", ("source_frame_rate",), _positive, "without frames or a known rate", 1
     ),
     Quantity(
         *("Size of the source", "pixels", ("source_width", "source_height")),
         lambda width, height: _positive(np.minimum(width, height)),
-        *("without pictures", 10, "The shorter side."),
+        *("without frames", 10, "The shorter side."),
     ),
     Quantity("Size of the record", "kB", ("bytes",), lambda size: size / 1000, "of unknown size", 1),
-    Quantity("Loudness", "dB", ("loudness_db",), _itself, "without sound", 1, "Root mean square; full scale is 0."),
-    Quantity("Peak", "dB", ("peak_db",), _itself, "without sound", 1, "Largest sample; full scale is 0."),
+    Quantity("Loudness", "dB", ("loudness_db",), _itself, "without audio", 1, "Root mean square; full scale is 0."),
+    Quantity("Peak", "dB", ("peak_db",), _itself, "without audio", 1, "Largest sample; full scale is 0."),
     Quantity(
-        *("Motion", "grey levels", ("motion",), _itself, "without successive pictures", 0.1),
-        "Mean difference between successive pictures kept, of 255.",
+        *("Motion", "grey levels", ("motion",), _itself, "without successive frames", 0.1),
+        "Mean difference between successive stored frames, of 255.",
     ),
-    Quantity("Brightness", "grey levels", ("brightness",), _itself, "without pictures", 1, "Mean, of 255."),
+    Quantity("Brightness", "grey levels", ("brightness",), _itself, "without frames", 1, "Mean, of 255."),
 )
 
 

@@ -1,12 +1,13 @@
-"""Reads what a report shows of a record, without TensorFlow: its import would take longer than the whole report.
+"""Reads frames, times and spectrogram of a record without TensorFlow, whose import would take longer than the report.
 
-The job's own records only, as `pemt_tf.data.record_format` writes them: every field is length-delimited, and numbers
-are packed. That TensorFlow reads the same values is a test.
+It reads the job's own records only, as `pemt_tf.data.record_format` writes them: every field is length-delimited, and
+numbers are packed. A test compares it with TensorFlow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ WANTED = frozenset({IMAGE, IMAGE_TIMESTAMP, LOG_MEL, SEQUENCE_LOG_MEL})
 BYTES, FLOATS = 1, 2  # fields of a tf.train.Feature; the third holds whole numbers
 
 
-def read_features(record: bytes) -> dict[str, list | np.ndarray]:
-    """Pictures, their times and the spectrogram of a record, `example` or `sequence_example`.
+def read_features(record: bytes) -> dict[str, Any]:  # what a value is follows from its name
+    """The frames, their times and the spectrogram of a record, `example` or `sequence_example`.
 
     Returns:
         As far as the record has them: the JPEGs (where they lie in the record), microseconds, [values] float32; of a
@@ -27,7 +28,7 @@ def read_features(record: bytes) -> dict[str, list | np.ndarray]:
     Raises:
         ValueError: the bytes are no such record.
     """
-    features: dict[str, list | np.ndarray] = {}
+    features: dict[str, Any] = {}
     # An Example has one part, a SequenceExample another with lists; both are maps from names to values.
     for part, mapping in _fields(memoryview(record)):
         for _, entry in _fields(mapping):

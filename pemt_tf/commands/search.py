@@ -231,8 +231,8 @@ def _json(hit: Hit) -> str:
 
 
 def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) -> None:
+    from pemt_tf.report.clip_views import view_of_file, view_of_record, views_of_records
     from pemt_tf.report.gallery import Gallery, GalleryClip, write_gallery
-    from pemt_tf.report.gallery_views import view_of_file, view_of_record, views_of_records
     from pemt_tf.search.exact_search import describe_hits
 
     shown = list(hits) if task.row is None else [*describe_hits(task.clips, [task.row], [1.0]), *hits]

@@ -1,8 +1,8 @@
-"""Makes the corpus of the demo: small true media files in which picture and sound show the same digit.
+"""Makes the corpus of the demo: small media files in which frames and audio hold the same digit.
 
-Synthetic sound over real handwriting: every clip shows one handwritten digit that no other clip shows, and sounds
-that digit's telephone keypad tones. Everything else is drawn independently of the digit, so the digit is the only
-thing that picture and sound have in common. How hard it is to see and hear: constants of `handwriting.py`, `keypad.py`.
+Every clip shows one handwritten digit that no other clip shows, and plays the telephone keypad tones of that digit.
+Everything else is drawn independently of the digit, so the digit is all that frames and audio have in common. Constants
+in `handwriting.py` and `keypad.py` say how hard it is to see and to hear.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class CorpusClip:
     """One file of the corpus.
 
     Attributes:
-        path: relative to the corpus.
-        digit: what it shows and sounds, also where no folder says so.
+        path: path relative to the corpus.
+        digit: the digit in it, also where the folder does not say so.
         image: row of the handwriting in `handwritten_digits`.
         media_format: container and codecs.
         has_sound: whether it has an audio stream.
-        is_broken: the file is cut off and cannot be opened.
-        number: of the clip; with the corpus' seed it decides every random choice within the clip.
+        is_broken: whether the file is truncated and cannot be opened.
+        number: number of the clip; with the corpus' seed it decides every random choice within the clip.
     """
 
     path: str
@@ -59,11 +59,11 @@ class CorpusSummary:
     """What was written.
 
     Attributes:
-        directory: of the corpus.
+        directory: the corpus' folder.
         clips: every file, in the order of writing.
-        labelled, unlabelled, test: files in the labelled training folders, in the unlabelled one (with the broken
-            one and the one without sound) and in the test folders.
-        size: of all files, bytes.
+        labelled, unlabelled, test: number of files in the labelled training folders, in the unlabelled one (with the
+            broken file and the one without audio) and in the test folders.
+        size: size of all files, bytes.
     """
 
     directory: Path
@@ -85,13 +85,13 @@ def make_corpus(
     """Writes the corpus; the same arguments give the same bytes (with the same releases of NumPy and PyAV).
 
     `train/<digit name>/` has the labelled files, `train/unlabelled/` the others, among them one broken on purpose and
-    one without sound, `test/<digit name>/` the held-out ones. The folder appears under its name when it is complete.
+    one without audio, `test/<digit name>/` the held-out ones. The folder appears under its name when it is complete.
 
     Args:
         directory: a new or empty folder.
-        seed: other seeds give other corpora.
+        seed: random seed of the corpus.
         labelled_per_class: labelled training files of each digit.
-        unlabelled: unlabelled training files with picture and sound.
+        unlabelled: unlabelled training files with frames and audio.
         test_per_class: test files of each digit.
         on_progress: called with the files written so far and their total.
 
@@ -170,7 +170,7 @@ def plan_corpus(seed: int, labelled_per_class: int, unlabelled: int, test_per_cl
 
 
 def render(clip: CorpusClip, seed: int) -> tuple[np.ndarray, Fraction, np.ndarray | None, int]:
-    """Draws and sounds one clip.
+    """Draws one clip and synthesizes its audio.
 
     Returns:
         [frames, height, width, 3] uint8 RGB; frames per second; [channels, samples] float32 waveform or None; Hz.

@@ -1,4 +1,4 @@
-"""The picture of the demo: one handwritten digit that moves over a textured background.
+"""The frames of the demo: one handwritten digit that moves over a textured background.
 
 The handwriting is real (the 8 x 8 digits that scikit-learn ships). Only which one is shown follows from the digit;
 size, path, colours, contrast and texture are drawn at random, anew for each of the short shots of a clip. So the
@@ -90,7 +90,7 @@ def draw_shot(
         time: [frames] seconds.
         width, height: pixels.
         generator: every random choice comes from it.
-        look: of the shot.
+        look: how hard it is to see the digit.
 
     Returns:
         [frames, height, width, 3] uint8 RGB.

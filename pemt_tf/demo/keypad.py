@@ -1,4 +1,4 @@
-"""The sound of the demo: a digit's telephone keypad (DTMF) tone pair, pressed again and again, in noise.
+"""The audio of the demo: a digit's telephone keypad (DTMF) tone pair, pressed again and again, in noise.
 
 Only the tone pair follows from the digit. Loudness, timing, noise and distracting tones are drawn at random, loudness,
 noise and the balance of the two tones anew for each of the short takes of a clip.
@@ -34,7 +34,7 @@ RAMP_SECONDS = 0.005  # fade of every press, against clicks
 PEAK = 0.97  # of full scale: louder clips are turned down, never clipped
 
 
-def ratio(decibels: float) -> float:
+def ratio(decibels: float | np.ndarray) -> float | np.ndarray:
     """Decibels to an amplitude ratio."""
     return 10.0 ** (decibels / 20.0)
 
@@ -42,7 +42,7 @@ def ratio(decibels: float) -> float:
 def key_sound(
     digit: int, seconds: float, sample_rate: int, channels: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Synthesizes one clip's sound.
+    """Synthesizes one clip's audio.
 
     Args:
         digit: 0 to 9.
@@ -105,7 +105,8 @@ def _distractors(time: np.ndarray, generator: np.random.Generator) -> np.ndarray
     """Short gliding tones that have nothing to do with the digit, [samples]."""
     sound = np.zeros_like(time)
     for _ in range(generator.integers(DISTRACTORS[0], DISTRACTORS[1] + 1)):
-        logarithms = generator.uniform(*np.log(DISTRACTOR_HERTZ), 2)
+        low, high = np.log(DISTRACTOR_HERTZ)
+        logarithms = generator.uniform(low, high, 2)
         begin, length = generator.uniform(0, time[-1]), generator.uniform(0.1, 0.5)
         progress = (time - begin) / length
         hertz = np.exp(logarithms[0] + np.clip(progress, 0, 1) * (logarithms[1] - logarithms[0]))
@@ -117,7 +118,9 @@ def _distractors(time: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 def _noise(take: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
     """Noise of power 1, [samples]; in each take its spectrum falls at random between white and pink."""
-    return np.concatenate([_coloured(np.count_nonzero(take == i), sample_rate, generator) for i in range(take[-1] + 1)])
+    return np.concatenate(
+        [_coloured(int(np.count_nonzero(take == i)), sample_rate, generator) for i in range(take[-1] + 1)]
+    )
 
 
 def _coloured(count: int, sample_rate: int, generator: np.random.Generator) -> np.ndarray:

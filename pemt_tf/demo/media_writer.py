@@ -1,4 +1,4 @@
-"""Writes true media files with PyAV: several containers, video codecs and audio codecs."""
+"""Writes media files with PyAV: several containers, video codecs and audio codecs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class MediaFormat:
     """A container with its codecs, as people have them in their archives.
 
     Attributes:
-        suffix: of the file name; decides the container.
+        suffix: the file's suffix; decides the container.
         video_codec, audio_codec: FFmpeg's encoder names.
-        sample_rates: that the audio codec takes, Hz.
+        sample_rates: rates that the audio codec takes, Hz.
         video_options: encoder options: as fast as it goes, for clips a few seconds long.
         video_bits, audio_bits: bits per second.
     """
@@ -51,7 +51,7 @@ def write_media(
     """Encodes one file; the same input gives the same bytes.
 
     Args:
-        path: where to; the suffix has to be the format's.
+        path: the file; its suffix must be the format's.
         media_format: container and codecs.
         frames: [frames, height, width, 3] uint8 RGB, even sizes.
         frame_rate: frames per second.
@@ -68,7 +68,7 @@ def write_media(
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p", threads=1)
             frame.pts, frame.time_base = number, 1 / frame_rate
             container.mux(video.encode(frame))
-        if audio is not None:
+        if audio is not None and sound is not None:
             _encode_sound(container, audio, sound, sample_rate)
         container.mux(video.encode(None))
 

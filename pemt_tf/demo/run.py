@@ -1,7 +1,7 @@
-"""The whole way in one command: corpus, records, pretraining, fine-tuning, evaluation, SavedModel, answers, report.
+"""All steps in one command: corpus, records, pretraining, fine-tuning, evaluation, SavedModel, predictions, report.
 
-Training and data preparation run as the commands that a user would type; every step that is finished is passed over
-when the demo is started again on the same folder.
+Training and data preparation run as the commands that a user would type. When the demo is started again on the same
+folder, it skips the steps that are finished.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.demo.summary import DemoFolder, DemoResult, build_report
 from pemt_tf.errors import PemtError
 from pemt_tf.report.contents import CommandRun
+from pemt_tf.report.wording import duration
 from pemt_tf.terminal.child_process import run_and_wait
-from pemt_tf.terminal.progress import Progress, duration
+from pemt_tf.terminal.progress import Progress
 
 PRESET = "tiny"
 UNLABELLED = 400
@@ -60,9 +61,9 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     """Runs the demo.
 
     Args:
-        output: its folder; an interrupted demo goes on where it stopped.
+        output: the demo's folder; an interrupted demo continues where it stopped.
         videos: a folder of the user's own; None makes a corpus.
-        seed: of the made corpus and of training.
+        seed: random seed for the corpus and for training.
         overrides: `section.field=value` assignments for the training commands.
         say: writes one line.
 
@@ -89,7 +90,7 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     )
     if held_out:
         result.read_evaluations(held_out)
-    say("\n== Answers of the SavedModel")
+    say("\n== Predictions of the SavedModel")
     result.ask_model(QUERIES, say)
     result.commands = commands.runs
     result.seconds = time.monotonic() - started
@@ -97,7 +98,7 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     say("")
     for line in result.summary_lines():
         say(line)
-    say(f"The whole way took {duration(result.seconds)}.")
+    say(f"All steps took {duration(result.seconds)}.")
     say(f"Report: {report}")
     return report
 
@@ -161,13 +162,14 @@ def _train(
             *(*finetune, "--set", f"finetune.finetune_learning_rate={rate}", "--output", str(folder.scratch)),
             done=folder.finished(folder.scratch),
         )
-    for run in (folder.finetuned, folder.scratch) if held_out else ():
-        commands.run(
-            f"Evaluation on held-out files: {run.name}",
-            "pemt_tf.cli",
-            *("evaluate", "--model", str(run), *data, "--split", held_out),
-            done=(run / f"evaluation-{held_out}.json").is_file(),
-        )
+    if held_out:
+        for run in (folder.finetuned, folder.scratch):
+            commands.run(
+                f"Evaluation on held-out files: {run.name}",
+                "pemt_tf.cli",
+                *("evaluate", "--model", str(run), *data, "--split", held_out),
+                done=(run / f"evaluation-{held_out}.json").is_file(),
+            )
     commands.run(
         "A SavedModel for TF Serving",
         "pemt_tf.cli",

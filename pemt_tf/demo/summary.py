@@ -1,4 +1,4 @@
-"""What the demo found, in words and as a report."""
+"""The results of the demo, in words and as a report."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.models.parameter_report import parameter_report
 from pemt_tf.report import contents
+from pemt_tf.report.clip_views import read_clip_views
+from pemt_tf.report.metrics_file import read_metrics
 from pemt_tf.report.page import write_report
-from pemt_tf.report.sources import read_clip_views, read_metrics
-from pemt_tf.terminal.progress import duration
+from pemt_tf.report.wording import duration
 from pemt_tf.training.run_directory import BACKBONE, CONFIG, METRICS
 
 _CLAIM = "demo.json"
@@ -27,26 +28,26 @@ _NEIGHBOURS = 5
 
 _ABOUT_CORPUS = (
     "This corpus was made by the demo itself: real handwriting (the 8 × 8 digits that scikit-learn ships) moving over "
-    "random textures, with synthetic sound, the telephone keypad tones of the same digit in noise. It shows that every "
-    "part works together; it says nothing about how well the model does on your videos.",
+    "random textures, with synthetic audio: the telephone keypad tones of the same digit in noise. It shows that all "
+    "parts work together. It says nothing about how well the model does on your videos.",
     "One run with one seed on few clips: look at the intervals, not at single points.",
 )
 _ABOUT_VIDEOS = (
-    "Your videos, the smallest preset and a few minutes of training: enough to see that the data are right, far too "
-    "little to judge the method. Labels are the names of the sub-folders.",
+    "Your videos, the smallest preset and a few minutes of training: enough to see that the data are right, but far "
+    "too little to judge the method. Labels are the names of the sub-folders.",
 )
 _ABOUT_NEIGHBOURS = "Neighbours are found by the embedding of the exported model{how}; the search sees no labels."
 
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """Where everything of one demo lies."""
+    """The folders of one demo."""
 
     path: Path
 
     @property
     def corpus(self) -> Path:
-        """The made videos."""
+        """The videos that the demo made."""
         return self.path / "corpus"
 
     @property
@@ -106,7 +107,7 @@ class DemoFolder:
 
 @dataclass
 class DemoResult:
-    """What is known at the end; filled step by step."""
+    """The results, filled step by step."""
 
     folder: DemoFolder
     videos: Path | None
@@ -114,14 +115,14 @@ class DemoResult:
     split: str = ""
     finetuned: dict = field(default_factory=dict)
     scratch: dict = field(default_factory=dict)
-    predictions: list[contents.Prediction] = field(default_factory=list)
+    predictions: list[contents.ClipPrediction] = field(default_factory=list)
     neighbours: list[contents.Neighbours] = field(default_factory=list)
     commands: list[contents.CommandRun] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def classifies(self) -> bool:
-        """Whether there is something to tell apart."""
+        """Whether there is more than one label."""
         return len(self.card.labels) > 1
 
     def read_evaluations(self, split: str) -> None:
@@ -141,25 +142,25 @@ class DemoResult:
         source = ClipSource.open(self.folder.records)
         asked = self.split or next(iter(reversed(self.card.splits)))
         searched = embed_split(predictor, source, "train" if "train" in self.card.splits else asked)
-        for view in read_clip_views(source.files[asked], source.geometry, source.labels, count):
+        for view in read_clip_views(source, source.files[asked], count):
             path = str((self.videos or self.folder.corpus) / view.clip_id)
             try:
                 answer = predictor.answer([predictor.record_of(path)])
             except PemtError as error:
-                say(f"passed over: {error}")
+                say(f"skipped: {error}")
                 continue
             say(path + (f" (truth: {view.label})" if view.label else ""))
             if predictor.labels:
                 best = best_labels(answer["probabilities"][0], predictor.labels)
                 say("  top-3: " + ", ".join(f"{label} {probability:.1%}" for label, probability in best))
-                self.predictions.append(contents.Prediction(view, tuple(best), path))
+                self.predictions.append(contents.ClipPrediction(view, tuple(best), path))
             hits = search(searched, answer["embedding"][0], _NEIGHBOURS, exclude=view.clip_id)
             say("  nearest: " + ", ".join(f"{h.path} ({h.similarity:.2f})" for h in hits))
             self._remember_neighbours(view, hits, source)
 
     def _remember_neighbours(self, view: contents.ClipView, hits: list, source: ClipSource) -> None:
         files = [file for split in source.files.values() for file in split]
-        views = read_clip_views(files, source.geometry, source.labels, clip_ids=[hit.clip_id for hit in hits])
+        views = read_clip_views(source, files, clip_ids=[hit.clip_id for hit in hits])
         similarity = {hit.clip_id: hit.similarity for hit in hits}
         self.neighbours.append(contents.Neighbours(view, tuple((v, similarity[v.clip_id]) for v in views)))
 
@@ -167,7 +168,7 @@ class DemoResult:
         """The end of the demo in a few lines."""
         card = self.card
         failed, filtered = sum(card.failed.values()), sum(card.filtered.values())
-        lines = [f"{card.inputs} files: {card.written} clips, {failed} failed, {filtered} left out"]
+        lines = [f"{card.inputs} files: {card.written} clips, {failed} failed, {filtered} filtered"]
         for name, found in (("with pretraining", self.finetuned), ("without", self.scratch)):
             if found:
                 low, high = found["interval"]
@@ -193,13 +194,9 @@ def build_report(result: DemoResult) -> Path:
         key_figures=_key_figures(result, parameters.total, parameters.summary),
         comparison=_comparison(result),
         notes=_notes(result),
-        clips=tuple(read_clip_views(source.files[shown_split], source.geometry, source.labels, _SHOWN_CLIPS)),
+        clips=tuple(read_clip_views(source, source.files[shown_split], _SHOWN_CLIPS)),
         preprocessing=_preprocessing(result),
-        parameters=contents.ParameterTable(
-            tuple(contents.ParameterRow(row.part, row.parameters, row.shared_by) for row in parameters.rows),
-            parameters.total,
-            parameters.summary,
-        ),
+        parameters=parameters,
         curves=_curves(result),
         confusion=_confusion(result),
         predictions=tuple(result.predictions),
@@ -227,7 +224,7 @@ def _key_figures(result: DemoResult, total: int, summary: str) -> tuple[contents
     splits = ", ".join(f"{split.clips} {name}" for name, split in result.card.splits.items())
     figures.append(contents.KeyFigure(f"{result.card.written}", "clips", splits))
     figures.append(contents.KeyFigure(f"{total:,}", "parameters", summary))
-    figures.append(contents.KeyFigure(duration(result.seconds), "from videos to answers", "minutes:seconds, this run"))
+    figures.append(contents.KeyFigure(duration(result.seconds), "from videos to predictions", "in this run"))
     return tuple(figures)
 
 
@@ -258,7 +255,7 @@ def _preprocessing(result: DemoResult) -> contents.Preprocessing:
         for row in map(json.loads, rows):
             files.setdefault((kind, row["cause"]), []).append(row["path"])
     outcomes = [
-        contents.Outcome(kind, reason, count, tuple(files.get((kind, reason), ())[:5]))
+        contents.OutcomeCount(kind, reason, count, tuple(files.get((kind, reason), ())[:5]))
         for kind, counts in (("failed", card.failed), ("filtered", card.filtered))
         for reason, count in counts.items()
     ]

@@ -1,4 +1,4 @@
-"""From a folder of embeddings to the page: reads, projects, finds neighbours, makes pictures."""
+"""From a folder of embeddings to the page: reading, projection, neighbours, pictures."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
     """Prepares the page of a folder of embeddings.
 
     Args:
-        directory: written by `beam_jobs.embed`.
-        options: what is wanted.
+        directory: folder written by `beam_jobs.embed`.
+        options: the options of `pemt explore`.
 
     Raises:
         PemtError: no readable embeddings, no such data set, UMAP not installed.
     """
     store = EmbeddingStore(directory)
     root = options.media or original(store.card.root)
-    sources = _sources(store, options, root)  # a wrong --data is told before the work
+    sources = _sources(store, options, root)  # refuses a wrong --data before the work
     points = read_points(store, options.limit)
     sources = _with_media(sources, points, root)
     projection = project(points.directions, options.projection or default_projection())
@@ -70,9 +70,8 @@ def _sources(store: EmbeddingStore, options: ExploreOptions, root: str) -> Pictu
     except PemtError:
         if options.data:
             raise
-        return PictureSources(geometry)  # the records have moved: media files may be there
-    files = [Path(file) for split in clips.files.values() for file in split]
-    return PictureSources(geometry, files, clips.payload, clips.compression)
+        return PictureSources(geometry)  # the records have moved; media files may exist
+    return PictureSources(geometry, clips)
 
 
 def _with_media(sources: PictureSources, points: ClipPoints, root: str) -> PictureSources:
@@ -81,11 +80,11 @@ def _with_media(sources: PictureSources, points: ClipPoints, root: str) -> Pictu
         file = media_file(root, row["path"])
         return None if file is None else (file, row["start"], row["end"])
 
-    return PictureSources(sources.geometry, sources.record_files, sources.payload, sources.compression, media)
+    return PictureSources(sources.geometry, sources.records, media)
 
 
 def _notes(points: ClipPoints, wanted: int, pictures: int, options: ExploreOptions) -> tuple[str, ...]:
-    """Sentences about what the page does not hold."""
+    """Sentences about what the page lacks."""
     notes = []
     if points.count + points.not_finite < points.total:
         shown = counted(points.count + points.not_finite, "clip", "clips")
@@ -109,5 +108,5 @@ def _notes(points: ClipPoints, wanted: int, pictures: int, options: ExploreOptio
         )
     elif pictures < points.count:
         words = counted(points.count - pictures, "clip has", "clips have")
-        notes.append(f"{words} no picture: too large, without picture and sound, or not readable here.")
+        notes.append(f"{words} no picture: too large, without frames and audio, or not readable here.")
     return tuple(notes)

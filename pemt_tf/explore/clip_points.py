@@ -18,11 +18,11 @@ class ClipPoints:
     """Clips with their embeddings.
 
     Attributes:
-        rows: [clips] int64, within the embeddings.
-        about: [clips] what is known of each, by the names in `ABOUT`.
+        rows: [clips] int64, rows of the embeddings.
+        about: [clips] columns of each clip, by the names in `ABOUT`.
         directions: [clips, width] float32, embeddings of length 1; all zeros where an embedding has no direction.
-        total: clips of the embeddings.
-        not_finite: clips left out because their embedding holds NaN or infinity.
+        total: number of clips in the embeddings.
+        not_finite: number of clips left out because their embedding holds NaN or infinity.
     """
 
     rows: np.ndarray
@@ -39,15 +39,15 @@ class ClipPoints:
     @property
     def has_direction(self) -> np.ndarray:
         """[clips] bool, false for embeddings of zeros."""
-        return self.directions.any(axis=1)
+        return np.any(self.directions, axis=1)
 
 
 def read_points(store: EmbeddingStore, limit: int) -> ClipPoints:
     """Reads embeddings, block by block.
 
     Args:
-        store: where they are.
-        limit: the most clips to take; of more, a sample without regard to order, the same every time.
+        store: the embeddings.
+        limit: the most clips to take; of more, a random sample, the same every time.
 
     Raises:
         PemtError: no embedding is finite, or the files are damaged.

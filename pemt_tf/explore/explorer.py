@@ -15,11 +15,11 @@ class Explorer:
     """A map of clips.
 
     Attributes:
-        title: of the page.
+        title: the page's title.
         points: the clips.
-        projection: where they lie.
+        projection: their positions.
         neighbours: [clips, k] int32, places of the nearest clips, -1 where there is none.
-        cosines: [clips, k] float32, of the neighbours.
+        cosines: [clips, k] float32, similarities of the neighbours.
         pictures: JPEGs by place.
         media: address of the folder that the clips' paths are relative to; empty where unknown.
         notes: sentences about what is missing and why.

@@ -1,8 +1,8 @@
-"""How labels look on the map: a colour and a shape each, that colour-blind people tell apart; rare ones share one look.
+"""How labels look on the map: each has a colour and a shape that colour-blind people can tell apart.
 
-Colour alone cannot tell twenty labels apart, whoever looks: seven colours come in three shapes. The colours were chosen
-so that every two of them stay apart (a CIELAB distance of 30) for full sight and for each kind of colour blindness, and
-so that each stands out from its ground (a contrast of 3). Both are tests.
+Rare labels share one look. Colour alone cannot tell twenty labels apart, so seven colours come in three shapes. The
+colours were chosen so that every two of them stay apart (a CIELAB distance of 30) for full sight and for each kind of
+colour blindness, and so that each stands out from its ground (a contrast of 3). Both are tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 LIGHT = ("#2f3381", "#ce7e00", "#00a875", "#8b0f00", "#8c79ff", "#b17cbb", "#593140")
 DARK = ("#57bcff", "#d25c00", "#b2df7a", "#fb93ad", "#e5d30f", "#716497", "#0a794f")
-REST = ("#767c85", "#8a919b")  # of the other labels and of clips without one, on light and on dark ground
+REST = ("#767c85", "#8a919b")  # other labels and clips without one, on light and on dark ground
 SHAPES = ("circle", "triangle", "square")
 OTHER, NO_LABEL = "other", "no label"
 
@@ -30,10 +30,10 @@ class LabelStyle:
 
 
 def label_styles(labels: list[str | None]) -> tuple[list[LabelStyle], list[int]]:
-    """The legend, and of every clip the entry that it belongs to.
+    """The legend, and the entry of every clip.
 
     Args:
-        labels: of every clip; None or empty where there is none.
+        labels: the label of every clip; None or empty where there is none.
 
     Returns:
         Entries: labels by their number of clips, at most one for each colour and shape, then those that stand for the

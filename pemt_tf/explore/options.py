@@ -1,4 +1,4 @@
-"""What may be asked of `pemt explore`. Imports nothing heavy: `--help` reads the defaults."""
+"""The options of `pemt explore`. Imports nothing heavy, because `--help` reads the defaults."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ USUAL_MEGABYTES = 32.0
 
 @dataclass(frozen=True)
 class ExploreOptions:
-    """What may be asked of a map.
+    """The options of a map.
 
     Attributes:
-        page: file to be written.
-        data: data set with the clips' records; None for that of the embeddings' card, if it is still there.
+        page: file to write.
+        data: data set with the clips' records; None for that of the embeddings' card, if it still exists.
         media: folder of the media files; None for that of the card.
         projection: `pca` or `umap`; None for UMAP where it is installed.
-        limit: the most clips.
-        neighbours: of each clip.
-        picture_megabytes: that pictures may take.
+        limit: the most clips to show.
+        neighbours: number of neighbours of each clip.
+        picture_megabytes: the most megabytes for pictures.
     """
 
     page: Path

@@ -1,4 +1,4 @@
-"""The numbers and texts of a map in the form that the page's script reads."""
+"""The numbers and texts of a map in the form that the page's scripts read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import json
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
 
 from pemt_tf.explore.explorer import Explorer
 from pemt_tf.explore.label_styles import label_styles
@@ -45,11 +47,11 @@ def picture_data(explorer: Explorer) -> dict[str, Any]:
     return {"places": list(explorer.pictures), "jpegs": jpegs}
 
 
-def script_json(values: dict[str, Any]) -> str:
-    """JSON that may stand inside a script element: nothing in it can close the element or open a comment."""
+def script_json(values: dict[str, Any]) -> Markup:
+    """JSON for a script element: nothing in it can close the element or open a comment."""
     text = json.dumps(values, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _base64(values, kind: str) -> str:
+def _base64(values: npt.ArrayLike, kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode("ascii")

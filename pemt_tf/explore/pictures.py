@@ -1,18 +1,20 @@
-"""A small picture of each clip: frames side by side, and below them the spectrogram of the sound over the same time."""
+"""A small picture of each clip: frames side by side, and below them the spectrogram of the audio over the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.data.record_format import EXAMPLE
-from pemt_tf.report.colour_map import palette
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import UnreadableClipsError
+from pemt_tf.report.clip_views import ALL_FRAMES, record_views, view_of_file
 from pemt_tf.report.contents import ClipView
-from pemt_tf.report.images import encoded, middle_square, spectrogram_levels
+from pemt_tf.report.images import encoded, middle_square, palette, spectrogram_levels
 
 FRAMES, SIDE = 4, 56  # pictures side by side, pixels of each
 WIDTH, SPECTROGRAM_HEIGHT = FRAMES * SIDE, 32
@@ -27,21 +29,18 @@ class PictureSources:
     """Where pictures can come from; the records are asked first.
 
     Attributes:
-        geometry: of the clips.
-        record_files: files with the clips' records.
-        payload, compression: of those files, see `ClipSource`.
-        media: of some places on the map the media file, and its stretch in seconds.
+        geometry: the clips' geometry.
+        records: the data set with the clips' records, if there is one.
+        media: gives for a place on the map the media file and the stretch in seconds; None where it has no file.
     """
 
     geometry: ClipGeometry
-    record_files: Sequence[Path] = ()
-    payload: str = EXAMPLE
-    compression: str = ""
+    records: ClipSource | None = None
     media: Callable[[int], tuple[Path, float, float] | None] = lambda place: None
 
 
 def clip_picture(view: ClipView) -> bytes | None:
-    """The JPEG of a clip, `WIDTH` pixels wide; None where the clip has neither pictures nor sound."""
+    """The JPEG of a clip, `WIDTH` pixels wide; None where the clip has neither frames nor audio."""
     rows = []
     jpegs = [jpeg for segment in view.frames for jpeg in segment]
     if jpegs:
@@ -76,21 +75,24 @@ def make_pictures(
     """Pictures of some clips; those that cannot be read have none.
 
     Args:
-        ids: of all clips.
-        places: of the clips that are wanted; the last ones are left out if pictures are larger than usual.
+        ids: ids of all clips.
+        places: places of the wanted clips; the last ones are left out if pictures are larger than usual.
         sources: records and media files.
         budget: bytes that pictures may take in the page, as base64.
-        progress: is told the number of clips that are done.
+        progress: called with the number of finished clips.
 
     Returns:
         JPEGs by place, in the order of places.
     """
     pictures: dict[int, bytes | None] = {}
-    if sources.record_files:
+    if sources.records is not None:
         place_of = {ids[place]: place for place in places}
-        for view in _recorded(sources, list(place_of)):
-            pictures[place_of[view.clip_id]] = clip_picture(view)
-            progress(len(pictures))
+        files = [file for split in sources.records.files.values() for file in split]
+        # After a damaged record no clip has a picture from the records.
+        with contextlib.suppress(UnreadableClipsError):
+            for view in record_views(sources.records, files, place_of, ALL_FRAMES):
+                pictures[place_of[view.clip_id]] = clip_picture(view)
+                progress(len(pictures))
     for place in places:
         if place not in pictures:
             pictures[place] = _from_media(sources, place)
@@ -105,34 +107,7 @@ def make_pictures(
     return dict(sorted(fitting.items()))
 
 
-def _recorded(sources: PictureSources, ids: list[str]) -> Iterator[ClipView]:
-    """Views of clips from their records, until a file is damaged: the clips after that have none."""
-    import tensorflow as tf
-
-    from pemt_tf.data.damage import READ_ERRORS
-    from pemt_tf.data.records import parse
-
-    geometry, wanted = sources.geometry, set(ids)
-    files = tf.data.TFRecordDataset([str(file) for file in sources.record_files], sources.compression)
-    clips = files.map(lambda raw: parse(raw, geometry, sources.payload), tf.data.AUTOTUNE)
-    per_segment = geometry.frames_per_segment
-    try:
-        for clip in clips.as_numpy_iterator():
-            clip_id = clip["id"].decode("utf-8", "replace")
-            if clip_id in wanted:
-                wanted.discard(clip_id)
-                frames = np.array(clip["jpegs"], object).reshape(geometry.segments, per_segment)
-                frames = tuple(map(tuple, frames)) if clip["has_video"] else ()
-                yield ClipView(clip_id, frames=frames, log_mel=clip["log_mel"] if clip["has_audio"] else None)
-            if not wanted:
-                return
-    except READ_ERRORS:
-        return
-
-
 def _from_media(sources: PictureSources, place: int) -> bytes | None:
-    from pemt_tf.report.gallery_views import view_of_file
-
     found = sources.media(place)
     view = None if found is None else view_of_file(found[0], sources.geometry, *found[1:])
     return None if view is None else clip_picture(view)

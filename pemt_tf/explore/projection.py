@@ -10,10 +10,11 @@ import numpy as np
 
 from pemt_tf.errors import PemtError
 
-PCA, UMAP = "pca", "umap"
-PROJECTIONS = (PCA, UMAP)
+PRINCIPAL, UMAP = "pca", "umap"
+PROJECTIONS = (PRINCIPAL, UMAP)
 UMAP_NEIGHBOURS = 15
 FEWEST_FOR_UMAP = 5  # of fewer points its graph cannot be laid out
+SMALLEST_SPREAD = 1e-6  # of embeddings that differ
 SEED = 0
 
 
@@ -23,7 +24,7 @@ class Projection:
 
     Attributes:
         positions: [clips, 2] float32, from -1 to 1, the longer side filling that range; up is positive.
-        about: a sentence on how it was made.
+        about: a sentence about how it was made.
     """
 
     positions: np.ndarray
@@ -32,7 +33,7 @@ class Projection:
 
 def default_projection() -> str:
     """UMAP where it is installed."""
-    return UMAP if importlib.util.find_spec("umap") else PCA
+    return UMAP if importlib.util.find_spec("umap") else PRINCIPAL
 
 
 def project(directions: np.ndarray, name: str) -> Projection:
@@ -45,7 +46,7 @@ def project(directions: np.ndarray, name: str) -> Projection:
     Raises:
         PemtError: UMAP is asked for and not installed.
     """
-    if name == PCA:
+    if name == PRINCIPAL:
         return principal_plane(directions)
     try:
         import umap
@@ -63,25 +64,21 @@ def project(directions: np.ndarray, name: str) -> Projection:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         layout = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=SEED).fit_transform(directions)
-    about = f"UMAP with {neighbours} neighbours: near is alike; distances between groups mean little."
+    about = f"UMAP with {neighbours} neighbours: near clips are similar; distances between groups mean little."
     return Projection(fitted(np.nan_to_num(np.asarray(layout, np.float64))), about)
 
 
 def principal_plane(directions: np.ndarray) -> Projection:
-    """The two directions in which embeddings of length 1 differ most, by an exact singular value decomposition."""
-    centred = directions.astype(np.float64) - directions.mean(axis=0, dtype=np.float64)
-    # The triangular factor has the same singular values and right vectors, and is small however many clips there are.
-    _, singular, axes = np.linalg.svd(np.linalg.qr(centred, mode="r"), full_matrices=False)
-    variance = float((singular**2).sum())
-    axes = axes[:2]
-    # A singular vector's sign is free; this choice makes the map the same everywhere.
-    largest = np.abs(axes).argmax(axis=1)
-    axes = axes * np.where(np.take_along_axis(axes, largest[:, None], 1) < 0, -1, 1)
-    positions = np.zeros((len(directions), 2))
-    share = 0.0
-    if variance > 1e-12 * len(directions):  # else all clips are the same, and rounding would be drawn as a cloud
-        positions[:, : len(axes)] = centred @ axes.T
-        share = float((singular[:2] ** 2).sum()) / variance
+    """The two directions in which embeddings of length 1 differ most."""
+    from sklearn.decomposition import PCA
+
+    positions, share = np.zeros((len(directions), 2)), 0.0
+    # Where all clips are the same, rounding would be drawn as a cloud.
+    if len(directions) > 1 and np.ptp(directions, axis=0).max() > SMALLEST_SPREAD:
+        pca = PCA(min(2, *directions.shape), svd_solver="full")
+        found = pca.fit_transform(directions.astype(np.float64))
+        positions[:, : found.shape[1]] = found
+        share = float(pca.explained_variance_ratio_.sum())
     return Projection(fitted(positions), f"Principal components: this plane holds {100 * share:.0f} % of the variance.")
 
 

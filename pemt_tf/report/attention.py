@@ -1,36 +1,38 @@
 """How much the summary tokens attend to each segment, in the last layer of every Transformer.
 
-The model's own calls do not keep these probabilities, so that they cost nothing in training; here the Transformers are
-gone through layer by layer on a few clips.
+The model's own calls do not keep these probabilities, so that they cost nothing in training. Here the Transformers run
+layer by layer on a few clips.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from pemt_tf.layers.shared_transformer import SharedTransformer
 from pemt_tf.models.av_transformer import AVTransformer
 
 JOINT = "joint"
+Tensor: TypeAlias = KerasTensor  # or an eager tensor, for which Keras has no name
 
 
 @dataclass(frozen=True, eq=False)
-class StreamAttention:
+class SummaryAttention:
     """What one summary token attends to, averaged over the heads of the last layer.
 
     Attributes:
-        stream: `visual`, `audio` or `joint`, whose Transformer it is.
-        summary: `visual` or `audio`, whose summary token looks.
-        attended: `visual` or `audio`, whose segments it looks at.
+        transformer: `visual`, `audio` or `joint`.
+        summary: `visual` or `audio`, the modality of the summary token.
+        attended: `visual` or `audio`, the modality of the segments that it attends to.
         segments: [clips, segments] float32, probabilities.
-        summaries: [clips] float32, probability of the summary token of `attended`. In one stream both sum to 1; in
-            the joint one they do so over the two streams that a summary can look at.
+        summaries: [clips] float32, probability of the summary token of `attended`. Both sum to 1; in the joint
+            Transformer they do so over both attended modalities together.
     """
 
-    stream: str
+    transformer: str
     summary: str
     attended: str
     segments: np.ndarray
@@ -39,29 +41,29 @@ class StreamAttention:
 
 @dataclass(frozen=True, eq=False)
 class Contextualized:
-    """What going through the Transformers gave.
+    """The Transformers' outputs, with their attention.
 
     Attributes:
-        attention: of every summary token.
+        attention: attention of every summary token.
         outputs: `visual_context`, `audio_context` and `joint`, as the model itself returns them.
     """
 
-    attention: tuple[StreamAttention, ...]
-    outputs: dict
+    attention: tuple[SummaryAttention, ...]
+    outputs: dict[str, Tensor]
 
 
-def segment_attention(backbone: AVTransformer, tokens: dict, masks: dict) -> Contextualized:
+def segment_attention(backbone: AVTransformer, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> Contextualized:
     """Runs the Transformers and keeps the attention of their last layers.
 
     Args:
-        backbone: built; not folded or folded.
+        backbone: a built model, folded or not.
         tokens: modality to [batch, segments, hidden], from `AVTransformer.tokenize`.
         masks: modality to [batch, segments], 1 where the segment is there.
     """
     matrices = backbone.matrices()
     found, outputs, contexts = [], {}, {}
-    for modality, stream in tokens.items():
-        sequence = backbone.summaries[modality](stream, mask=masks[modality])
+    for modality, segments in tokens.items():
+        sequence = backbone.summaries[modality](segments, mask=masks[modality])
         contexts[modality] = sequence
         if backbone.config.fusion != "early":
             embedded = backbone.embeddings[modality](sequence, training=False)
@@ -69,7 +71,7 @@ def segment_attention(backbone: AVTransformer, tokens: dict, masks: dict) -> Con
             contexts[modality], weights = last_attention(
                 transformer, embedded, modality, _with_summary(masks[modality]), matrices[transformer.name]
             )
-            found.append(_looked(modality, modality, modality, weights[:, 0]))
+            found.append(_attention_of(modality, modality, modality, weights[:, 0]))
         outputs[f"{modality}_context"] = contexts[modality]
     if backbone.fuses and len(tokens) == 2:
         joint, weights = _joint(backbone, contexts, masks, matrices)
@@ -78,7 +80,9 @@ def segment_attention(backbone: AVTransformer, tokens: dict, masks: dict) -> Con
     return Contextualized(tuple(found), outputs)
 
 
-def last_attention(transformer: SharedTransformer, x, modality: str, mask, matrices: dict):
+def last_attention(
+    transformer: SharedTransformer, x: Tensor, modality: str, mask: Tensor, matrices: dict
+) -> tuple[Tensor, np.ndarray]:
     """Applies all layers; returns the output and the last probabilities [batch, length, length], mean over heads."""
     per_block = matrices[None if transformer.rank is None else modality]
     probabilities = None
@@ -90,23 +94,25 @@ def last_attention(transformer: SharedTransformer, x, modality: str, mask, matri
     return x, np.asarray(ops.convert_to_numpy(probabilities)).mean(axis=1)
 
 
-def joint_attention(weights: np.ndarray) -> list[StreamAttention]:
+def joint_attention(weights: np.ndarray) -> list[SummaryAttention]:
     """Splits the joint Transformer's probabilities [batch, 2 (1 + segments), 2 (1 + segments)], visual part first."""
     length = weights.shape[1] // 2
     starts = {"visual": 0, "audio": length}
     return [
-        _looked(JOINT, summary, attended, weights[:, starts[summary], starts[attended] : starts[attended] + length])
+        _attention_of(JOINT, summary, attended, weights[:, starts[summary], first : first + length])
         for summary in starts
-        for attended in starts
+        for attended, first in starts.items()
     ]
 
 
-def _looked(stream: str, summary: str, attended: str, weights: np.ndarray) -> StreamAttention:
+def _attention_of(transformer: str, summary: str, attended: str, weights: np.ndarray) -> SummaryAttention:
     """From probabilities [batch, 1 + segments], that of the summary token first."""
-    return StreamAttention(stream, summary, attended, weights[:, 1:], weights[:, 0])
+    return SummaryAttention(transformer, summary, attended, weights[:, 1:], weights[:, 0])
 
 
-def _joint(backbone: AVTransformer, contexts: dict, masks: dict, matrices: dict):
+def _joint(
+    backbone: AVTransformer, contexts: dict[str, Tensor], masks: dict[str, Tensor], matrices: dict
+) -> tuple[Tensor, np.ndarray]:
     transformer = backbone.transformers[JOINT]
     embedded = [
         backbone.embeddings[JOINT](contexts[modality], token_type=token_type, training=False)
@@ -116,7 +122,7 @@ def _joint(backbone: AVTransformer, contexts: dict, masks: dict, matrices: dict)
     return last_attention(transformer, ops.concatenate(embedded, axis=1), JOINT, mask, matrices[transformer.name])
 
 
-def _with_summary(mask):
+def _with_summary(mask: Tensor) -> Tensor:
     """The summary token is there if any segment is; [batch, 1 + segments]."""
     mask = ops.cast(mask, "float32")
     return ops.concatenate([ops.max(mask, axis=1, keepdims=True), mask], axis=1)

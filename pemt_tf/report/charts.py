@@ -1,23 +1,26 @@
-"""Small line charts and histograms as inline SVG.
+"""Line charts, histograms and reliability diagrams: where everything is drawn.
 
-Colours and fonts come from the style sheet, so that they follow the theme.
+`templates/blocks.html` draws a `Chart` as inline SVG; colours and fonts come from the style sheet.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pemt_tf.report.contents import Series
-from pemt_tf.report.markup import Markup, element
+from pemt_tf.report.contents import Curves, Series
+from pemt_tf.report.wording import counted, percent
 
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 24  # margins around the plot, in the chart's own units
 HISTOGRAM_HEIGHT = 130
 MOST_EDGE_LABELS = 6
-FEWEST_COLUMNS = 8  # one wide column would look like much
+FEWEST_COLUMNS = 8  # a histogram of one column would fill the chart
 MOST_POINTS = 240  # drawn per line; longer runs are averaged
 SMOOTHING = 15  # the bold line is a running mean over this share (1 / 15) of the points
+PERCENT_TICKS = (0, 0.25, 0.5, 0.75, 1)
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,70 @@ class Axis:
     end: float
 
     def position(self, value: float) -> float:
-        """Where a value is drawn."""
+        """The position at which a value is drawn."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart, `d` attributes of SVG paths.
+
+    Attributes:
+        place: 1 to 3; each has its colour.
+        name: its tooltip.
+        thin: the values; empty where the bold line has them all.
+        bold: their running mean.
+        dot: (x, y) of a line that has only one point.
+    """
+
+    place: int
+    name: str
+    thin: str
+    bold: str
+    dot: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a chart: its rectangle and its tooltip."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    tooltip: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        description: text for screen readers.
+        rows: (y, label) of each horizontal grid line.
+        ticks: (x, label) below the chart.
+        lines, columns: what is drawn.
+        height: the chart's height.
+        has_diagonal: whether a dashed line goes from corner to corner.
+    """
+
+    description: str
+    rows: Sequence[tuple[float, str]]
+    ticks: Sequence[tuple[float, str]]
+    lines: Sequence[Line] = ()
+    columns: Sequence[Column] = ()
+    height: int = HEIGHT
+    has_diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart with its title, a figure beside the title, and a note, which also says why there is no chart."""
+
+    title: str
+    chart: Chart | None
+    figure: str = ""
+    note: str = ""
 
 
 def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -46,7 +111,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def thinned(series: Series, most: int = MOST_POINTS) -> Series:
-    """Averages neighbouring points until at most `most` are left; leaves out what is not finite."""
+    """Averages neighbouring points until at most `most` are left; drops values that are not finite."""
     points = [(step, value) for step, value in zip(series.steps, series.values, strict=True) if math.isfinite(value)]
     size = math.ceil(len(points) / most) if points else 1
     groups = [points[start : start + size] for start in range(0, len(points), size)]
@@ -56,105 +121,132 @@ def thinned(series: Series, most: int = MOST_POINTS) -> Series:
     )
 
 
-def running_mean(values: tuple[float, ...], reach: int) -> list[float]:
+def running_mean(values: Sequence[float], reach: int) -> list[float]:
     """Mean of each value with up to `reach` values on either side."""
     windows = [values[max(0, index - reach) : index + reach + 1] for index in range(len(values))]
     return [sum(window) / len(window) for window in windows]
 
 
-def path_data(steps: tuple[int, ...], values: list[float] | tuple[float, ...], across: Axis, up: Axis) -> str:
+def path_data(steps: Sequence[int], values: Sequence[float], across: Axis, up: Axis) -> str:
     """The `d` attribute of a line through the points."""
     points = [f"{across.position(x):.1f} {up.position(y):.1f}" for x, y in zip(steps, values, strict=True)]
     return "M" + " L".join(points) if points else ""
 
 
-def line_chart(lines: list[tuple[str, Series]], description: str) -> Markup:
+def line_chart(lines: Sequence[tuple[str, Series]], description: str) -> Chart | None:
     """Draws series over their steps: a thin line through the values, a bold one through their running mean.
 
     Args:
         lines: (name, series), at most three; the style sheet has a colour for each place.
-        description: for those who cannot see the chart.
+        description: text for screen readers.
+
+    Returns:
+        None where no value is finite.
     """
-    drawn = [(name, thinned(series)) for name, series in lines]
-    steps = [step for _, series in drawn for step in series.steps]
-    values = [value for _, series in drawn for value in series.values]
-    if not values:
-        return element("p", "No finite value was logged.", class_="empty")
-    across, up = _axes(steps, values)
-    content = [_grid(across, up)]
-    for place, (name, series) in enumerate(drawn, 1):
-        if not series.values:
-            continue
-        reach = len(series.values) // SMOOTHING // 2
-        if reach:
-            thin = path_data(series.steps, series.values, across, up)
-            content.append(element("path", d=thin, class_=f"thin series-{place}"))
-        bold = path_data(series.steps, running_mean(series.values, reach), across, up)
-        content.append(element("path", element("title", name), d=bold, class_=f"bold series-{place}"))
-        if len(series.values) == 1:
-            place_at = {"cx": f"{across.position(series.steps[0]):.1f}", "cy": f"{up.position(series.values[0]):.1f}"}
-            content.append(element("circle", r=3, class_=f"dot series-{place}", **place_at))
-    return element("svg", content, class_="chart", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=description)
+    drawn = [(place, name, thinned(series)) for place, (name, series) in enumerate(lines, 1)]
+    drawn = [line for line in drawn if line[2].values]
+    if not drawn:
+        return None
+    across, up = _axes(
+        [step for *_, series in drawn for step in series.steps],
+        [value for *_, series in drawn for value in series.values],
+    )
+    return Chart(
+        description,
+        rows=[(up.position(value), f"{value:g}") for value in nice_ticks(up.low, up.high)],
+        ticks=[(across.position(value), f"{value:,.0f}") for value in nice_ticks(across.low, across.high)],
+        lines=[_line(place, name, series, across, up) for place, name, series in drawn],
+    )
 
 
-def histogram(edges: tuple[float, ...], counts: tuple[int, ...], unit: str, description: str) -> Markup:
+def histogram(edges: Sequence[float], counts: Sequence[int], unit: str, description: str) -> Chart:
     """Draws counts as columns of one width; the tooltip of each says its range and count.
 
     Args:
-        edges: of the columns, one more than there are counts; a column includes its lower edge.
+        edges: borders of the columns, one more than there are counts; a column includes its lower border.
         counts: at least one.
-        unit: of the edges.
-        description: for those who cannot see the chart.
+        unit: unit of the edges.
+        description: text for screen readers.
     """
     across = Axis(0, max(len(counts), FEWEST_COLUMNS), LEFT, WIDTH - RIGHT)
     up = Axis(0, max(*counts, 1), HISTOGRAM_HEIGHT - BOTTOM, TOP)
-    content = [_counts_grid(up)]
-    for place, count in enumerate(counts):
-        x, y = across.position(place), up.position(count)
-        tooltip = element("title", f"{_round(edges[place])} to {_round(edges[place + 1])} {unit}: {count:,}")
-        size = {"width": f"{across.position(place + 1) - x - 1:.1f}", "height": f"{up.start - y:.1f}"}
-        content.append(element("rect", tooltip, x=f"{x:.1f}", y=f"{y:.1f}", **size, class_="column"))
-    between = math.ceil(len(edges) / MOST_EDGE_LABELS)
-    for place in range(0, len(edges), between):
-        anchor = "end" if across.position(place) > WIDTH - RIGHT - 1 else "middle"
-        where = {"x": f"{across.position(place):.1f}", "y": HISTOGRAM_HEIGHT - 7, "text_anchor": anchor}
-        content.append(element("text", _round(edges[place]), **where))
-    view = f"0 0 {WIDTH} {HISTOGRAM_HEIGHT}"
-    return element("svg", content, class_="chart", viewBox=view, role="img", aria_label=description)
+    columns = [
+        _column(across, up, place, place + 1, count, f"{low:,.10g} to {high:,.10g} {unit}: {count:,}")
+        for place, (low, high, count) in enumerate(zip(edges, edges[1:], counts, strict=False))
+    ]
+    labelled = range(0, len(edges), math.ceil(len(edges) / MOST_EDGE_LABELS))
+    whole = [value for value in nice_ticks(0, up.high, 3) if value == round(value)]  # there is no half of a clip
+    return Chart(
+        description,
+        rows=[(up.position(value), f"{value:,.0f}") for value in whole],
+        ticks=[(across.position(place), f"{edges[place]:,.10g}") for place in labelled],
+        columns=columns,
+        height=HISTOGRAM_HEIGHT,
+    )
 
 
-def _round(value: float) -> str:
-    return f"{value:,.10g}"
+def reliability_diagram(bins: Sequence[dict[str, Any]], description: str) -> Chart:
+    """Draws a column per bin that holds clips, as high as its accuracy, and the diagonal.
+
+    Args:
+        bins: `low`, `high`, `clips`, `confidence`, `accuracy`; see `pemt_tf.evaluation.calibration`.
+        description: text for screen readers.
+    """
+    across, up = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, HEIGHT - BOTTOM, TOP)
+    columns = [
+        _column(
+            across,
+            up,
+            item["low"],
+            item["high"],
+            item["accuracy"],
+            f"{counted(item['clips'], 'clip', 'clips')} predicted with {percent(item['low'])} to "
+            f"{percent(item['high'])}: {percent(item['accuracy'], 1)} correct, mean probability "
+            f"{percent(item['confidence'], 1)}",
+        )
+        for item in bins
+        if item["clips"]
+    ]
+    rows, ticks = ([(axis.position(tick), f"{100 * tick:g} %") for tick in PERCENT_TICKS] for axis in (up, across))
+    return Chart(description, rows, ticks, columns=columns, has_diagonal=True)
 
 
-def _counts_grid(up: Axis) -> list[Markup]:
-    marks = []
-    for value in nice_ticks(0, up.high, 3):
-        if value != round(value):
-            continue  # there is no half of a clip
-        y = f"{up.position(value):.1f}"
-        marks.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
-        marks.append(element("text", f"{value:,.0f}", x=LEFT - 6, y=y, dy="0.32em", text_anchor="end"))
-    return marks
+def curve_panels(curves: Curves) -> list[Panel]:
+    """One panel per logged quantity, the runs over each other."""
+    panels = []
+    for term in dict.fromkeys(term for run in curves.runs for term in run.terms):
+        name = term.replace("_", " ")
+        lines = [(run.name, run.terms.get(term, Series((), ()))) for run in curves.runs]
+        last = " · ".join(f"{series.values[-1]:.3g}" for _, series in lines if series.values)
+        description = "; ".join(f"{run}: {_first_and_last(series)}" for run, series in lines)
+        chart = line_chart(lines, f"{name} over steps. {description}")
+        panels.append(Panel(name, chart, last, "" if chart else "No finite value was logged."))
+    return panels
 
 
-def _axes(steps: list[int], values: list[float]) -> tuple[Axis, Axis]:
+def _first_and_last(series: Series) -> str:
+    if not series.values:
+        return "nothing logged"
+    return f"{series.values[0]:.3g} at step {series.steps[0]}, {series.values[-1]:.3g} at step {series.steps[-1]}"
+
+
+def _line(place: int, name: str, series: Series, across: Axis, up: Axis) -> Line:
+    reach = len(series.values) // SMOOTHING // 2
+    thin = path_data(series.steps, series.values, across, up) if reach else ""
+    bold = path_data(series.steps, running_mean(series.values, reach), across, up)
+    dot = (across.position(series.steps[0]), up.position(series.values[0])) if len(series.values) == 1 else None
+    return Line(place, name, thin, bold, dot)
+
+
+def _column(across: Axis, up: Axis, low: float, high: float, value: float, tooltip: str) -> Column:
+    x, y = across.position(low), up.position(value)
+    return Column(x, y, across.position(high) - x - 1, up.start - y, tooltip)
+
+
+def _axes(steps: Sequence[int], values: Sequence[float]) -> tuple[Axis, Axis]:
     low, high = min(values), max(values)
     margin = (high - low) * 0.06 or abs(high) * 0.1 or 0.1
-    low = 0.0 if low >= 0 and low < 0.4 * high else low - margin  # zero is shown where it is near
+    low = 0.0 if 0 <= low < 0.4 * high else low - margin  # zero is shown where it is near
     first, last = min(steps), max(steps)
     across = Axis(first, last if last > first else first + 1, LEFT, WIDTH - RIGHT)
     return across, Axis(low, high + margin, HEIGHT - BOTTOM, TOP)
-
-
-def _grid(across: Axis, up: Axis) -> list[Markup]:
-    marks = []
-    for value in nice_ticks(up.low, up.high):
-        y = f"{up.position(value):.1f}"
-        marks.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
-        marks.append(element("text", f"{value:g}", x=LEFT - 6, y=y, dy="0.32em", text_anchor="end"))
-    for value in nice_ticks(across.low, across.high):
-        x = across.position(value)
-        anchor = "end" if x > WIDTH - RIGHT - 12 else "middle"
-        marks.append(element("text", f"{value:,.0f}", x=f"{x:.1f}", y=HEIGHT - 7, text_anchor=anchor))
-    return marks

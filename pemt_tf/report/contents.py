@@ -1,18 +1,25 @@
-"""What a report says, as plain data: the sections that are left empty do not appear.
-
-Numbers come in as numbers; wording, rounding and escaping are the business of the page.
-"""
+"""What pages show, as plain data. Numbers stay numbers here; templates word, round and escape them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from pemt_tf.report.tables import Bar
+from pemt_tf.report.wording import percent
+
+if TYPE_CHECKING:
+    from pemt_tf.models.parameter_report import ParameterReport
+
+LARGEST_MATRIX = 40  # labels
+CONFUSIONS_LISTED = 12
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One figure of the header, already worded: `91 %`, `accuracy on held-out clips`, `95 % interval 83 to 96 %`."""
+    """One figure of the header, in words: `91 %`, `accuracy on held-out clips`, `95 % interval 83 to 96 %`."""
 
     value: str
     name: str
@@ -24,8 +31,8 @@ class Accuracy:
     """One row of the comparison.
 
     Attributes:
-        name: of the model.
-        value: share of clips that are right, 0 to 1.
+        name: the model's name.
+        value: accuracy, 0 to 1.
         low, high: its 95 % interval, 0 to 1.
     """
 
@@ -41,12 +48,12 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracies beside each other and beside chance, the first row being the one that the report is about.
+    """Accuracies of several models, compared with chance.
 
     Attributes:
-        rows: the models.
+        rows: the models; the report is about the first.
         chance: expected accuracy of guessing, 0 to 1.
-        clips: how many were classified.
+        clips: number of clips that were classified.
     """
 
     rows: tuple[Accuracy, ...]
@@ -60,10 +67,10 @@ class ClipView:
 
     Attributes:
         clip_id: unique within the data set.
-        label: its name; empty if there is none.
+        label: name of its label; empty if there is none.
         frames: JPEGs [segments][frames shown, evenly spread over the segment]; empty where there is no video.
         log_mel: [segments, mel_bins, mel_frames] float, natural-log mel power; None where there is no audio.
-        segment_starts: of each segment, seconds; empty where unknown.
+        segment_starts: start of each segment in the file, seconds; empty where unknown.
     """
 
     clip_id: str
@@ -79,32 +86,8 @@ class ClipView:
 
 
 @dataclass(frozen=True)
-class ParameterRow:
-    """One part of the model: its name, how many parameters it has and who shares them."""
-
-    part: str
-    parameters: int
-    shared_by: str = ""
-
-
-@dataclass(frozen=True)
-class ParameterTable:
-    """The model by parts.
-
-    Attributes:
-        rows: the parts.
-        total: parameters of the whole model.
-        summary: closing line, as `pemt params` prints it.
-    """
-
-    rows: tuple[ParameterRow, ...]
-    total: int
-    summary: str = ""
-
-
-@dataclass(frozen=True)
 class Series:
-    """One quantity over the steps of a run; values need not be finite."""
+    """One logged quantity over the steps of a run; values may be NaN or infinite."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
@@ -116,7 +99,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Run:
-    """A training run: its name and its terms by name."""
+    """A training run: its name, and a series for each quantity that it logged."""
 
     name: str
     terms: dict[str, Series]
@@ -124,7 +107,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Curves:
-    """One chart per term; runs that have the term share its chart (at most three runs)."""
+    """One chart per logged quantity, shared by the runs that have it (at most three runs)."""
 
     title: str
     runs: tuple[Run, ...]
@@ -143,27 +126,47 @@ class ConfusionMatrix:
         if len(self.counts) != size or any(len(row) != size for row in self.counts):
             raise ValueError(f"{size} labels need {size} rows of {size} counts")
 
-    @classmethod
-    def from_predictions(cls, labels: tuple[str, ...], truth: list[int], predicted: list[int]) -> ConfusionMatrix:
-        """Counts pairs of label indices."""
-        counts = np.zeros((len(labels), len(labels)), int)
-        np.add.at(counts, (np.asarray(truth, int), np.asarray(predicted, int)), 1)
-        return cls(tuple(labels), tuple(map(tuple, counts.tolist())))
+    @property
+    def is_small(self) -> bool:
+        """Whether the matrix is shown; of more labels only the most frequent confusions are listed."""
+        return len(self.labels) <= LARGEST_MATRIX
+
+    @property
+    def label_rows(self) -> list[tuple[str, Bar, str]]:
+        """The accuracy of each label that has clips, as a bar and in words."""
+        rows = [(self.labels[place], row[place], sum(row)) for place, row in enumerate(self.counts)]
+        return [(label, Bar(correct / total), f"{correct} of {total}") for label, correct, total in rows if total]
+
+    @property
+    def confusions(self) -> list[tuple[int, str, str]]:
+        """(count, true label, predicted label) of the most frequent confusions."""
+        pairs = [
+            (count, self.labels[true], self.labels[predicted])
+            for true, row in enumerate(self.counts)
+            for predicted, count in enumerate(row)
+            if count and true != predicted
+        ]
+        return sorted(pairs, key=lambda pair: -pair[0])[:CONFUSIONS_LISTED]
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the model says about one clip.
+class ClipPrediction:
+    """A model's prediction for one clip.
 
     Attributes:
         clip: the clip; its label, if any, is the truth.
         scores: (label, probability from 0 to 1), best first.
-        source: where the answer came from, say the name of the video file.
+        source: name of the video file, say; empty for the clip's id.
     """
 
     clip: ClipView
     scores: tuple[tuple[str, float], ...]
     source: str = ""
+
+    @property
+    def rows(self) -> list[tuple[str, Bar, str]]:
+        """The probability of each label, as a bar and in words."""
+        return [(label, Bar(score), percent(score, 1)) for label, score in self.scores]
 
 
 @dataclass(frozen=True)
@@ -175,13 +178,13 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OutcomeCount:
     """Inputs that did not become clips.
 
     Attributes:
-        kind: `filtered` (left out by a rule) or `failed` (could not be read).
+        kind: `filtered` (by a rule) or `failed` (could not be read).
         reason: the rule or the cause.
-        count: how many.
+        count: number of inputs.
         files: their names, or some of them.
     """
 
@@ -193,11 +196,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What became of every input: inputs == written + the counts of `outcomes`."""
+    """The outcomes of all inputs: inputs == written + the counts of `outcomes`."""
 
     inputs: int
     written: int
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[OutcomeCount, ...] = ()
 
     def __post_init__(self) -> None:
         accounted = self.written + sum(outcome.count for outcome in self.outcomes)
@@ -211,7 +214,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class CommandRun:
-    """A command as one would type it, and how long it took, seconds."""
+    """A command as a user would type it, and how long it took, seconds."""
 
     command: str
     seconds: float | None = None
@@ -219,7 +222,7 @@ class CommandRun:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything on the page, in the order in which it appears."""
+    """Everything on the page of the demo, in the order in which it appears; empty fields are left out."""
 
     title: str
     subtitle: str = ""
@@ -228,10 +231,10 @@ class Report:
     notes: tuple[str, ...] = ()
     clips: tuple[ClipView, ...] = ()
     preprocessing: Preprocessing | None = None
-    parameters: ParameterTable | None = None
+    parameters: ParameterReport | None = None
     curves: tuple[Curves, ...] = ()
     confusion: ConfusionMatrix | None = None
-    predictions: tuple[Prediction, ...] = ()
+    predictions: tuple[ClipPrediction, ...] = ()
     neighbours: tuple[Neighbours, ...] = ()
     commands: tuple[CommandRun, ...] = ()
     footer: str = ""

@@ -1,4 +1,4 @@
-"""Looks at a few held-out clips with a trained model: their nearest training clips, and what the model attends to."""
+"""Runs a trained model on a few held-out clips: their nearest training clips, and what the model attends to."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.finite_outputs import require_finite
-from pemt_tf.report.attention import StreamAttention, segment_attention
+from pemt_tf.report.attention import SummaryAttention, segment_attention
+from pemt_tf.report.clip_views import read_clip_views
 from pemt_tf.report.contents import ClipView, Neighbours
-from pemt_tf.report.sources import read_clip_views
 from pemt_tf.search.knn import nearest, normalize
 
-PICTURES_AT_ONCE = 256  # through the CNN, to bound memory
+FRAMES_AT_ONCE = 256  # through the CNN, to bound memory
 NEIGHBOURS_SHOWN = 5
 HELD_OUT = ("test", "validation", "train")
 
 
 @dataclass(frozen=True, eq=False)
 class AttendedClip:
-    """A clip and its row of every stream's attention: one clip in each array; absent streams are left out."""
+    """A clip and the attention of its summary tokens, arrays of one clip; absent modalities are left out."""
 
     clip: ClipView
-    attention: tuple[StreamAttention, ...]
+    attention: tuple[SummaryAttention, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOutClips:
-    """What was found.
+    """Neighbours and attention of a few clips.
 
     Attributes:
-        split: of the clips that were asked for.
-        searched_split, searched: where neighbours were looked for, among how many clips.
-        neighbours, attended: per clip that was asked for.
+        split: the split of the query clips.
+        searched_split, searched: the split in which neighbours were searched, and its number of clips.
+        neighbours, attended: an entry for each query clip.
     """
 
     split: str
@@ -52,10 +52,10 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     """Embeds clips of the training split and a few held-out ones.
 
     Args:
-        backbone: trained.
+        backbone: a trained model.
         source: records of its geometry.
-        count: held-out clips to look at, of as many labels as possible.
-        most_searched: clips among which neighbours are looked for: the first ones of the training split.
+        count: number of held-out clips, of as many labels as possible.
+        most_searched: number of clips among which neighbours are searched: the first of the training split.
 
     Raises:
         PemtError: the records cannot be read, or hold no clip.
@@ -65,7 +65,7 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
         raise PemtError(f"{source.name} has no clips")
     asked, searched = splits[0], splits[-1]
     source.require_readable(asked)
-    views = _views(source, asked, count)
+    views = read_clip_views(source, source.files[asked], count)
     queries = _batch_of(source, asked, [view.clip_id for view in views])
     modalities = backbone.config.modalities
     inputs = model_inputs(queries, modalities)
@@ -77,12 +77,12 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     ids = [clip_id.decode("utf-8", "replace") for clip_id in queries["id"].numpy()]
     require_finite(embeddings, ids, "the network's embedding")
     rows, cosines = nearest(normalize(embeddings), normalize(known[1]), NEIGHBOURS_SHOWN + 1)
-    hits = []  # of every clip that was asked for: id and similarity of its neighbours
+    hits = []  # id and similarity of the neighbours of every query clip
     for own, places, values in zip(ids, rows, cosines.tolist(), strict=True):
         others = [(known[0][row], value) for row, value in zip(places, values, strict=True) if known[0][row] != own]
         hits.append(others[:NEIGHBOURS_SHOWN])
     wanted = sorted({clip_id for found in hits for clip_id, _ in found})
-    seen = {view.clip_id: view for view in _views(source, searched, len(wanted), wanted)}
+    seen = {view.clip_id: view for view in read_clip_views(source, source.files[searched], clip_ids=wanted)}
     by_id = {view.clip_id: view for view in views}
     neighbours = [
         Neighbours(by_id[own], tuple((seen[clip_id], value) for clip_id, value in found if clip_id in seen))
@@ -90,18 +90,6 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     ]
     attended = [AttendedClip(by_id[clip_id], _of_clip(attention, masks, row)) for row, clip_id in enumerate(ids)]
     return HeldOutClips(asked, searched, len(known[0]), tuple(neighbours), tuple(attended))
-
-
-def _views(source: ClipSource, split: str, count: int, clip_ids: list[str] | None = None) -> list[ClipView]:
-    return read_clip_views(
-        source.files[split],
-        source.geometry,
-        source.labels,
-        count,
-        clip_ids=clip_ids,
-        payload=source.payload,
-        compression=source.compression,
-    )
 
 
 def _batch_of(source: ClipSource, split: str, clip_ids: list[str]) -> dict[str, tf.Tensor]:
@@ -120,7 +108,7 @@ def _batch_of(source: ClipSource, split: str, clip_ids: list[str]) -> dict[str, 
 def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -> tuple[list[str], np.ndarray]:
     """Ids and embeddings [clips, hidden] of the first clips of a split."""
     geometry, modalities = source.geometry, backbone.config.modalities
-    size = min(16, max(1, PICTURES_AT_ONCE // (geometry.segments * geometry.frames_per_segment)))
+    size = min(16, max(1, FRAMES_AT_ONCE // (geometry.segments * geometry.frames_per_segment)))
 
     def embed(batch: dict) -> tf.Tensor:
         return backbone(model_inputs(batch, modalities), training=False)["embedding"]
@@ -133,11 +121,11 @@ def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -
     return ids[:most], np.concatenate(vectors)[:most]
 
 
-def _of_clip(attention: tuple[StreamAttention, ...], masks: dict, row: int) -> tuple[StreamAttention, ...]:
-    """One clip's attention; where a stream is absent, nobody looks from it or at it."""
+def _of_clip(attention: tuple[SummaryAttention, ...], masks: dict, row: int) -> tuple[SummaryAttention, ...]:
+    """One clip's attention; that from or to an absent modality is left out."""
     there = {modality for modality, mask in masks.items() if float(mask[row, 0]) > 0}
     return tuple(
-        StreamAttention(a.stream, a.summary, a.attended, a.segments[row : row + 1], a.summaries[row : row + 1])
+        SummaryAttention(a.transformer, a.summary, a.attended, a.segments[row : row + 1], a.summaries[row : row + 1])
         for a in attention
         if {a.summary, a.attended} <= there
     )

@@ -1,30 +1,114 @@
-"""Builds the page and writes it: one HTML file that asks for nothing else, not even scripts or fonts."""
+"""Builds pages and writes them: one HTML file each, which fetches nothing, not even scripts or fonts."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from pemt_tf.files.whole_file import write_text
-from pemt_tf.report import clip_sections, result_sections
-from pemt_tf.report.contents import KeyFigure, Report
-from pemt_tf.report.markup import Markup, element
-
-Section = tuple[str, str, Markup]  # anchor, title, content
+from pemt_tf.report import charts, images
+from pemt_tf.report.contents import ClipView, KeyFigure, Report
+from pemt_tf.report.wording import counted, duration, percent
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
-# The page promises to fetch nothing; with this policy the browser enforces it.
+# Pages fetch nothing; with this policy the browser enforces it.
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+PACKAGE = "pemt_tf.report"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of a page.
+
+    Attributes:
+        anchor: its id, to which the list of sections links.
+        title: its heading.
+        template: name of the template that shows it.
+        content: plain data, which the template calls `it`; an empty section is left out.
+    """
+
+    anchor: str
+    title: str
+    template: str
+    content: Any
+
+
+@functools.cache
+def templates(package: str = PACKAGE) -> Environment:
+    """The templates of a package, and those of this one. All text that they are given comes out escaped."""
+    loader = ChoiceLoader([PackageLoader(package), PackageLoader(PACKAGE)])
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: "" if value is None else value,
+    )
+    environment.filters |= {
+        "curve_panels": charts.curve_panels,
+        "duration": duration,
+        "jpeg_uri": images.jpeg_uri,
+        "percent": percent,
+        "spectrogram_uris": _spectrogram_uris,
+        "tenths": "{:.1f}".format,
+    }
+    environment.globals |= {"counted": counted, "style_sheet": asset(STYLE_SHEET), "policy": CONTENT_POLICY}
+    environment.globals |= {name: getattr(charts, name) for name in ("WIDTH", "LEFT", "RIGHT", "TOP", "BOTTOM")}
+    return environment
+
+
+def asset(path: Path) -> Markup:
+    """A style sheet or a script of ours, which a page holds as it is."""
+    return Markup(path.read_text(encoding="utf-8"))
+
+
+def document(
+    title: str,
+    subtitle: str,
+    key_figures: Sequence[KeyFigure],
+    sections: Iterable[Section],
+    footer: str = "",
+    package: str = PACKAGE,
+) -> str:
+    """A whole page: a header, the sections with links to them, and a last line. Empty parts are left out.
+
+    Args:
+        title, subtitle, footer: text.
+        key_figures: figures of the header.
+        sections: in the order of the page.
+        package: the package whose templates the sections name.
+    """
+    shown = [section for section in sections if section.content]
+    page = templates(package).get_template("page.html")
+    return page.render(title=title, subtitle=subtitle, key_figures=key_figures, sections=shown, footer=footer) + "\n"
+
+
+def page(report: Report) -> str:
+    """The page of the demo."""
+    sections = (
+        Section("result", "Result", "comparison.html", report.comparison),
+        Section("about", "What this is, and what it is not", "notes.html", report.notes),
+        Section("clips", "What the model sees and hears", "clips.html", report.clips),
+        Section("preprocessing", "Outcomes of the input files", "preprocessing.html", report.preprocessing),
+        Section("parameters", "The model", "parameters.html", report.parameters),
+        Section("curves", "Training", "curves.html", report.curves),
+        Section("confusion", "Which labels are confused", "confusion.html", _confusion(report)),
+        Section("predictions", "Predictions on held-out files", "predictions.html", report.predictions),
+        Section("neighbours", "Nearest clips", "neighbours.html", _with_note(rows=report.neighbours)),
+        Section("commands", "The commands", "commands.html", _with_note(runs=report.commands)),
+    )
+    return document(report.title, report.subtitle, report.key_figures, sections, report.footer)
 
 
 def write_report(path: Path, report: Report) -> Path:
-    """Writes the report.
-
-    Args:
-        path: of the HTML file; replaced as a whole if it exists.
-        report: what to say.
-
-    Returns:
-        The path.
+    """Writes the page of the demo; an old file is replaced as a whole.
 
     Raises:
         PemtError: the file cannot be written.
@@ -32,57 +116,13 @@ def write_report(path: Path, report: Report) -> Path:
     return write_text(path, page(report))
 
 
-def page(report: Report) -> str:
-    """The whole document of a run's report."""
-    return document(report.title, report.subtitle, report.key_figures, sections(report), report.footer)
+def _confusion(report: Report) -> dict[str, Any] | None:
+    return report.confusion and {"matrix": report.confusion, "per_label": True, "about": ""}
 
 
-def document(
-    title: str, subtitle: str, key_figures: tuple[KeyFigure, ...], contents: list[Section], footer: str = ""
-) -> str:
-    """A whole document: a header, sections with links to them, and a closing line; what is empty does not appear."""
-    style = Markup(STYLE_SHEET.read_text(encoding="utf-8"))
-    links = [element("li", element("a", name, href=f"#{anchor}")) for anchor, name, _ in contents]
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=CONTENT_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("link", rel="icon", href="data:,"),
-        element("title", title),
-        element("style", style),
-    )
-    header = element(
-        "header",
-        element("h1", title),
-        element("p", subtitle, class_="subtitle") if subtitle else None,
-        result_sections.key_figures(key_figures) if key_figures else None,
-        element("nav", element("ul", links), aria_label="Sections") if len(contents) > 1 else None,
-    )
-    main = element("main", [_section(*section) for section in contents])
-    closing = element("footer", footer) if footer else None
-    return "<!DOCTYPE html>\n" + element("html", head, element("body", header, main, closing), lang="en") + "\n"
+def _with_note(about: str = "", **content: Sequence[Any]) -> dict[str, Any]:
+    return {**content, "about": about} if all(content.values()) else {}
 
 
-def sections(report: Report) -> list[Section]:
-    """Every section that has something to say, in the order of the page."""
-    notes = [element("p", note) for note in report.notes]
-    candidates = [
-        ("result", "Result", report.comparison, result_sections.comparison),
-        ("about", "What this is, and what it is not", report.notes, lambda _: element("div", notes, class_="prose")),
-        ("clips", "What the model sees and hears", report.clips, clip_sections.contact_sheet),
-        ("preprocessing", "What became of the files", report.preprocessing, result_sections.preprocessing),
-        ("parameters", "The model", report.parameters, result_sections.parameters),
-        ("curves", "Training", report.curves, result_sections.curves),
-        ("confusion", "Which labels are confused", report.confusion, result_sections.confusion),
-        ("predictions", "Predictions on held-out files", report.predictions, clip_sections.predictions),
-        ("neighbours", "Nearest clips", report.neighbours, clip_sections.neighbour_lists),
-        ("commands", "The commands", report.commands, result_sections.commands),
-    ]
-    return [(anchor, title, build(content)) for anchor, title, content, build in candidates if content]
-
-
-def _section(anchor: str, title: str, content: Markup) -> Markup:
-    heading = f"{anchor}-title"
-    return element("section", element("h2", title, id=heading), content, id=anchor, aria_labelledby=heading)
+def _spectrogram_uris(clip: ClipView) -> list[str]:
+    return [] if clip.log_mel is None else images.spectrogram_uris(clip.log_mel)

@@ -1,4 +1,4 @@
-"""The commands behind a run, restored from what the run recorded, as one would type them."""
+"""The commands behind a run, restored from what the run recorded, as a user would type them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA = "DATA"  # stands for a path that the run does not know
 
 @dataclass(frozen=True)
 class Change:
-    """A field of the configuration that is not as in the preset."""
+    """A field of the configuration that differs from the preset."""
 
     name: str
     preset: Any
@@ -30,7 +30,7 @@ class Change:
 
 
 def preset_changes(config: Config) -> list[Change] | None:
-    """What differs from the preset that the configuration is named after; None if no such preset ships."""
+    """The fields that differ from the preset of the configuration's name; None if there is no such preset."""
     if config.name not in preset_names():
         return None
     preset = flat_fields(Config.from_preset(config.name).to_dict())
@@ -39,7 +39,7 @@ def preset_changes(config: Config) -> list[Change] | None:
 
 
 def training_command(files: RunFiles) -> str:
-    """The command that makes the run: preset, changes and data from the record."""
+    """The command that makes the run."""
     run, description = str(files.run.path), files.description
     if files.kind == "convert":
         return _typed("pemt", "convert", description.get("source") or "CHECKPOINT", run)
@@ -54,7 +54,7 @@ def training_command(files: RunFiles) -> str:
 
 
 def evaluation_commands(files: RunFiles) -> list[str]:
-    """What made the evaluations and probes that are there."""
+    """The commands of the evaluations and probes in the run's folder."""
     evaluated = {"views": files.config.geometry.segments, "crops": 1, "sum_over": "clip"}
     commands = [_measured("evaluate", files, split, found, evaluated) for split, found in files.evaluations.items()]
     return commands + [_measured("probe", files, split, found, PROBE) for split, found in files.probes.items()]
@@ -66,22 +66,22 @@ def _measured(command: str, files: RunFiles, split: str, found: dict[str, Any], 
 
 
 def evaluate_command(files: RunFiles) -> str:
-    """What would measure the run."""
+    """The command that evaluates the run."""
     return _typed("pemt", "evaluate", *_model_and_data(files), "--split", "test")
 
 
 def probe_command(files: RunFiles) -> str:
-    """What would probe its features."""
+    """The command that probes its features."""
     return _typed("pemt", "probe", *_model_and_data(files), "--split", "test")
 
 
-def report_command(files: RunFiles, data: str | None = None) -> str:
-    """What makes the report with clips."""
-    return _typed("pemt", "report", str(files.run.path), "--data", data or files.description.get("data") or DATA)
+def report_command(files: RunFiles) -> str:
+    """The command that makes the report with clips."""
+    return _typed("pemt", "report", str(files.run.path), "--data", files.description.get("data") or DATA)
 
 
 def dataset_card(files: RunFiles, data: Path | None) -> DatasetCard | None:
-    """The card of the data: of the folder that the user names, or of the recorded one if it still holds that data."""
+    """The data's card: from the folder that the user names, or from the recorded one if it still holds that data."""
     if data is not None:
         return DatasetCard.read(data)
     recorded = files.description.get("data")
@@ -95,7 +95,7 @@ def dataset_card(files: RunFiles, data: Path | None) -> DatasetCard | None:
 
 
 def all_commands(files: RunFiles, card: DatasetCard | None) -> list[str]:
-    """From the videos to the report, as far as it is known: data set, pretraining, training, evaluations, report."""
+    """The known commands from the videos to the report: data set, pretraining, training, evaluations, report."""
     commands = [card.command] if card is not None and card.command else []
     initial = files.description.get("initial")
     if initial and (Path(initial) / RUN).is_file():
@@ -104,17 +104,17 @@ def all_commands(files: RunFiles, card: DatasetCard | None) -> list[str]:
         except PemtError:
             commands.append(f"# the run {initial} can no longer be read")
     elif initial:
-        commands.append(f"# the pretraining run {initial}, which is not here any more")
+        commands.append(f"# the pretraining run {initial}, which is no longer there")
     return [*commands, training_command(files), *evaluation_commands(files), report_command(files)]
 
 
 def _yaml_value(value: Any) -> str:
-    """A value as `--set` reads it; text without quotes where it needs none."""
+    """A value as `--set` reads it; quotes only where they are needed."""
     try:
-        as_it_is = isinstance(value, str) and parse_yaml(value, "") == value
+        is_plain = isinstance(value, str) and parse_yaml(value, "") == value
     except PemtError:
-        as_it_is = False
-    return value if as_it_is else json.dumps(value)
+        is_plain = False
+    return value if is_plain else json.dumps(value)
 
 
 def _flag(name: str, value: Any, default: Any) -> list[str]:

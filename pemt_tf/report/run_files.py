@@ -1,4 +1,4 @@
-"""Reads what the other commands left in a run's folder: everything but the run itself may be missing."""
+"""Reads the files that commands wrote to a run's folder. Everything but the run itself may be missing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import read_json
 from pemt_tf.report.contents import Series
-from pemt_tf.report.sources import read_metrics
+from pemt_tf.report.metrics_file import read_metrics
 from pemt_tf.training.run_directory import METRICS, RunDirectory
 
 SPLIT_ORDER = ("test", "validation", "train")
-# What an evaluation of any release has; the rest is shown where it is there.
+# Fields that the evaluations of every release have; others are shown where they exist.
 EVALUATION_FIELDS = ("split", "labels", "clips", "accuracy", "interval", "confusion")
 KINDS = {"pretrain": "Pretraining", "finetune": "Fine-tuning", "convert": "Converted"}
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run as its folder tells it.
+    """A run and its results.
 
     Attributes:
         run: the folder.
         description: `run.json`.
         config: `config.json`.
-        metrics: series by name; none before the first log line.
-        evaluations: by split, what `pemt evaluate` wrote; the test split first.
-        probes: by split, what `pemt probe` wrote.
+        metrics: series by name; empty before the first log line.
+        evaluations: results of `pemt evaluate` by split, the test split first.
+        probes: results of `pemt probe` by split.
     """
 
     run: RunDirectory
@@ -44,7 +44,7 @@ class RunFiles:
         """Reads the folder of a run, finished or not.
 
         Raises:
-            PemtError: it is no run, or one of its files is damaged.
+            PemtError: it is not a run, or one of its files is damaged.
         """
         run = RunDirectory(path)
         description = run.description()
@@ -86,7 +86,7 @@ class RunFiles:
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
-        """The evaluation that the report is about: that of the test split, or else the first that there is."""
+        """The evaluation that the report is about: that of the test split, or else the first one."""
         return next(iter(self.evaluations.values()), None)
 
 

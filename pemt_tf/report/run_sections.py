@@ -1,21 +1,25 @@
-"""Sections about a run itself: what is missing, what was run, with which settings, how the training went."""
+"""What the sections of a run's report show: what is missing, settings, curves, calibration, probes, attention."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pemt_tf.config import ClipGeometry, flat_fields
+from pemt_tf.config import flat_fields
+from pemt_tf.report import run_commands
+from pemt_tf.report.attention import JOINT, SummaryAttention
+from pemt_tf.report.charts import Panel, histogram, reliability_diagram
 from pemt_tf.report.contents import Curves, Run, Series
-from pemt_tf.report.markup import Markup, element
-from pemt_tf.report.result_sections import curves
-from pemt_tf.report.run_commands import preset_changes, training_command
+from pemt_tf.report.held_out_clips import AttendedClip, HeldOutClips
+from pemt_tf.report.probe_tables import features_in_words, probe_tables
 from pemt_tf.report.run_files import RunFiles
-from pemt_tf.report.tables import NUMBER, facts, table
-from pemt_tf.report.wording import geometry_in_words
+from pemt_tf.report.tables import Code, Number, Table
+from pemt_tf.report.wording import geometry_in_words, percent
 
 VALIDATION = "validation_"
+FULL_COLOUR = 3  # times even attention
+CONTENT = {"visual": "frames", "audio": "audio"}
 UNITS = {
     "frame_rate": "frames per second",
     "stored_short_side": "pixels",
@@ -27,7 +31,7 @@ UNITS = {
     "mel_bins": "bands",
     "mel_frames": "time steps",
 }
-# Title, what its metrics' names end with or are, a sentence about them. What fits nowhere is a loss term.
+# Title, what the names of its metrics end with, a note. Metrics that fit nowhere are loss terms.
 GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("Loss terms", (), ""),
     ("Accuracies", ("accuracy", "top5"), "From 0 to 1."),
@@ -43,44 +47,146 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 
 @dataclass(frozen=True)
 class MissingPart:
-    """Something that the report could show, and the command that makes it; empty where none does."""
+    """A part that the report could have, and the command that makes it; empty where there is none."""
 
     what: str
     command: str = ""
 
 
-def missing(parts: tuple[MissingPart, ...]) -> Markup:
-    """What is not on the page and how to get it."""
-    items = [
-        element("li", part.what, element("pre", element("code", part.command)) if part.command else None)
-        for part in parts
-    ]
-    return element("ul", items, class_="missing-parts")
+def missing_parts(files: RunFiles, clips: HeldOutClips | None) -> list[MissingPart]:
+    """The parts that the run lacks, in the order in which a user would make them."""
+    parts = []
+    finished = files.run.finished
+    if not finished:
+        done = f"{files.steps_done:,} of {files.steps_asked:,} steps were logged"
+        command = run_commands.training_command(files)
+        parts.append(MissingPart(f"The training is not finished: {done}. To continue:", command))
+    if files.kind != "convert" and not files.metrics:
+        parts.append(MissingPart("Curves: no step was logged yet."))
+    if files.kind == "finetune" and not files.evaluations:
+        parts.append(MissingPart("Evaluation on held-out clips:", run_commands.evaluate_command(files)))
+    if not files.probes:
+        parts.append(MissingPart("Probes of the frozen features:", run_commands.probe_command(files)))
+    if clips is None:
+        when = "" if finished else ", once the training is finished"
+        parts.append(MissingPart(f"Nearest clips and attention{when}:", run_commands.report_command(files)))
+    return parts
 
 
-def about(files: RunFiles, clips: str) -> Markup:
-    """The command, the data and the settings that differ from the preset.
+def about(files: RunFiles, clips: str) -> dict[str, Any]:
+    """The command, the data, and the settings that differ from the preset.
 
     Args:
         files: the run.
         clips: how many clips the data hold, in words; empty where unknown.
     """
-    description, changes = files.description, preset_changes(files.config)
-    selection = description.get("selection")
-    rows = [
-        ("Command", element("code", training_command(files))),
+    config, description, changes = files.config, files.description, run_commands.preset_changes(files.config)
+    selection, labels, split = (description.get(name) for name in ("selection", "labels", "split"))
+    preset = f"{config.name}, {'with the changes below' if changes else 'unchanged'}"
+    facts = (
+        ("Command", Code(run_commands.training_command(files))),
         ("Training", _training(files)),
         ("Weights", f"those of the {selection}" if selection else None),
-        ("Began from", _code(description.get("initial")) or _no_start(files)),
+        ("Began from", _code(description.get("initial")) or (None if files.kind == "convert" else "random weights")),
         ("Data", _code(description.get("data"))),
         ("Data hash", _code(description.get("data_hash")) or "not recorded"),
-        ("Split", f"{description['split']}{f', {clips}' if clips else ''}" if description.get("split") else None),
-        ("Labels", f"{len(description['labels']):,}" if description.get("labels") else None),
+        ("Split", ", ".join(filter(None, (split, clips))) if split else None),
+        ("Labels", f"{len(labels):,}" if labels else None),
         ("Source", _code(description.get("source"))),
-        ("Clips", geometry_in_words(files.config.geometry)),
-        ("Preset", _preset(files.config.name, changes)),
+        ("Clips", geometry_in_words(config.geometry)),
+        ("Preset", preset if changes is not None else f"{config.name}, not one of ours: all settings are below"),
+    )
+    rows = [(Code(change.name), _shown(change.preset), _shown(change.run)) for change in changes or ()]
+    settings = [(Code(name), _shown(value)) for name, value in flat_fields(config.to_dict()).items() if name != "name"]
+    geometry = [
+        (name.replace("_", " "), _shown(value), UNITS.get(name, "")) for name, value in asdict(config.geometry).items()
     ]
-    return element("div", facts(rows), _changes(changes), _geometry(files.config.geometry), _all_settings(files))
+    geometry.append(("length of a segment", f"{config.geometry.segment_seconds:.3f}", "seconds"))
+    return {
+        "facts": facts,
+        "changes": Table("Settings that differ from the preset", ("Setting", "Preset", "This run"), rows),
+        "folded": (
+            ("Clip geometry", Table("What one clip is to the model", ("Field", Number("Value"), "Unit"), geometry)),
+            ("All settings", Table("The resolved configuration", ("Setting", "Value"), settings)),
+        ),
+    }
+
+
+def grouped_curves(metrics: dict[str, Series]) -> list[Curves]:
+    """Sorts logged quantities into groups that are shown together, validation over training."""
+    titles = {name: _group(name.removeprefix(VALIDATION)) for name in metrics}
+    total_first = sorted(metrics, key=lambda name: name.removeprefix(VALIDATION) != "loss")
+    groups = []
+    for title, _, note in GROUPS:
+        terms: dict[str, dict[str, Series]] = {"training": {}, "validation": {}}
+        for name in total_first:
+            if titles[name] == title:
+                run = "validation" if name.startswith(VALIDATION) else "training"
+                terms[run][name.removeprefix(VALIDATION)] = metrics[name]
+        runs = tuple(Run(run, series) for run, series in terms.items() if series)
+        if runs:
+            groups.append(Curves(title, runs, note))
+    return groups
+
+
+def calibration(evaluation: dict[str, Any]) -> dict[str, Any] | None:
+    """Whether the probability of a prediction says how often it is correct; None where it was not measured."""
+    found = evaluation.get("calibration") or {}
+    bins = found.get("bins")
+    if not bins:
+        return None
+    error = percent(found["expected_calibration_error"], 1)
+    edges = [round(edge, 2) for edge in (*(item["low"] for item in bins), bins[-1]["high"])]
+    counts = [item["clips"] for item in bins]
+    scores = [
+        f"{name}: {found[key]:.3f}"
+        for name, key in (("Brier score", "brier"), ("negative log-likelihood", "negative_log_likelihood"))
+        if found.get(key) is not None
+    ]
+    panels = (
+        Panel("Accuracy", reliability_diagram(bins, f"Reliability diagram; calibration error {error}")),
+        Panel("Clips", histogram(edges, counts, "probability", "Clips by the probability of their prediction")),
+    )
+    return {"error": error, "panels": panels, "scores": "; ".join(scores) + "." if scores else ""}
+
+
+def probe_sections(probes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results of `pemt probe`, split by split."""
+    sections = []
+    for split, probe in probes.items():
+        caution = f" Caution: {probe['caution']}." if probe.get("caution") else ""
+        sections.append(
+            {"split": split, "note": features_in_words(probe) + caution, "tables": probe_tables(split, probe)}
+        )
+    return sections
+
+
+def attended_clips(clips: Sequence[AttendedClip]) -> list[dict[str, Any]]:
+    """Clips, each with a table of summary tokens against segments."""
+    shown = []
+    for item in clips:
+        starts = item.clip.segment_starts
+        count = item.attention[0].segments.shape[1] if item.attention else 0
+        titles = [
+            f"{starts[number]:.1f}\N{NO-BREAK SPACE}s" if number < len(starts) else f"{number + 1}"
+            for number in range(count)
+        ]
+        rows = [(_attention_name(found), _attention_cells(found)) for found in item.attention]
+        shown.append({"view": item.clip, "titles": [*titles, "summary"], "rows": rows})
+    return shown
+
+
+def _attention_name(found: SummaryAttention) -> str:
+    if found.transformer == JOINT:
+        return f"joint: summary of {CONTENT[found.summary]} on {CONTENT[found.attended]}"
+    return f"{found.transformer}: summary on {CONTENT[found.attended]}"
+
+
+def _attention_cells(found: SummaryAttention) -> list[tuple[str, float]]:
+    """Per cent, and the strength of the colour."""
+    values = (*found.segments[0].tolist(), float(found.summaries[0]))
+    even = 1 / (len(values) * (2 if found.transformer == JOINT else 1))
+    return [(f"{100 * value:.0f}", min(value / (FULL_COLOUR * even), 1.0)) for value in values]
 
 
 def _training(files: RunFiles) -> str:
@@ -90,77 +196,14 @@ def _training(files: RunFiles) -> str:
     return f"{files.steps_asked:,} steps, {state}"
 
 
-def _no_start(files: RunFiles) -> str | None:
-    return None if files.kind == "convert" else "random weights"
-
-
-def _code(text: str | None) -> Markup | None:
-    return element("code", text) if text else None
-
-
-def _preset(name: str, changes: list | None) -> str:
-    if changes is None:
-        return f"{name}, which is not one of ours: all settings are below"
-    return f"{name}, {'as it is' if not changes else 'with the changes below'}"
-
-
-def _changes(changes: list | None) -> Markup | None:
-    if not changes:
-        return None
-    rows = [(element("code", change.name), _shown(change.preset), _shown(change.run)) for change in changes]
-    columns = (("Setting", None), ("Preset", None), ("This run", None))
-    return element("div", element("h3", "Changed settings"), table("What is not as in the preset", columns, rows))
-
-
-def _geometry(geometry: ClipGeometry) -> Markup:
-    rows = [(name.replace("_", " "), _shown(value), UNITS.get(name, "")) for name, value in asdict(geometry).items()]
-    rows.append(("length of a segment", f"{geometry.segment_seconds:.3f}", "seconds"))
-    columns = (("Field", None), ("Value", NUMBER), ("Unit", None))
-    content = table("What one clip is to the model", columns, rows)
-    return element("details", element("summary", "Clip geometry"), content)
-
-
-def _all_settings(files: RunFiles) -> Markup:
-    fields = flat_fields(files.config.to_dict())
-    rows = [(element("code", name), _shown(value)) for name, value in fields.items() if name != "name"]
-    columns = (("Setting", None), ("Value", None))
-    return element("details", element("summary", "All settings"), table("The resolved configuration", columns, rows))
+def _code(text: str | None) -> Code | None:
+    return Code(text) if text else None
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_shown, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def training_curves(metrics: dict[str, Series]) -> Markup:
-    """One chart per quantity that was logged, training and validation over each other."""
-    return curves(tuple(grouped_curves(metrics)))
-
-
-def grouped_curves(metrics: dict[str, Series]) -> list[Curves]:
-    """Sorts logged quantities into groups that are shown together."""
-    titles = {name: _group(name.removeprefix(VALIDATION)) for name in metrics}
-    groups = []
-    for title, _, note in GROUPS:
-        terms = {name: metrics[name] for name in _total_first(metrics) if titles[name] == title}
-        runs = [
-            Run(run, {name.removeprefix(VALIDATION): series for name, series in terms.items() if held == is_held(name)})
-            for run, held in (("training", False), ("validation", True))
-        ]
-        runs = [run for run in runs if run.terms]
-        if runs:
-            groups.append(Curves(title, tuple(runs), note))
-    return groups
-
-
-def _total_first(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: name.removeprefix(VALIDATION) != "loss")
-
-
-def is_held(name: str) -> bool:
-    """Whether a metric was measured on the validation split."""
-    return name.startswith(VALIDATION)
 
 
 def _group(name: str) -> str:

@@ -1,46 +1,84 @@
-"""Plain tables of text and figures."""
+"""Tables as plain data: a page shows them as HTML (`templates/blocks.html`), a card as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from pemt_tf.report.markup import Markup, element
+from markupsafe import Markup
 
-NUMBER = "number"
+from pemt_tf.report.wording import percent
 
 
-def table(caption: str, columns: Sequence[tuple[str, str | None]], rows: Sequence[Sequence[object]]) -> Markup:
-    """A table in a frame that scrolls if it is too wide.
+class Number(str):
+    """The title of a column of figures, which are aligned to the right."""
 
-    Args:
-        caption: above it; the frame's name for those who cannot see.
-        columns: (title, class), the class `NUMBER` aligns to the right; the first column heads its row.
-        rows: cells in the order of the columns.
+    __slots__ = ()
+
+
+class Code(str):
+    """Text in a fixed-width font."""
+
+    __slots__ = ()
+
+    def __html__(self) -> Markup:
+        return Markup("<code>{}</code>").format(str(self))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A horizontal bar; `share` is its length, from 0 to 1."""
+
+    share: float
+
+    def __html__(self) -> Markup:
+        return Markup('<span class="bar" style="--share:{:.4f}"></span>').format(min(max(self.share, 0.0), 1.0))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A share of clips, 0 to 1, with its 95 % interval; both None where nothing was measured."""
+
+    value: float | None
+    interval: Sequence[float] | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return percent(self.value, 1) + (f" ({interval(self.interval)})" if self.interval else "")
+
+    def __html__(self) -> Markup:
+        if self.value is None:
+            return Markup("not measured")
+        small = Markup("<small> {}</small>").format(interval(self.interval)) if self.interval else ""
+        return Markup("<span><strong>{}</strong>{}</span>").format(percent(self.value, 1), small)
+
+
+Cell = str | int | Bar | Measured | None  # whole numbers are shown as text
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the rows.
+
+    Attributes:
+        caption: the text above the table.
+        columns: titles; `Number` aligns a column to the right, an empty title is that of a column of bars.
+        rows: cells in the order of the columns; None is an empty cell.
+        hidden: the caption is for screen readers only, because the section's heading already says it.
     """
-    head = [element("th", title, scope="col", class_=kind) for title, kind in columns]
-    body = [element("tr", _cells(columns, row)) for row in rows]
-    content = element(
-        "table",
-        element("caption", caption) if caption else None,
-        element("thead", element("tr", head)),
-        element("tbody", body),
-        class_="plain",
-    )
-    return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption or "Table")
+
+    caption: str
+    columns: Sequence[str]
+    rows: Collection[Sequence[Cell]]
+    hidden: bool = False
+
+    @property
+    def kinds(self) -> list[str | None]:
+        """The CSS class of each column."""
+        return ["number" if isinstance(title, Number) else None if title else "bar-cell" for title in self.columns]
 
 
-def facts(rows: Sequence[tuple[str, object]]) -> Markup:
-    """Names and what they are, one a row; rows whose value is None are left out."""
-    body = [
-        element("tr", element("th", name, scope="row"), element("td", value))
-        for name, value in rows
-        if value is not None
-    ]
-    return element("table", element("tbody", body), class_="plain facts")
-
-
-def _cells(columns: Sequence[tuple[str, str | None]], row: Sequence[object]) -> list[Markup]:
-    cells = []
-    for place, ((_, kind), value) in enumerate(zip(columns, row, strict=True)):
-        cells.append(element("td" if place else "th", value, class_=kind, scope=None if place else "row"))
-    return cells
+def interval(bounds: Sequence[float] | None, digits: int = 1) -> str:
+    """`83.0 to 96.1 %`; empty where there are no bounds."""
+    return f"{100 * bounds[0]:.{digits}f} to {percent(bounds[1], digits)}" if bounds else ""

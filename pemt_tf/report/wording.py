@@ -1,4 +1,4 @@
-"""How figures are worded on the page."""
+"""Figures in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pemt_tf.config import ClipGeometry
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """A share of 1 as per cent: `91 %`; the space does not break."""
+    """A share, 0 to 1, as per cent: `91 %`, with a space that does not break."""
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
@@ -28,10 +28,10 @@ def duration(seconds: float) -> str:
 
 
 def geometry_in_words(geometry: ClipGeometry) -> str:
-    """What one clip is to a model, in one sentence without a full stop."""
+    """What one clip is to a model, in one sentence without its full stop."""
     return (
         f"{counted(geometry.segments, 'segment', 'segments')} of {geometry.segment_seconds:.3g} s: "
         f"{geometry.frames_per_segment} frames at {geometry.frame_rate:g} per second, training crop "
-        f"{geometry.train_crop} and test crop {geometry.test_crop} pixels; sound at {geometry.sample_rate:,} Hz mono, "
+        f"{geometry.train_crop} and test crop {geometry.test_crop} pixels; audio at {geometry.sample_rate:,} Hz mono, "
         f"log-mel {geometry.mel_bins} \N{MULTIPLICATION SIGN} {geometry.mel_frames}"
     )

@@ -84,7 +84,7 @@ def test_counts_are_those_of_the_card(tmp_path, geometry):
         "hidden": ("filtered", "1"),
     }
     head, *splits = rows(section(text, "splits"))
-    assert head[:7] == ["Split", "Files", "Clips", "Labelled", "Labels", "With pictures", "With sound"]
+    assert head[:7] == ["Split", "Files", "Clips", "Labelled", "Labels", "With frames", "With audio"]
     for name, *figures in splits:
         clips = [clip for clip in dataset.clips if clip.split == name]
         expected = [1, len(clips), sum(bool(clip.labels) for clip in clips), len({x for c in clips for x in c.labels})]
@@ -195,7 +195,7 @@ def test_empty_sections(tmp_path, geometry):
         assert f'<section id="{anchor}"' not in text
     assert "Failures" not in page.text
     assert columns(text)["Loudness"] == {None: 3}
-    assert "3 clips have no sound" in page.text
+    assert "3 clips have no audio" in page.text
 
 
 def test_data_set_without_a_clip(tmp_path, geometry):
@@ -228,7 +228,7 @@ def test_flags_and_notes_are_shown(tmp_path, geometry):
     clips += [FakeClip("mute.mp4", silent=True, notes=("audio covers 25 % of the clip",))]
     text = report_of(tmp_path, FakeDataset(geometry, clips))
     flagged = section(text, "flagged")
-    assert "1 clip has sound in which there is nothing but silence, 20 clips have pictures" in Page(flagged).text
+    assert "1 clip has audio that is only silence; 20 clips have frames" in Page(flagged).text
     shown = re.findall(r'class="clip-id" title="([^"]+)"', flagged)
     assert len(shown) == 8 and "mute.mp4" in shown
     assert "audio covers 25 % of the clip" in Page(flagged).text
@@ -243,8 +243,8 @@ def test_duplicates_stand_side_by_side(tmp_path, geometry):
     assert names == ["film00.mp4", "film26.mp4", "film01.mp4", "film02.mp4"]
     page = Page(text)
     assert "3 pairs of clips" in page.text
-    assert "Across splits; 3.1 % of the bits of the pictures differ" in page.text and "Both in train" in page.text
-    assert "Of some pairs one clip was left out" in page.text
+    assert "Across splits; 3.1 % of the bits of the frames differ" in page.text and "Both in train" in page.text
+    assert "Of some pairs one clip was dropped" in page.text
 
 
 def test_contact_sheet_spreads_over_splits_and_labels(tmp_path, geometry):

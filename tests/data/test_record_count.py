@@ -16,7 +16,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.few_labels import few_labelled
 from pemt_tf.data.input_pipeline import evaluation_clips, training_clips
 from pemt_tf.errors import PemtError
-from pemt_tf.report.sources import read_clip_views
+from pemt_tf.report.clip_views import read_clip_views
 from tests.fake_dataset import fake_clips, write_dataset
 
 
@@ -134,4 +134,4 @@ def test_clips_to_show_are_read_from_damaged_files_with_one_sentence(tmp_path, d
     content[offset + 100] ^= 1
     path.write_bytes(content)
     with pytest.raises(PemtError, match=rf"^{path}: record 1, at byte {offset}, is damaged"):
-        read_clip_views([path], small_config.geometry)
+        read_clip_views(ClipSource({}, small_config.geometry, (), "records"), [path])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
 
+from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.explore.media_address import media_address, media_file
 from pemt_tf.explore.pictures import PictureSources, chosen_places, clip_picture, make_pictures
 from pemt_tf.report.contents import ClipView
@@ -57,8 +57,7 @@ def test_budget_is_kept_even_by_large_pictures(monkeypatch):
 
 
 def test_from_records(clip_source, small_config):
-    files = [Path(file) for file in clip_source.files["train"] if Path(file).stat().st_size]
-    sources = PictureSources(small_config.geometry, files)
+    sources = PictureSources(small_config.geometry, clip_source)
     ids = [f"fake-{number:06d}" for number in range(12)] + ["of another data set"]
     done = []
     made = make_pictures(ids, range(13), sources, 10**6, done.append)
@@ -70,7 +69,8 @@ def test_from_records(clip_source, small_config):
 
 def test_damaged_records_cost_pictures_not_the_page(tmp_path, small_config):
     (tmp_path / "broken.tfrecord").write_bytes(b"this is no record file at all")
-    sources = PictureSources(small_config.geometry, [tmp_path / "broken.tfrecord"])
+    files = {"train": (str(tmp_path / "broken.tfrecord"),)}
+    sources = PictureSources(small_config.geometry, ClipSource(files, small_config.geometry, (), "records"))
     assert make_pictures(["a"], [0], sources, 10**6) == {}
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from pemt_tf.models.parameter_report import ParameterReport, ParameterRow
 from pemt_tf.report.contents import (
     Accuracy,
+    ClipPrediction,
     ClipView,
     CommandRun,
     Comparison,
@@ -15,10 +17,7 @@ from pemt_tf.report.contents import (
     Curves,
     KeyFigure,
     Neighbours,
-    Outcome,
-    ParameterRow,
-    ParameterTable,
-    Prediction,
+    OutcomeCount,
     Preprocessing,
     Report,
     Run,
@@ -63,21 +62,19 @@ def _sample_report(label: str = "three", title: str = "Ten digits") -> Report:
             352,
             338,
             (
-                Outcome("filtered", "no_audio", 1, ("no_sound.mp4",)),
-                Outcome("failed", "open_failed", 13, tuple(f"bad_{number}.mp4" for number in range(13))),
+                OutcomeCount("filtered", "no_audio", 1, ("no_sound.mp4",)),
+                OutcomeCount("failed", "open_failed", 13, tuple(f"bad_{number}.mp4" for number in range(13))),
             ),
         ),
-        parameters=ParameterTable(
-            (ParameterRow("visual CNN", 200_000, "all segments"), ParameterRow("heads", 71_402)),
-            271_402,
-            "Transformer: 5 of 9",
+        parameters=ParameterReport(
+            (ParameterRow("visual CNN", 200_000, "all segments"), ParameterRow("heads", 71_402, "")), 271_402, 5, 9
         ),
         curves=(
             Curves("Pretraining", (Run("pretraining", {"masked_embedding": falling, "correct_pair": falling}),)),
             Curves("Fine-tuning", (Run("pretrained", {"loss": falling}), Run("from scratch", {"loss": falling}))),
         ),
         confusion=ConfusionMatrix((label, "eight"), ((6, 2), (1, 7))),
-        predictions=(Prediction(query, ((label, 0.71), ("eight", 0.155)), "corpus/0001.mp4"),),
+        predictions=(ClipPrediction(query, ((label, 0.71), ("eight", 0.155)), "corpus/0001.mp4"),),
         neighbours=(Neighbours(query, tuple(zip(others, (0.97, 0.91, 0.83), strict=True))),),
         commands=(
             CommandRun("python -m beam_jobs.preprocess --input 'my videos'", 41.2),

@@ -10,8 +10,8 @@ import pytest
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.records import get_fake_clip
 from pemt_tf.errors import PemtError
+from pemt_tf.report.clip_views import view_of_file, view_of_record, views_of_records
 from pemt_tf.report.gallery import Gallery, GalleryClip, gallery_page, write_gallery
-from pemt_tf.report.gallery_views import view_of_file, view_of_record, views_of_records
 from tests import media_files as media
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_VIDEO, fake_clips, write_dataset
 from tests.report.test_report_page import Page

@@ -50,7 +50,7 @@ def test_results_are_those_of_the_files(tmp_path):
     assert "| test | 12 | 75.0 % (46.8 to 91.1 %) | 100.0 % (75.8 to 100.0 %) | 50.0 % | 3 × 3 | 15.0 % |" in results
     assert "| dog | 6 | 83.3 % (43.6 to 97.0 %) |" in results
     assert "| visual | 62.5 % (35.1 to 84.2 %) | 50.0 % (25.4 to 74.6 %) |" in results
-    assert "| sound to pictures | linear map | 12.5 % | 50.0 % | 87.5 % | 5.5 | 12 |" in results
+    assert "| audio to frames | linear map | 12.5 % | 50.0 % | 87.5 % | 5.5 | 12 |" in results
 
 
 def test_what_is_not_known_is_said(tmp_path):
@@ -69,7 +69,7 @@ def test_training_data_come_from_the_data_sets_card(tmp_path):
         TINY.geometry, ["dog"], {"train": split}, 40, 40, {}, {}, silent=3, source="my videos", content_hash=HASH
     )
     card = card_of(write_run(tmp_path / "run", TINY), dataset)
-    assert "Clips: 40, of them labelled 30, with pictures 39, with sound 38; 2.00 hours." in part(card, "Training data")
+    assert "Clips: 40, of them labelled 30, with frames 39, with audio 38; 2.00 hours." in part(card, "Training data")
     assert f"`{HASH}`" in part(card, "Training data") and "`my videos`" in part(card, "Training data")
     assert "4 segments of 0.5 s: 4 frames at 8 per second" in part(card, "Training data")
     assert "Silent clips in the data: 3" in part(card, "Caveats and recommendations")

@@ -11,7 +11,7 @@ import pytest
 import simplejpeg
 
 from pemt_tf.errors import PemtError
-from pemt_tf.report.contents import Accuracy, ConfusionMatrix, Outcome, Prediction, Preprocessing, Report
+from pemt_tf.report.contents import Accuracy, ClipPrediction, ConfusionMatrix, OutcomeCount, Preprocessing, Report
 from pemt_tf.report.page import page, write_report
 
 VOID = {"meta", "link", "img", "br"}
@@ -93,8 +93,8 @@ def test_hostile_text_stays_text(sample_report):
         footer=HOSTILE,
         clips=(hostile_clip,),
         commands=(dataclasses.replace(report.commands[0], command=HOSTILE),),
-        preprocessing=Preprocessing(1, 0, (Outcome("failed", HOSTILE, 1, (HOSTILE,)),)),
-        predictions=(Prediction(hostile_clip, ((HOSTILE, 0.5),), HOSTILE),),
+        preprocessing=Preprocessing(1, 0, (OutcomeCount("failed", HOSTILE, 1, (HOSTILE,)),)),
+        predictions=(ClipPrediction(hostile_clip, ((HOSTILE, 0.5),), HOSTILE),),
     )
     parsed = Page(page(report))
     assert parsed.all("script") == []
@@ -118,11 +118,11 @@ def test_every_section_tells_its_figures(sample_report):
     for expected in (
         "78.7 % 95 % interval 68 to 86 %",  # key figures
         "pretrained 79 % 68 % to 86 %",  # comparison
-        "Share of 80 held-out clips",
+        "Accuracy on 80 held-out clips",
         "chance (10 %)",
         "A first note. A second note.",
-        "no picture",
-        "no sound",
+        "no frames",
+        "no audio",
         "352 inputs = 338 written + 1 filtered by a rule + 13 failed",
         "filtered no_audio 1 no_sound.mp4",
         "bad_11.mp4 and 1 more",
@@ -132,7 +132,7 @@ def test_every_section_tells_its_figures(sample_report):
         "masked embedding 0.571",  # 4 / (1 + 600 / 100)
         "three 6 of 8",
         "three 71.0 %",
-        "✓ right",
+        "✓ correct",
         "similarity 0.97",
         "python -m beam_jobs.preprocess --input 'my videos' 41 s",
         "pemt pretrain 3 min 05 s",
@@ -148,8 +148,7 @@ def test_empty_sections_do_not_appear():
 
 
 def test_confusion_matrix_shows_counts_and_shares_of_rows():
-    matrix = ConfusionMatrix.from_predictions(("cat", "dog", "cow"), [0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0])
-    assert matrix.counts == ((3, 1, 0), (1, 1, 0), (0, 0, 0))
+    matrix = ConfusionMatrix(("cat", "dog", "cow"), ((3, 1, 0), (1, 1, 0), (0, 0, 0)))
     text = page(Report(title="t", confusion=matrix))
     cells = re.findall(r"<td( [^>]*)?>(\d+|·)</td>", text.split('class="matrix"')[1].split("</table>")[0])
     assert [content for _, content in cells] == ["3", "1", "·", "1", "1", "·", "·", "·", "·"]
@@ -162,16 +161,18 @@ def test_confusion_matrix_shows_counts_and_shares_of_rows():
 
 def test_many_labels_are_listed_not_tabulated():
     labels = tuple(f"label {number}" for number in range(41))
-    report = Report(title="t", confusion=ConfusionMatrix.from_predictions(labels, [5, 5, 5, 6], [7, 7, 5, 8]))
+    counts = [[0] * 41 for _ in labels]
+    counts[5][7], counts[5][5], counts[6][8] = 2, 1, 1
+    report = Report(title="t", confusion=ConfusionMatrix(labels, tuple(map(tuple, counts))))
     parsed = Page(page(report))
     assert "matrix" not in [attributes.get("class") for attributes in parsed.all("table")]
     assert "label 5 taken for label 7: 2 label 6 taken for label 8: 1" in parsed.text
 
 
 def test_wrong_prediction_names_the_truth(clip_view):
-    report = Report(title="t", predictions=(Prediction(clip_view(1, "cat"), (("dog", 0.6), ("cat", 0.4))),))
-    assert "✗ wrong: it is labelled cat" in Page(page(report)).text
-    unlabelled = Report(title="t", predictions=(Prediction(clip_view(1), (("dog", 0.6),)),))
+    report = Report(title="t", predictions=(ClipPrediction(clip_view(1, "cat"), (("dog", 0.6), ("cat", 0.4))),))
+    assert "✗ wrong: its label is cat" in Page(page(report)).text
+    unlabelled = Report(title="t", predictions=(ClipPrediction(clip_view(1), (("dog", 0.6),)),))
     assert "✗" not in page(unlabelled) and "✓" not in page(unlabelled)
 
 

@@ -12,15 +12,16 @@ import pytest
 
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
-from pemt_tf.report.attention import StreamAttention
+from pemt_tf.report.attention import SummaryAttention
+from pemt_tf.report.charts import reliability_diagram
 from pemt_tf.report.contents import Neighbours, Series
 from pemt_tf.report.held_out_clips import AttendedClip, HeldOutClips
-from pemt_tf.report.reliability import reliability_diagram
 from pemt_tf.report.run_commands import all_commands, preset_changes, training_command
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.run_report import report_run, run_page
 from pemt_tf.report.run_sections import grouped_curves
 from tests.report.fake_run import HASH, PARAMETERS, evaluation, write_results, write_run
+from tests.report.test_charts import drawn
 from tests.report.test_report_page import Page
 
 TINY = Config.from_preset("tiny")
@@ -30,7 +31,7 @@ def held_out_clips(clip_view, label="dog"):
     query, *others = (clip_view(number, label, segments=3) for number in range(3))
     shares = {"visual": [0.1, 0.2, 0.3], "audio": [0.05, 0.07, 0.11]}
     attention = [
-        StreamAttention("joint", "visual", modality, np.float32([values]), np.float32([0.17]))
+        SummaryAttention("joint", "visual", modality, np.float32([values]), np.float32([0.17]))
         for modality, values in shares.items()
     ]
     neighbours = (Neighbours(query, tuple(zip(others, (0.91, 0.83), strict=True))),)
@@ -80,18 +81,18 @@ def test_figures_are_those_of_the_files(tmp_path, clip_view):
         "3 × 3",
         "dog 83.3 % 44 to 97 % 6",
         "cat 66.7 % 30 to 90 % 6",
-        "12 clips named with 50 % to 100 %: 75.0 % right, mean probability 90.0 %",
+        "12 clips predicted with 50 % to 100 %: 75.0 % correct, mean probability 90.0 %",
         "Brier score: 0.410",
         "visual 62.5 % 35.1 to 84.2 % 50.0 % 25.4 to 74.6 % 5 0.1, chosen on 5 folds of train",
         "joint 66.6 %",
-        "sound to pictures linear map 12.5 % 50.0 % 87.5 % 5.5 12",
-        "pictures to sound linear map 25.0 %",
+        "audio to frames linear map 12.5 % 50.0 % 87.5 % 5.5 12",
+        "frames to audio linear map 25.0 %",
         "Alignment 0.432",
         "Features: CNN features averaged over the segments.",
         "Uniformity visual -1.987",
         "Spread visual 0.321",
         "Searched: the first 250 clips of the train split",
-        "joint: summary of pictures on sound 5 7 11 17",
+        "joint: summary of frames on audio 5 7 11 17",
         "Visual CNN 200,000",
         "parameters 200,000 Transformer: 3,100 of 9,900 (-68.69 %)",
     ):
@@ -182,7 +183,7 @@ def test_a_preset_of_the_users_own_is_said_to_be_one(tmp_path, small_config):
     folder = write_run(tmp_path / "run", small_config)
     assert preset_changes(small_config) is None
     assert "--preset small.yaml" in training_command(RunFiles.read(folder))
-    assert "small, which is not one of ours" in shown(folder).text
+    assert "small, not one of ours" in shown(folder).text
 
 
 def test_commands_go_from_the_pretraining_run_to_the_report(tmp_path):
@@ -217,7 +218,7 @@ def test_reliability_columns_are_as_high_as_the_share_that_is_right():
         {"low": 0.5, "high": 0.75, "clips": 4, "confidence": 0.6, "accuracy": 0.5},
         {"low": 0.75, "high": 1.0, "clips": 4, "confidence": 0.9, "accuracy": 1.0},
     ]
-    page = Page(reliability_diagram(bins, "description"))
+    page = Page(drawn(reliability_diagram(bins, "description")))
     half, whole = (float(column["height"]) for column in page.all("rect"))
     assert half == pytest.approx(whole / 2, abs=0.1)
     (diagonal,) = (line for line in page.all("line") if line.get("class") == "diagonal")

@@ -40,7 +40,7 @@ def test_attention_comes_from_the_computation_that_the_model_does(small_config, 
     own = backbone.contextualize(tokens, masks, training=False)
     for name, value in found.outputs.items():
         np.testing.assert_allclose(value, own[name], atol=1e-5, err_msg=name)
-    looks = [(a.stream, a.summary, a.attended) for a in found.attention]
+    looks = [(a.transformer, a.summary, a.attended) for a in found.attention]
     streams = [] if changes.get("fusion") == "early" else [(m, m, m) for m in ("visual", "audio")]
     pairs = [("joint", a, b) for a in ("visual", "audio") for b in ("visual", "audio")]
     assert looks == streams + ([] if changes.get("fusion") == "late" else pairs)
@@ -48,7 +48,7 @@ def test_attention_comes_from_the_computation_that_the_model_does(small_config, 
     for a in found.attention:
         assert a.segments.shape == (2, 3) and a.summaries.shape == (2,)
         assert np.all(a.segments[1, 1] < 1e-6) and np.all(a.segments[0] > 0)  # a hidden segment is not looked at
-        totals[a.stream, a.summary] = totals.get((a.stream, a.summary), 0) + a.segments.sum(1) + a.summaries
+        totals[a.transformer, a.summary] = totals.get((a.transformer, a.summary), 0) + a.segments.sum(1) + a.summaries
     for total in totals.values():
         np.testing.assert_allclose(total, 1.0, atol=1e-5)
 
@@ -56,7 +56,7 @@ def test_attention_comes_from_the_computation_that_the_model_does(small_config, 
 def test_a_model_of_one_stream_has_the_attention_of_one(small_config):
     backbone, tokens = backbone_of(small_config, modalities=("audio",)), random_tokens(small_config, ("audio",))
     found = segment_attention(backbone, tokens, {"audio": tf.ones([2, 3])})
-    assert [(a.stream, a.summary, a.attended) for a in found.attention] == [("audio", "audio", "audio")]
+    assert [(a.transformer, a.summary, a.attended) for a in found.attention] == [("audio", "audio", "audio")]
 
 
 def test_joint_attention_is_split_by_stream():
@@ -99,7 +99,7 @@ def test_the_command_writes_page_and_card(small_config, dataset_directory, clip_
     assert {"neighbours", "attention", "curves", "about", "parameters"} <= set(sections)
     assert "loss 1 · 1.25" in page.text
     card = (tmp_path / "o/MODEL_CARD.md").read_text(encoding="utf-8")
-    assert "Clips: 12, of them labelled 11, with pictures 10, with sound 10" in card
+    assert "Clips: 12, of them labelled 11, with frames 10, with audio 10" in card
     assert not list((tmp_path / "o").glob("*.partial"))
 
 

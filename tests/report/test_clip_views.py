@@ -1,4 +1,4 @@
-"""What the report reads: records and metrics files."""
+"""Views of clips, read from record files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.config import ClipGeometry
+from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.records import get_fake_clip, serialize
-from pemt_tf.errors import PemtError
-from pemt_tf.report.contents import Series
-from pemt_tf.report.sources import read_clip_views, read_metrics
+from pemt_tf.report.clip_views import ALL_FRAMES, read_clip_views, record_views
 
 GEOMETRY = ClipGeometry(
     segments=3,
@@ -25,6 +24,7 @@ GEOMETRY = ClipGeometry(
     mel_bins=5,
     mel_frames=6,
 )
+SOURCE = ClipSource({}, GEOMETRY, ("cat", "dog"), "records")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def files(clips, tmp_path_factory):
 
 
 def test_views_show_the_bytes_of_the_records(files, clips):
-    (view,) = read_clip_views(files, GEOMETRY, ("cat", "dog"), clip_ids=["fake-000003"], frames_per_segment=2)
+    (view,) = read_clip_views(SOURCE, files, clip_ids=["fake-000003"])
     assert view.label == "dog"
     jpegs = clips[3].jpegs
     assert view.frames == ((jpegs[0], jpegs[2]), (jpegs[4], jpegs[6]), (jpegs[8], jpegs[10]))
@@ -58,56 +58,25 @@ def test_views_show_the_bytes_of_the_records(files, clips):
 
 
 def test_frames_shown_follow_the_number_of_segments(files, clips):
-    (view,) = read_clip_views(files, GEOMETRY, clip_ids=["fake-000001"])
+    (view,) = read_clip_views(SOURCE, files, clip_ids=["fake-000001"])
     assert [len(segment) for segment in view.frames] == [2, 2, 2]  # 8 in all is the aim
-    (all_frames,) = read_clip_views(files, GEOMETRY, clip_ids=["fake-000001"], frames_per_segment=99)
+    (all_frames,) = record_views(SOURCE, files, ["fake-000001"], ALL_FRAMES)
     assert [jpeg for segment in all_frames.frames for jpeg in segment] == clips[1].jpegs
 
 
 def test_wanted_clips_come_in_the_wanted_order_and_missing_ones_are_left_out(files):
-    views = read_clip_views(files, GEOMETRY, clip_ids=["fake-000004", "nowhere", "fake-000000"])
+    views = read_clip_views(SOURCE, files, clip_ids=["fake-000004", "nowhere", "fake-000000"])
     assert [view.clip_id for view in views] == ["fake-000004", "fake-000000"]
 
 
 def test_chosen_clips_show_every_label_first(files):
-    views = read_clip_views(files, GEOMETRY, ("cat", "dog"), count=3)
+    views = read_clip_views(SOURCE, files, count=3)
     assert sorted(view.label for view in views) == ["", "cat", "dog"]
-    assert len(read_clip_views(files, GEOMETRY, ("cat", "dog"), count=99)) == 7
+    assert len(read_clip_views(SOURCE, files, count=99)) == 7
 
 
 def test_missing_streams_are_missing(files):
-    without_sound, without_picture = read_clip_views(files, GEOMETRY, clip_ids=["fake-000005", "fake-000006"])
+    without_sound, without_picture = read_clip_views(SOURCE, files, clip_ids=["fake-000005", "fake-000006"])
     assert without_sound.log_mel is None and len(without_sound.frames) == 3
     assert without_picture.frames == () and without_picture.segment_starts == ()
     assert without_picture.log_mel.shape == (3, 5, 6) and without_picture.segments == 3
-
-
-def test_metrics_are_read_by_field(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(
-        '{"step": 10, "loss": 3.5, "mep_audio": 2, "learning_rate": 0.1, "clips_per_second": 50.0, "note": "x"}\n'
-        '{"step": 20, "loss": NaN, "mep_audio": 1.5, "best": true}\n'
-        '{"step": 30, "loss": 2.5}\n'
-        '{"step": 40, "loss": null}\n'
-    )
-    metrics = read_metrics(path)
-    assert list(metrics) == ["loss", "mep_audio"]
-    assert metrics["mep_audio"] == Series((10, 20), (2.0, 1.5))
-    # What older releases wrote as NaN is null today.
-    assert metrics["loss"].steps == (10, 20, 30, 40) and np.isnan(metrics["loss"].values).tolist() == [0, 1, 0, 1]
-    assert "learning_rate" in read_metrics(path, leave_out=("step",))
-
-
-def test_metrics_of_a_resumed_and_of_a_killed_run(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "loss": 9}\n{"step": 2, "loss": 8}\n{"step": 2, "loss": 7}\n{"step": 3, "lo')
-    assert read_metrics(path) == {"loss": Series((1, 2), (9.0, 7.0))}
-
-
-def test_damaged_metrics_are_one_clear_sentence(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"loss": 9}\n{"step": 2, "loss": 8}\n')
-    with pytest.raises(PemtError, match=r"metrics.jsonl line 1 is not a JSON object with a step"):
-        read_metrics(path)
-    with pytest.raises(PemtError, match=r"cannot read the metrics file .*: No such file or directory"):
-        read_metrics(tmp_path / "none.jsonl")

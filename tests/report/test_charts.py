@@ -11,12 +11,31 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from pemt_tf.report.charts import Axis, histogram, line_chart, nice_ticks, path_data, running_mean, thinned
-from pemt_tf.report.colour_map import palette
-from pemt_tf.report.contents import Series
-from pemt_tf.report.images import palette_png, small_jpeg, small_spectrogram, spectrogram_uris
-from pemt_tf.report.markup import Markup, element
+from pemt_tf.report.charts import (
+    Axis,
+    Chart,
+    curve_panels,
+    histogram,
+    line_chart,
+    nice_ticks,
+    path_data,
+    running_mean,
+    thinned,
+)
+from pemt_tf.report.contents import Curves, Run, Series
+from pemt_tf.report.images import palette, palette_png, small_jpeg, small_spectrogram, spectrogram_uris
+from pemt_tf.report.page import templates
+from pemt_tf.report.tables import Bar, Code, Measured, Number, Table
 from pemt_tf.report.wording import counted, duration, percent
+
+
+def block(name: str, *data: object) -> str:
+    """What a macro of the pages' building blocks makes of data."""
+    return getattr(templates().get_template("blocks.html").module, name)(*data)
+
+
+def drawn(chart: Chart) -> str:
+    return block("chart", chart)
 
 
 def test_path_goes_through_the_points():
@@ -26,7 +45,7 @@ def test_path_goes_through_the_points():
 
 
 def test_chart_places_a_known_series():
-    chart = line_chart([("loss", Series((0, 50, 100), (10.0, 5.0, 0.0)))], "falling")
+    chart = drawn(line_chart([("loss", Series((0, 50, 100), (10.0, 5.0, 0.0)))], "falling"))
     # 340 x 190 with margins 44 left, 10 right, 10 top, 24 bottom: x from 44 to 330; y from 166 (0) to 10 (10.6).
     assert re.findall(r'd="([^"]+)"', chart) == ["M44.0 18.8 L187.0 92.4 L330.0 166.0"]
     assert re.findall(r">([\d.]+)</text>", chart) == ["0", "5", "10", "0", "50", "100"]
@@ -34,19 +53,21 @@ def test_chart_places_a_known_series():
 
 
 def test_chart_gives_each_run_its_place_also_when_one_has_no_values():
-    chart = line_chart([("first", Series((), ())), ("second", Series((1, 2), (3.0, 4.0)))], "two runs")
+    chart = drawn(line_chart([("first", Series((), ())), ("second", Series((1, 2), (3.0, 4.0)))], "two runs"))
     assert "series-2" in chart and "series-1" not in chart
 
 
 def test_values_that_are_not_finite_are_left_out():
     series = thinned(Series((1, 2, 3, 4), (1.0, float("nan"), float("inf"), 2.0)))
     assert series == Series((1, 4), (1.0, 2.0))
-    chart = line_chart([("loss", Series((1, 2), (float("nan"), float("inf"))))], "nothing")
-    assert chart == '<p class="empty">No finite value was logged.</p>'
+    loss = {"loss": Series((1, 2), (float("nan"), float("inf")))}
+    (panel,) = curve_panels(Curves("Training", (Run("only", loss),)))
+    assert line_chart([*loss.items()], "nothing") is panel.chart is None
+    assert '<p class="empty">No finite value was logged.</p>' in block("panels", [panel])
 
 
 def test_one_value_is_a_dot():
-    chart = line_chart([("loss", Series((7,), (2.0,)))], "one")
+    chart = drawn(line_chart([("loss", Series((7,), (2.0,)))], "one"))
     assert chart.count("<circle") == 1 and "nan" not in chart
 
 
@@ -61,7 +82,7 @@ def test_running_mean():
 
 
 def test_histogram_draws_counts_as_heights():
-    chart = histogram(tuple(range(0, 45, 5)), (4, 0, 2, 1, 0, 0, 0, 0), "s", "lengths")
+    chart = drawn(histogram(tuple(range(0, 45, 5)), (4, 0, 2, 1, 0, 0, 0, 0), "s", "lengths"))
     # 340 x 130 with margins 44 left, 10 right, 10 top, 24 bottom: eight columns of 35.75; 4 reaches from 106 to 10.
     columns = re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', chart)
     assert columns[0] == ("44.0", "10.0", "34.8", "96.0")
@@ -72,7 +93,7 @@ def test_histogram_draws_counts_as_heights():
 
 
 def test_histogram_of_a_single_column_does_not_fill_the_chart():
-    chart = histogram((5.0, 5.1), (3,), "s", "one")
+    chart = drawn(histogram((5.0, 5.1), (3,), "s", "one"))
     assert re.findall(r'width="([\d.]+)"', chart) == ["34.8"]
 
 
@@ -145,14 +166,25 @@ def test_silence_and_damage_can_be_drawn():
     assert len(spectrogram_uris(np.full((1, 4, 5), np.nan))) == 1
 
 
-def test_markup_escapes_everything_that_is_not_markup():
-    inner = element("b", "1 < 2 & 'x'")
-    assert inner == "<b>1 &lt; 2 &amp; &#x27;x&#x27;</b>"
-    outer = element("p", inner, ["a", None, 3], class_="x", title='"><i>', hidden=True, lang=None, data_k=False)
-    assert outer == f'<p class="x" title="&quot;&gt;&lt;i&gt;" hidden>{inner}a3</p>'
-    assert element("img", src="data:,", alt="") == '<img src="data:," alt="">'
-    assert isinstance(outer, Markup)
-    assert element("p", Markup("<b>") + "<i>") == "<p>&lt;b&gt;&lt;i&gt;</p>"  # what was glued together is plain again
+def test_every_cell_of_a_table_is_escaped():
+    rows = [("<a>", Bar(0.25), Code("<b>"), None, 3), ("c", Bar(7), "<d>", Measured(0.5, (0.25, 0.75)), Measured(None))]
+    text = block("table", Table('"><i>', ("Name", "", "<e>", "Right", Number("k")), rows))
+    cells = re.findall(r"<t[hd]([^>]*)>(.*)</t[hd]>", text)
+    assert [content for _, content in cells] == [
+        *("Name", "", "&lt;e&gt;", "Right", "k"),
+        *("&lt;a&gt;", '<span class="bar" style="--share:0.2500"></span>', "<code>&lt;b&gt;</code>", "", "3"),
+        *("c", '<span class="bar" style="--share:1.0000"></span>', "&lt;d&gt;"),
+        "<span><strong>50.0\u00a0%</strong><small> 25.0 to 75.0\u00a0%</small></span>",
+        "not measured",
+    ]
+    assert [attributes for attributes, _ in cells[5:10]] == [
+        ' scope="row"',
+        ' class="bar-cell"',
+        "",
+        "",
+        ' class="number"',
+    ]
+    assert text.count("&#34;&gt;&lt;i&gt;") == 2 and "<i>" not in text  # caption and name of the frame
 
 
 def test_wording():

@@ -1,0 +1,91 @@
+"""Tables of a classifier's evaluations and sentences about them, for the report and for the model card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pemt_tf.evaluation import top5
+from pemt_tf.report.tables import Bar, Measured, Number, Table, interval
+from pemt_tf.report.wording import counted, percent
+
+LABELS_SHOWN_OPEN = 40
+
+
+def evaluation_table(evaluations: dict[str, dict[str, Any]]) -> Table:
+    """A row for each split that was evaluated."""
+    columns = (
+        "Split",
+        Number("Clips"),
+        "Top-1, 95 % interval",
+        "Top-5, 95 % interval",
+        Number("Chance"),
+        Number("Views \N{MULTIPLICATION SIGN} crops"),
+        Number("Calibration error"),
+    )
+    rows = [
+        (
+            split,
+            f"{item['clips']:,}",
+            Measured(item["accuracy"], item["interval"]),
+            Measured(item.get("top5"), item.get("top5_interval")),
+            percent(item["chance"], 1) if "chance" in item else "",
+            _views_and_crops(item),
+            percent(item["calibration"]["expected_calibration_error"], 1) if item.get("calibration") else "",
+        )
+        for split, item in evaluations.items()
+    ]
+    return Table("Accuracy by split", columns, rows)
+
+
+def evaluation_notes(split: str, item: dict[str, Any]) -> list[str]:
+    """Sentences that belong to one evaluation's figures."""
+    notes = []
+    if item.get("caution"):
+        notes.append(f"Caution, {split}: {item['caution']}.")
+    if item.get("top5") is not None and top5.is_certain(len(item["labels"])):
+        notes.append(f"Top-5, {split}: always 100 %, because there are only {len(item['labels'])} labels.")
+    if item.get("selection"):
+        notes.append(f"Weights, {split}: {item['selection']}.")
+    bootstrap = item.get("bootstrap") or {}
+    if bootstrap.get("accuracy"):
+        unit = bootstrap.get("unit", "clip")
+        notes.append(
+            f"Top-1 by the bootstrap, {split}: {interval(bootstrap['accuracy'])} ({bootstrap.get('resamples', 0):,} "
+            f"resamples of {counted(bootstrap.get('units', 0), unit, f'{unit}s')}, seed {bootstrap.get('seed')}); the "
+            "intervals of the table are Wilson's."
+        )
+    return notes
+
+
+def label_accuracies(item: dict[str, Any]) -> dict[str, Any]:
+    """The accuracy of each label, the lowest first where there are many, and the labels without a clip.
+
+    Returns:
+        `table`, `is_long` (whether the page folds it away) and `without` (names of labels).
+    """
+    rows = [row for row in item["per_class"] if row.get("accuracy") is not None]
+    is_long = len(item["per_class"]) > LABELS_SHOWN_OPEN
+    if is_long:
+        rows.sort(key=lambda row: row["accuracy"])
+    cells = [
+        (
+            row["label"],
+            Bar(row["accuracy"]),
+            percent(row["accuracy"], 1),
+            interval(row.get("interval"), 0),
+            f"{row['clips']:,}",
+        )
+        for row in rows
+    ]
+    columns = ("Label", "", Number("Accuracy"), Number("95 % interval"), Number("Clips"))
+    caption = f"Accuracy by true label{', lowest first' if is_long else ''}"
+    without = [row["label"] for row in item["per_class"] if row.get("accuracy") is None]
+    return {"table": Table(caption, columns, cells), "is_long": is_long, "without": ", ".join(without)}
+
+
+def _views_and_crops(item: dict[str, Any]) -> str:
+    """`10 x 3`; empty where it was not recorded."""
+    views, crops = item.get("views"), item.get("crops")
+    if crops is None:
+        return ""
+    return f"{'all' if views is None else views} \N{MULTIPLICATION SIGN} {crops}"
