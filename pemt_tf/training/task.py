@@ -15,7 +15,7 @@ from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.config.training import TrainingConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import training_clips
-from pemt_tf.data.share import EVERYTHING, Share
+from pemt_tf.data.share import EVERYTHING, WorkerShare
 from pemt_tf.errors import PemtError
 from pemt_tf.training.best_weights import BestWeights, Score
 from pemt_tf.training.loss_scale import LossScale
@@ -116,7 +116,7 @@ def batches_from(
     augmentation: AugmentationConfig,
     wanted: dict[str, Any],
     first_step: int,
-    share: Share = EVERYTHING,
+    share: WorkerShare = EVERYTHING,
 ) -> tf.data.Dataset:
     """The endless stream of batches from a step on; `wanted` are further arguments of `training_clips`."""
     start = first_step * settings.accumulation
