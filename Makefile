@@ -4,12 +4,10 @@ PYTHON ?=
 OUT ?= out/demo
 DATA ?= ../shared
 BIN := .venv/bin
-# Where TFX is.
-BIN_TFX = $(or $(wildcard .venv-tfx/bin),$(BIN))
 UV := .venv-tools/bin/uv
 SET_UP = $(or $(PYTHON),python3) requirements/set_up.py $(if $(PYTHON),--python "$(PYTHON)")
 
-.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow lint lock clean
+.PHONY: help setup setup-core setup-bench setup-bench-media bench results demo docs test test-slow coverage lint types wheel lock clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -47,9 +45,8 @@ results: setup-core  ## experiments on real data; DATA=a folder with audio/esc10
 demo: setup-core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")
 
-# Some packages ask `lscpu` or `uname` as they are imported; pdoc would keep them from it, and warn.
-docs: setup  ## API reference: out/api/index.html
-	PDOC_ALLOW_EXEC=1 TF_CPP_MIN_LOG_LEVEL=3 $(BIN_TFX)/pdoc --docformat google --output-directory out/api pemt_tf beam_jobs pipeline
+docs: setup  ## the documentation site: out/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: setup  ## the tests, but for the slow ones
 	@ci/test fast
@@ -57,14 +54,27 @@ test: setup  ## the tests, but for the slow ones
 test-slow: setup  ## the slow ones: whole pipelines, long trainings, fuzzing, other engines
 	@ci/test slow
 
-lint: setup  ## ruff
+coverage: setup  ## which lines `make test` runs: out/coverage/index.html
+	rm -f out/.coverage*
+	PYTEST_ADDOPTS="--cov --cov-append --cov-report=" ci/test fast
+	$(BIN)/coverage html --quiet
+	@$(BIN)/coverage report --format=total | sed 's/.*/& % of the lines/'
+
+lint: setup  ## ruff, and oxlint for the JavaScript of the explore page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings
 
-lock: | $(UV)  ## resolve both lock files anew from setup.py
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
+types: setup  ## pyright
+	$(BIN)/pyright
+
+wheel: | $(UV)  ## the wheel and the source archive: out/dist
+	$(UV) build --quiet --clear --out-dir out/dist
+
+lock: | $(UV)  ## resolve both lock files anew from pyproject.toml
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
 		--universal --python-version 3.11 --output-file requirements/current.lock
-	$(UV) pip compile --quiet --upgrade setup.py --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file requirements/legacy.lock
 
 clean:  ## remove environments and outputs

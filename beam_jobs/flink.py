@@ -1,8 +1,8 @@
-"""Runs the preparation on a Flink cluster that it starts on this machine, and checks the records against a local run.
+"""Runs `beam_jobs.preprocess` on a Flink cluster that it starts on this machine, and compares with a local run.
 
     python -m beam_jobs.flink -- --input videos/ --output data/ --preset tiny
 
-What it starts, and how to use a cluster that is there already: docs/flink.md.
+docs/flink.md says what it starts, and how to use a cluster that runs already.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from beam_jobs.engines import flink_cluster
@@ -26,35 +27,35 @@ from pemt_tf.terminal.exit_code import exit_code_of
 EXAMPLE = """example:
   python -m beam_jobs.flink --parallelism 2 -- --input videos/ --output data/ --preset tiny
 
-All that follows -- goes to beam_jobs.preprocess. Needs java and mvn.
+Everything after -- is passed to beam_jobs.preprocess. Needs java and mvn.
 """
-STEP = "DecodeAndWrite"  # of the job's graph: makes one shard of each element
+STEP = "DecodeAndWrite"  # the step of the job's graph that makes a shard of each element
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this command."""
     parser = argparse.ArgumentParser(
         prog="python -m beam_jobs.flink",
-        description="Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with Python workers in "
-        "processes of their own, runs it locally as well, and compares the records.",
+        description="Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with separate Python "
+        "worker processes, runs it locally as well, and compares the records.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("--parallelism", type=int, default=2, help="task slots and Python workers (default: 2)")
-    add("--keep", metavar="FOLDER", help="keep the logs, and the data set of the local run, in this new folder")
-    add("--job_server_jar", metavar="JAR", help="Beam's Flink job server, if Maven has none")
+    add("--keep", metavar="FOLDER", help="keep the logs and the data set of the local run in this new folder")
+    add("--job_server_jar", metavar="JAR", help="Beam's Flink job server, if Maven does not have it")
     return parser
 
 
 def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
-    """What tells Beam to run on the cluster.
+    """The flags that make Beam run on the cluster.
 
     Args:
-        job_server: its port.
+        job_server: port of the job server.
         pool: port of the worker pool.
-        parallelism: shards at the same time, each in a worker process of its own.
+        parallelism: number of shards made at the same time, each in its own worker process.
     """
     return [
         "--runner=PortableRunner",
@@ -67,10 +68,10 @@ def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
 
 
 def compare(one: Path, other: Path) -> list[tuple[str, str, str]]:
-    """Digests of the record files of two data sets.
+    """Compares the record files of two data sets.
 
     Returns:
-        Name, SHA-256 in `one`, SHA-256 in `other` of every file that is in either; `missing` where it is not.
+        For every file that is in either: name, SHA-256 in `one`, SHA-256 in `other`; `missing` where there is none.
     """
     names = sorted({str(path.relative_to(root)) for root in (one, other) for path in root.glob("*/*.tfrecord")})
     return [(name, _digest(one / name), _digest(other / name)) for name in names]
@@ -90,14 +91,11 @@ def run(options: argparse.Namespace, job: list[str]) -> int:
     """Runs the job twice and prints the comparison.
 
     Args:
-        options: of this command.
+        options: the flags of this command.
         job: flags for beam_jobs.preprocess.
 
     Returns:
         0 if all records are the same.
-
-    Raises:
-        PemtError: it could not be done.
     """
     output = _check_job(job)
     if options.parallelism < 1:
@@ -111,7 +109,7 @@ def run(options: argparse.Namespace, job: list[str]) -> int:
         work = Path(options.keep).absolute()
         work.mkdir(parents=True)
     else:
-        work = Path(tempfile.mkdtemp())  # stays if something fails: the logs are in it
+        work = Path(tempfile.mkdtemp())  # stays if something fails, because it has the logs
     run_on_flink(server, options.parallelism, work, job)
     _preprocess([*job, f"--output={work / 'local'}"], "locally", work)
     code = report(compare(work / "local", Path(output)))
@@ -121,11 +119,7 @@ def run(options: argparse.Namespace, job: list[str]) -> int:
 
 
 def run_on_flink(server: flink_cluster.JobServer, parallelism: int, logs: Path, job: list[str]) -> None:
-    """Starts all that is needed, runs the job on it, and says what each task slot did.
-
-    Raises:
-        PemtError: something did not come up, the job failed, or Flink was not asked to do anything.
-    """
+    """Starts the cluster, runs the job on it, and prints what each task slot did."""
     with (
         flink_cluster.local_cluster(server.flink, parallelism, logs) as address,
         flink_cluster.running_job_server(server, address, logs) as job_server,
@@ -146,11 +140,11 @@ def run_on_flink(server: flink_cluster.JobServer, parallelism: int, logs: Path, 
 
 
 def shards_by_slot(address: str, job: str) -> list[int]:
-    """How many shards each parallel task made; Flink never puts two tasks of one step into the same task slot.
+    """The number of shards that each parallel task made; each task of a step has its own task slot.
 
     Args:
-        address: of the cluster.
-        job: Flink's identifier of it.
+        address: the cluster's address.
+        job: Flink's id of the job.
     """
     for vertex in flink_cluster.ask(address, f"jobs/{job}")["vertices"]:
         if STEP in vertex["name"]:
@@ -169,14 +163,14 @@ def report(digests: list[tuple[str, str, str]]) -> int:
 
 
 @contextlib.contextmanager
-def worker_pool(logs: Path):
-    """Starts Beam's worker pool: on request it starts Python workers, which run our code.
+def worker_pool(logs: Path) -> Iterator[int]:
+    """Runs Beam's worker pool, which starts Python workers on request.
 
     Yields:
         Its port.
     """
     port = free_port()
-    # The pool starts `python` as the search path finds it: let that be this environment's.
+    # The pool starts the `python` that is first in the search path, which must be this environment's.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
     environment = {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -61,7 +61,7 @@ def make_train_step(remat: bool = False):
         with tf.GradientTape() as tape:
             heads = model(inputs, training=True)["logits"].values()
             losses = [tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits) for logits in heads]
-            loss = sum(tf.reduce_mean(each) for each in losses)
+            loss = tf.add_n([tf.reduce_mean(each) for each in losses])
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 
@@ -103,7 +103,8 @@ def run_pytorch(case: str) -> None:
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled="bfloat16" in case):
             heads = model(frames, log_mel)
-        sum(cross_entropy(logits.flatten(0, 1).float(), labels) for logits in heads).backward()
+        losses = [cross_entropy(logits.flatten(0, 1).float(), labels) for logits in heads]
+        torch.stack(losses).sum().backward()
         return optimizer.step()
 
     serve(step)

@@ -57,22 +57,27 @@ def _write_data(directory: Path, geometry) -> None:
     import numpy as np
     import simplejpeg
 
-    from pemt_tf.data.records import get_fake_clip
-    from tests.fake_dataset import write_dataset
+    from pemt_tf.data.dataset_card import DatasetCard, SplitCard
+    from pemt_tf.data.record_format import RecordFile
+    from pemt_tf.data.records import get_fake_clip, serialize
 
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[: geometry.stored_short_side, : geometry.stored_short_side * 4 // 3]
-    clips = []
-    for number in range(CLIPS):
-        clip = get_fake_clip(dataclasses.replace(geometry, stored_short_side=8), number, label=number % 3)
-        jpegs = []
-        for frame in range(geometry.segments * geometry.frames_per_segment):
-            wave = 128 + 90 * np.sin((rows + columns * (number + 1) / 3 + 4 * frame) / 17)
-            pixels = wave[..., None] + rng.normal(0, NOISE, (*rows.shape, 3))
-            jpegs.append(simplejpeg.encode_jpeg(np.clip(pixels, 0, 255).astype(np.uint8), quality=90))
-        height, width = rows.shape
-        clips.append(dataclasses.replace(clip, jpegs=jpegs, height=height, width=width))
-    write_dataset(directory, geometry, {"train": clips})
+    height, width = rows.shape
+    directory.mkdir()
+    with (directory / "train.tfrecord").open("wb") as stream:
+        file = RecordFile(stream)
+        for number in range(CLIPS):
+            clip = get_fake_clip(dataclasses.replace(geometry, stored_short_side=8), number, label=0)
+            jpegs = []
+            for frame in range(geometry.segments * geometry.frames_per_segment):
+                wave = 128 + 90 * np.sin((rows + columns * (number + 1) / 3 + 4 * frame) / 17)
+                pixels = wave[..., None] + rng.normal(0, NOISE, (*rows.shape, 3))
+                jpegs.append(simplejpeg.encode_jpeg(np.clip(pixels, 0, 255).astype(np.uint8), quality=90))
+            clip = dataclasses.replace(clip, jpegs=jpegs, height=height, width=width)
+            file.write(serialize(clip, geometry))
+    split = SplitCard(["train.tfrecord"], CLIPS, {"noise": CLIPS}, 0, CLIPS, CLIPS, float(CLIPS))
+    DatasetCard(geometry, ["noise"], {"train": split}, CLIPS, CLIPS, {}, {}, content_hash="f" * 64).write(directory)
 
 
 if __name__ == "__main__":

@@ -53,23 +53,29 @@ class Worker:
             text=True,
             env=environment,
         )
-        while (line := self.process.stdout.readline()) != "ready\n":
+        assert self.process.stdin and self.process.stdout  # pipes, as asked for
+        self.requests, self.answers = self.process.stdin, self.process.stdout
+        while (line := self.answers.readline()) != "ready\n":
             if not line:
                 raise SystemExit(f"{script}: the worker {name} ended before it was ready")
 
     def run(self) -> dict[str, float]:
         """One run: cpu and wall seconds, and the worker's peak resident memory so far in GB."""
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        return self.send("run")
+
+    def send(self, line: str):
+        """Sends a line, and waits for the line of JSON that answers it."""
+        self.requests.write(line + "\n")
+        self.requests.flush()
+        return json.loads(self.answers.readline())
 
     def close(self) -> None:
         """Ends the process."""
-        self.process.stdin.close()
+        self.requests.close()
         self.process.wait()
 
 
-def read_arguments(description: str, **options: tuple[int, str]) -> argparse.Namespace:
+def read_arguments(description: str | None, **options: tuple[int, str]) -> argparse.Namespace:
     """The flags of a benchmark.
 
     Args:
@@ -86,12 +92,12 @@ def read_arguments(description: str, **options: tuple[int, str]) -> argparse.Nam
     return parser.parse_args()
 
 
-def pytorch_python() -> str | None:
-    """The interpreter that has PyTorch, or None, saying so."""
+def pytorch_python() -> str:
+    """The interpreter that has PyTorch; empty where there is none, saying so."""
     if PYTORCH.is_file():
         return str(PYTORCH)
     print("no .venv-bench: PyTorch is left out (make setup-bench brings it)\n")
-    return None
+    return ""
 
 
 def take_turns(workers: dict[str, Worker], rounds: int) -> dict[str, list[dict[str, float]]]:

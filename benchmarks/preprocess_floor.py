@@ -21,6 +21,8 @@ import av
 import numpy as np
 import scipy.fft
 import simplejpeg
+from av.container import InputContainer
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from pemt_tf.config import ClipGeometry, Config
@@ -30,12 +32,14 @@ JPEG_QUALITY = 95
 UNSPECIFIED, HIGH_DEFINITION_HEIGHT = 2, 720
 
 
-def length(container: av.container.InputContainer, base: float) -> float:
+def length(container: InputContainer, base: float) -> float:
     """Seconds from the container's start: by the header, or by the packets where it does not say."""
     streams = [*container.streams.video[:1], *container.streams.audio[:1]]
     known = [float(stream.duration * stream.time_base) for stream in streams if stream.duration]
-    if known or container.duration:
-        return known[0] if known else container.duration / av.time_base
+    if known:
+        return known[0]
+    if container.duration:
+        return container.duration / av.time_base
     packets = container.demux(streams[0])
     end = max((packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None), default=0)
     container.seek(0)
@@ -58,9 +62,9 @@ def convert(path: str, geometry: ClipGeometry, output) -> tuple[int, float]:
             pictures.clock = "dts"  # AVI stores no presentation times
         sound = Sound(audio, base, seconds, geometry) if audio else None
         for packet in container.demux([stream for stream in (video, audio) if stream]):
-            if packet.stream is video:
+            if pictures and packet.stream is video:
                 pictures.feed(packet)
-            else:
+            elif sound:
                 sound.feed(packet)
         if pictures:
             pictures.finish()
@@ -76,7 +80,7 @@ class Pictures:
     def __init__(self, stream: av.VideoStream, moments: list[float], base: float, short_side: int) -> None:
         stream.codec_context.thread_count = 1
         self._context = stream.codec_context
-        self._unit, self._base = float(stream.time_base), base
+        self._unit, self._base = float(stream.time_base or 0), base
         self._moments, self._next, self._held = moments, 0, None
         self._scaler = VideoReformatter()
         aspect = float(stream.sample_aspect_ratio or 1)
@@ -120,12 +124,16 @@ class Pictures:
             threads=1,
         )
         planes = [
-            np.ascontiguousarray(np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : plane.width])
+            np.ascontiguousarray(_bytes_of(plane).reshape(-1, plane.line_size)[:, : plane.width])
             for plane in small.planes
         ]
         self.jpegs += [simplejpeg.encode_jpeg_yuv_planes(*planes, quality=JPEG_QUALITY)] * (until - self._next)
         self._next = until
         self.made += 1
+
+
+def _bytes_of(plane: VideoPlane) -> np.ndarray:
+    return np.frombuffer(plane, np.uint8)  # pyright: ignore[reportCallIssue, reportArgumentType]: a buffer, not typed as one
 
 
 class Sound:
@@ -134,11 +142,11 @@ class Sound:
     def __init__(self, stream: av.AudioStream, base: float, seconds: float, geometry: ClipGeometry) -> None:
         stream.codec_context.thread_count = 1
         self._context = stream.codec_context
-        self._unit, self._base = float(stream.time_base), base
+        self._unit, self._base = float(stream.time_base or 0), base
         self._geometry = geometry
         self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=geometry.sample_rate)
         self._pieces: list[np.ndarray] = []
-        self._first: float | None = None
+        self._first: float | None = None  # seconds at which the sound begins
 
     def feed(self, packet: av.Packet) -> None:
         for frame in self._context.decode(packet):
@@ -153,7 +161,7 @@ class Sound:
         rate, count = self._geometry.sample_rate, self._geometry.samples_per_segment
         waveform = np.zeros((len(starts), count), np.float32)
         for row, start in zip(waveform, starts, strict=True):
-            first = round((start - self._first) * rate)
+            first = round((start - (self._first or 0)) * rate)
             piece = samples[max(first, 0) : max(first + count, 0)]
             row[max(-first, 0) : max(-first, 0) + len(piece)] = piece
         return waveform

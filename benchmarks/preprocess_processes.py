@@ -84,7 +84,7 @@ def run(command: list[str], cores: set[int], environment: dict[str, str] | None 
 
 def _wait_for_all(process: subprocess.Popen) -> tuple[float, int]:
     """CPU seconds of all processes, and the exit code of the first."""
-    cpu, code = 0.0, None
+    cpu, code = 0.0, 0
     while True:
         try:
             pid, status, usage = os.wait4(-1, 0)

@@ -63,11 +63,11 @@ def main() -> None:
         tf.profiler.experimental.stop()
         recorded = events(directory)
     for title, key in (("operation", lambda name: name.rpartition(":")[2]), ("part", part_of)):
-        total = collections.Counter()
+        total: dict[str, float] = collections.defaultdict(float)
         for name, taken in recorded:
             total[key(name)] += taken / count
         print(f"{title:60} ms per step")
-        for name, taken in total.most_common(16):
+        for name, taken in sorted(total.items(), key=lambda item: -item[1])[:16]:
             print(f"{name:60} {taken:8.1f}")
         print()
 

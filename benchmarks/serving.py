@@ -44,9 +44,7 @@ class ServingWorker(Worker):
 
     def ask(self, **question):
         """One question."""
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        return self.send(json.dumps(question))
 
 
 def resident() -> float:

@@ -14,7 +14,7 @@ WORKDIR /build
 COPY requirements/${LOCK} docker/worker-requirements.txt ./
 # No TensorFlow: only training needs it. Without it the image is smaller, and workers start sooner.
 RUN pip install --no-cache-dir --constraint ${LOCK} --requirement worker-requirements.txt
-COPY setup.py pyproject.toml README.md ./
+COPY setup.py pyproject.toml README.md LICENSE ./
 COPY pemt_tf pemt_tf
 COPY beam_jobs beam_jobs
 RUN pip install --no-cache-dir --no-deps . \

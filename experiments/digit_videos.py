@@ -255,7 +255,7 @@ def make_corpus(
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
+        description=(__doc__ or "").partition("\n")[0],
         epilog="example: python -m experiments.digit_videos --fsdd FSDD --mnist mnist_5k.csv.gz --output out/digits",
     )
     parser.add_argument("--fsdd", type=Path, required=True, help="folder of the recordings of FSDD")

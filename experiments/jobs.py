@@ -66,7 +66,7 @@ class _Runner:
         self.folder = folder
         self.done = {job.name for job in jobs if _is_done(job, folder)}
         self.waiting = [job for job in jobs if job.name not in self.done]
-        self.running: dict[str, subprocess.Popen] = {}
+        self.running: set[str] = set()
         self.failed: Job | None = None
         self.changed = threading.Condition()
         self.progress = Progress("results", len(jobs), "jobs", done=len(self.done))
@@ -95,7 +95,7 @@ class _Runner:
         while (job := self._next()) is not None:
             code = self._execute(job)
             with self.changed:
-                del self.running[job.name]
+                self.running.remove(job.name)
                 if code == 0 and job.produces.exists():
                     self.done.add(job.name)
                     self.progress.update(len(self.done), job.name)
@@ -110,7 +110,7 @@ class _Runner:
                 ready = next((job for job in self.waiting if self.done.issuperset(job.needs)), None)
                 if ready is not None:
                     self.waiting.remove(ready)
-                    self.running[ready.name] = None
+                    self.running.add(ready.name)
                     return ready
                 if not self.running:
                     names = ", ".join(sorted({need for job in self.waiting for need in job.needs} - self.done))

@@ -50,12 +50,13 @@ def _split(source: ClipSource, name: str) -> tuple[np.ndarray, np.ndarray]:
     ]
     if not batches:
         raise PemtError(f"{source.name}: split {name!r} holds no labelled clip")
-    return tuple(np.concatenate(column) for column in zip(*batches, strict=True))
+    features, labels = zip(*batches, strict=True)
+    return np.concatenate(features), np.concatenate(labels)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     options = parser.parse_args(arguments)

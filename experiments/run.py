@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
+        description=(__doc__ or "").partition("\n")[0],
         epilog="example: python -m experiments.run --data DATA --output out/results --only esc10",
     )
     add = parser.add_argument

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import scipy.stats
 
 from experiments.jobs import Job, times_of
 from experiments.plan import (
@@ -24,8 +25,6 @@ from experiments.plan import (
 )
 from pemt_tf.errors import PemtError
 
-# Two-sided 95 % quantiles of Student's t, by degrees of freedom.
-_T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 _STREAM_NAMES = {"audio": "audio only", "visual": "frames only", "both": "both"}
 
 
@@ -86,7 +85,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return mean, mean, mean
-    half = _T95[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
     return mean, mean - half, mean + half
 
 

@@ -40,7 +40,7 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
     """Builds the pipeline; the same for every engine.
 
     Args:
-        config: of the pipeline.
+        config: the pipeline's settings.
         artifacts: where the engine keeps artefacts; by default in the pipeline's root.
 
     Raises:
@@ -49,7 +49,15 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
     batch_by_size()
     data = find_data(config.data_folder)
     card = DatasetCard.read(data.path)
-    orders = make_orders(config, data.path)
+    orders = make_orders(
+        data.path,
+        config.training_config(),
+        preset=config.preset,
+        pretrains=config.pretrains,
+        cpu_devices=config.trainer.cpu_devices,
+        root=config.root,
+        trainers=trainer_module.__name__,
+    )
     judge = judging_split(card, data.path)
 
     comparison: list[BaseNode] = []
@@ -107,12 +115,12 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
 
 
 def stored_schema(root: Path, labels: list[str]) -> Path:
-    """Writes the curated schema with this data set's vocabulary, so that ExampleValidator finds labels out of it.
+    """Writes the curated schema with this data set's vocabulary, so that ExampleValidator finds unknown labels.
 
-    The name follows from the content: TFX caches by the name and would miss a change.
+    The file's name is a hash of its content, because TFX caches by name.
 
     Args:
-        root: of the pipeline.
+        root: the pipeline's root.
         labels: the vocabulary.
 
     Raises:
@@ -135,7 +143,7 @@ def stored_schema(root: Path, labels: list[str]) -> Path:
 
 
 def imported_clips(card: DatasetCard) -> dict[str, int]:
-    """Split to the number of clips that the import leaves of it: of the splits that judge, labelled ones."""
+    """Split to the number of clips that are imported: all of `train`, and the labelled clips of the other splits."""
     return {
         name: split.clips if name == "train" else split.clips - split.unlabelled
         for name, split in card.splits.items()
@@ -144,9 +152,9 @@ def imported_clips(card: DatasetCard) -> dict[str, int]:
 
 
 def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
-    """Imports the splits of a data set; what `ClipImportExecutor` leaves out is said there.
+    """Imports the splits of a data set. `ClipImportExecutor` leaves some clips out.
 
-    Where days have folders, TFX gets the pattern and the span: both stand in the metadata then.
+    Where each day has a folder, TFX gets the pattern and the span, so that both are in the metadata.
     """
     inside = f"{data.pattern}/" if data.pattern else ""
     patterns = [tfx.proto.Input.Split(name=name, pattern=f"{inside}{name}/clips-*.tfrecord") for name in splits]
@@ -163,7 +171,7 @@ def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
 def make_trainers(
     orders: dict[str, TrainingOrder], examples: ClipExampleGen, gates: list[BaseNode], judge: str
 ) -> list[tfx.components.Trainer]:
-    """Pretrainer, unless it is left out, and Finetuner, which starts from its model."""
+    """Makes the Pretrainer, unless it is left out, and the Finetuner, which starts from its model."""
     nodes: list[tfx.components.Trainer] = []
     for stage, order in orders.items():
         name, function = TRAINERS[stage]
@@ -183,7 +191,7 @@ def make_trainers(
 def describe_scalars(
     examples: tfx.components.ImportExampleGen, schema: tfx.components.ImportSchemaGen
 ) -> tfx.components.StatisticsGen:
-    """Statistics of what the schema names: scalars. Pictures and spectrograms are not even decoded.
+    """Statistics of the scalars, which are what the schema names. Frames and spectrograms are not decoded.
 
     A `feature_allowlist` would decode every feature and then drop most.
     """
@@ -209,7 +217,7 @@ def push_model(
     evaluator: tfx.components.Evaluator,
     checks: list[ServingCheck],
 ) -> BaseNode:
-    """Pushes what the Evaluator blessed and the serving check let through."""
+    """Pushes a model that the Evaluator blessed and that passed the serving check."""
     node = PushOnce(
         model=model,
         model_blessing=evaluator.outputs["blessing"],
@@ -222,7 +230,7 @@ def push_model(
 
 
 def batch_by_size() -> None:
-    """Makes nodes that read records batch them to about 20 MiB; by default TFX goes up to 1000, and clips are large."""
+    """Makes nodes read records in batches of about 20 MiB. TFX's default is up to 1000 records, and clips are large."""
     flag = "tfxio_use_byte_size_batching"
     if flag in flags.FLAGS:
         flags.FLAGS.set_default(flag, True)

@@ -164,7 +164,7 @@ def make(venv, python, stack, what):
         what: `core`; `full`, all extras but TFX; or `tfx`, all of them.
     """
     lock = ROOT / "requirements" / f"{stack}.lock"
-    inputs = b"".join(path.read_bytes() for path in (lock, ROOT / "setup.py", Path(__file__)))
+    inputs = b"".join(path.read_bytes() for path in (lock, ROOT / "pyproject.toml", Path(__file__)))
     mark = venv / ".set-up"
     base, installed = f"{stack} {python} {hashlib.sha256(inputs).hexdigest()[:16]}", ["core", "full", "tfx"]
     known = mark.read_text().split("\n") if mark.exists() else ["", ""]

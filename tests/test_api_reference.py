@@ -1,4 +1,4 @@
-"""The API reference: every public name says what it is, and `make docs` builds without a warning."""
+"""The documentation site: every public name says what it is, and `make docs` builds without a warning."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+MODELS = "api/models.html"
 PACKAGES = ("pemt_tf", "beam_jobs", "pipeline")
 # What Keras and Beam call has its description there, and inherits it.
 INHERITED = {
@@ -54,20 +55,26 @@ def test_a_name_without_a_description_is_noticed():
     assert list(undescribed(ast.parse("class A:\n    def call(self): ..."), "m")) == ["m", "m.A", "m.A.call"]
 
 
-@pytest.mark.slow
-def test_reference_is_built_without_warnings(tmp_path):
-    """The command of `make docs`, into another folder and without the pipeline, whose import alone takes a minute."""
-    (line,) = re.findall(r"^\t(.*\$\(BIN_TFX\)/pdoc .*)$", (ROOT / "Makefile").read_text(), re.M)
-    settings, _, arguments = line.partition("$(BIN_TFX)/pdoc ")
-    words = arguments.replace("out/api", str(tmp_path)).split()
-    assert tuple(words[-3:]) == PACKAGES
-    environment = {**os.environ, **dict(word.split("=") for word in settings.split())}
+def test_site_is_built_without_warnings(tmp_path):
+    """The command of `make docs`, into another folder."""
+    (line,) = re.findall(r"^\tNO_MKDOCS_2_WARNING=1 \$\(BIN\)/mkdocs (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    command = [sys.executable, "-m", "mkdocs", *line.split(), "--site-dir", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "pdoc", *words[:-1]], cwd=ROOT, env=environment, capture_output=True, text=True
+        command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert not re.findall(r"^Warn.*", done.stderr, re.M), done.stderr
-    layer = (tmp_path / "pemt_tf" / "layers" / "low_rank_shared_dense.html").read_text(encoding="utf-8")
-    assert "LowRankSharedDense" in layer and "<h6" in layer, "Google's sections became headings"
-    for name in ("pemt_tf/export/client.html", "beam_jobs/preprocess.html", "index.html"):
-        assert (tmp_path / name).is_file(), name
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+    def page(name: str) -> str:
+        return (tmp_path / name).read_text(encoding="utf-8")
+
+    assert re.search(r'id="pemt_tf\.layers\.low_rank_shared_dense\.LowRankSharedDense".*Parameters', page(MODELS), re.S)
+    for name in ("pemt pretrain", "python -m beam_jobs.preprocess"):
+        assert f">{name}<" in page("api/commands.html"), name
+    assert 'href="project/BUILD.html"' in page("faq.html"), "a link that leaves docs/"
+    assert "<img" in page("architecture.html") and 'href="data_format.html#failures"' in page("faq.html")
+
+
+def test_every_page_has_a_place_on_the_site():
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert pages <= set(re.findall(r"[\w/]+\.md$", text, re.M))

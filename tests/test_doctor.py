@@ -105,10 +105,10 @@ def test_tested_versions_are_those_of_the_locks():
         }
 
 
-def test_extras_are_those_of_setup():
-    text = (ROOT / "setup.py").read_text()
+def test_extras_are_those_of_the_package():
+    text = (ROOT / "pyproject.toml").read_text()
     for extra in packages.EXTRAS:
-        assert f'    "{extra}": [' in text, extra
+        assert f"\n{extra} = [" in text, extra
 
 
 @pytest.mark.parametrize(

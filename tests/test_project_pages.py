@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from beam_jobs import preprocess
 from beam_jobs.finish import dataset_index
@@ -41,6 +42,20 @@ def test_contributing_names_targets_of_the_makefile():
     named = set(re.findall(r"\bmake ([a-z-]+)", CONTRIBUTING))
     assert {"setup", "test", "test-slow", "lint", "lock"} <= named <= targets
     assert (ROOT / ".ci" / "run").exists()
+
+
+def test_workflows_make_targets_of_the_makefile_with_pinned_actions():
+    targets = set(re.findall(r"^([a-z-]+):", page("Makefile"), re.M))
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    text = "".join(path.read_text(encoding="utf-8") for path in workflows)
+    named = re.findall(r"run: make ([a-z-]+)", text)
+    assert {"lint", "test", "test-slow", "demo", "docs", "wheel"} == set(named) <= targets
+    assert set(re.findall(r"^make ([a-z-]+)", page(".ci/run"), re.M)) <= targets
+    actions = re.findall(r"uses: (\S+)", text)
+    assert len(actions) > 8 and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in actions), actions
+    for path in workflows:
+        jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+        assert all("timeout-minutes" in job for job in jobs.values()), path.name
 
 
 def test_change_log_keeps_the_form():

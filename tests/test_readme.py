@@ -57,7 +57,7 @@ def test_the_results_in_the_readme_are_those_of_the_results_page():
 
 
 def test_readme_leads_to_every_page():
-    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}  # where the site begins
     assert {"tutorial.md", "faq.md"} <= pages
     for page in pages:
         assert f"(docs/{page})" in README, f"README.md does not lead to docs/{page}"

@@ -1,4 +1,4 @@
-"""The worker's last part: writes one Parquet file as a whole, and notes what became of each of its clips."""
+"""The worker's last part: writes a Parquet file as a whole, and notes what became of each of its clips."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 
-from beam_jobs.embedding.reading import Result
+from beam_jobs.embedding.reading import EmbeddedClip
 from beam_jobs.engines import storage
+from beam_jobs.plan.output_folder import PARTIAL
+from beam_jobs.worker.outcomes import FAILED, WRITTEN
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.search.embedding_store import RECORD_FILES
 from pemt_tf.search.embedding_table import embedding_table
 
-PARTIAL = ".partial"
-WRITTEN, FAILED = "written", "failed"
+TEXT_COLUMNS = ["path", "label", "split"]
 
 
 def file_name(shard: int, shards: int) -> str:
-    """Name of a Parquet file, relative to the folder."""
+    """Name of a Parquet file, relative to the embeddings' folder."""
     return f"vectors/embeddings-{shard:05d}-of-{shards:05d}.parquet"
 
 
 def outcome_name(shard: int) -> str:
-    """Name of a shard's outcomes, relative to the folder."""
+    """Name of a shard's outcomes, relative to the embeddings' folder."""
     return f"outcomes/{shard:05d}.json"
 
 
 class NoteProgress(beam.DoFn):
-    """Passes results on and notes each in a file that the progress line counts; local outputs only."""
+    """Passes clips on and, if there is a local folder, notes each in a file that the progress line counts."""
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
@@ -52,11 +53,11 @@ class NoteProgress(beam.DoFn):
             path = Path(self._folder, f"{uuid.uuid4().hex}.jsonl")
             self._log = path.open("wb", buffering=0)  # unbuffered: read while it grows
 
-    def process(self, result: Result) -> Iterator[tuple[int, Result]]:
+    def process(self, element: EmbeddedClip) -> Iterator[tuple[int, EmbeddedClip]]:
         if self._log is not None:
-            kind = FAILED if result.vector is None else WRITTEN
+            kind = FAILED if element.vector is None else WRITTEN
             self._log.write(json.dumps({"kind": kind}).encode("ascii") + b"\n")
-        yield result.place.shard, result
+        yield element.place.shard, element
 
     def finish_bundle(self) -> None:
         if self._log is not None:
@@ -68,9 +69,9 @@ class FileSettings:
     """What a worker needs to know to write.
 
     Attributes:
-        folder: where the embeddings are being made.
+        folder: working folder of the embeddings.
         shards: number of Parquet files.
-        record_files: of a data set, number of the unit to its file; empty for videos.
+        record_files: file of each unit of a data set, by the unit's number; empty for videos.
     """
 
     folder: str
@@ -79,12 +80,12 @@ class FileSettings:
 
 
 class WriteFile(beam.DoFn):
-    """(Shard, its results) -> (kind of outcome, count); writes the Parquet file and the outcomes of its clips."""
+    """(Shard, its clips) -> (kind of outcome, count); writes the Parquet file and the outcomes of the clips."""
 
     def __init__(self, settings: FileSettings) -> None:
         self._settings = settings
 
-    def process(self, element: tuple[int, Iterable[Result]]) -> Iterator[tuple[str, int]]:
+    def process(self, element: tuple[int, Iterable[EmbeddedClip]]) -> Iterator[tuple[str, int]]:
         shard, results = element
         results = sorted(results, key=lambda result: (result.place.unit, result.place.index))
         try:
@@ -98,12 +99,13 @@ class WriteFile(beam.DoFn):
             Metrics.counter("embed", f"clips_{kind}").inc(count)
             yield kind, count
 
-    def _write(self, shard: int, results: list[Result]) -> Counter:
+    def _write(self, shard: int, results: list[EmbeddedClip]) -> Counter[str]:
         folder, written = self._settings.folder, [one for one in results if one.vector is not None]
+        vectors = [one.vector for one in results if one.vector is not None]
         summary = {
             "places": [[one.place.unit, one.place.index] for one in results],
             "rows": len(written),
-            "width": len(written[0].vector) // 4 if written else 0,
+            "width": len(vectors[0]) // 4 if vectors else 0,
             "failed": [_failure(one) for one in results if one.vector is None],
             "sha256": "",
         }
@@ -117,7 +119,7 @@ class WriteFile(beam.DoFn):
             for path in (table_file, outcome_file):
                 path.parent.mkdir(parents=True, exist_ok=True)
             if written:
-                pq.write_table(self._table(written), table_file, use_dictionary=["path", "label", "split"])
+                pq.write_table(self._table(written, vectors), table_file, use_dictionary=TEXT_COLUMNS)  # pyright: ignore[reportArgumentType] - it takes names as well
                 summary["sha256"] = hashlib.sha256(table_file.read_bytes()).hexdigest()
                 name = file_name(shard, self._settings.shards)
                 storage.put_in_place(str(table_file), storage.join(folder, name))
@@ -125,9 +127,9 @@ class WriteFile(beam.DoFn):
             storage.put_in_place(str(outcome_file), storage.join(folder, outcome_name(shard)))
         return Counter({WRITTEN: len(written), FAILED: len(results) - len(written)})
 
-    def _table(self, written: list[Result]) -> pa.Table:
-        vectors = np.frombuffer(b"".join(one.vector for one in written), "<f4").reshape(len(written), -1)
-        table = embedding_table([one.about for one in written], vectors)
+    def _table(self, written: list[EmbeddedClip], vectors: list[bytes]) -> pa.Table:
+        numbers = np.frombuffer(b"".join(vectors), "<f4").reshape(len(written), -1)
+        table = embedding_table([one.about for one in written], numbers)
         files = self._settings.record_files
         if not files:
             return table
@@ -136,6 +138,6 @@ class WriteFile(beam.DoFn):
         return table.replace_schema_metadata({RECORD_FILES: json.dumps(counted).encode("ascii")})
 
 
-def _failure(result: Result) -> dict:
+def _failure(result: EmbeddedClip) -> dict[str, str]:
     about = {"id": result.about["id"], "path": result.about["path"]}
     return {**about, "stage": result.stage, "cause": result.cause, "detail": result.detail}

@@ -10,25 +10,24 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.ml.inference.base import ModelHandler
 
-from beam_jobs.embedding.reading import Example, Result
+from beam_jobs.embedding.reading import ClipExample, EmbeddedClip
 from beam_jobs.engines import storage
 from pemt_tf.data.damage import READ_ERRORS, plain_cause
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor, latest_version
 
 
-class SavedModelHandler(ModelHandler[Example, Result, LocalPredictor]):
-    """Embeds clips with the signature for records of an exported model; RunInference loads it once a process."""
+class SavedModelHandler(ModelHandler[ClipExample, EmbeddedClip, LocalPredictor]):
+    """Embeds clips with an exported model's signature for records; RunInference loads it once in each process."""
 
     def __init__(self, directory: str, batch_size: int) -> None:
         """Loads nothing yet.
 
         Args:
-            directory: of one version; of any file system of Beam.
-            batch_size: clips at once.
+            directory: folder of one version, on any file system of Beam.
+            batch_size: number of clips that the model gets at once.
         """
         super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
         self._directory = directory
@@ -38,9 +37,9 @@ class SavedModelHandler(ModelHandler[Example, Result, LocalPredictor]):
             return LocalPredictor(directory)
 
     def run_inference(
-        self, batch: Sequence[Example], model: LocalPredictor, inference_args: dict[str, Any] | None = None
-    ) -> Iterable[Result]:
-        """Answers a batch; where a record spoils it, each clip on its own."""
+        self, batch: Sequence[ClipExample], model: LocalPredictor, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[EmbeddedClip]:
+        """Embeds a batch; if a record spoils it, each clip on its own."""
         try:
             vectors = model.answer([example.serialized for example in batch])["embedding"]
         except tf.errors.ResourceExhaustedError as error:
@@ -49,48 +48,44 @@ class SavedModelHandler(ModelHandler[Example, Result, LocalPredictor]):
             if len(batch) > 1:
                 return [result for example in batch for result in self.run_inference([example], model)]
             detail = plain_cause(error)
-            return [Result(batch[0].place, batch[0].about, None, "model", "bad_record", detail)]
+            return [EmbeddedClip(batch[0].place, batch[0].about, None, "model", "bad_record", detail)]
         return [_result(example, vector) for example, vector in zip(batch, vectors, strict=True)]
 
-    def get_num_bytes(self, batch: Sequence[Example]) -> int:
+    def get_num_bytes(self, batch: Sequence[ClipExample]) -> int:
         return sum(len(example.serialized) for example in batch)
 
     def get_metrics_namespace(self) -> str:
         return "embed"
 
 
-def _result(example: Example, vector: np.ndarray) -> Result:
+def _result(example: ClipExample, vector: np.ndarray) -> EmbeddedClip:
     if np.isfinite(vector).all():
-        return Result(example.place, example.about, vector.astype("<f4").tobytes())
+        return EmbeddedClip(example.place, example.about, vector.astype("<f4").tobytes())
     detail = f"{np.count_nonzero(~np.isfinite(vector))} of {vector.size} numbers are infinite or undefined"
-    return Result(example.place, example.about, None, "model", "not_finite", detail)
+    return EmbeddedClip(example.place, example.about, None, "model", "not_finite", detail)
 
 
 @contextlib.contextmanager
 def local_model(path: str) -> Iterator[Path]:
-    """A local folder with the version of a SavedModel that a path means, for code that can only read local files.
-
-    Raises:
-        PemtError: there is none.
-    """
+    """A local folder with the version of a SavedModel that a path names, for code that can only read local files."""
     if not storage.is_remote(path):
         yield latest_version(Path(path))
         return
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            found = [each.path for each in FileSystems.match([f"{path.rstrip('/')}/**"])[0].metadata_list]
+            found = [each.path for each in storage.file_systems().match([f"{path.rstrip('/')}/**"])[0].metadata_list]
             for file in found:
                 if not file.endswith("/"):
                     copy = Path(scratch, file[len(path.rstrip("/")) + 1 :])
                     copy.parent.mkdir(parents=True, exist_ok=True)
                     with storage.open_read(file) as source:
                         copy.write_bytes(source.read())
-        except Exception as error:  # every file system of Beam has its own kinds of error
+        except Exception as error:  # each file system of Beam has its own kinds of error
             raise PemtError(f"cannot read the model {path}: {' '.join(str(error).split())}") from None
         try:
             directory = latest_version(Path(scratch))
         except PemtError:
             raise PemtError(
-                f"{path} is no SavedModel and has no numbered version; make one with `pemt export`"
+                f"{path} is not a SavedModel and has no numbered version; make one with `pemt export`"
             ) from None
         yield directory

@@ -1,6 +1,6 @@
-"""What is to be embedded, in units that a worker reads as a whole: record files of a data set, or a few videos.
+"""Lists what is to be embedded, in units that a worker reads as a whole: a record file of a data set, or a few videos.
 
-The plan depends on the input alone, and every clip has its place in it: so the rows of the result are the same, in the
+The plan depends on the input alone, and every clip has its place in it. So the rows of the result are the same, in the
 same order, whatever the runner and the number of workers.
 """
 
@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.file_listing import FilteredFile, InputClip, UnreadableFolder, list_inputs
-from beam_jobs.inputs.manifest import read_manifest
-from beam_jobs.inputs.manifest_rows import LABEL_SEPARATOR, is_manifest
+from beam_jobs.inputs.file_listing import InputClip, SkippedFile
+from beam_jobs.inputs.manifest_rows import LABEL_SEPARATOR
+from beam_jobs.inputs.paths import WILDCARDS
+from beam_jobs.inputs.selection import is_manifest, list_source, read_card
+from beam_jobs.plan.shards import PLAN_NAME
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
@@ -26,20 +27,19 @@ from pemt_tf.files.names import original
 from pemt_tf.search.embedding_card import RECORDS, VIDEOS
 
 RECORDS_OF_MODELS = "example"  # what the signature for records parses
-PLAN_NAME = "plan.jsonl"
 VIDEOS_PER_UNIT = 8  # lets a few workers share a small input
 
 
 @dataclass(frozen=True)
-class Unit:
+class InputUnit:
     """What a worker reads at once.
 
     Attributes:
         number: place among all units; rows are sorted by it.
         shard: number of the Parquet file that its rows go to.
-        record_file: of a data set, as written in its card; empty for videos.
-        split: of the record file.
-        offset, length: where in the plan file its videos are, bytes.
+        record_file: file of a data set, as written in its card; empty for videos.
+        split: split of the record file.
+        offset, length: position of its videos in the plan file, bytes.
     """
 
     number: int
@@ -51,31 +51,31 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Source:
-    """All that is to be embedded.
+class EmbeddingInput:
+    """Everything that is to be embedded.
 
     Attributes:
         kind: `records` or `videos`.
-        path, root, source_hash: for the card.
-        units: in order.
-        clips: to be embedded.
-        filtered: files that were found and left out.
-        unreadable: folders that could not be looked into, each a failure.
+        path, root, source_hash: where it comes from, for the card.
+        units: units in order.
+        clips: number of clips.
+        filtered: files that were found and filtered.
+        unreadable: folders that could not be read, each a failure.
         notes: what the user should know about how videos were understood, one line each.
-        compression: of record files, as TensorFlow names it.
-        plan: lines of the plan file, of videos.
+        compression: compression of the record files, as TensorFlow names it.
+        plan: contents of the plan file, for videos.
     """
 
     kind: str
     path: str
     root: str
     source_hash: str
-    units: list[Unit]
+    units: list[InputUnit]
     clips: int
-    filtered: list[FilteredFile]
+    filtered: list[SkippedFile] = dataclasses.field(default_factory=list)
     compression: str = ""
     plan: bytes = b""
-    unreadable: list[UnreadableFolder] = dataclasses.field(default_factory=list)
+    unreadable: list[SkippedFile] = dataclasses.field(default_factory=list)
     notes: tuple[str, ...] = ()
 
     @property
@@ -84,29 +84,26 @@ class Source:
         return self.units[-1].shard + 1
 
 
-def open_source(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> Source:
+def open_source(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> EmbeddingInput:
     """Lists a data set of ours or videos; decodes nothing.
 
     Args:
         path: folder with a data-set card, or a folder, glob, file or manifest of videos.
-        geometry: of the model.
-        split: its name, or `all`.
-        clips_per_file: about how many rows a Parquet file gets.
-
-    Raises:
-        PemtError: there is nothing to embed, or the data set has another geometry.
+        geometry: the model's geometry.
+        split: name of a split, or `all`.
+        clips_per_file: approximate number of rows in a Parquet file.
     """
     if storage.exists(storage.join(path, CARD_NAME)):
         return _records(path, geometry, split, clips_per_file)
     return _videos(path, split, clips_per_file)
 
 
-def _records(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> Source:
+def _records(path: str, geometry: ClipGeometry, split: str, clips_per_file: int) -> EmbeddingInput:
     source, card = _open_data_set(path)
     source.require_geometry(geometry)
     if card.payload != RECORDS_OF_MODELS:
         raise PemtError(
-            f"{path} holds records of the form {card.payload}, models read {RECORDS_OF_MODELS}; give the videos as "
+            f"{path} holds records of the form {card.payload}, but models read {RECORDS_OF_MODELS}; give the videos as "
             "--input, or preprocess them with --payload=example"
         )
     if split != "all":
@@ -119,45 +116,43 @@ def _records(path: str, geometry: ClipGeometry, split: str, clips_per_file: int)
         # The card does not say how many clips each file has; files of one split have about as many.
         for number, file in enumerate(part.files):
             before = clips + part.clips * number // len(part.files)
-            units.append(Unit(len(units), before // clips_per_file, file, name))
+            units.append(InputUnit(len(units), before // clips_per_file, file, name))
         clips += part.clips
     units = _without_gaps(units)
     if not clips:
         raise PemtError(f"the data set {path} holds no clip; preprocess videos first")
     place = path if storage.is_remote(path) else str(Path(path).absolute())
     root = _root(original(card.source)) if card.source else ""
-    return Source(RECORDS, place, root, card.content_hash, units, clips, [], source.compression)
+    return EmbeddingInput(RECORDS, place, root, card.content_hash, units, clips, compression=source.compression)
 
 
-def _without_gaps(units: list[Unit]) -> list[Unit]:
-    """Shards numbered 0, 1, 2 ..., where large record files would have left numbers out."""
+def _without_gaps(units: list[InputUnit]) -> list[InputUnit]:
+    """Numbers the shards 0, 1, 2 ..., without the gaps that large record files leave."""
     numbers = {shard: number for number, shard in enumerate(dict.fromkeys(unit.shard for unit in units))}
     return [dataclasses.replace(unit, shard=numbers[unit.shard]) for unit in units]
 
 
 def _open_data_set(path: str) -> tuple[ClipSource, DatasetCard]:
+    card = read_card(path)
     if not storage.is_remote(path):
-        return ClipSource.open(path), DatasetCard.read(Path(path))
-    with tempfile.TemporaryDirectory() as scratch, storage.open_read(storage.join(path, CARD_NAME)) as file:
-        Path(scratch, CARD_NAME).write_bytes(file.read())
-        card = DatasetCard.read(Path(scratch))
+        return ClipSource.open(path), card
     files = {name: tuple(part.files) for name, part in card.splits.items()}
     return ClipSource(files, card.geometry, tuple(card.labels), path, card.content_hash), card
 
 
-def _videos(path: str, split: str, clips_per_file: int) -> Source:
-    listing = read_manifest(path) if is_manifest(path) else list_inputs(path)
+def _videos(path: str, split: str, clips_per_file: int) -> EmbeddingInput:
+    listing = list_source(path)
     clips = [clip for clip in listing.clips if split in ("all", clip.split)]
     if not clips:
-        raise PemtError(f"no clip of {path} is in the split {split!r}; use --split all, or say the splits by folders")
+        raise PemtError(f"no clip of {path} is in the split {split!r}; use --split all, or name the splits by folders")
     units, lines, offset = [], [], 0
     for first in range(0, len(clips), VIDEOS_PER_UNIT):
         part = b"".join(_plan_line(clip) for clip in clips[first : first + VIDEOS_PER_UNIT])
-        units.append(Unit(len(units), first // clips_per_file, offset=offset, length=len(part)))
+        units.append(InputUnit(len(units), first // clips_per_file, offset=offset, length=len(part)))
         lines.append(part)
         offset += len(part)
     is_all = split == "all"
-    return Source(
+    return EmbeddingInput(
         kind=VIDEOS,
         path=path if storage.is_remote(path) else str(Path(path).absolute()),
         root=_root(path),
@@ -172,14 +167,14 @@ def _videos(path: str, split: str, clips_per_file: int) -> Source:
 
 
 def _root(path: str) -> str:
-    """The folder to which the names of videos are relative; it depends on how they were listed."""
+    """The folder that the names of the videos are relative to, which depends on how they were listed."""
     if not storage.is_remote(path):
         path = str(Path(path).absolute())
         if Path(path).is_dir():
             return path
-    elif not is_manifest(path) and not re.search(r"[*?\[]", path):
+    elif not is_manifest(path) and not WILDCARDS.search(path):
         return path.rstrip("/")
-    return re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
+    return WILDCARDS.split(path, maxsplit=1)[0].rpartition("/")[0]
 
 
 def _plan_line(clip: InputClip) -> bytes:
@@ -202,8 +197,8 @@ def _listing_hash(clips: list[InputClip]) -> str:
     return digest.hexdigest()
 
 
-def read_plan(folder: str, unit: Unit) -> list[dict]:
-    """The videos of a unit: `location`, and what is known for their rows."""
+def read_plan(folder: str, unit: InputUnit) -> list[dict[str, Any]]:
+    """The videos of a unit: `location`, and the known columns of their rows."""
     with storage.open_read(storage.join(folder, PLAN_NAME)) as file:
         file.seek(unit.offset)
         return [json.loads(line) for line in file.read(unit.length).splitlines()]

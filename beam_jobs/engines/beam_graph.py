@@ -1,4 +1,4 @@
-"""The job as a graph of Beam, for its runners: shards in, counts out."""
+"""The job as a Beam graph: shards in, counts out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
 
-from beam_jobs.plan.sharding import Shard
+from beam_jobs.plan.shards import Shard, ShardSettings
 from beam_jobs.worker.outcomes import WRITTEN
-from beam_jobs.worker.shard_maker import ShardMaker, ShardSettings
+from beam_jobs.worker.shard_maker import ShardMaker
 
-NAMESPACE = "preprocess"  # of Beam's metrics, the same names under every runner
+NAMESPACE = "preprocess"  # for Beam's metrics, whose names are the same under every runner
 
 
-def build_graph(pipeline: beam.Pipeline, shards: list[Shard], settings: ShardSettings) -> beam.PCollection:
+def build_graph(pipeline: beam.Pipeline, shards: list[Shard], settings: ShardSettings) -> PCollection:
     """Shards -> decoded and written by the workers -> (kind of outcome, count)."""
     return (
         pipeline
@@ -29,20 +30,20 @@ def build_graph(pipeline: beam.Pipeline, shards: list[Shard], settings: ShardSet
 class WriteShard(beam.DoFn):
     """Shard -> (kind of outcome, count); writes the record file and the outcomes of its inputs."""
 
+    _maker: ShardMaker
+
     def __init__(self, settings: ShardSettings) -> None:
         self._settings = settings
-        self._maker: ShardMaker | None = None
 
     def setup(self) -> None:
         self._maker = ShardMaker(self._settings)
 
     def teardown(self) -> None:
-        if self._maker is not None:
-            self._maker.close()
+        self._maker.close()
 
-    def process(self, shard: Shard) -> Iterator[tuple[str, int]]:
-        counts: Counter = Counter()
-        for outcome in self._maker.make(shard):
+    def process(self, element: Shard) -> Iterator[tuple[str, int]]:
+        counts: Counter[str] = Counter()
+        for outcome in self._maker.make(element):
             counts[outcome.kind] += 1
             if outcome.kind != WRITTEN:
                 Metrics.counter(NAMESPACE, f"cause_{outcome.cause}").inc()

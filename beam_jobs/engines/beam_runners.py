@@ -1,8 +1,8 @@
-"""Beam's options from the command line, which runner runs, and what it said when it failed.
+"""Reads Beam's options, starts its runners, and explains their failures.
 
-Beam's local runs know three modes. `in_memory` (the default) does one shard after another in this process. With
-`--num_workers N` N threads do one shard each; decoding, which takes the time, is done by one process per thread.
-`--direct_running_mode=multi_processing` makes the N workers processes of their own, as remote runners do.
+Beam's local runner has three modes. `in_memory` (the default) makes one shard after another in this process. With
+`--num_workers N`, N threads make one shard each; one process per thread does the decoding, which takes most of the
+time. With `--direct_running_mode=multi_processing`, the N workers are separate processes, as on remote runners.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -27,34 +27,30 @@ from apache_beam.options.pipeline_options import (
     SetupOptions,
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
-from apache_beam.runners import create_runner
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.engines import beam_worker
-from beam_jobs.engines.choice import JobWritten
-from beam_jobs.engines.local_engine import MOST_WORKERS
+from beam_jobs.engines.engine import MOST_WORKERS, JobWritten
 from pemt_tf.errors import PemtError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.
 IN_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 IN_PROCESS_NAMES = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner", "in_process")
 IN_MEMORY, THREADS, PROCESSES = "in_memory", "multi_threading", "multi_processing"
-MOST_SAID = 600  # characters of a message of others
+MOST_SAID = 600  # characters of a message that is not ours
 INTERRUPTED = re.compile(r"return code (130|-2)\b")
 WORKER_ENDED = re.compile(r"Worker subprocess exited|Channel closed prematurely|Stream removed|Socket closed")
 
 
-def beam_options(runner: str, num_workers: int | None, arguments: list[str]) -> PipelineOptions:
+def beam_options(runner: str, num_workers: int | None, arguments: Sequence[str]) -> PipelineOptions:
     """Builds Beam's options.
 
     Args:
-        runner: as typed; the names of Beam's local runners all mean the in-process one.
-        num_workers: local workers, each with a decoding process of its own, or workers of a remote runner.
-        arguments: flags that are not ours.
-
-    Raises:
-        PemtError: Beam does not know a flag either, flags contradict each other, or the runner lacks one.
+        runner: name of the runner; the names of Beam's local runners all mean the in-process one.
+        num_workers: local workers, each with its own decoding process, or workers of a remote runner.
+        arguments: flags that are Beam's.
     """
     _refuse_unknown(arguments)
     chosen = list(arguments)
@@ -68,14 +64,14 @@ def beam_options(runner: str, num_workers: int | None, arguments: list[str]) -> 
     options = PipelineOptions(chosen)
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
-        setup.save_main_session = False  # Dataflow's default; nothing of ours is defined in __main__
+        setup.save_main_session = False  # Dataflow's default is True; we define nothing in __main__
     _refuse_incomplete(options, runner)
-    FileSystems.set_options(options)  # inputs are listed before there is a pipeline
+    FileSystems.set_options(options)  # inputs are listed before the pipeline exists
     return options
 
 
-def _local_mode(num_workers: int | None, arguments: list[str]) -> tuple[str, int]:
-    """The running mode and the number of workers, from our flag and Beam's."""
+def _local_mode(num_workers: int | None, arguments: Sequence[str]) -> tuple[str, int]:
+    """The running mode and the number of workers, from our flag and Beam's flags."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--direct_running_mode")
     parser.add_argument("--direct_num_workers", type=int)
@@ -99,12 +95,12 @@ def _local_mode(num_workers: int | None, arguments: list[str]) -> tuple[str, int
     return mode or (THREADS if workers > 1 else IN_MEMORY), workers
 
 
-def _refuse_unknown(arguments: list[str]) -> None:
+def _refuse_unknown(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False
     )
     for group in PipelineOptions.__subclasses__():
-        group._add_argparse_args(parser)
+        group._add_argparse_args(parser)  # pyright: ignore[reportArgumentType] - Beam's subclass changes only messages
     try:
         unknown = parser.parse_known_args(arguments)[1]
     except argparse.ArgumentError as error:
@@ -114,7 +110,7 @@ def _refuse_unknown(arguments: list[str]) -> None:
 
 
 def _refuse_incomplete(options: PipelineOptions, name: str) -> None:
-    """Asks Beam now what it would otherwise complain about after all inputs were listed."""
+    """Asks Beam to check the options now; otherwise it would complain after all inputs were listed."""
     try:
         errors = PipelineOptionsValidator(options, create_runner(_runner_name(options))).validate()
     except (ImportError, AttributeError, ValueError) as error:
@@ -129,20 +125,21 @@ def _runner_name(options: PipelineOptions) -> str:
 
 
 def only_writes(options: PipelineOptions) -> str | None:
-    """Where the job is only written to instead of being run: `--template_location`, `--output_executable_path`."""
+    """The file that the job is written to instead of being run: `--template_location`, `--output_executable_path`."""
     template = options.view_as(GoogleCloudOptions).template_location
     return template or options.view_as(PortableOptions).output_executable_path
 
 
 def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """An empty pipeline with the runner that the options say."""
+    """An empty pipeline with the runner that the options name."""
     direct = options.view_as(DirectOptions)
     if _runner_name(options) != IN_PROCESS or direct.direct_running_mode != PROCESSES:
         return beam.Pipeline(options=options)
-    # Beam's own mode starts `sys.executable -m ...` unquoted, and Ctrl-C goes to the workers as well.
+    # Beam's own mode does not quote `sys.executable`, and passes Ctrl-C on to the workers.
     command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m {beam_worker.MODULE} {os.getpid()}"
-    environment = SubprocessSDKEnvironment.from_command_string(command)
-    direct.direct_running_mode = IN_MEMORY  # or it would put its own command in the place of ours
+    # The decorator of Environment's subclasses hides their type.
+    environment = SubprocessSDKEnvironment.from_command_string(command)  # pyright: ignore[reportFunctionMemberAccess]
+    direct.direct_running_mode = IN_MEMORY  # otherwise Beam would replace our command
     return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
 
 
@@ -150,13 +147,13 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> N
     """Builds a graph and runs it to its end.
 
     Args:
-        options: of `beam_options`.
-        build: adds the graph to the pipeline that it is given.
+        options: result of `beam_options`.
+        build: function that adds the graph to a pipeline.
 
     Raises:
-        PemtError: it failed; says why in one line.
-        KeyboardInterrupt: it was interrupted.
-        JobWritten: `only_writes` said so.
+        PemtError: the run failed; says why in one line.
+        KeyboardInterrupt: the run was interrupted.
+        JobWritten: the job was written to a file instead (`only_writes`).
     """
     written = only_writes(options)
     with _ends_of_workers() as ended:
@@ -167,11 +164,11 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> N
             if not written:
                 result.wait_until_finish()
         except _WorkerEndedError:
-            if INTERRUPTED.search(ended[0]):  # Ctrl-C reached it before it knew that this is not for it
+            if INTERRUPTED.search(ended[0]):  # Ctrl-C reached the worker before it had started to ignore it
                 raise KeyboardInterrupt from None
             raise PemtError(_worker_ended(ended[0])) from None
         except Exception as error:
-            if "KeyboardInterrupt" in str(error):  # Beam wraps one that reaches a worker
+            if "KeyboardInterrupt" in str(error):  # Beam wraps the one of a worker
                 raise KeyboardInterrupt from None
             raise PemtError(one_line(error)) from error
     if written:
@@ -182,22 +179,24 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> N
 
 
 class _WorkerEndedError(KeyboardInterrupt):
-    """Raised in the main thread; no `except Exception` of a library on the way catches it."""
+    """A worker process ended. Not an `Exception`, so that libraries on the way do not catch it."""
 
 
 @contextlib.contextmanager
 def _ends_of_workers() -> Iterator[list[str]]:
-    """Notes worker processes that died, and wakes the main thread, which would wait for them for ever."""
+    """Collects messages about dead worker processes and wakes the main thread, which would wait for them for ever."""
     ended: list[str] = []
     over: list[bool] = []
     left = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only that one can be woken
+    if threading.current_thread() is not threading.main_thread():  # signals wake only the main thread
         yield ended
         return
 
+    main_thread = threading.get_ident()
+
     def wake(number: int, _: object) -> None:
         over.append(True)
-        # Beam, on its way out, waits for workers whatever they do, and may just be starting another one.
+        # While it ends, Beam waits for the workers, and may just be starting another one.
         threading.Thread(target=beam_worker.keep_ending, args=(left,), daemon=True).start()
         raise _WorkerEndedError if number == signal.SIGUSR1 else KeyboardInterrupt
 
@@ -205,8 +204,8 @@ def _ends_of_workers() -> Iterator[list[str]]:
         text = str(arguments.exc_value)
         if "Worker subprocess exited" in text and not ended and not over:
             ended.append(text)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
-        # All else that Beam's threads raise when a worker is gone follows from that; it is told in one line.
+            signal.pthread_kill(main_thread, signal.SIGUSR1)
+        # Whatever else Beam's threads raise follows from the dead worker, which one line reports.
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)}
     hook = threading.excepthook
@@ -237,7 +236,7 @@ def _worker_ended(text: str) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """What a worker said, out of the wrappings that a runner puts around it."""
+    """The message of a worker, without what the runner puts around it."""
     text = re.sub(r" \[while running .*", "", str(error), flags=re.DOTALL)
     if isinstance(error, PemtError):
         return text

@@ -1,6 +1,7 @@
-"""A worker process of `--direct_running_mode=multi_processing`: Beam's own, with manners.
+"""A worker process of `--direct_running_mode=multi_processing`.
 
-Ctrl-C is for the job, not for its workers; and a worker does not outlive a job that was killed.
+It is Beam's worker with two differences: it ignores Ctrl-C, which only the job handles, and it ends when the job was
+killed.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ ENDING_SECONDS = 0.2
 
 
 def end_with_parent(parent: int) -> None:
-    """Ends this process when its parent is not, or no longer, the job: that has ended then."""
+    """Ends this process as soon as its parent is not the job, which means that the job has ended."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
 
 
 def end_all() -> None:
-    """Ends the worker processes of this job (where the system lists a process's children: Linux)."""
+    """Ends the worker processes of this job, on systems that list a process's children (Linux)."""
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):  # threads and processes may end meanwhile
             for number in children.read_text().split():
@@ -36,20 +37,20 @@ def end_all() -> None:
 
 
 def keep_ending(until: threading.Event) -> None:
-    """Ends worker processes, also those that are still being started, until the event is set."""
+    """Ends worker processes, including those that are still being started, until the event is set."""
     while not until.is_set():
         end_all()
         until.wait(ENDING_SECONDS)
 
 
 def main() -> None:
-    """Runs Beam's worker until the job ends. Argument: number of the job's process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the job has started it; for who starts it otherwise
+    """Runs Beam's worker until the job ends. Argument: the id of the job's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job starts it that way; others may not
     threading.Thread(target=end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
-    warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries speak of Python versions
+    warnings.simplefilter("ignore", FutureWarning)  # Beam's Google libraries warn about Python versions
     from apache_beam.runners.worker import sdk_worker_main
 
-    # What fails reaches the job through Beam; what gRPC prints when the job goes away helps nobody.
+    # Failures reach the job through Beam; what gRPC prints when the job goes away is of no use.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     sdk_worker_main.main(sys.argv)
 

@@ -1,7 +1,7 @@
-"""A real Flink cluster on this machine, and Beam's job server for it, of jars that Maven fetches.
+"""Starts a Flink cluster on this machine, and Beam's job server for it, from jars that Maven fetches.
 
-The cluster is a JobManager and a TaskManager, each a process; the job server is a third one. The cluster has Flink's
-jars only: the job server sends Beam's along with the job, as it would to any other cluster.
+The JobManager, the TaskManager and the job server are one process each. The cluster has only Flink's jars: the job
+server sends Beam's along with the job, as it would to any other cluster.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pemt_tf.errors import PemtError
 
-# Flink versions that Beam 2.74 and 2.77 both support, each with a release that was tried; the newest one first.
+# Flink versions that Beam 2.74 and 2.77 both support, each with a release that was tested; the newest first.
 RELEASES = {"1.20": "1.20.1", "1.19": "1.19.3"}
 NEWEST = next(iter(RELEASES))
-# Beam's runner jars without their dependencies packed in, for repositories that lack the job server: Flink version and
-# Beam version. The newest first; an older one than the installed Beam works, see docs/flink.md.
+# Versions of Flink and Beam whose runner jar has its dependencies in other jars, for repositories that lack the job
+# server; the newest first. A jar that is older than the installed Beam works, see docs/flink.md.
 THIN_JARS = (("1.19", "2.70.0"), ("1.19", "2.62.0"))
 LOGGING_JAR = "org.slf4j:slf4j-simple:1.7.36"
 START_SECONDS = 90.0
 MAVEN_SECONDS = 900.0
-# Flink reaches into these on Java 17; the list is that of Flink's own start scripts.
+# Flink needs access to these on Java 17; Flink's own start scripts have the same list.
 OPENED = (
     "java.lang java.lang.reflect java.net java.io java.nio java.text java.time java.util java.util.concurrent "
     "java.util.concurrent.atomic java.util.concurrent.locks sun.nio.ch"
@@ -39,7 +40,7 @@ JAVA_OPTIONS = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in OPENED.s
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-# All sizes are given: without Flink's start scripts nobody derives the missing ones.
+# All sizes must be given: Flink's start scripts, which would derive the missing ones, are not used.
 MEMORY = {
     "jobmanager.memory.process.size": "1024m",
     "taskmanager.memory.framework.heap.size": "128m",
@@ -56,11 +57,7 @@ MEMORY = {
 
 
 def require(program: str) -> str:
-    """Path of a program.
-
-    Raises:
-        PemtError: it is not installed.
-    """
+    """Finds a program and returns its path."""
     path = shutil.which(program)
     if path is None:
         raise PemtError(
@@ -73,20 +70,17 @@ def fetch(artifacts: tuple[str, ...], with_dependencies: bool = True) -> str:
     """Fetches jars through Maven, which keeps them in its own store.
 
     Args:
-        artifacts: `group:name:version` each.
-        with_dependencies: all that they need as well.
+        artifacts: jars, each as `group:name:version`.
+        with_dependencies: fetch everything that they need as well.
 
     Returns:
         A Java class path.
-
-    Raises:
-        PemtError: Maven cannot get one.
     """
     maven = require("mvn")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pom.xml").write_text(_project(artifacts, with_dependencies), encoding="utf-8")
         answer = Path(folder, "classpath")
-        # -U: Maven remembers what it could not get once, and does not try again for a day.
+        # -U: without it, Maven would not try again for a day what it could not get once.
         command = [maven, "-B", "-q", "-U", "-Dstyle.color=never", "dependency:build-classpath"]
         command.append(f"-Dmdep.outputFile={answer}")
         try:
@@ -119,11 +113,11 @@ def _project(artifacts: tuple[str, ...], with_dependencies: bool) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class JobServer:
-    """Beam's program that takes jobs from Python and hands them to Flink.
+    """Beam's program that takes jobs from Python and passes them to Flink.
 
     Attributes:
         flink: Flink version that it is built for, a key of `RELEASES`.
-        classpath: for Java.
+        classpath: Java class path.
         name: what it is and where it comes from.
     """
 
@@ -133,18 +127,18 @@ class JobServer:
 
 
 def cluster_jars(flink: str) -> tuple[str, ...]:
-    """What a cluster of a Flink version needs, for `fetch`."""
+    """The jars that a cluster of a Flink version needs."""
     return (f"org.apache.flink:flink-clients:{RELEASES[flink]}", LOGGING_JAR)
 
 
 def packed_job_server(beam: str) -> str:
-    """Maven's name of the job server with all in one jar, for the newest Flink version."""
+    """Maven's name of the job server as a single jar, for the newest Flink version."""
     return f"org.apache.beam:beam-runners-flink-{NEWEST}-job-server:{beam}"
 
 
 def thin_job_server(flink: str, beam: str) -> tuple[str, ...]:
-    """What to fetch where that one jar is not to be had."""
-    # Flink's first, and all of them: the runner asks for the .0 release of each.
+    """The jars to fetch where the single one is not available."""
+    # All of Flink's, and first: the runner would otherwise bring the .0 release of each.
     parts = ("core", "java", "runtime", "streaming-java", "clients")
     flink_jars = tuple(f"org.apache.flink:flink-{part}:{RELEASES[flink]}" for part in parts)
     return (*flink_jars, f"org.apache.beam:beam-runners-flink-{flink}:{beam}", LOGGING_JAR)
@@ -154,11 +148,8 @@ def find_job_server(jar: str | None, beam: str) -> JobServer:
     """Finds Beam's job server: the given jar; or the packed one of this version; or the thin jars, newest first.
 
     Args:
-        jar: path of a packed one, or None.
+        jar: path of a packed job server, or None.
         beam: version of the installed Beam.
-
-    Raises:
-        PemtError: the jar is not there or not for a Flink version known here, or Maven has none of the others.
     """
     if jar is not None:
         return _given_job_server(jar)
@@ -188,14 +179,14 @@ def _given_job_server(jar: str) -> JobServer:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return probe.getsockname()[1]
 
 
 def configuration(slots: int, rest_port: int, rpc_port: int) -> str:
-    """Flink's config.yaml: one machine, nothing open to others."""
+    """The text of Flink's config.yaml, for one machine whose ports are closed to others."""
     places = ("jobmanager.rpc.address", "jobmanager.bind-host", "taskmanager.host", "taskmanager.bind-host")
     settings = {
         **dict.fromkeys((*places, "rest.address", "rest.bind-address"), "localhost"),
@@ -209,11 +200,11 @@ def configuration(slots: int, rest_port: int, rpc_port: int) -> str:
 
 
 @contextlib.contextmanager
-def running(command: list[str], log: Path, **options: object) -> Iterator[subprocess.Popen]:
-    """A process in the background, ended with the context; what it says goes to a file."""
+def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a process in the background until the context ends; its output goes to a file."""
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, **options
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, env=env
         )
         try:
             yield process
@@ -226,12 +217,8 @@ def running(command: list[str], log: Path, **options: object) -> Iterator[subpro
                 process.wait()
 
 
-def wait_for_port(port: int, process: subprocess.Popen, what: str, log: Path) -> None:
-    """Waits until a process listens on its port.
-
-    Raises:
-        PemtError: it ended, or does not come up in time.
-    """
+def wait_for_port(port: int, process: subprocess.Popen[bytes], what: str, log: Path) -> None:
+    """Waits until a process listens on its port."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=5):
@@ -243,18 +230,15 @@ def wait_for_port(port: int, process: subprocess.Popen, what: str, log: Path) ->
 
 @contextlib.contextmanager
 def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
-    """A cluster with one TaskManager, running while the context is open.
+    """Runs a cluster with one TaskManager while the context is open.
 
     Args:
-        flink: version, a key of `RELEASES`.
-        slots: task slots of the TaskManager.
+        flink: Flink version, a key of `RELEASES`.
+        slots: number of task slots.
         logs: folder for the logs and the configuration.
 
     Yields:
         The address of its REST port.
-
-    Raises:
-        PemtError: it did not come up.
     """
     java, classpath, rest_port = require("java"), fetch(cluster_jars(flink)), free_port()
     Path(logs, "config.yaml").write_text(configuration(slots, rest_port, free_port()), encoding="utf-8")
@@ -269,18 +253,15 @@ def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running_job_server(server: JobServer, address: str, logs: Path) -> Iterator[int]:
-    """Beam's job server, running while the context is open.
+    """Runs Beam's job server while the context is open.
 
     Args:
-        server: what to run.
-        address: of the cluster.
-        logs: folder for its log, and for what it stages.
+        server: the job server.
+        address: the cluster's address.
+        logs: folder for its log and the files that it stages.
 
     Yields:
         Its port, for `--job_endpoint`.
-
-    Raises:
-        PemtError: it did not come up.
     """
     port = free_port()
     command = [require("java"), *JAVA_OPTIONS, "-Xmx512m", "-cp", server.classpath, JOB_SERVER]
@@ -293,11 +274,7 @@ def running_job_server(server: JobServer, address: str, logs: Path) -> Iterator[
 
 
 def wait_for_slots(address: str, slots: int, logs: Path) -> None:
-    """Waits until all task slots are there.
-
-    Raises:
-        PemtError: they do not come.
-    """
+    """Waits until all task slots are available."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError):
@@ -307,7 +284,7 @@ def wait_for_slots(address: str, slots: int, logs: Path) -> None:
     raise PemtError(f"the Flink cluster did not come up in {START_SECONDS:.0f} s; its logs are in {logs}")
 
 
-def ask(address: str, what: str) -> dict:
-    """What the cluster's REST interface answers."""
+def ask(address: str, what: str) -> dict[str, Any]:
+    """Asks the cluster's REST interface."""
     with urllib.request.urlopen(f"{address}/{what}", timeout=30) as page:
         return json.load(page)

@@ -1,4 +1,4 @@
-"""Files on any file system that Beam knows (local, gs:// ...), with a short way for local ones."""
+"""Reads and writes files on any file system that Beam knows (local, gs:// ...); local files need no Beam."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import importlib.util
 import io
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from pemt_tf.errors import PemtError
 
-COPY_BYTES = 2**20
-LONGEST_SUFFIX = 16  # of a copy's name: names in a bucket may be longer than those of a file
-RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again; the file systems' own retries come first
-LASTING = (400, 401, 403, 404)  # HTTP codes that a second try does not change
+if TYPE_CHECKING:
+    from apache_beam.io.filesystems import FileSystems
 
-# What the file systems of Beam need, and where it comes from.
+COPY_BYTES = 2**20
+LONGEST_SUFFIX = 16  # characters in the name of a copy: names in a bucket may be too long for a local file
+RETRY_SECONDS = (1.0, 4.0, 16.0)  # pauses before a copy is tried again, after the file system's own retries
+# HTTP codes that another try does not change, as the errno of the same meaning.
+ERRNO_OF = {400: errno.EINVAL, 401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT}
+
+# The module that each file system of Beam needs, and the extra that installs it.
 PACKAGES = {
     "gs": ("google.cloud.storage", "pemt-tf[dataflow]"),
     "s3": ("boto3", "pemt-tf[aws]"),
@@ -31,34 +34,34 @@ PACKAGES = {
     "hdfs": ("hdfs", "apache-beam[hadoop]"),
 }
 
-# Google's client asks, in a thread of its own, for the metadata of each bucket that is new to it, to name the bucket in
-# traces. Beam makes a client for each access: without this, every listing and every file would cost one request more,
-# which the roles in docs/dataflow.md do not even allow (storage.buckets.get). Whoever wants traces sets it to false.
+# Google's client asks, in a thread of its own, for the metadata of each new bucket, to name the bucket in traces. Beam
+# makes a client for each access. So every listing and every file would cost one more request, which the roles in
+# docs/dataflow.md do not even allow (storage.buckets.get). Set it to false to get traces.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
-def file_systems():
-    """Beam's file systems. A local job never gets here and is spared Beam's import, which takes seconds."""
+def file_systems() -> type[FileSystems]:
+    """Beam's file systems. Local jobs do not call this, because importing Beam takes seconds."""
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
 
 
 def _uncompressed() -> dict[str, str]:
-    """Tells Beam to leave bytes as they are, whatever the file's name says of compression."""
+    """Tells Beam not to decompress a file, whatever its name says."""
     from apache_beam.io.filesystem import CompressionTypes
 
     return {"compression_type": CompressionTypes.UNCOMPRESSED}
 
 
 class _RemoteFile(io.RawIOBase):
-    """A file of another file system whose errors are OSErrors, as those of local files are."""
+    """A file on another file system; its errors are OSErrors, like those of local files."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         with _translated(path):
             self._source = file_systems().open(path, **_uncompressed())
-            self._size = self._source.seek(0, io.SEEK_END)  # known: reading on to the end would ask once more
+            self._size = self._source.seek(0, io.SEEK_END)  # saves the request that would find the end
             self._source.seek(0)
 
     def readable(self) -> bool:
@@ -89,27 +92,21 @@ class _RemoteFile(io.RawIOBase):
 
 @contextlib.contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Every file system of Beam has its own kinds of error; ours are OSErrors with an errno and one line."""
+    """Turns the errors of Beam's file systems, each of which has its own kinds, into OSErrors of one line."""
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        number = {404: errno.ENOENT, 401: errno.EACCES, 403: errno.EACCES}.get(getattr(error, "code", None), errno.EIO)
+        number = ERRNO_OF.get(getattr(error, "code", None) or 0, errno.EIO)
         if isinstance(error, FileNotFoundError):
             number = errno.ENOENT
         said = " ".join(str(error).split())[:500] or type(error).__name__
-        translated = OSError(number, said, path)
-        translated.is_lasting = number != errno.EIO or getattr(error, "code", None) in LASTING
-        raise translated from None
+        raise OSError(number, said, path) from None
 
 
 def require(path: str) -> None:
-    """Refuses a path of another file system whose package is missing, or that Beam does not know.
-
-    Raises:
-        PemtError: says what to install.
-    """
+    """Refuses a path on a file system that Beam does not know, or whose package is missing."""
     if is_remote(path):
         problem = _lacking(path.partition("://")[0])
         if problem:
@@ -122,7 +119,7 @@ def _lacking(scheme: str) -> str | None:
     if package is not None:
         try:
             is_there = importlib.util.find_spec(package) is not None
-        except ModuleNotFoundError:  # of the package around it
+        except ModuleNotFoundError:  # the package around it is missing
             is_there = False
         return None if is_there else f"{scheme}:// paths need a package that is not here; pip install '{extra}'"
     try:
@@ -133,7 +130,7 @@ def _lacking(scheme: str) -> str | None:
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path belongs to another file system than the local one."""
+    """Whether a path is on another file system than the local one."""
     return "://" in path
 
 
@@ -144,7 +141,7 @@ def join(folder: str, *names: str) -> str:
 
 
 def open_read(path: str) -> BinaryIO:
-    """Opens a file for reading bytes, as they are."""
+    """Opens a file for reading bytes, without decompressing them."""
     require(path)
     if is_remote(path):
         return io.BufferedReader(_RemoteFile(path), COPY_BYTES)
@@ -176,37 +173,30 @@ def exists(path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Whether a local file is there; False, too, where it may not be looked at or its name is too long."""
-    return stat.S_ISREG(_mode(path))
+    """Whether there is a local file; False if that cannot be found out, for want of rights or a too long name."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises errors for these
 
 
 def is_folder(path: str) -> bool:
-    """The same of a local folder."""
-    return stat.S_ISDIR(_mode(path))
+    """Whether there is a local folder; False if that cannot be found out."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_link(path: str) -> bool:
-    """Whether a local path is a symbolic link."""
-    return stat.S_ISLNK(_mode(path, follow=False))
+    """Whether a local path is a symbolic link; False if that cannot be found out."""
+    return os.path.islink(path)  # noqa: PTH114
 
 
 def size_of(path: str) -> int | None:
-    """Bytes of a local file; None where it cannot be looked at."""
+    """Size of a local file in bytes; None if it cannot be read."""
     try:
         return Path(path).stat().st_size
     except (OSError, ValueError):
         return None
 
 
-def _mode(path: str, follow: bool = True) -> int:
-    try:
-        return (Path(path).stat() if follow else Path(path).lstat()).st_mode
-    except (OSError, ValueError):  # Python says ValueError of a null character
-        return 0
-
-
 def remove(path: str) -> None:
-    """Removes a file or a folder with all that is in it; fine where there is none."""
+    """Removes a file, or a folder with all its contents, if there is one."""
     if is_remote(path):
         with contextlib.suppress(OSError):
             file_systems().delete([path])
@@ -218,7 +208,7 @@ def remove(path: str) -> None:
 
 @contextlib.contextmanager
 def local_copy(path: str) -> Iterator[str]:
-    """A local path with the file's content, for code that can only read local files."""
+    """Yields a local path to the file or to a copy of it, for code that can only read local files."""
     if not is_remote(path):
         yield path
         return
@@ -227,8 +217,8 @@ def local_copy(path: str) -> Iterator[str]:
         yield copy.name
 
 
-def _fetch(path: str, copy: BinaryIO) -> None:
-    """Copies a file; tries again after an error that may pass, so that no clip is lost to a moment's trouble."""
+def _fetch(path: str, copy: IO[bytes]) -> None:
+    """Copies a file; tries again after an error that may pass, so that a short outage costs no clip."""
     for pause in (*RETRY_SECONDS, None):
         try:
             with open_read(path) as source:
@@ -236,7 +226,7 @@ def _fetch(path: str, copy: BinaryIO) -> None:
             copy.flush()
             return
         except OSError as error:
-            if pause is None or getattr(error, "is_lasting", False) or isinstance(error, FileNotFoundError):
+            if pause is None or error.errno in ERRNO_OF.values():
                 raise
         copy.seek(0)
         copy.truncate()
@@ -244,7 +234,7 @@ def _fetch(path: str, copy: BinaryIO) -> None:
 
 
 def put_in_place(finished: str, path: str) -> None:
-    """Moves a finished local file to its place: nobody ever sees half of it there."""
+    """Moves a finished local file to its place, where it appears as a whole."""
     if not is_remote(path):
         Path(finished).replace(path)
         return
@@ -254,7 +244,7 @@ def put_in_place(finished: str, path: str) -> None:
 
 
 def list_sizes(folder: str, pattern: str) -> dict[str, int]:
-    """Paths and sizes (bytes) of the files under a folder that match; one request for all, not one for each."""
+    """Paths and sizes (bytes) of the files under a folder that match a pattern, with a single request."""
     require(folder)
     if is_remote(folder):
         with _translated(folder):
@@ -264,7 +254,7 @@ def list_sizes(folder: str, pattern: str) -> dict[str, int]:
 
 
 def remove_all(paths: Iterable[str]) -> None:
-    """Removes files; on another file system in one request for all."""
+    """Removes files; on another file system with a single request."""
     paths = list(paths)
     remote = [path for path in paths if is_remote(path)]
     if remote:

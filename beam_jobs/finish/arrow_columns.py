@@ -1,8 +1,8 @@
-"""Columns of Arrow tables from Python values and to NumPy, without pandas.
+"""Converts Python values to Arrow columns, and Arrow columns to NumPy, without pandas.
 
-`pyarrow.array`, `Table.from_pylist` and `to_numpy` import pandas where it is installed, to see whether they were given
-something of it: that took more CPU time than any other part of preparing a small data set. Here the buffers of the few
-kinds of columns that a data set's index has are read and written as the Arrow format says
+`pyarrow.array`, `Table.from_pylist` and `to_numpy` import pandas where it is installed, to check for its types. That
+took more CPU time than any other part of preparing a small data set. So the buffers of the few kinds of columns in a
+data set's index are read and written here, as the Arrow format defines them
 (https://arrow.apache.org/docs/format/Columnar.html).
 """
 
@@ -23,7 +23,7 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
     Args:
         values: Python values; None for null.
-        kind: string, binary, bool, int64, float64, a list of these, or a map of these.
+        kind: string, binary, bool, int64, float64, or a list or a map of these.
     """
     if pa.types.is_list(kind):
         lists = [value or () for value in values]
@@ -42,13 +42,13 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """A table of rows; values that a row lacks are null."""
+    """A table; a value that a row lacks is null."""
     columns = [column([row.get(field.name) for row in rows], field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def numbers(values: pa.ChunkedArray) -> np.ndarray:
-    """Numbers or flags as [rows] float64; NaN for null."""
+    """Numbers or flags as an array, [rows] float64; NaN for null."""
     parts = [np.zeros(0)]
     for chunk in values.chunks:
         validity, data = chunk.buffers()
@@ -77,7 +77,7 @@ def _contents(values: Sequence[Any], kind: pa.DataType) -> list[pa.Buffer]:
 
 
 def _validity(values: Sequence[Any]) -> pa.Buffer | None:
-    """Bits that say which values are there; None where all are."""
+    """Bits that mark the values that are not null; None where all are."""
     return _bits(value is not None for value in values) if None in values else None
 
 
@@ -86,7 +86,7 @@ def _bits(flags: Iterable[bool]) -> pa.Buffer:
 
 
 def _offsets(values: Sequence[Sequence[Any]]) -> pa.Buffer:
-    """Where each value begins, and where the last one ends."""
+    """The start of each value, and the end of the last one."""
     ends = np.cumsum([0, *map(len, values)])
     if ends[-1] > np.iinfo(np.int32).max:
         raise ValueError(f"{ends[-1]} bytes or values in one column; take fewer rows at once")

@@ -2,117 +2,160 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.finish import drop_clips
 from beam_jobs.finish.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.finish.dataset_index import IndexWriter
 from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, near_training, to_drop
-from beam_jobs.finish.tally import Tally
-from beam_jobs.plan.job_record import JobRecord
-from beam_jobs.plan.sharding import Shard, read_plan
+from beam_jobs.plan.output_folder import JobRecord
+from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
 from beam_jobs.report.dataset_report import write_report
-from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, Outcome, read_outcomes
-from beam_jobs.worker.shard_maker import ShardSettings
-from beam_jobs.worker.shard_writer import read_statistics
+from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, by_name, read_outcomes
+from beam_jobs.worker.shard_maker import read_statistics
 from pemt_tf.config import Config, save_config
-from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard
+from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard, SplitCard
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import printable
 
 LABELS_NAME = "labels.txt"
 DUPLICATES_NAME = "duplicates.jsonl"
-LISTED_NAME = "outcomes/listed.jsonl"  # of inputs that no worker saw
+LISTED_NAME = "outcomes/listed.jsonl"  # outcomes of inputs that no worker saw
+FAILURES_NAME = "errors/failures.jsonl"
 
 
 @dataclass(frozen=True)
-class Making:
+class DatasetJob:
     """What the last steps need to know about a job.
 
     Attributes:
-        folder: of the data set in the making.
-        shards: all, in the order of the plan.
+        folder: working folder of the data set.
+        shards: all shards, in the order of the plan.
         settled: outcomes of the inputs that no worker saw.
-        settings: of the workers.
+        settings: the workers' settings.
         config: resolved configuration.
-        job: its record.
+        record: the job's record.
         source, command: where the data comes from.
         drop_duplicates: `""`, `across` or `all`.
     """
 
     folder: str
     shards: list[Shard]
-    settled: list[Outcome]
+    settled: list[InputOutcome]
     settings: ShardSettings
     config: Config
-    job: JobRecord
+    record: JobRecord
     source: str
     command: str
     drop_duplicates: str = ""
 
-    def outcomes(self, shard: Shard) -> Iterator[Outcome]:
-        """What became of a shard's inputs."""
-        return read_outcomes(storage.join(self.folder, shard.outcome_name))
 
+@dataclass
+class Collected:
+    """What the outcomes of a data set say.
 
-def check_and_count(making: Making) -> Tally:
-    """Checks that every planned input has exactly one outcome, and counts them.
-
-    Raises:
-        PemtError: a shard was never finished, or an input is missing or there twice.
+    Attributes:
+        counts: counts of the whole data set.
+        splits: counts of each split.
+        files: record files of each split.
+        digest: hash of all record files.
+        fingerprints: perceptual hashes of the clips.
     """
-    tally = Tally()
-    tally.add_all(making.settled)
-    there = set(storage.list_sizes(making.folder, "stats/*.json"))
-    for shard in making.shards:
-        if storage.join(making.folder, shard.stats_name) not in there:
-            raise PemtError(f"the job ended, but {shard.name} was never finished; run it again")
-        found: Counter = Counter()
-        for outcome in making.outcomes(shard):
-            found[outcome.input.clip_id] += 1
-            tally.add(outcome)
-        if shard.length:
-            expected = Counter(clip.clip_id for clip in read_plan(making.folder, shard))
-            if found != expected:
-                lost, extra = sum((expected - found).values()), sum((found - expected).values())
-                raise PemtError(f"{lost} clips were lost and {extra} came twice on the way; run the job again")
-    return tally
+
+    counts: OutcomeCounts = field(default_factory=OutcomeCounts)
+    splits: dict[str, OutcomeCounts] = field(default_factory=lambda: {split: OutcomeCounts() for split in SPLITS})
+    files: dict[str, list[str]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    digest: Any = field(default_factory=hashlib.sha256)  # hashlib has no public type for it
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
 
-def finish(making: Making, speed: dict[str, float] | None = None) -> DatasetCard:
-    """Looks for duplicates and writes everything beside the records; the card comes last.
-
-    Args:
-        making: the job.
-        speed: for the report: `seconds`, `core_seconds` and `workers`; None where they are not known.
-    """
-    pairs = _settle_duplicates(making)
-    tally = Tally()
-    files, digest = _check_files(making)
-    with _Reports(making.folder) as reports, IndexWriter(making.folder) as index:
-        for outcome in making.settled:
-            tally.add(outcome)
-            reports.add(outcome)
-        for shard in making.shards:
-            for outcome in making.outcomes(shard):
-                tally.add(outcome)
-                reports.add(outcome)
+def collect(job: DatasetJob) -> Collected:
+    """Reads all outcomes, each once: checks, counts and hashes them, and writes errors/ and the index."""
+    collected = Collected()
+    finished = storage.list_sizes(job.folder, "stats/*.json")
+    sizes: dict[str, int] = {}
+    for split in SPLITS:
+        sizes |= storage.list_sizes(job.folder, f"{split}/clips-*.tfrecord")
+    with error_lists(job.folder) as lists, IndexWriter(job.folder) as index:
+        for outcome in job.settled:
+            collected.counts.add(outcome)
+            lists.add(outcome)
+        for shard in job.shards:
+            if storage.join(job.folder, shard.stats_name) not in finished:
+                raise PemtError(f"the job ended, but {shard.name} was never finished; run it again")
+            outcomes = list(read_outcomes(storage.join(job.folder, shard.outcome_name)))
+            _check_inputs(job.folder, shard, outcomes)
+            _check_file(job.folder, shard, outcomes, sizes.get(storage.join(job.folder, shard.name), 0), collected)
+            for outcome in outcomes:
+                collected.counts.add(outcome)
+                collected.splits[shard.split].add(outcome)
+                collected.fingerprints.add(outcome)
+                lists.add(outcome)
                 for clip in outcome.clips:
                     index.add(outcome, clip, shard.name)
-    card = _card(making, tally, files, digest, pairs)
-    _write_descriptions(making)
-    write_report(making.folder, card, speed and _described(speed, card))
+    return collected
+
+
+def _check_inputs(folder: str, shard: Shard, outcomes: list[InputOutcome]) -> None:
+    """Checks that every planned input has exactly one outcome; a shard that a retry kept has no plan."""
+    if not shard.length:
+        return
+    found = Counter(outcome.input.clip_id for outcome in outcomes)
+    expected = Counter(clip.clip_id for clip in read_plan(folder, shard))
+    if found != expected:
+        lost, extra = sum((expected - found).values()), sum((found - expected).values())
+        raise PemtError(f"{lost} clips were lost and {extra} came twice on the way; run the job again")
+
+
+def _check_file(folder: str, shard: Shard, outcomes: list[InputOutcome], size: int, collected: Collected) -> None:
+    """Compares a record file with what the worker said about it, and notes it."""
+    statistics = read_statistics(folder, shard)
+    clips = sum(len(outcome.clips) for outcome in outcomes)
+    if (size, clips) != (statistics["bytes"], statistics["clips"]):
+        raise PemtError(
+            f"{shard.name} holds {size} bytes; {statistics['bytes']} with {statistics['clips']} clips were written "
+            f"and {clips} expected: the storage lost or repeated some; run the job again"
+        )
+    if clips:
+        collected.files[shard.split].append(shard.name)
+        collected.digest.update(f"{shard.name} {statistics['sha256']}\n".encode())
+
+
+def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None = None) -> DatasetCard:
+    """Settles duplicates and writes everything beside the records that is not there yet; the card comes last.
+
+    Args:
+        job: the job.
+        collected: what its outcomes say.
+        speed: `seconds`, `core_seconds` and `workers`, for the report; None where they are not known.
+    """
+    pairs = collected.fingerprints.pairs()
+    unwanted = to_drop(pairs, job.drop_duplicates == "all") if job.drop_duplicates else {}
+    if unwanted:
+        drop_clips.drop(job.folder, job.shards, unwanted)
+        collected = collect(job)
+    pairs = [
+        dataclasses.replace(pair, left_out=tuple(name for name in (pair.first, pair.second) if name in unwanted))
+        for pair in pairs
+    ]
+    lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
+    storage.write_text(storage.join(job.folder, DUPLICATES_NAME), "".join(lines))
+    card = _card(job, collected, pairs)
+    _write_descriptions(job)
+    write_report(job.folder, card, speed and _described(speed, card))
     with tempfile.TemporaryDirectory() as scratch:
         card.write(Path(scratch))
-        storage.write_text(storage.join(making.folder, CARD_NAME), Path(scratch, CARD_NAME).read_text(encoding="utf-8"))
+        storage.write_text(storage.join(job.folder, CARD_NAME), Path(scratch, CARD_NAME).read_text(encoding="utf-8"))
     return card
 
 
@@ -125,133 +168,111 @@ def _described(speed: dict[str, float], card: DatasetCard) -> dict[str, float]:
     }
 
 
-def _settle_duplicates(making: Making) -> list[DuplicatePair]:
-    """Finds near-duplicates, lists them, and leaves out those that are not wanted."""
-    fingerprints = Fingerprints()
-    for shard in making.shards:
-        for outcome in making.outcomes(shard):
-            fingerprints.add(outcome)
-    pairs = fingerprints.pairs()
-    unwanted = to_drop(pairs, making.drop_duplicates == "all") if making.drop_duplicates else {}
-    pairs = [
-        dataclasses.replace(pair, left_out=tuple(name for name in (pair.first, pair.second) if name in unwanted))
-        for pair in pairs
-    ]
-    lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
-    storage.write_text(storage.join(making.folder, DUPLICATES_NAME), "".join(lines))
-    drop_clips.drop(making.folder, making.shards, unwanted)
-    return pairs
-
-
-def _check_files(making: Making) -> tuple[dict[str, list[str]], str]:
-    """Record files by split, and the hash of all: compared with what the workers said of them."""
-    sizes: dict[str, int] = {}
-    for split in SPLITS:
-        sizes |= storage.list_sizes(making.folder, f"{split}/clips-*.tfrecord")
-    files: dict[str, list[str]] = {split: [] for split in SPLITS}
-    digest = hashlib.sha256()
-    for shard in making.shards:
-        statistics = read_statistics(making.folder, shard)
-        clips = sum(len(outcome.clips) for outcome in making.outcomes(shard))
-        size = sizes.get(storage.join(making.folder, shard.name), 0)
-        if (size, clips) != (statistics["bytes"], statistics["clips"]):
-            raise PemtError(
-                f"{shard.name} holds {size} bytes; {statistics['bytes']} with {statistics['clips']} clips were written "
-                f"and {clips} expected: the storage lost or repeated some; run the job again"
-            )
-        if clips:
-            files[shard.split].append(shard.name)
-            digest.update(f"{shard.name} {statistics['sha256']}\n".encode())
-    return files, digest.hexdigest()
-
-
-def _card(
-    making: Making, tally: Tally, files: dict[str, list[str]], digest: str, pairs: list[DuplicatePair]
-) -> DatasetCard:
-    settings = making.settings
+def _card(job: DatasetJob, collected: Collected, pairs: list[DuplicatePair]) -> DatasetCard:
+    counts, near = collected.counts, near_training(pairs)
     across = sum(pair.is_across for pair in pairs)
-    near = near_training(pairs)
     splits = {
-        name: dataclasses.replace(split, near_duplicates=len(near[name])) for name, split in tally.splits(files).items()
+        name: split_card(split, collected.files[name], len(near[name]))
+        for name, split in collected.splits.items()
+        if split.clips
     }
     return DatasetCard(
-        geometry=making.config.geometry,
-        labels=list(settings.vocabulary),
+        geometry=job.config.geometry,
+        labels=list(job.settings.vocabulary),
         splits=splits,
-        inputs=tally.inputs,
-        written=tally.kinds[WRITTEN],
-        filtered=tally.causes(FILTERED),
-        failed=tally.causes(FAILED),
-        left_out=tally.left_out(),
-        plan=settings.plan.to_json(),
-        payload=settings.payload,
-        silent=tally.silent,
-        frozen=tally.frozen,
+        inputs=counts.inputs,
+        written=counts.kinds[WRITTEN],
+        filtered=by_name(counts.causes[FILTERED]),
+        failed=by_name(counts.causes[FAILED]),
+        left_out=by_name(counts.skipped_windows),
+        plan=job.settings.plan.to_json(),
+        payload=job.settings.payload,
+        silent=counts.flags["silent"],
+        frozen=counts.flags["frozen"],
         duplicates={"across_splits": across, "within_splits": len(pairs) - across},
-        preset=making.config.name,
-        source=printable(making.source),
-        command=printable(making.command),
-        configuration_hash=making.job.configuration_hash,
-        content_hash=digest,
+        preset=job.config.name,
+        source=printable(job.source),
+        command=printable(job.command),
+        configuration_hash=job.record.configuration_hash,
+        content_hash=collected.digest.hexdigest(),
     )
 
 
-def _write_descriptions(making: Making) -> None:
-    settings, folder = making.settings, making.folder
+def split_card(counts: OutcomeCounts, files: list[str], near_duplicates: int | None = None) -> SplitCard:
+    """The part of the card about one split."""
+    return SplitCard(
+        files=files,
+        clips=counts.clips,
+        labels=by_name(counts.labels),
+        unlabelled=counts.unlabelled,
+        with_video=counts.flags["has_video"],
+        with_audio=counts.flags["has_audio"],
+        seconds=round(counts.seconds, 6),
+        near_duplicates=near_duplicates,
+    )
+
+
+def _write_descriptions(job: DatasetJob) -> None:
+    settings, folder = job.settings, job.folder
     labels = "".join(f"{label}\n" for label in settings.vocabulary)
     storage.write_text(storage.join(folder, LABELS_NAME), labels)
-    schema = schema_text(making.config.geometry, list(settings.vocabulary), settings.store_waveform)
+    schema = schema_text(job.config.geometry, list(settings.vocabulary), settings.store_waveform)
     storage.write_text(storage.join(folder, SCHEMA_NAME), schema)
     with storage.open_write(storage.join(folder, LISTED_NAME)) as file:
-        for outcome in making.settled:
+        for outcome in job.settled:
             file.write(outcome.line())
     with tempfile.TemporaryDirectory() as scratch:
-        save_config(making.config, Path(scratch, "config.json"))
+        save_config(job.config, Path(scratch, "config.json"))
         config = Path(scratch, "config.json").read_text(encoding="utf-8")
         storage.write_text(storage.join(folder, "config.json"), config)
 
 
-class _Reports:
-    """The files under errors/, as JSON lines. Use it as a context manager."""
+class ErrorLists:
+    """The files under errors/, as JSON lines."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: str, stack: contextlib.ExitStack) -> None:
+        """Args: folder: working folder of the data set; stack: closes the files."""
+        self._files = {
+            name: stack.enter_context(storage.open_write(storage.join(folder, "errors", f"{name}.jsonl")))
+            for name in ("failures", "filtered", "notes")
+        }
 
-    def __enter__(self) -> _Reports:
-        names = ("failures", "filtered", "notes")
-        self._files = {name: storage.open_write(self._path(name)) for name in names}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-
-    def _path(self, name: str) -> str:
-        return storage.join(self._folder, "errors", f"{name}.jsonl")
-
-    def _write(self, name: str, values: dict) -> None:
+    def _write(self, kind: str, values: dict[str, Any]) -> None:
+        name = "failures" if kind == FAILED else kind
         self._files[name].write(json.dumps(values).encode("ascii") + b"\n")
 
-    def add(self, outcome: Outcome) -> None:
-        """Notes what is to be noted of an outcome."""
-        one = outcome.input
-        about = {"stage": outcome.stage, "cause": outcome.cause, "detail": outcome.detail}
-        if outcome.kind == FAILED:
-            self._write("failures", {"id": one.clip_id, "path": one.name, **about})
-        elif outcome.kind == FILTERED:
-            self._write("filtered", {"id": one.clip_id, "path": one.name, **about})
+    def add(self, outcome: InputOutcome) -> None:
+        """Lists an outcome that is not simply written, and what is unusual about its clips."""
+        about = {"id": outcome.input.clip_id, "path": outcome.input.name}
+        if outcome.kind != WRITTEN:
+            why = {"stage": outcome.stage, "cause": outcome.cause, "detail": outcome.detail}
+            self._write(outcome.kind, {**about, **why})
         else:
             for window in outcome.left_out:
-                where = {"id": one.clip_id, "path": one.name, "start": window.start, "end": window.end}
-                name = "failures" if window.kind == FAILED else "filtered"
-                self._write(name, {**where, "stage": "decode", "cause": window.cause, "detail": window.detail})
+                where = {"start": window.start, "end": window.end, "stage": "decode"}
+                self._write(window.kind, {**about, **where, "cause": window.cause, "detail": window.detail})
         for clip in outcome.clips:
             if clip.notes:
-                self._write("notes", {"id": clip.clip_id, "path": one.name, "notes": clip.notes})
+                self._write("notes", {"id": clip.clip_id, "path": outcome.input.name, "notes": clip.notes})
+
+
+@contextlib.contextmanager
+def error_lists(folder: str) -> Iterator[ErrorLists]:
+    """Opens the files under errors/."""
+    with contextlib.ExitStack() as stack:
+        yield ErrorLists(folder, stack)
+
+
+def write_failures(folder: str, outcomes: Iterable[InputOutcome]) -> str:
+    """Lists the failures of a job that is given up; returns where."""
+    with error_lists(folder) as lists:
+        for outcome in outcomes:
+            lists.add(outcome)
+    return storage.join(folder, FAILURES_NAME)
 
 
 def is_whole(folder: str, shard: Shard) -> bool:
-    """Whether a shard that has statistics is all there: files may be lost when a machine stops."""
+    """Whether a shard that has statistics is complete: files may be lost when a machine stops."""
     outcomes = storage.list_sizes(folder, shard.outcome_name)
     size = next(iter(storage.list_sizes(folder, shard.name).values()), 0)
     try:
@@ -260,19 +281,9 @@ def is_whole(folder: str, shard: Shard) -> bool:
         return False
 
 
-def outcomes_so_far(folder: str) -> Iterator[Outcome]:
-    """Outcomes in a local working folder, those of unfinished shards too."""
+def outcomes_so_far(folder: str) -> Iterator[InputOutcome]:
+    """Outcomes in a local working folder, including those of unfinished shards."""
     for path in sorted(Path(folder, "outcomes").glob("*.jsonl*")):
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):
-                yield Outcome.from_line(line)
-
-
-def write_failures(folder: str) -> str:
-    """Lists the failures so far, for a job that is given up; returns where."""
-    if storage.is_remote(folder):
-        return storage.join(folder, "outcomes")
-    with _Reports(folder) as reports:
-        for outcome in outcomes_so_far(folder):
-            reports.add(outcome)
-    return storage.join(folder, "errors", "failures.jsonl")
+                yield InputOutcome.from_line(line)

@@ -1,7 +1,7 @@
-"""The schema of the records as TensorFlow Metadata writes it: `schema.pbtxt`.
+"""The schema of the records in the text format of TensorFlow Metadata, `schema.pbtxt`.
 
-It is for statistics and validation (TFDV, TFX). Writing the few lines needs no package of its own; that TensorFlow
-Metadata reads them is a test.
+TFDV and TFX use it for statistics and validation. The few lines are written without the TensorFlow Metadata package; a
+test checks that it reads them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ def schema_text(geometry: ClipGeometry, vocabulary: list[str], with_waveform: bo
     """The schema of a data set's records.
 
     Args:
-        geometry: of its clips.
+        geometry: the clips' geometry.
         vocabulary: label names.
-        with_waveform: whether the sound is stored as well.
+        with_waveform: whether the records hold the waveform.
     """
-    pictures = geometry.segments * geometry.frames_per_segment
+    frames = geometry.segments * geometry.frames_per_segment
     mel = geometry.segments * geometry.mel_bins * geometry.mel_frames
     one = (1, 1)
     index = f"int_domain {{ min: 0 max: {max(len(vocabulary) - 1, 0)} }}"
@@ -32,8 +32,8 @@ def schema_text(geometry: ClipGeometry, vocabulary: list[str], with_waveform: bo
         _feature(records.END, "INT", one, True, "int_domain { min: 0 }"),
         _feature(records.LABEL_INDEX, "INT", (0, max(len(vocabulary), 1)), False, index),
         _feature(records.LABEL_STRING, "BYTES", (0, max(len(vocabulary), 1)), False, 'domain: "labels"'),
-        _feature(records.IMAGE, "BYTES", (pictures, pictures), False),
-        _feature(records.IMAGE_TIMESTAMP, "INT", (pictures, pictures), False),
+        _feature(records.IMAGE, "BYTES", (frames, frames), False),
+        _feature(records.IMAGE_TIMESTAMP, "INT", (frames, frames), False),
         _feature(records.IMAGE_HEIGHT, "INT", one, True, "int_domain { min: 0 }"),
         _feature(records.IMAGE_WIDTH, "INT", one, True, "int_domain { min: 0 }"),
         _feature(records.LOG_MEL, "FLOAT", (mel, mel), False),
@@ -59,6 +59,6 @@ def _feature(name: str, kind: str, count: tuple[int, int], required: bool, domai
 
 
 def _quoted(text: str) -> str:
-    """As a string of the text format: printable ASCII, all other bytes as octal escapes."""
+    """A string of the text format: printable ASCII, with all other bytes as octal escapes."""
     data = text.encode("utf-8", "surrogateescape")
     return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03o}" for b in data) + '"'

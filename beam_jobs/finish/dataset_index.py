@@ -1,19 +1,21 @@
-"""The index: `index.parquet`, one row a clip, in the order of the record files."""
+"""The index, `index.parquet`: one row for each clip, in the order of the record files."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs.engines import storage
 from beam_jobs.finish import arrow_columns
-from beam_jobs.worker.outcomes import Outcome, WrittenClip
+from beam_jobs.worker.outcomes import FLAGS, InputOutcome, WrittenClip
 
 INDEX_NAME = "index.parquet"
 ROWS_AT_ONCE = 4096
+MEASURED = ("bytes", *FLAGS, "loudness_db", "peak_db", "motion", "brightness")
 
 SCHEMA = pa.schema(
     [
@@ -56,14 +58,14 @@ class IndexWriter:
     """Writes the index row by row; memory does not grow with it. Use it as a context manager."""
 
     def __init__(self, folder: str) -> None:
-        """Args: folder: of the data set in the making."""
+        """Args: folder: working folder of the data set."""
         self._folder = folder
-        self._rows: list[dict] = []
+        self._rows: list[dict[str, Any]] = []
         self._row_of_file: dict[str, int] = {}
 
     def __enter__(self) -> IndexWriter:
         self._scratch = tempfile.TemporaryDirectory()
-        # On the same disk where that is local, so that the finished file can be moved to its place.
+        # A local folder's file is made in it, so that it can be moved to its place.
         where = self._scratch.name if storage.is_remote(self._folder) else self._folder
         self._path = Path(where, f"{INDEX_NAME}.partial-0")
         self._writer = pq.ParquetWriter(self._path, SCHEMA, compression="zstd")
@@ -76,7 +78,7 @@ class IndexWriter:
             storage.put_in_place(str(self._path), storage.join(self._folder, INDEX_NAME))
         self._scratch.cleanup()
 
-    def add(self, outcome: Outcome, clip: WrittenClip, file: str) -> None:
+    def add(self, outcome: InputOutcome, clip: WrittenClip, file: str) -> None:
         """Adds the next clip of a record file."""
         row = self._row_of_file.get(file, 0)
         self._row_of_file = {file: row + 1}
@@ -90,7 +92,7 @@ class IndexWriter:
             self._rows = []
 
 
-def _row(outcome: Outcome, clip: WrittenClip, file: str, row: int) -> dict:
+def _row(outcome: InputOutcome, clip: WrittenClip, file: str, row: int) -> dict[str, Any]:
     one = outcome.input
     return {
         "id": clip.clip_id,
@@ -98,26 +100,20 @@ def _row(outcome: Outcome, clip: WrittenClip, file: str, row: int) -> dict:
         "start": clip.start,
         "end": clip.end,
         "label": one.label,
-        "labels": list(one.labels),
+        "labels": one.labels,
         "split": one.split,
         "group": _text(one.group_name),
         "file": file,
         "row": row,
-        **{
-            name: getattr(clip, name)
-            for name in (
-                *("bytes", "has_video", "has_audio", "silent", "frozen"),
-                *("loudness_db", "peak_db", "motion", "brightness"),
-            )
-        },
+        **{name: getattr(clip, name) for name in MEASURED},
         "picture_hash": bytes.fromhex(clip.picture_hash) or None,
         "sound_hash": bytes.fromhex(clip.sound_hash) or None,
-        "notes": list(clip.notes),
+        "notes": clip.notes,
         **{f"source_{name}": value for name, value in outcome.source.items()},
-        "extra": list(one.extra),
+        "extra": one.extra,
     }
 
 
 def _text(name: str) -> str:
-    """A file name as text; bytes that are no UTF-8 are written as escapes."""
+    """A file name as text; bytes that are not UTF-8 are written as escapes."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Takes clips out of record files that are written already."""
+"""Removes clips from record files that are written already."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from beam_jobs.engines import storage
 from beam_jobs.finish.duplicates import DuplicatePair
-from beam_jobs.plan.sharding import Shard
-from beam_jobs.worker.outcomes import FILTERED, WRITTEN, LeftOut, Outcome, read_outcomes
-from beam_jobs.worker.shard_writer import ShardWriter
+from beam_jobs.plan.shards import Shard
+from beam_jobs.worker.outcomes import FILTERED, InputOutcome, SkippedWindow, read_outcomes
+from beam_jobs.worker.shard_maker import ShardWriter
 from pemt_tf.data.record_format import read_records
 
 
 def drop(folder: str, shards: list[Shard], unwanted: dict[str, DuplicatePair]) -> None:
-    """Writes every shard that holds an unwanted clip anew, without it; the clip counts as filtered.
+    """Rewrites every shard that holds an unwanted clip without it; the clip counts as filtered.
 
     Args:
-        folder: of the data set in the making.
-        shards: all.
-        unwanted: clip ids, each with the pair that says why.
+        folder: working folder of the data set.
+        shards: all shards.
+        unwanted: clip ids, each with the pair that is the reason.
     """
     for shard in shards:
         outcomes = list(read_outcomes(storage.join(folder, shard.outcome_name)))
@@ -28,8 +28,8 @@ def drop(folder: str, shards: list[Shard], unwanted: dict[str, DuplicatePair]) -
             _rewrite(folder, shard, outcomes, unwanted)
 
 
-def _rewrite(folder: str, shard: Shard, outcomes: list[Outcome], unwanted: dict[str, DuplicatePair]) -> None:
-    # Without its statistics the shard is unfinished: a job that is killed in between makes it again.
+def _rewrite(folder: str, shard: Shard, outcomes: list[InputOutcome], unwanted: dict[str, DuplicatePair]) -> None:
+    # Without its statistics the shard is unfinished: if the job is killed in between, the next run makes it again.
     storage.remove(storage.join(folder, shard.stats_name))
     with tempfile.TemporaryDirectory() as scratch:
         old = Path(scratch, "clips.tfrecord")
@@ -47,19 +47,19 @@ def _rewrite(folder: str, shard: Shard, outcomes: list[Outcome], unwanted: dict[
             writer.finish()
 
 
-def _without(outcome: Outcome, unwanted: dict[str, DuplicatePair]) -> Outcome:
-    gone = [clip for clip in outcome.clips if clip.clip_id in unwanted]
-    if not gone:
-        return outcome
-    left_out = tuple(
-        LeftOut(clip.start, clip.end, FILTERED, "duplicate", _why(clip.clip_id, unwanted[clip.clip_id]))
-        for clip in gone
+def _without(outcome: InputOutcome, unwanted: dict[str, DuplicatePair]) -> InputOutcome:
+    dropped = tuple(
+        SkippedWindow(clip.start, clip.end, FILTERED, "duplicate", _why(clip.clip_id, unwanted[clip.clip_id]))
+        for clip in outcome.clips
+        if clip.clip_id in unwanted
     )
+    if not dropped:
+        return outcome
     clips = tuple(clip for clip in outcome.clips if clip.clip_id not in unwanted)
     if clips:
-        return dataclasses.replace(outcome, kind=WRITTEN, clips=clips, left_out=outcome.left_out + left_out)
-    return Outcome(
-        FILTERED, outcome.input, "duplicates", "duplicate", left_out[0].detail, left_out=left_out, source=outcome.source
+        return dataclasses.replace(outcome, clips=clips, left_out=outcome.left_out + dropped)
+    return InputOutcome(
+        FILTERED, outcome.input, "duplicates", "duplicate", dropped[0].detail, left_out=dropped, source=outcome.source
     )
 
 

@@ -1,8 +1,8 @@
-"""Finds clips that show or sound the same, above all across splits: training on what is tested flatters the result.
+"""Finds near-duplicates, above all across splits: training on clips that are tested makes results look too good.
 
-Every clip has a perceptual hash of its pictures and one of its sound (`pemt_tf.media.content`). Comparing all pairs
-would take too long for large sets; so random samples of the bits are compared first (locality-sensitive hashing), and
-only clips that agree in one of many samples are compared as a whole.
+Every clip has a perceptual hash of its frames and one of its audio (`pemt_tf.media.content`). Comparing all pairs would
+take too long for large sets. So random samples of the bits are compared first (locality-sensitive hashing), and only
+clips that agree in one of many samples are compared as a whole.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from beam_jobs.worker.outcomes import Outcome
+from beam_jobs.worker.outcomes import InputOutcome
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.media.content import HASH_BYTES
 
-SAME_PICTURES = 0.12  # share of differing bits; unrelated clips differ in half
-SAME_SOUND = 0.15
+# Shares of differing bits up to which clips are near-duplicates; unrelated clips differ in half of the bits.
+LIMITS = {"video": 0.12, "audio": 0.15}
 BANDS = 32  # samples of bits
-BAND_BITS = 20  # at least; more in large sets, where unrelated clips would agree by chance
-LARGEST_BUCKET = 64  # clips that agree in one sample: of more than these only the most similar are compared
+BAND_BITS = 20  # bits of a sample, at least; large sets need more, or unrelated clips agree by chance
+LARGEST_BUCKET = 64  # clips that agree in one sample; of more, only the most similar are compared
 NEIGHBOURS = 8
-MEANING_BITS = 6  # of the 64 of a segment; fewer stand for nothing: black pictures, silence
-MEANING_SEGMENTS = 0.5  # share of a clip's segments that must mean something in both clips
+MEANING_BITS = 6  # set bits, of a segment's 64; a hash with fewer means nothing: black frames, silence
+MEANING_SEGMENTS = 0.5  # share of segments whose hashes must mean something in both clips
 SET_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two clips of different groups that are nearly the same.
+    """Two clips of different groups that are near-duplicates.
 
     Attributes:
         first, second: clip ids.
         first_split, second_split: their splits, in the order train, validation, test.
-        what: `video and audio`, `video` or `audio`: in what they agree.
-        is_whole: they agree in all streams that both have.
-        video_distance, audio_distance: share of differing bits; None where not both have the stream.
-        left_out: the ids of those of the two that are not in the data set, because `--drop_duplicates` left them out.
+        what: what agrees: `video and audio`, `video` or `audio`.
+        is_whole: whether they agree in every modality that both have.
+        video_distance, audio_distance: share of differing bits; None where not both have the modality.
+        left_out: ids of those of the two that `--drop_duplicates` filtered.
     """
 
     first: str
@@ -57,7 +57,7 @@ class DuplicatePair:
 
 
 def near_training(pairs: list[DuplicatePair]) -> dict[str, set[str]]:
-    """Ids of the clips that are near-duplicates of a training clip, by split; of clips that are in the data set."""
+    """Ids of the clips in the data set that are near-duplicates of a training clip, by split."""
     found: dict[str, set[str]] = {split: set() for split in SPLITS}
     for pair in pairs:
         if pair.is_across and pair.first_split == "train" and not pair.left_out:
@@ -66,7 +66,7 @@ def near_training(pairs: list[DuplicatePair]) -> dict[str, set[str]]:
 
 
 class Fingerprints:
-    """Collects the hashes of the clips: about 200 bytes a clip."""
+    """Collects the clips' hashes, about 200 bytes a clip."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []
@@ -75,8 +75,10 @@ class Fingerprints:
         self._group_numbers: dict[str, int] = {}
         self._hashes: dict[str, list[bytes]] = {"video": [], "audio": []}
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: InputOutcome) -> None:
         """Takes the clips of an outcome."""
+        if not outcome.clips or outcome.input.split is None:
+            return
         group = self._group_numbers.setdefault(outcome.input.group_name, len(self._group_numbers))
         for clip in outcome.clips:
             self._ids.append(clip.clip_id)
@@ -86,23 +88,22 @@ class Fingerprints:
             self._hashes["audio"].append(b"" if clip.silent else bytes.fromhex(clip.sound_hash))
 
     def pairs(self) -> list[DuplicatePair]:
-        """All pairs, those across splits first, then by id."""
-        tables = {stream: _Table(hashes) for stream, hashes in self._hashes.items()}
+        """All near-duplicates, those across splits first, then by id."""
+        tables = {modality: _HashTable(hashes) for modality, hashes in self._hashes.items()}
         candidates = {pair for table in tables.values() for pair in table.candidates()}
         found = []
         for one, other in sorted(candidates):
             if self._groups[one] == self._groups[other]:
-                continue  # windows of one film look alike
+                continue  # windows of one video look the same
             pair = self._compare(one, other, tables)
             if pair is not None:
                 found.append(pair)
         return sorted(found, key=lambda pair: (not pair.is_across, pair.first, pair.second))
 
-    def _compare(self, one: int, other: int, tables: dict[str, _Table]) -> DuplicatePair | None:
-        distances = {stream: table.distance(one, other) for stream, table in tables.items()}
-        limits = {"video": SAME_PICTURES, "audio": SAME_SOUND}
-        known = [stream for stream, distance in distances.items() if distance is not None]
-        same = [stream for stream in known if distances[stream] <= limits[stream]]
+    def _compare(self, one: int, other: int, tables: dict[str, _HashTable]) -> DuplicatePair | None:
+        distances = {modality: table.distance(one, other) for modality, table in tables.items()}
+        known = {modality: distance for modality, distance in distances.items() if distance is not None}
+        same = [modality for modality, distance in known.items() if distance <= LIMITS[modality]]
         if not same:
             return None
         first, second = sorted((one, other), key=lambda place: (self._splits[place], self._ids[place]))
@@ -119,14 +120,15 @@ class Fingerprints:
 
 
 def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, DuplicatePair]:
-    """Which clips to leave out, each with a pair that says why.
+    """Which clips to drop, each with a pair that is the reason.
 
-    Of clips that are all the same those in the split farthest from training stay: what is tested stays as it is. If
-    asked for, only the first of them (by id) stays. Clips that agree in one stream only, as dubbed films do, stay.
+    Of a set of near-duplicates, those in the split farthest from training stay, so that the test split does not change.
+    With `also_within`, only the first of them (by id) stays. Clips that agree in one modality only, such as dubbed
+    films, stay.
 
     Args:
-        pairs: from `Fingerprints.pairs`.
-        also_within: leave out duplicates within a split as well.
+        pairs: result of `Fingerprints.pairs`.
+        also_within: drop near-duplicates within a split as well.
     """
     pairs = [pair for pair in pairs if pair.is_whole]
     parents: dict[str, str] = {}
@@ -140,7 +142,7 @@ def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, Duplicat
         first, second = sorted((root(pair.first), root(pair.second)))
         parents[second] = first
     split_of = {pair.first: pair.first_split for pair in pairs} | {pair.second: pair.second_split for pair in pairs}
-    kept: dict[str, tuple[int, str]] = {}  # of each set of equal clips: the farthest split, and its first id
+    kept: dict[str, tuple[int, str]] = {}  # for each set of near-duplicates: the farthest split, and its first id
     for name, split in split_of.items():
         key = (-SPLITS.index(split), name)
         kept[root(name)] = min(kept.get(root(name), key), key)
@@ -153,8 +155,8 @@ def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, Duplicat
     return dropped
 
 
-class _Table:
-    """The hashes of one stream."""
+class _HashTable:
+    """The hashes of one modality."""
 
     def __init__(self, hashes: list[bytes]) -> None:
         width = max((len(one) for one in hashes), default=0)
@@ -165,7 +167,7 @@ class _Table:
         self._has_meaning = set_bits.sum(axis=2) >= MEANING_BITS  # [clips, segments]
 
     def distance(self, one: int, other: int) -> float | None:
-        """Share of differing bits, of the segments that mean something in both; None where these are too few."""
+        """Share of differing bits in the segments that mean something in both; None if these are too few."""
         both = self._has_meaning[one] & self._has_meaning[other]
         if not both.any() or both.mean() < MEANING_SEGMENTS:
             return None
@@ -173,7 +175,7 @@ class _Table:
         return float(np.unpackbits(differing).mean())
 
     def candidates(self) -> Iterator[tuple[int, int]]:
-        """Pairs that agree in one of many samples of bits."""
+        """Yields pairs that agree in one of many samples of bits."""
         if not self._has_meaning.size:
             return
         places = np.flatnonzero(self._has_meaning.mean(axis=1) >= MEANING_SEGMENTS)
@@ -196,4 +198,4 @@ class _Table:
         reach = len(members) if len(members) <= LARGEST_BUCKET else NEIGHBOURS
         members.sort(key=lambda place: (self._bytes[place].tobytes(), place))
         for at, one in enumerate(members):
-            yield from (tuple(sorted((one, other))) for other in members[at + 1 : at + 1 + reach])
+            yield from ((min(one, other), max(one, other)) for other in members[at + 1 : at + 1 + reach])

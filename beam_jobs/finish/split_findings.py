@@ -1,15 +1,15 @@
-"""What is wrong with the splits of a finished data set: tests that mean little, or that training has seen."""
+"""Finds weak points in the splits of a data set: too few test clips, missing labels, clips that training has seen."""
 
 from __future__ import annotations
 
 from pemt_tf.data.dataset_card import DatasetCard, SplitCard
 
-FEW_CLIPS = 30  # of a test: with fewer, one clip more that is right adds over three points to a result
-NAMED = 5  # labels
+FEW_CLIPS = 30  # in a test split; with fewer, one more correct clip adds over three points to a result
+NAMED = 5  # labels that a message names
 
 
 def split_findings(card: DatasetCard) -> list[str]:
-    """One sentence for each finding, the worst first; none where the splits are fit for use."""
+    """One sentence for each weak point, the worst first."""
     held_out = {name: split for name, split in card.splits.items() if name != "train"}
     findings = [_near_duplicates(name, split) for name, split in held_out.items()]
     labels = sorted({label for split in card.splits.values() for label in split.labels})

@@ -1,6 +1,6 @@
-"""What to prepare: lists the files of a folder, a glob or a single file (manifests: `beam_jobs.inputs.manifest`).
+"""Lists the files of a folder, a glob or a single file (manifests: `beam_jobs.inputs.manifest`).
 
-Every file that is found ends up in the listing: as an input, or as filtered with the rule that left it out.
+Every file that is found ends up in the listing: as an input, or as filtered, with the rule that filtered it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.file_identity import FileIdentity
-from beam_jobs.inputs.glob_pattern import WILDCARDS, GlobPattern
-from beam_jobs.inputs.split_names import notes_on_folders, split_named
+from beam_jobs.inputs.paths import WILDCARDS, FileIdentity, GlobPattern
+from beam_jobs.inputs.splits import notes_on_folders, split_named
 from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import readable
@@ -31,7 +30,7 @@ AUDIO_TYPES = (
     "mpc oga ogg opus ra rf64 snd spx tta w64 wav wave weba wma wv"
 )
 MEDIA_SUFFIXES = {f".{name}" for name in f"{VIDEO_TYPES} {AUDIO_TYPES}".split()}
-# Given as the input itself, these would end as a file that could not be decoded, whatever the user meant.
+# Given as --input, these would only be reported as a file that cannot be decoded.
 NO_INPUT = (
     ".xls .xlsx .ods .numbers .feather .arrow .pkl .pickle .npy .npz .h5 .hdf5 .mat .db .sqlite .xml .yaml .yml .toml "
     ".ini .md .html .htm .pdf .doc .docx .odt .rtf .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords "
@@ -45,16 +44,16 @@ class InputClip:
     """One input: a file, or the stretch of it that a manifest names.
 
     Attributes:
-        clip_id: unique within the data set.
-        path: where the file is, as the file system has it.
-        name: the file as the user knows it: relative to the input's root, or as the manifest says; readable.
+        clip_id: id, unique within the data set.
+        path: where the file is, in the file system's spelling.
+        name: readable name that the user knows: relative to the input's root, or as the manifest says.
         labels: none, one or several.
         start, end: seconds; None for the file's own.
         split: None until one is assigned.
-        group: inputs of one group go to one split; None for the file's name. A file that is spelled in another way,
-            or reached by a link, has the name of the file itself as its group.
-        size: of the file, bytes; None where it is not known without asking for each file.
-        extra: columns of the manifest that are carried along, (name, value).
+        group: inputs of one group go to one split; None for the file's name. For a file that is spelled in another
+            way, or reached by a link, the group is the name of the file itself.
+        size: bytes of the file; None where they are not known without asking for each file.
+        extra: further columns of the manifest, (name, value).
     """
 
     clip_id: str
@@ -79,79 +78,65 @@ class InputClip:
         return self.name if self.group is None else self.group
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputClip:
-        """From what `to_json` gave."""
+        """Restores what `to_json` returned."""
         extra = tuple((name, value) for name, value in values["extra"])
         return cls(**{**values, "labels": tuple(values["labels"]), "extra": extra})
 
 
 @dataclass(frozen=True)
-class FilteredFile:
-    """A file that was found and left out.
+class SkippedFile:
+    """A file that was found and filtered, or a folder below the input that could not be read, which is a failed input.
 
     Attributes:
-        path, name: as of an `InputClip`.
-        rule: `hidden`, `not_media_suffix`, `linked_folder` or `outside_root`.
+        path, name: like those of an `InputClip`.
+        cause: for a file the rule `hidden`, `not_media_suffix`, `linked_folder` or `outside_root`; `not_found` for a
+            folder.
+        detail: why the folder could not be read.
     """
 
     path: str
     name: str
-    rule: str
+    cause: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
-class UnreadableFolder:
-    """A folder below the input that may not be read: one failed input.
+class InputListing:
+    """Everything that was found.
 
     Attributes:
-        path, name: as of an `InputClip`.
-        detail: why.
-    """
-
-    path: str
-    name: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Listing:
-    """All that was found.
-
-    Attributes:
-        clips: to be prepared.
-        filtered: left out.
-        unreadable: folders that could not be looked into.
-        extra_columns: of a manifest, carried along.
+        clips: inputs to prepare.
+        filtered: files to leave out.
+        unreadable: folders that could not be read.
+        extra_columns: further columns of a manifest, kept in the index.
         notes: what the user should know about how the input was understood, one line each.
     """
 
     clips: list[InputClip]
-    filtered: list[FilteredFile] = dataclasses.field(default_factory=list)
-    unreadable: list[UnreadableFolder] = dataclasses.field(default_factory=list)
+    filtered: list[SkippedFile] = dataclasses.field(default_factory=list)
+    unreadable: list[SkippedFile] = dataclasses.field(default_factory=list)
     extra_columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def list_inputs(source: str, allow_outside: bool = False) -> Listing:
+def list_inputs(source: str, allow_outside: bool = False) -> InputListing:
     """Lists a folder, glob or single file.
 
     Args:
-        source: local, or of any file system of Beam.
+        source: path on the local disk or on any file system of Beam.
         allow_outside: follow links to folders, and links to files outside the folder.
-
-    Raises:
-        PemtError: there is nothing of this name, or no media file in it.
     """
     _refuse_other_files(source)
     if storage.is_remote(source):
         listing = _list_objects(source)
     elif storage.is_file(source):
         name = readable(os.fsencode(Path(source).name))
-        return Listing([InputClip(clip_id(name), source, name, size=storage.size_of(source))])
+        return InputListing([InputClip(clip_id(name), source, name, size=storage.size_of(source))])
     elif storage.is_folder(source):
         listing = _list_folder(source, allow_outside)
     elif WILDCARDS.search(source):
@@ -187,7 +172,7 @@ def _why_nothing(source: str) -> str:
     return f"{why_no_file(source)}; give a file, a folder, a glob or a manifest of videos"
 
 
-def _what_was_seen(listing: Listing) -> str:
+def _what_was_seen(listing: InputListing) -> str:
     seen = []
     if listing.filtered:
         seen.append(
@@ -200,9 +185,9 @@ def _what_was_seen(listing: Listing) -> str:
 
 
 def split_and_label(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """What the folders between the root and a file say.
+    """The split and the label that the folders between the root and a file say.
 
-    `train`, `validation` and `test` (other names: `beam_jobs.inputs.split_names`) directly under the root are splits,
+    `train`, `validation` and `test` (other names: `split_names.NAMES_OF`) directly under the root are splits,
     and the next folder is the label; otherwise the first folder is. Files without such a folder, or in `unlabelled`,
     have no label.
     """
@@ -212,13 +197,15 @@ def split_and_label(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
     return split, label
 
 
-def _sort_out(path: str, raw_name: str | bytes, size: int | None, listing: Listing, group: str | None = None) -> None:
+def _add_file(
+    listing: InputListing, path: str, raw_name: str | bytes, size: int | None, group: str | None = None
+) -> None:
     name = readable(raw_name)
     parts = PurePosixPath(name).parts
     if _is_hidden(name):
-        listing.filtered.append(FilteredFile(path, name, "hidden"))
+        listing.filtered.append(SkippedFile(path, name, "hidden"))
     elif PurePosixPath(name).suffix.lower() not in MEDIA_SUFFIXES:
-        listing.filtered.append(FilteredFile(path, name, "not_media_suffix"))
+        listing.filtered.append(SkippedFile(path, name, "not_media_suffix"))
     else:
         split, label = split_and_label(parts[:-1])
         labels = () if label is None else (label,)
@@ -229,9 +216,9 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in PurePosixPath(name).parts)
 
 
-def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = None) -> Listing:
-    """All files of a folder at any depth, or those that a pattern names."""
-    listing = Listing([])
+def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = None) -> InputListing:
+    """Lists all files of a folder at any depth, or those that a pattern names."""
+    listing = InputListing([])
     identity = FileIdentity(root)
     seen = {os.path.realpath(root)}
     unreadable = functools.partial(_note_unreadable, listing, root)
@@ -244,55 +231,55 @@ def _list_folder(root: str, allow_outside: bool, pattern: GlobPattern | None = N
             raw_name = os.fsencode(relative)
             is_detour = identity.is_detour(folder, name, relative)
             if is_detour and not allow_outside and not identity.holds(path):
-                listing.filtered.append(FilteredFile(path, readable(raw_name), "outside_root"))
+                listing.filtered.append(SkippedFile(path, readable(raw_name), "outside_root"))
             else:
                 group = identity.of(path) if is_detour else None
-                _sort_out(path, raw_name, storage.size_of(path), listing, group)
+                _add_file(listing, path, raw_name, storage.size_of(path), group)
         for name in sorted(subfolders):
             path = str(Path(folder, name))
             relative = _relative(path, root)
             if pattern is not None and not pattern.may_hold(relative):
                 subfolders.remove(name)
                 continue
-            # A linked folder may lead anywhere; one that was seen already would lead in circles.
+            # A linked folder may lead anywhere; following one that was seen already would never end.
             if storage.is_link(path) and (not allow_outside or os.path.realpath(path) in seen):
-                listing.filtered.append(FilteredFile(path, readable(os.fsencode(relative)), "linked_folder"))
+                listing.filtered.append(SkippedFile(path, readable(os.fsencode(relative)), "linked_folder"))
                 subfolders.remove(name)
             seen.add(os.path.realpath(path))
         subfolders.sort()
     return listing
 
 
-def _note_unreadable(listing: Listing, root: str, error: OSError) -> None:
+def _note_unreadable(listing: InputListing, root: str, error: OSError) -> None:
     if Path(error.filename) == Path(root):
         raise PemtError(f"cannot read the input folder {root}: {error.strerror}")
     name = readable(os.fsencode(_relative(error.filename, root)))
     if _is_hidden(name):
-        listing.filtered.append(FilteredFile(error.filename, name, "hidden"))
+        listing.filtered.append(SkippedFile(error.filename, name, "hidden"))
     else:
         detail = f"cannot read the folder: {error.strerror}"
-        listing.unreadable.append(UnreadableFolder(error.filename, name, detail))
+        listing.unreadable.append(SkippedFile(error.filename, name, "not_found", detail))
 
 
 def _relative(path: str, root: str) -> str:
     return Path(path).relative_to(root).as_posix()
 
 
-def _list_objects(source: str) -> Listing:
-    """The same on another file system of Beam: a folder, a glob or a single object."""
+def _list_objects(source: str) -> InputListing:
+    """Lists a folder, a glob or a single object on another file system of Beam."""
     storage.require(source)
     pattern = GlobPattern(source if WILDCARDS.search(source) else f"{source.rstrip('/')}/**")
     root = pattern.root
-    listing = Listing([])
+    listing = InputListing([])
     try:
         found = storage.file_systems().match([f"{pattern.prefix}**"])[0].metadata_list
         matches = [match for match in found if pattern.matches(match.path[len(root) :].lstrip("/"))]
         if not matches and not WILDCARDS.search(source):
             matches = storage.file_systems().match([source])[0].metadata_list  # a single object
             root = source.rpartition("/")[0]
-    except Exception as error:  # every file system of Beam has its own kinds of error
+    except Exception as error:  # each file system of Beam has its own kinds of error
         raise PemtError(f"cannot list {source}: {' '.join(str(error).split())}") from None
     for match in sorted(matches, key=lambda match: match.path):
         if not match.path.endswith("/"):
-            _sort_out(match.path, match.path[len(root) :].lstrip("/"), match.size_in_bytes, listing)
+            _add_file(listing, match.path, match.path[len(root) :].lstrip("/"), match.size_in_bytes)
     return listing

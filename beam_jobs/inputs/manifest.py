@@ -1,4 +1,4 @@
-"""Reads a manifest, one input a row: CSV, JSON or Parquet (`beam_jobs.inputs.manifest_rows`)."""
+"""Reads a manifest, one input in each row (forms: `beam_jobs.inputs.manifest_rows`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.file_identity import FileIdentity, normal_address
-from beam_jobs.inputs.file_listing import InputClip, Listing, clip_id
-from beam_jobs.inputs.manifest_columns import COLUMNS, notes_on_columns
-from beam_jobs.inputs.manifest_rows import LABEL_SEPARATOR, read_rows
-from beam_jobs.inputs.split_names import ALLOWED, split_named
+from beam_jobs.inputs.file_listing import InputClip, InputListing, clip_id
+from beam_jobs.inputs.manifest_rows import COLUMNS, LABEL_SEPARATOR, notes_on_columns, read_rows
+from beam_jobs.inputs.paths import FileIdentity, normal_address
+from beam_jobs.inputs.splits import ALLOWED, split_named
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import original, printable, readable
 from pemt_tf.media.media_errors import why_no_file
@@ -22,16 +21,13 @@ from pemt_tf.media.media_errors import why_no_file
 LONGEST_SECONDS = 1e9
 
 
-def read_manifest(path: str, root: str | None = None, allow_outside: bool = False) -> Listing:
-    """Reads a manifest; see docs/data_format.md for its columns. All but `path` may be left out.
+def read_manifest(path: str, root: str | None = None, allow_outside: bool = False) -> InputListing:
+    """Reads a manifest; docs/data_format.md describes its columns, of which only `path` is required.
 
     Args:
-        path: of the manifest, local or of any file system of Beam.
-        root: what relative paths are relative to; the manifest's folder by default.
+        path: the manifest, on the local disk or on any file system of Beam.
+        root: folder that relative paths belong to; by default the manifest's own.
         allow_outside: take files outside the root.
-
-    Raises:
-        PemtError: the file cannot be read, or a row is wrong; names the line or row.
     """
     if root is None:
         root = path.rpartition("/")[0] if storage.is_remote(path) else str(Path(path).parent)
@@ -43,7 +39,7 @@ def read_manifest(path: str, root: str | None = None, allow_outside: bool = Fals
         clip = _clip(f"{path} {where}", row, root, identity, allow_outside)
         clips.append(clip)
         columns.update(dict.fromkeys(row))
-        # One file may be spelled in two ways; with an id of its own a stretch of it may be there again.
+        # A file may be spelled in two ways. A row with an id of its own may name the same stretch again.
         stretch = (_place(clip), clip.start, clip.end)
         for key in (clip.clip_id,) if _text(where, row, "id") else (clip.clip_id, stretch):
             earlier, other = seen.setdefault(key, (where, clip))
@@ -55,7 +51,7 @@ def read_manifest(path: str, root: str | None = None, allow_outside: bool = Fals
     if not clips:
         raise PemtError(f"the manifest {path} has no rows")
     extra = tuple(column for column in columns if column not in COLUMNS)
-    return Listing(clips, extra_columns=extra, notes=notes_on_columns(tuple(columns)))
+    return InputListing(clips, extra_columns=extra, notes=notes_on_columns(tuple(columns)))
 
 
 def _place(clip: InputClip) -> str:
@@ -96,19 +92,19 @@ def _clip(where: str, row: dict[str, Any], root: str, identity: FileIdentity, al
 
 
 def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
-    """Where a row's file is, and what it is called: the user's own words, readable."""
+    """The path of a row's file, and its name in the user's own words, readable."""
     value = row.get("path")
     if isinstance(value, (dict, list)):
         raise PemtError(f"{where} has path {value!r}; it must be a text")
     given = _as_text(value)
     if given is None or not given.strip():
         raise PemtError(f"{where} has no path")
-    # Asking a bucket for each of two million files would take a day.
+    # Whether the file exists is not checked: asking a bucket for each of two million files would take a day.
     if storage.is_remote(given) or storage.is_remote(root):
         path = given if storage.is_remote(given) else storage.join(root, given)
         storage.require(path)
         return normal_address(path) if {".", ".."} & set(path.split("/")) else path, readable(given)
-    # Names that are not UTF-8 may also stand as the job's own lists write them.
+    # A name that is not UTF-8 may also be written as the job's own lists write it.
     for name in (original(given), given):
         path = storage.join(root, name)
         if storage.is_file(path):
@@ -118,16 +114,18 @@ def _file(where: str, row: dict[str, Any], root: str) -> tuple[str, str]:
             f"cannot read the manifest {where}: its path {printable(given)} is not UTF-8, and no file has these bytes; "
             "save the manifest as UTF-8"
         )
-    raise PemtError(f"{where} points nowhere: {printable(why_no_file(storage.join(root, given)))}")
+    path = storage.join(root, given)
+    raise PemtError(f"{where} points nowhere: {printable(why_no_file(path) or path)}")
 
 
 def _labels(where: str, row: dict[str, Any]) -> tuple[str, ...]:
     several, one = row.get("labels"), _text(where, row, "label")
     if several is None or several == "" or several == []:
         return () if one is None else (one,)
-    if not isinstance(several, list) or any(_checked(where, "labels", label) is None for label in several):
+    names = [_checked(where, "labels", label) for label in several] if isinstance(several, list) else [None]
+    labels = tuple(dict.fromkeys(name for name in names if name is not None))
+    if None in names:
         raise PemtError(f"{where} has labels {several!r}; write a list of names ('a{LABEL_SEPARATOR}b' in CSV)")
-    labels = tuple(dict.fromkeys(_checked(where, "labels", label) for label in several))
     if one is not None and one != labels[0]:
         raise PemtError(f"{where} has label {one!r} and labels {several!r}; give one of the two")
     return labels
@@ -141,18 +139,18 @@ def _text(where: str, row: dict[str, Any], column: str) -> str | None:
 
 
 def _checked(where: str, column: str, value: Any) -> str | None:
-    """A value as text: valid UTF-8, on one line, without the space around it; None where there is none."""
+    """A value as text: valid UTF-8, on one line, without surrounding space; None where there is none."""
     text = (_as_text(value) or "").strip() or None
     if text is not None and printable(text) != text:
         raise PemtError(
-            f"{where} has {column} '{printable(text)}', in which there is a line break, another control character or "
-            "what is not UTF-8; write it as text on one line, in UTF-8"
+            f"{where} has {column} '{printable(text)}', which contains a line break, another control character or "
+            "bytes that are not UTF-8; write it as text on one line, in UTF-8"
         )
     return text
 
 
 def _extra_text(where: str, column: str, value: Any) -> str | None:
-    """A value that is carried along: any text that is valid; None where there is none."""
+    """The value of a further column: any valid text; None where there is none."""
     text = _as_text(value)
     for part in (column, text or ""):
         if not _is_utf8(part):
@@ -165,19 +163,19 @@ def _extra_text(where: str, column: str, value: Any) -> str | None:
 def _is_utf8(text: str) -> bool:
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError:  # Python keeps other bytes in a form that cannot be encoded
+    except UnicodeEncodeError:  # Python reads other bytes as characters that cannot be encoded
         return False
     return True
 
 
 def _as_text(value: Any) -> str | None:
-    """What a value is called; None where there is none."""
+    """A value as text; None where there is none."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # a column of whole numbers with holes is read as fractions
+        return str(int(value))  # pandas reads whole numbers as fractions if some rows lack one
     if isinstance(value, (dict, list, bool, int, float)):
         return json.dumps(value, default=str)
     return str(value)

@@ -1,4 +1,7 @@
-"""The rows of a manifest, whatever its form: CSV with commas, semicolons or tabs, JSON or Parquet."""
+"""The rows of a manifest, in any form: CSV with commas, semicolons or tabs, JSON or Parquet.
+
+A column whose name nearly matches a known one is refused rather than ignored.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.manifest_columns import known_columns, require_path
 from pemt_tf.errors import PemtError
+from pemt_tf.files.names import printable
 
 TABLES, OBJECTS, PARQUET = (".csv", ".tsv", ".txt"), (".jsonl", ".ndjson", ".json"), (".parquet", ".pq")
 SUFFIXES = (*TABLES, *OBJECTS, *PARQUET)
@@ -24,20 +27,28 @@ COMPRESSED = ".gz"
 DELIMITERS = ",;\t"
 LABEL_SEPARATOR = "|"
 
-Row = tuple[str, dict[str, Any]]  # where it stands, for messages; its values by column
+COLUMNS = ("path", "id", "label", "labels", "start", "end", "split", "group")
+_SILENTLY_MISSED = COLUMNS[2:]  # a row without them still makes a clip, but a different one
+# Words that add nothing to the name of a column: `start_time`, `end (s)`, `label name`.
+_FILLERS = (
+    "s sec secs second seconds ms msec time times timestamp in name names file video clip class column value text"
+)
+_OTHER_NAMES = {
+    "path": "file filename filepath video videos videopath videofile uri url media audio wav clip fname",
+    "label": "class classname category target tag tags annotation classlabel",
+    "start": "begin from onset tstart",
+    "end": "stop to finish until offset duration tend",
+    "split": "subset partition fold",
+}
+_COLUMN_OF = {other: column for column, others in _OTHER_NAMES.items() for other in others.split()}
+_INDEX = re.compile(r"unnamed: \d+|__index_level_\d+__", re.IGNORECASE)  # pandas's names for its index
+_SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line that tells Excel the separator
 
-
-def is_manifest(path: str) -> bool:
-    """Whether a path has the suffix of a manifest."""
-    return _plain(path).endswith(SUFFIXES)
+Row = tuple[str, dict[str, Any]]  # its line or number, for messages; its values by column
 
 
 def read_rows(path: str) -> Iterator[Row]:
-    """The rows of a manifest, local or of any file system of Beam.
-
-    Raises:
-        PemtError: it cannot be read; names the line or row.
-    """
+    """Reads the rows of a manifest on the local disk or on any file system of Beam."""
     try:
         with storage.open_read(path) as file:
             data = file.read()
@@ -58,7 +69,7 @@ def _plain(path: str) -> str:
 
 
 def _text(data: bytes) -> str:
-    """Bytes that are not UTF-8 stay, because a file's name may have them; UTF-16 is what Excel calls Unicode text."""
+    """Decodes UTF-8 or, for Excel's "Unicode text", UTF-16; other bytes are kept, because file names may have them."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
     return data.decode("utf-8-sig", "surrogateescape")
@@ -84,7 +95,7 @@ def _table_rows(path: str, text: str) -> Iterator[Row]:
 
 
 def _delimiter(path: str, text: str) -> str:
-    """What separates the fields: the sign that makes a column `path` of the first line."""
+    """The character that separates the fields: the one that makes `path` a column of the first line."""
     lines = (line for line in text.splitlines() if line.strip() and not _SEP_LINE.fullmatch(line.strip()))
     header = next(lines, "")
     for delimiter in DELIMITERS:
@@ -92,9 +103,6 @@ def _delimiter(path: str, text: str) -> str:
         if "path" in (name.strip().casefold() for name in names):
             return delimiter
     return max(DELIMITERS, key=header.count)
-
-
-_SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line for Excel
 
 
 def _names_delimiter(fields: list[str], line: int) -> bool:
@@ -110,7 +118,7 @@ def _values(where: str, columns: list[str | None], fields: list[str]) -> dict[st
     for place, (column, field) in enumerate(zip(columns, fields, strict=False)):
         if column:
             values[column] = field.strip()
-        elif column == "" and field.strip() and place:  # the first may be the index that pandas writes
+        elif column == "" and field.strip() and place:  # the first may be the index of a pandas table
             raise PemtError(f"{where} has {field.strip()!r} in a column without a name; name it in the header")
     if values.get("labels"):
         values["labels"] = [label.strip() for label in values["labels"].split(LABEL_SEPARATOR)]
@@ -125,7 +133,7 @@ def _object_rows(path: str, text: str) -> Iterator[Row]:
 
 
 def _whole(path: str, text: str) -> list[Row] | None:
-    """The rows of a file that is one list of objects; None if it is none, and so should be one object a line."""
+    """The rows of a file that is one list of objects; None if it must be one object on each line."""
     if not text.lstrip().startswith("[") and not _plain(path).endswith(".json"):
         return None
     try:
@@ -144,7 +152,7 @@ def _whole(path: str, text: str) -> list[Row] | None:
 
 
 def _json_lines(path: str, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), 1):  # only these end a line: others may stand in a text
+    for number, line in enumerate(text.split("\n"), 1):  # other line separators may be part of a text
         if not line.strip():
             continue
         try:
@@ -174,3 +182,96 @@ def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             number += 1
             yield f"row {number}", {column: value for column, value in zip(columns, values, strict=True) if column}
+
+
+def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
+    """The names of the columns without surrounding space, and known ones in small letters.
+
+    Args:
+        where: place of the names, for messages.
+        names: names as the manifest spells them.
+
+    Returns:
+        Names in the same order; empty for a column without a name, None for the index of a pandas table.
+    """
+    columns = [_known(name.strip()) for name in names]
+    for place, column in enumerate(columns):
+        if column and column in columns[:place]:
+            spelled = {repr(printable(names[at])): None for at in (columns.index(column), place)}
+            raise PemtError(f"{where} has two columns {' and '.join(spelled)}; remove or rename one of them")
+    for column in columns:
+        meant = _nearly(column, columns)
+        if column and meant:
+            raise PemtError(
+                f"{where} has a column {printable(column)!r}, which looks like {meant!r}; call it {meant!r}, or "
+                "something else if it is only to be carried along"
+            )
+    return columns
+
+
+def require_path(where: str, columns: Sequence[str | None]) -> None:
+    """Refuses a manifest without paths."""
+    if "path" not in columns:
+        known = ", ".join(printable(column) for column in columns if column) or "nothing"
+        meant = [column for column in columns if column and _COLUMN_OF.get(_letters(column)) == "path"]
+        advice = f"call {printable(meant[0])!r} 'path'; " if len(meant) == 1 else ""
+        raise PemtError(
+            f"the manifest {where} has no column 'path' (it has: {known}); {advice}"
+            f"a table begins with the names of its columns; columns that count: {','.join(COLUMNS)}"
+        )
+
+
+def notes_on_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """Notes for the user about columns that may be misspelled known ones, one line each."""
+    notes = []
+    for column in columns:
+        meant = _COLUMN_OF.get(_letters(column))
+        there = {*columns, *(["label"] if "labels" in columns else [])}
+        if meant and meant not in there:
+            notes.append(f"no column {meant!r}: {printable(column)!r} is only carried along; rename it if it is meant")
+    return tuple(notes)
+
+
+def _known(name: str) -> str | None:
+    if _INDEX.fullmatch(name):
+        return None
+    return name.casefold() if name.casefold() in COLUMNS else name
+
+
+def _letters(name: str) -> str:
+    return "".join(re.findall(r"[a-z]+", name.casefold()))
+
+
+def _nearly(column: str | None, columns: Sequence[str | None]) -> str | None:
+    """The known column that a name nearly matches, if the manifest lacks it."""
+    if not column or column in COLUMNS:
+        return None
+    words = re.findall(r"[a-z]+", column.casefold())
+    meant = [word for word in words if word in _SILENTLY_MISSED]
+    if len(meant) != 1 or set(words) - set(meant) - set(_FILLERS.split()):
+        joined = "".join(words)
+        meant = [known for known in _SILENTLY_MISSED if _differs_in_one(joined, known)]
+    absent = [known for known in meant if known not in columns and not _has_labels(known, columns)]
+    return absent[0] if absent else None
+
+
+def _has_labels(column: str, columns: Sequence[str | None]) -> bool:
+    return column in ("label", "labels") and ("label" in columns or "labels" in columns)
+
+
+def _differs_in_one(name: str, known: str) -> bool:
+    """Whether two names differ in one letter: one more, one less, another one, or two exchanged."""
+    if name == known:
+        return True  # they differ in other characters, such as `start_`
+    if len(known) < 4 or abs(len(name) - len(known)) > 1:
+        return name == f"{known}s"
+    same = next((place for place, (a, b) in enumerate(zip(name, known, strict=False)) if a != b), None)
+    if same is None:
+        return True  # one letter more or less at the end
+    rest, wanted = name[same:], known[same:]
+    return (
+        rest[1:] == wanted[1:]
+        or rest[1:] == wanted
+        or rest == wanted[1:]
+        or (rest[:2] == wanted[1::-1] and rest[2:] == wanted[2:])
+    )

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from beam_jobs.engines import storage
 from beam_jobs.finish.split_findings import split_findings
-from beam_jobs.worker import outcomes
+from beam_jobs.job.guard import outcome_lines
+from beam_jobs.worker.outcomes import describe
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 
 
 def summary(card: DatasetCard, output: str) -> list[str]:
-    """The closing lines."""
+    """The closing lines of `beam_jobs.preprocess`."""
     lines = [
         f"{name}: {split.clips} clips in {len(split.files)} files, {len(split.labels)} labels, "
         f"{split.unlabelled} unlabelled, {split.with_video} with video, {split.with_audio} with audio, "
         f"{split.seconds:.0f} s"
         for name, split in card.splits.items()
     ]
+    by_cause, total = outcome_lines(card.filtered, card.failed, card.inputs, card.written)
     if card.left_out:
-        lines.append(f"windows left out: {outcomes.describe(card.left_out)} (errors/)")
-    if card.filtered:
-        lines.append(f"filtered: {outcomes.describe(card.filtered)} (errors/filtered.jsonl)")
-    if card.failed:
-        lines.append(f"failed: {outcomes.describe(card.failed)} (errors/failures.jsonl)")
+        lines.append(f"windows left out: {describe(card.left_out)} (errors/)")
+    lines += by_cause
     if card.silent or card.frozen:
         lines.append(f"flagged: {card.silent} clips silent, {card.frozen} frozen (index.parquet)")
     if any(card.duplicates.values()):
         lines.append(
-            f"nearly equal clips: {card.duplicates['across_splits']} pairs across splits, "
+            f"near-duplicates: {card.duplicates['across_splits']} pairs across splits, "
             f"{card.duplicates['within_splits']} within (duplicates.jsonl)"
         )
     unlearned = sorted(
@@ -34,12 +33,9 @@ def summary(card: DatasetCard, output: str) -> list[str]:
         - set(card.splits["train"].labels if "train" in card.splits else card.labels)
     )
     if unlearned:
-        lines.append(f"warning: after failures no training clip is left of: {', '.join(unlearned)}")
+        lines.append(f"warning: because of failures, no training clip is left of: {', '.join(unlearned)}")
     lines += [f"warning: {finding[0].lower()}{finding[1:]}" for finding in split_findings(card)]
-    lines.append(
-        f"{card.inputs} inputs = {card.written} written + {sum(card.filtered.values())} filtered + "
-        f"{sum(card.failed.values())} failed"
-    )
+    lines.append(total)
     if card.plan.get("kind") == "windows":
         lines.append(f"{card.clips} clips of {card.plan['window']:g} s, one every {card.plan['stride']:g} s")
     lines.append(f"wrote {storage.join(output, CARD_NAME)}")

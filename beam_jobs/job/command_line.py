@@ -44,6 +44,36 @@ def fraction(text: str) -> float:
     return value
 
 
+def job_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """An empty parser for the flags of the job `beam_jobs.NAME`."""
+    return argparse.ArgumentParser(
+        prog=f"python -m beam_jobs.{name}",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_limits(group: argparse._ActionsContainer, consequence: str) -> None:
+    """Adds the flags that limit failures, time and memory; `consequence` is that of too many failures."""
+    group.add_argument(
+        "--max_bad_fraction",
+        type=fraction,
+        default=1.0,
+        help=f"{consequence} if more than this share of the inputs failed (default: 1, only if all did)",
+    )
+    group.add_argument(
+        "--decode_timeout", type=positive_number, default=120.0, help="seconds a clip may take (default: 120)"
+    )
+    group.add_argument(
+        "--decode_memory_mb",
+        type=positive,
+        default=4096,
+        help="MiB that a decoding process may take (default: 4096)",
+    )
+
+
 def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
     """Runs a job and prints the lines that it gives; returns the exit code (`pemt_tf.terminal.exit_code`).
 

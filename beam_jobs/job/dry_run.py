@@ -1,19 +1,20 @@
-"""Tries a sample of the inputs and says what the whole job will take; writes nothing."""
+"""Tries a sample of the inputs and estimates what the whole job will take; writes nothing."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import resource
 from collections import Counter
 from dataclasses import dataclass
 
 from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.inputs.selection import make_plan
+from beam_jobs.inputs.selection import select_inputs
 from beam_jobs.inputs.splits import hash_fraction
+from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.job.prepare import worker_settings
-from beam_jobs.worker.outcomes import FAILED, FILTERED, Outcome, describe
-from beam_jobs.worker.shard_maker import ClipMaker, ShardSettings, decoder_of
+from beam_jobs.plan.shards import ShardSettings
+from beam_jobs.worker.outcomes import WRITTEN, InputOutcome, describe
+from beam_jobs.worker.shard_maker import ClipMaker, decoder_of
 from pemt_tf.config import Config
 
 SAMPLE = 16
@@ -25,38 +26,34 @@ class Trial:
 
     Attributes:
         outcome: what became of it.
-        clips, seconds, bytes: that came of it.
+        clips, seconds, bytes: number, length and size of its clips.
         core_seconds: CPU time.
     """
 
-    outcome: Outcome
+    outcome: InputOutcome
     clips: int
     seconds: float
     bytes: int
     core_seconds: float
 
 
-def estimate(options: argparse.Namespace) -> list[str]:
-    """Makes the estimate; returns lines for the user.
-
-    Raises:
-        PemtError: there is nothing to do.
-    """
+def estimate(options: PreprocessOptions) -> list[str]:
+    """Makes the estimate; returns lines for the user."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
-    plan = make_plan(options)
-    settings = worker_settings(options, config, plan.vocabulary, "")
-    settings.plan.check(plan.clips)
-    chosen = sorted(plan.clips, key=lambda clip: (hash_fraction("sample " + clip.clip_id), clip.clip_id))[:SAMPLE]
+    inputs = select_inputs(
+        options.input, options.input_root, options.allow_outside, options.labels_from, options.split_fractions
+    )
+    settings = worker_settings(options, config, inputs.vocabulary, "")
+    settings.plan.check(inputs.clips)
+    chosen = sorted(inputs.clips, key=lambda clip: (hash_fraction("sample " + clip.clip_id), clip.clip_id))[:SAMPLE]
     trials = _try(chosen, settings)
-    count = len(plan.clips)
-    filtered = describe(Counter(one.cause for one in plan.settled))
-    kinds = Counter(one.outcome.kind for one in trials)
-    bad = describe(Counter(one.outcome.cause for one in trials if one.outcome.kind in (FAILED, FILTERED)))
-    whole = len(trials) == count
+    count = len(inputs.clips)
+    filtered = describe(Counter(one.cause for one in inputs.settled))
+    bad = Counter(one.outcome.cause for one in trials if one.outcome.kind != WRITTEN)
     lines = [
-        f"{count} inputs, {len(plan.vocabulary)} labels" + (f"; left out: {filtered}" if filtered else ""),
-        f"{'all' if whole else 'a sample of'} {len(trials)} tried: {kinds['written']} written"
-        + (f", {len(trials) - kinds['written']} not ({bad})" if bad else ""),
+        f"{count} inputs, {len(inputs.vocabulary)} labels" + (f"; left out: {filtered}" if filtered else ""),
+        f"{'all' if len(trials) == count else 'a sample of'} {len(trials)} tried: "
+        f"{len(trials) - bad.total()} written" + (f", {bad.total()} not ({describe(bad)})" if bad else ""),
     ]
     for what, values, unit in (
         ("clips", [one.clips for one in trials], 1.0),
@@ -89,12 +86,12 @@ def _try(chosen: list[InputClip], settings: ShardSettings) -> list[Trial]:
         decoder.warm_up()
         maker = ClipMaker(settings, decoder)
         for clip in chosen:
-            sizes: list[int] = []
             begin, child = _own_cpu(), decoder.cpu_seconds()
-            (outcome,) = maker.outcomes(clip.path, iter([clip]), lambda record, sizes=sizes: sizes.append(len(record)))
+            (outcome,) = maker.outcomes(clip.path, iter([clip]), lambda record: None)
             spent = _own_cpu() - begin + max(decoder.cpu_seconds() - child, 0.0)
             seconds = sum(one.end - one.start for one in outcome.clips)
-            trials.append(Trial(outcome, len(outcome.clips), seconds, sum(sizes), spent))
+            size = sum(one.bytes for one in outcome.clips)
+            trials.append(Trial(outcome, len(outcome.clips), seconds, size, spent))
     return trials
 
 

@@ -1,94 +1,163 @@
-"""Where the data set is made, how a job that was cut off goes on, and how the result appears: at once or not at all."""
+"""Where a job writes, how an interrupted job goes on, and how the result appears: all at once or not at all."""
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
+import hashlib
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from beam_jobs.engines import storage
-from beam_jobs.plan.job_record import JobRecord
-from beam_jobs.plan.sharding import PLAN_NAME
-from beam_jobs.worker.shard_maker import STOP_NAME
-from beam_jobs.worker.shard_writer import PARTIAL
+from beam_jobs.plan.shards import PLAN_NAME, PlannedShard, ShardSettings
+from pemt_tf.config import flat_fields
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS
 from pemt_tf.errors import PemtError
 
+JOB_NAME = "job.json"
+STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, so the rest need not be tried
+PARTIAL = ".partial"  # marks files that are still being written
 WORK_INSIDE = ".partial"
 LOCK_NAME = ".lock"
 NOT_FOREIGN = (WORK_INSIDE, "lost+found")
-REMOTE_PARTS = (*(f"{split}/clips-*" for split in SPLITS), "stats/*", "outcomes/*", "errors/*")
+NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings that good clips do not depend on
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same.
+
+    Attributes:
+        settings: values by name; nested names are joined by dots.
+        inputs: number of inputs.
+        inputs_hash: SHA-256 of their list: names and sizes count, the place of the files does not.
+    """
+
+    settings: dict[str, Any]
+    inputs: int
+    inputs_hash: str
+
+    @classmethod
+    def of(cls, settings: ShardSettings, plan: list[PlannedShard], **others: str) -> JobRecord:
+        """Records a job; `others` are further settings."""
+        digest = hashlib.sha256()
+        for shard, clips in plan:
+            digest.update(shard.name.encode() + b"\n")
+            for clip in clips:
+                line = json.dumps({**clip.to_json(), "path": ""}, sort_keys=True)
+                digest.update(line.encode("ascii") + b"\n")
+        fields = dataclasses.asdict(settings)
+        chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})
+        values = json.loads(json.dumps({**chosen, **others}))  # as they will be read: JSON makes lists of tuples
+        return cls(values, sum(len(clips) for _, clips in plan), digest.hexdigest())
+
+    @property
+    def configuration_hash(self) -> str:
+        """SHA-256 of the whole record."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, earlier: JobRecord) -> list[str]:
+        """The differences from an earlier job, one sentence each."""
+        found = [
+            f"{name} was {earlier.settings.get(name)!r} and is {self.settings.get(name)!r}"
+            for name in sorted(set(self.settings) | set(earlier.settings))
+            if self.settings.get(name) != earlier.settings.get(name)
+        ]
+        if self.inputs != earlier.inputs:
+            found.append(f"there were {earlier.inputs} inputs and are {self.inputs}")
+        elif self.inputs_hash != earlier.inputs_hash:
+            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is another")
+        return found
+
+    def write(self, folder: str) -> None:
+        """Writes `job.json`."""
+        storage.write_text(storage.join(folder, JOB_NAME), json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: str) -> JobRecord | None:
+        """Reads `job.json`; None where there is none, or where a crash left half of it."""
+        path = storage.join(folder, JOB_NAME)
+        if not storage.exists(path):
+            return None
+        try:
+            with storage.open_read(path) as file:
+                return cls(**json.loads(file.read()))
+        except OSError as error:
+            raise PemtError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, TypeError):
+            return None
 
 
 class OutputFolder:
-    """The output of a job.
+    """The output of a job: a data set, or embeddings.
 
-    On a local disk the data set is made in a hidden folder beside its place and moved there when it is complete; within
-    its place, if that is a mount point or the folder above it may not be written. On other file systems, which cannot
-    move folders, it is made in place, and the card, written last, makes it one.
+    On a local disk the result is made in a hidden folder beside its place and moved there when it is complete; or
+    inside its place, if that is a mount point or the folder above it may not be written. Other file systems cannot move
+    folders: there the result is made in place, and the card, written last, completes it.
 
     Attributes:
-        path: where the data set will be.
+        path: where the result will be.
         work: where it is being made.
-        is_finished: whether a finished data set is there already.
+        is_remote: whether it is on another file system than the local disk.
+        is_finished: whether a finished result is there already.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, card_name: str = CARD_NAME, content: str = "data set") -> None:
         """Looks, but changes nothing.
 
-        Raises:
-            PemtError: something is there that must not be lost.
+        Args:
+            path: the folder that the user gave.
+            card_name: name of the card that completes the result.
+            content: what the result is, for messages.
         """
         self.is_remote = storage.is_remote(path)
         self.path = path.rstrip("/") if self.is_remote else str(Path(path).absolute())
+        self._card, self._content = card_name, content
         self._lock: TextIO | None = None
-        self.is_finished = storage.exists(storage.join(self.path, CARD_NAME))
-        if not self.is_finished and not self.is_remote:
-            self._refuse_foreign(Path(self.path))
+        self.is_finished = storage.exists(storage.join(self.path, card_name))
         place = Path(self.path)
-        self._inside = not self.is_remote and place.is_dir() and not _is_movable(place)
-        beside = place / WORK_INSIDE if self._inside else place.with_name(f".{place.name}.partial")
+        if not self.is_finished and not self.is_remote:
+            self._refuse_foreign(place)
+        self._is_inside = not self.is_remote and place.is_dir() and not _is_movable(place)
+        beside = place / WORK_INSIDE if self._is_inside else place.with_name(f".{place.name}.partial")
         self.work = self.path if self.is_remote else str(beside)
 
-    @staticmethod
-    def _refuse_foreign(place: Path) -> None:
+    def _refuse_foreign(self, place: Path) -> None:
         try:
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise PemtError(f"{place} is not a folder; choose another --output")
             if place.is_dir() and any(entry.name not in NOT_FOREIGN for entry in place.iterdir()):
-                raise PemtError(f"{place} is not empty and holds no data set of ours; choose another --output")
+                raise PemtError(f"{place} is not empty and holds no {self._content} of ours; choose another --output")
         except OSError as error:
             raise PemtError(f"cannot look into the output folder {place}: {error.strerror}") from None
 
-    def prepare(self, job: JobRecord, overwrite: bool) -> None:
-        """Makes the working folder, or takes over what a job that was cut off left there.
+    def prepare(self, job: JobRecord | None = None, overwrite: bool = False) -> None:
+        """Makes the working folder, or takes over what an interrupted job left there.
 
         Args:
-            job: what is to be done.
-            overwrite: begin anew whatever is there.
-
-        Raises:
-            PemtError: it cannot be written, another job is at it, or what is there is of another job.
+            job: what is to be done; None for a job that always starts from scratch.
+            overwrite: start from scratch, whatever is there.
         """
         try:
             if self.is_remote:
-                storage.remove(storage.join(self.path, CARD_NAME))
+                storage.remove(storage.join(self.path, self._card))
             else:
                 self._take()
-            earlier = JobRecord.read(self.work)
-            if earlier is None or overwrite:
-                self._clear()
-            elif earlier != job and self.finished_shards():
+            earlier = JobRecord.read(self.work) if job is not None and not overwrite else None
+            if job is not None and earlier is not None and earlier != job and self.finished_shards():
                 self._release()
                 raise PemtError(
                     f"{self.path} was begun with other settings: {'; '.join(job.differences(earlier))}; go on with the "
                     "same settings, or begin anew with --overwrite"
                 )
-            elif earlier != job:
+            if earlier is None or earlier != job:
                 self._clear()
             storage.remove(storage.join(self.work, STOP_NAME))
-            job.write(self.work)
+            if job is not None:
+                job.write(self.work)
         except BlockingIOError:
             self._lock = None
             raise PemtError(f"another job is writing {self.path}; wait for it, or choose another --output") from None
@@ -108,7 +177,7 @@ class OutputFolder:
 
     def _clear(self) -> None:
         if self.is_remote:
-            for pattern in REMOTE_PARTS:
+            for pattern in (*(f"{split}/clips-*" for split in SPLITS), "stats/*", "outcomes/*", "errors/*"):
                 storage.remove_all(storage.list_sizes(self.work, pattern))
             return
         for old in Path(self.work).iterdir():
@@ -116,11 +185,11 @@ class OutputFolder:
                 storage.remove(str(old))
 
     def finished_shards(self) -> dict[str, int]:
-        """Statistics files that are there: paths and sizes."""
+        """Paths and sizes of the statistics files."""
         return storage.list_sizes(self.work, "stats/*.json")
 
     def publish(self) -> None:
-        """Puts the finished data set in its place."""
+        """Puts the finished result in its place."""
         for name in (PLAN_NAME, STOP_NAME):
             storage.remove(storage.join(self.work, name))
         if self.is_remote:
@@ -129,8 +198,8 @@ class OutputFolder:
         for remains in work.rglob(f"*{PARTIAL}-*"):
             remains.unlink()
         Path(work, LOCK_NAME).unlink()
-        if self._inside:
-            _move_up(work, place)
+        if self._is_inside:
+            self._move_up(work, place)
         else:
             old = place.with_name(f".{place.name}.replaced")
             if place.exists() and any(place.iterdir()):
@@ -140,8 +209,18 @@ class OutputFolder:
             storage.remove(str(old))
         self._release()
 
+    def _move_up(self, work: Path, place: Path) -> None:
+        """Replaces the contents of `place` by those of its sub-folder `work`; the card goes first and comes last."""
+        storage.remove(str(place / self._card))
+        for old in place.iterdir():
+            if old.name not in NOT_FOREIGN:
+                storage.remove(str(old))
+        for entry in sorted(work.iterdir(), key=lambda entry: entry.name == self._card):
+            entry.rename(place / entry.name)
+        work.rmdir()
+
     def leave(self) -> int:
-        """Ends a job that did not come to its end; finished shards stay for the next run.
+        """Ends a job that did not finish; finished shards stay for the next run.
 
         Returns:
             Number of finished shards; without any, nothing is left.
@@ -163,14 +242,3 @@ class OutputFolder:
 
 def _is_movable(place: Path) -> bool:
     return not place.is_mount() and os.access(place.parent, os.W_OK)
-
-
-def _move_up(work: Path, place: Path) -> None:
-    """Replaces what is in `place` by what is in its sub-folder `work`; the card goes first and comes last."""
-    storage.remove(str(place / CARD_NAME))
-    for old in place.iterdir():
-        if old.name not in NOT_FOREIGN:
-            storage.remove(str(old))
-    for entry in sorted(work.iterdir(), key=lambda entry: entry.name == CARD_NAME):
-        entry.rename(place / entry.name)
-    work.rmdir()

@@ -1,12 +1,12 @@
 """The expendable process that makes clips: reads requests on standard input, answers on standard output.
 
-The answer to a clip is a line of JSON; its record lies in the slot (`beam_jobs.worker.record_slot`) until the job says,
-with an empty line, that it has taken it.
+The answer for a clip is a line of JSON; its record stays in the slot (`beam_jobs.worker.record_slot`) until the job
+says, with an empty line, that it has taken it.
 
-It imports PyAV, NumPy and SciPy, no TensorFlow and no Beam. It does all that takes time (decoding, JPEGs, spectrograms,
-the bytes of the record), so that the job's own process only passes records on. What comes back is JSON and the
-record's bytes, never pickled objects: a decoder that a hostile file has taken over must not be able to run code in the
-job.
+The process imports PyAV, NumPy and SciPy, but neither TensorFlow nor Beam. It does everything that takes time
+(decoding, JPEGs, spectrograms, serializing the record), so that the job's own process only passes records on. It
+returns JSON and the record's bytes, never pickled objects: a decoder that a hostile file has taken over must not be
+able to run code in the job.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from pemt_tf.media.clip_decoder import (
     decode_windows,
 )
 
-Answer = tuple[dict[str, Any], list[bytes]]  # what is said of a clip, and the parts of its record
+Answer = tuple[dict[str, Any], list[bytes]]  # facts about a clip, and the parts of its record
 
 
-class ClipMaker:
+class RequestDecoder:
     """Turns a request into records."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        """Args: settings: as `beam_jobs.worker.decoder_process.ExpendableDecoder` sends them."""
+        """Args: settings: what `beam_jobs.worker.decoder_process.ExpendableDecoder` sends."""
         self._geometry = ClipGeometry(**settings["geometry"])
         self._decoding = DecodeSettings(**settings["decoding"])
         self._payload, self._store_waveform = settings["payload"], settings["store_waveform"]
 
     def answers(self, request: dict[str, Any]) -> Iterator[Answer]:
-        """One answer for each clip.
+        """Yields one answer for each clip.
 
         Raises:
-            MediaError: there is none, or no more.
+            MediaError: no clip, or no further clip, can be made.
         """
         for clip in self._clips(request):
             if isinstance(clip, FailedWindow):
@@ -98,45 +98,45 @@ class ClipMaker:
         return {"clip": about, "source": dataclasses.asdict(clip.source)}, record
 
 
-class JobSide:
-    """The job: gives requests, gets answers."""
+class JobConnection:
+    """The connection to the job, which sends requests and gets answers."""
 
     def __init__(self, requests: BinaryIO, answers: BinaryIO, slot: RecordSlot) -> None:
-        """Args: requests, answers: pipes; slot: for the records."""
+        """Args: requests, answers: pipes; slot: where records go."""
         self._requests, self._answers, self._slot = requests, answers, slot
         self._is_taken = True
 
     def next_request(self) -> dict[str, Any] | None:
         """Waits for a request; None when the job has no more."""
-        self._wait()
+        self._wait_until_taken()
         line = self._requests.readline()
         return json.loads(line) if line else None
 
     def answer(self, header: dict[str, Any], record: Sequence[bytes] = ()) -> None:
-        """Sends one answer; with the parts of a record, as soon as the job has taken the previous one."""
+        """Sends one answer, and the parts of a record as soon as the job has taken the previous record."""
         size = 0
         if record:
-            self._wait()
+            self._wait_until_taken()
             size = self._slot.put(record)
             self._is_taken = False
         self._answers.write(json.dumps({**header, "size": size}).encode() + b"\n")
         self._answers.flush()
 
-    def _wait(self) -> None:
+    def _wait_until_taken(self) -> None:
         if not self._is_taken:
-            signal.alarm(0)  # it is the job that takes its time now; should it die, the pipe ends
+            signal.alarm(0)  # the waiting time is the job's; if it dies, the pipe ends
             self._is_taken = bool(self._requests.readline())
             if not self._is_taken:
                 sys.exit()
 
 
-def serve(job: JobSide, maker: ClipMaker, timeout: float) -> None:
-    """Answers requests until the other side closes: an answer for each clip, and one that ends the request."""
+def serve(job: JobConnection, decoder: RequestDecoder, timeout: float) -> None:
+    """Answers requests until the job closes the pipe: one answer for each clip, and one that ends the request."""
     while (request := job.next_request()) is not None:
-        # Should the job die while FFmpeg hangs, the system ends this process; the default action needs no Python.
+        # If the job dies while FFmpeg hangs, the alarm ends this process: its default action needs no Python.
         signal.alarm(int(timeout) + 10)
         try:
-            for header, record in maker.answers(request):
+            for header, record in decoder.answers(request):
                 job.answer(header, record)
                 signal.alarm(int(timeout) + 10)
             job.answer({"done": True})
@@ -150,14 +150,14 @@ def serve(job: JobSide, maker: ClipMaker, timeout: float) -> None:
 
 
 def main() -> None:
-    """Arguments: the settings as one JSON object, and the slot's descriptor."""
+    """Serves the job. Arguments: the settings as one JSON object, and the slot's descriptor."""
     settings, slot = json.loads(sys.argv[1]), RecordSlot(int(sys.argv[2]))
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a library prints may get between the answers
+    os.dup2(2, 1)  # what libraries print must not get between the answers
     limit = settings["memory_mb"] * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    serve(JobSide(sys.stdin.buffer, answers, slot), ClipMaker(settings), settings["timeout"])
+    serve(JobConnection(sys.stdin.buffer, answers, slot), RequestDecoder(settings), settings["timeout"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes clips in an expendable process: what crashes, hangs or devours memory there costs one clip, not the job."""
+"""Makes clips in an expendable process: a crash, a hang or a lack of memory there costs one clip, not the job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from beam_jobs.worker.outcomes import WrittenClip
 from beam_jobs.worker.record_slot import RecordSlot
@@ -23,24 +23,24 @@ from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.media.decoded_clip import DecodeSettings, FailedWindow
 from pemt_tf.media.media_errors import MediaError
 
-START_UP_SECONDS = 60.0  # the first answer of a process includes its imports, on a machine that may be busy
-DYING_SECONDS = 5.0  # from the end of its answers to its own
+START_UP_SECONDS = 60.0  # added for a new process's first answer: its imports, on a machine that may be busy
+DYING_SECONDS = 5.0  # time that a process may take to end after it closed its answers
 READ_BYTES = 2**16
 TAKEN = b"\n"  # tells the process that its record was read and the slot is free
 
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """What is to be made of a file.
+    """Which clips to make of a file.
 
     Attributes:
-        path: of a local file.
+        path: a local file.
         start, end: stretch of it, seconds; None for all.
-        window, stride: seconds, to cut it into windows; None for one clip.
-        clip_id: of the clip; windows get their seconds added.
-        name: what the record says of its source.
+        window, stride: length and distance of windows, seconds; None for one clip.
+        clip_id: the clip's id; windows get their seconds added.
+        name: name of the source in the record.
         labels, label_indices: names, and their rows in the vocabulary.
-        extra: what a manifest said besides, (column, value).
+        extra: further columns of the manifest, (column, value).
     """
 
     path: str
@@ -60,9 +60,9 @@ class MadeClip:
     """A clip, ready to be written.
 
     Attributes:
-        record: serialized; of `ExpendableDecoder.clips` it is good until the next clip is asked for.
+        record: serialized record; `ExpendableDecoder.clips` keeps it valid until the next clip is asked for.
         about: what is in it.
-        source: about the file: the fields of `pemt_tf.media.clip_decoder.SourceInfo`.
+        source: facts about the file: the fields of `pemt_tf.media.clip_decoder.SourceInfo`.
     """
 
     record: bytes | memoryview
@@ -89,13 +89,13 @@ class ExpendableDecoder:
         """Starts nothing yet.
 
         Args:
-            geometry: what to sample.
-            timeout: seconds that one clip may take.
-            memory_mb: address space of the process, MiB.
-            decoding: streams and picture quality; by default the usual ones.
+            geometry: the clips' geometry.
+            timeout: time limit for one clip, seconds.
+            memory_mb: limit on the address space of the process, MiB.
+            decoding: streams to decode and quality of the frames.
             payload: form of the records.
-            store_waveform: keep the sound in them.
-            command: what to run instead of our own child; tests pass children that misbehave.
+            store_waveform: store the waveform in them.
+            command: program to run instead of our own child, for tests with children that misbehave.
         """
         self._timeout = timeout
         settings = {
@@ -108,8 +108,10 @@ class ExpendableDecoder:
         }
         self._command = command or (sys.executable, "-m", "beam_jobs.worker.decoder_child")
         self._settings = json.dumps(settings)
-        self._process: subprocess.Popen | None = None
-        self._slot: RecordSlot | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: IO[bytes]  # this and the next two belong to the process
+        self._answers: IO[bytes]
+        self._slot: RecordSlot
         self._buffer = bytearray()
 
     def __enter__(self) -> ExpendableDecoder:
@@ -119,19 +121,23 @@ class ExpendableDecoder:
         self.close()
 
     def clip(self, request: ClipRequest) -> MadeClip:
-        """Makes one clip; its record is the caller's to keep.
+        """Makes one clip; the caller may keep its record.
 
         Raises:
-            MediaError: no clip can be made of it, or the process crashed or took too long.
+            MediaError: the file is unusable, or the process crashed or took too long.
         """
-        (made,) = (dataclasses.replace(made, record=bytes(made.record)) for made in self.clips(request))
+        (made,) = (
+            dataclasses.replace(made, record=bytes(made.record))
+            for made in self.clips(request)
+            if isinstance(made, MadeClip)  # only requests with windows have failed ones
+        )
         return made
 
     def clips(self, request: ClipRequest) -> Iterator[MadeClip | FailedWindow]:
-        """Makes all clips of a request; each has the whole time limit for itself.
+        """Makes all clips of a request; the time limit applies to each of them.
 
         Raises:
-            MediaError: the file is unusable, or the process crashed or took too long; maybe after some clips.
+            MediaError: the file is unusable, or the process crashed or took too long, possibly after some clips.
         """
         begin = time.monotonic()
         if self._process is None:
@@ -139,8 +145,7 @@ class ExpendableDecoder:
             begin += START_UP_SECONDS
         is_answered = False
         try:
-            self._process.stdin.write(json.dumps(dataclasses.asdict(request)).encode() + b"\n")
-            self._process.stdin.flush()
+            self._send(json.dumps(dataclasses.asdict(request)).encode() + b"\n")
             while True:
                 header, record = self._answer(begin + self._timeout)
                 is_answered = "done" in header or "cause" in header
@@ -155,7 +160,7 @@ class ExpendableDecoder:
             is_answered = True
             raise self._death(timed_out=isinstance(error, TimeoutError)) from None
         finally:
-            if not is_answered:  # nobody waits for the rest: the next answer must not be mistaken for it
+            if not is_answered:  # the caller wants no more: what is left must not be taken for the next answer
                 self.close()
 
     def warm_up(self) -> None:
@@ -164,7 +169,7 @@ class ExpendableDecoder:
             self.clip(ClipRequest(""))
 
     def cpu_seconds(self) -> float:
-        """CPU time that the present process has taken; 0 where there is none, or the system does not tell."""
+        """CPU time of the present process; 0 where there is none, or the system does not tell."""
         if self._process is None:
             return 0.0
         try:
@@ -174,7 +179,7 @@ class ExpendableDecoder:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """Ends the process from another thread: who waits for a clip is told that it crashed."""
+        """Ends the process from another thread: whoever waits for a clip is told that it crashed."""
         process = self._process
         if process is not None:
             process.kill()
@@ -187,13 +192,13 @@ class ExpendableDecoder:
             process.kill()
             process.wait()
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            process.stdout.close()
+                self._requests.close()
+            self._answers.close()
             self._slot.close()
 
     def _start(self) -> None:
         self._slot = RecordSlot.create()
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [*self._command, self._settings, str(self._slot.descriptor)],
             pass_fds=[self._slot.descriptor],
             stdin=subprocess.PIPE,
@@ -202,6 +207,12 @@ class ExpendableDecoder:
             start_new_session=True,  # Ctrl-C is for the job, which then closes its decoders
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
+        assert process.stdin is not None and process.stdout is not None  # they are pipes
+        self._requests, self._answers, self._process = process.stdin, process.stdout, process
+
+    def _send(self, line: bytes) -> None:
+        self._requests.write(line)
+        self._requests.flush()
 
     def _answer(self, deadline: float) -> tuple[dict[str, Any], memoryview]:
         while (line_end := self._buffer.find(b"\n")) < 0:
@@ -214,13 +225,12 @@ class ExpendableDecoder:
         """Tells the process that a record was taken, if there was one."""
         if header["size"]:
             with contextlib.suppress(BrokenPipeError):  # it died after that; the clip is good
-                self._process.stdin.write(TAKEN)
-                self._process.stdin.flush()
+                self._send(TAKEN)
 
     def _receive(self, deadline: float) -> None:
         left = deadline - time.monotonic()
-        output = self._process.stdout.fileno()
-        waiter = select.poll()  # unlike select, it takes descriptors beyond 1023
+        output = self._answers.fileno()
+        waiter = select.poll()  # unlike select, it works for descriptors beyond 1023
         waiter.register(output, select.POLLIN)
         if left <= 0 or not waiter.poll(1000 * left):
             raise TimeoutError
@@ -230,22 +240,24 @@ class ExpendableDecoder:
         self._buffer += data
 
     def _death(self, timed_out: bool) -> MediaError:
-        if timed_out:
-            self.close()
-            return MediaError("timeout", f"decoding took more than {self._timeout:g} s")
-        try:
-            code = self._process.wait(DYING_SECONDS)
-        except subprocess.TimeoutExpired:  # it talks nonsense, but lives
-            self._process.kill()
-            code = self._process.wait()
+        """Ends the process and says why it gave no answer."""
+        code = None if timed_out or self._process is None else self._exit_code(self._process)
         self.close()
-        if code == -signal.SIGALRM:
+        if code is None or code == -signal.SIGALRM:
             return MediaError("timeout", f"decoding took more than {self._timeout:g} s")
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return MediaError("decoder_crash", f"the decoding process ended {how}")
 
+    @staticmethod
+    def _exit_code(process: subprocess.Popen[bytes]) -> int:
+        try:
+            return process.wait(DYING_SECONDS)
+        except subprocess.TimeoutExpired:  # it closed its answers, but lives
+            process.kill()
+            return process.wait()
 
-def _made(header: dict[str, Any], record: bytes) -> MadeClip | FailedWindow:
+
+def _made(header: dict[str, Any], record: memoryview) -> MadeClip | FailedWindow:
     if "window" in header:
         return FailedWindow(**header["window"])
     about = header["clip"]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip
 
 WRITTEN, FILTERED, FAILED = "written", "filtered", "failed"
+FLAGS = ("has_video", "has_audio", "silent", "frozen")
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,16 @@ class WrittenClip:
     """One clip in a record file.
 
     Attributes:
-        clip_id: as in the record.
-        start, end: seconds in the file.
-        bytes: of the record.
-        has_video, has_audio: which streams it has.
-        silent, frozen: the sound is nothing but silence; the pictures do not change.
-        loudness_db, peak_db: root mean square and largest sample of the sound, dB of full scale; None without sound.
-        motion: mean difference of brightness between successive pictures, 0 to 255; None without pictures.
-        brightness: mean, 0 to 255; None without pictures.
-        picture_hash, sound_hash: perceptual hashes, hexadecimal; empty where the stream is missing.
-        notes: what is odd about it, one sentence each.
+        clip_id: id in the record.
+        start, end: its stretch of the file, seconds.
+        bytes: size of the record.
+        has_video, has_audio: which modalities it has.
+        silent, frozen: the audio is nothing but silence; the frames do not change.
+        loudness_db, peak_db: root mean square and largest sample of the audio, dB of full scale; None without audio.
+        motion: mean difference in brightness between successive frames, 0 to 255; None without frames.
+        brightness: mean brightness, 0 to 255; None without frames.
+        picture_hash, sound_hash: perceptual hashes, hexadecimal; empty where the modality is missing.
+        notes: what is unusual about it, one sentence each.
     """
 
     clip_id: str
@@ -50,8 +52,8 @@ class WrittenClip:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A window of a file of which no clip was made; `kind` is `filtered` or `failed`."""
+class SkippedWindow:
+    """A window of a file that did not become a clip; `kind` is `filtered` or `failed`."""
 
     start: float
     end: float
@@ -61,18 +63,18 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The end of one input.
+class InputOutcome:
+    """What became of one input.
 
     Attributes:
         kind: `written`, `filtered` or `failed`.
-        input: which one.
+        input: the input.
         stage: where it was decided: `list`, `plan`, `decode` or `duplicates`.
-        cause: of a failure, a name in `pemt_tf.media.media_errors.CAUSES`; of a filtered input, the rule.
-        detail: one line.
-        clips: that were written of it.
-        left_out: windows that were not.
-        source: about the file: the fields of `pemt_tf.media.clip_decoder.SourceInfo`.
+        cause: for a failure, a name in `pemt_tf.media.media_errors.CAUSES`; for a filtered input, the rule.
+        detail: explanation in one line.
+        clips: clips that were written.
+        left_out: windows that did not become clips.
+        source: facts about the file: the fields of `pemt_tf.media.clip_decoder.SourceInfo`.
     """
 
     kind: str
@@ -81,33 +83,119 @@ class Outcome:
     cause: str = ""
     detail: str = ""
     clips: tuple[WrittenClip, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[SkippedWindow, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> bytes:
-        """As one line of JSON; `kind` comes first (`beam_jobs.job.progress` relies on it)."""
+        """The outcome as one line of JSON, in which `kind` comes first: `OutcomeWatcher` relies on it."""
         return json.dumps(dataclasses.asdict(self)).encode("ascii") + b"\n"
 
     @classmethod
-    def from_line(cls, line: bytes) -> Outcome:
-        """From what `line` gave."""
+    def from_line(cls, line: bytes) -> InputOutcome:
+        """Restores what `line` returned."""
         values = json.loads(line)
         values["input"] = InputClip.from_json(values["input"])
         values["clips"] = tuple(WrittenClip(**{**clip, "notes": tuple(clip["notes"])}) for clip in values["clips"])
-        values["left_out"] = tuple(LeftOut(**window) for window in values["left_out"])
+        values["left_out"] = tuple(SkippedWindow(**window) for window in values["left_out"])
         return cls(**values)
 
 
-def read_outcomes(path: str) -> Iterator[Outcome]:
-    """Reads a file of lines."""
+def read_outcomes(path: str) -> Iterator[InputOutcome]:
+    """Reads a file of outcomes."""
     with storage.open_read(path) as file:
         for line in file.read().splitlines():
-            yield Outcome.from_line(line)
+            yield InputOutcome.from_line(line)
 
 
-def count_causes(outcomes: Iterable[Outcome], kind: str) -> dict[str, int]:
-    """Number of outcomes of a kind by cause, in the order of the names."""
-    return dict(sorted(collections.Counter(one.cause for one in outcomes if one.kind == kind).items()))
+class OutcomeCounts:
+    """Counts outcomes and what their clips hold, for one shard, one split or a whole data set.
+
+    Attributes:
+        kinds: inputs by kind.
+        causes: inputs by cause, for the kinds `filtered` and `failed`.
+        skipped_windows: windows of written inputs that did not become clips, by cause.
+        clips: number of clips.
+        labels: clips by label.
+        unlabelled: clips without a label.
+        flags: clips that have video, have audio, are silent, are frozen.
+        seconds: length of all clips.
+        first_failure: an example, for messages.
+    """
+
+    def __init__(self, outcomes: Iterable[InputOutcome] = ()) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.causes: dict[str, Counter[str]] = {FILTERED: Counter(), FAILED: Counter()}
+        self.skipped_windows: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.flags: Counter[str] = Counter()
+        self.clips = self.unlabelled = 0
+        self.seconds = 0.0
+        self.first_failure: InputOutcome | None = None
+        for outcome in outcomes:
+            self.add(outcome)
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return sum(self.kinds.values())
+
+    def add(self, outcome: InputOutcome) -> None:
+        """Counts an outcome."""
+        self.kinds[outcome.kind] += 1
+        if outcome.kind in self.causes:
+            self.causes[outcome.kind][outcome.cause] += 1
+        else:
+            self.skipped_windows.update(window.cause for window in outcome.left_out)
+        if outcome.kind == FAILED and self.first_failure is None:
+            self.first_failure = outcome
+        for clip in outcome.clips:
+            self.clips += 1
+            self.seconds += clip.end - clip.start
+            self.labels.update(outcome.input.labels)
+            self.unlabelled += not outcome.input.labels
+            self.flags.update(name for name in FLAGS if getattr(clip, name))
+
+    def statistics(self) -> dict[str, Any]:
+        """The counts as JSON values, for the statistics file of a shard."""
+        return {
+            "seconds": round(self.seconds, 6),
+            "inputs": self.inputs,
+            "written": self.kinds[WRITTEN],
+            **{kind: by_name(self.causes[kind]) for kind in (FILTERED, FAILED)},
+            "labels": by_name(self.labels),
+            **{name: self.flags[name] for name in FLAGS},
+        }
+
+
+class OutcomeWatcher:
+    """Counts the outcomes that local workers, in whatever process, have noted so far."""
+
+    def __init__(self, folder: str) -> None:
+        """Args: folder: the folder of the outcome files."""
+        self._folder = Path(folder)
+        self._seen: dict[str, tuple[int, int, Counter[str]]] = {}
+
+    def counts(self) -> Counter[str]:
+        """Outcomes by kind."""
+        for path in self._folder.glob("*.jsonl*"):
+            shard = path.name.partition(".")[0]
+            try:
+                status = path.stat()
+                newest = self._seen.get(shard, (-1, -1))[:2]
+                # A shard that is made again has two files: the later one counts.
+                if status.st_mtime_ns >= newest[0] and newest != (status.st_mtime_ns, status.st_size):
+                    lines = path.read_bytes().splitlines()
+                    # `kind` is the first field of an outcome, so the rest need not be parsed.
+                    kinds = Counter(line.split(b'"', 4)[3].decode() for line in lines if line.endswith(b"}"))
+                    self._seen[shard] = (status.st_mtime_ns, status.st_size, kinds)
+            except FileNotFoundError:  # renamed a moment ago: seen under its final name the next time
+                continue
+        return sum((kinds for *_, kinds in self._seen.values()), Counter())
+
+
+def by_name(counts: Counter[str]) -> dict[str, int]:
+    """Counts in the order of their names."""
+    return dict(sorted(counts.items()))
 
 
 def describe(counts: dict[str, int]) -> str:

@@ -1,7 +1,7 @@
-"""How a record gets from the decoding process to the job: through memory that both have, not through a pipe.
+"""Passes records from the decoding process to the job through shared memory instead of a pipe.
 
-A record is megabytes, and every copy of it takes two to four per cent of the CPU time of the whole job. So its parts
-are laid down once, over the previous record's, and read where they lie.
+A record is megabytes long, and every copy of it takes two to four per cent of the CPU time of the whole job. So its
+parts are written once, over the previous record, and read in place.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ import os
 import tempfile
 from collections.abc import Sequence
 
-GRAIN = 2**22  # bytes by which it grows
+GRAIN = 2**22  # the slot grows in steps of so many bytes
 
 
 class RecordSlot:
-    """A file in memory that holds one record at a time; its descriptor is what the two processes share.
+    """A file in memory that holds one record at a time; the two processes share its descriptor.
 
-    A decoder that a hostile file has taken over might cut it, and touching what is cut off of a mapping would kill the
-    job. So it is sealed against that; where a system has no seals it is read, not mapped.
+    A decoder that a hostile file has taken over might truncate the file, and reading a mapping beyond the end of its
+    file would kill the job. So the file is sealed against truncation; where a system has no seals it is read, not
+    mapped.
 
     Attributes:
-        descriptor: of the file.
+        descriptor: the file's descriptor.
     """
 
     def __init__(self, descriptor: int, is_sealed: bool = False) -> None:
-        """Args: descriptor: from the other process; is_sealed: the file cannot become shorter."""
+        """Args: descriptor: the file's, from the other process; is_sealed: the file cannot become shorter."""
         self.descriptor = descriptor
         self._is_sealed = is_sealed
         self._map: mmap.mmap | None = None
 
     @classmethod
     def create(cls) -> RecordSlot:
-        """A new one; to be closed."""
+        """Makes a new slot, which the caller must close."""
         if not hasattr(os, "memfd_create"):
-            with tempfile.TemporaryFile() as file:  # without Linux; the system's cache of files does nearly as well
+            with tempfile.TemporaryFile() as file:  # outside Linux: the file cache is nearly as fast
                 return cls(os.dup(file.fileno()))
         descriptor = os.memfd_create("record", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -49,7 +50,7 @@ class RecordSlot:
         """Writes the parts of a record over the previous one; returns its size.
 
         Raises:
-            MemoryError: it does not fit into the memory that the process may take.
+            MemoryError: the record does not fit into the memory that the process may take.
         """
         size = sum(map(len, parts))
         if self._map is None or len(self._map) < size:
@@ -64,10 +65,10 @@ class RecordSlot:
         return size
 
     def take(self, size: int) -> memoryview:
-        """A record of `size` bytes; they are good until the other process is told that they were taken.
+        """Reads a record of `size` bytes, valid until the other process is told that it was taken.
 
         Raises:
-            EOFError: there is less.
+            EOFError: the file is shorter.
         """
         there = os.fstat(self.descriptor).st_size
         if there < size:
@@ -97,6 +98,6 @@ class RecordSlot:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Gives its memory back, once the other process has ended as well and nobody looks at a record any more."""
+        """Frees the memory as soon as the other process has ended and nothing refers to a record any more."""
         self._map = None
         os.close(self.descriptor)

@@ -1,59 +1,41 @@
-"""The worker's part: decodes the inputs of one shard and writes them as records."""
+"""The worker's part: decodes the inputs of one shard and writes its records, outcomes and statistics.
+
+Each of these files appears whole or not at all, the statistics last: a shard that has them is finished. A worker that
+is killed before that leaves files with `.partial` in their names, which nobody reads.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.clip_windows import ClipPlan
 from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.plan.sharding import Shard, read_plan
+from beam_jobs.plan.output_folder import PARTIAL, STOP_NAME
+from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
 from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
-from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, LeftOut, Outcome, WrittenClip
-from beam_jobs.worker.shard_writer import ShardWriter
-from pemt_tf.config import ClipGeometry
-from pemt_tf.data.record_format import EXAMPLE
+from beam_jobs.worker.outcomes import (
+    FAILED,
+    FILTERED,
+    WRITTEN,
+    InputOutcome,
+    OutcomeCounts,
+    SkippedWindow,
+    WrittenClip,
+)
+from pemt_tf.data.record_format import RecordFile
 from pemt_tf.errors import PemtError
-from pemt_tf.media.decoded_clip import DecodeSettings, FailedWindow
+from pemt_tf.media.decoded_clip import FailedWindow
 from pemt_tf.media.media_errors import MediaError
 
-Write = Callable[[bytes | memoryview], None]
-
-STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, the rest need not be tried
-
-
-@dataclass(frozen=True)
-class ShardSettings:
-    """What a worker needs to know.
-
-    Attributes:
-        folder: where the data set is being made.
-        geometry: of the clips.
-        vocabulary: label names; a label's index is its place.
-        plan: which clips are made of an input.
-        payload: form of the records, a name in `record_format.PAYLOADS`.
-        store_waveform: keep the sound itself beside its spectrogram.
-        on_missing: per stream (`audio`, `video`): `mask`, `skip` or `fail`.
-        on_flag: per flag (`silent`, `frozen`): `keep` or `skip`.
-        decoding: streams and picture quality.
-        decode_timeout: seconds a clip.
-        decode_memory_mb: MiB of the decoding process.
-    """
-
-    folder: str
-    geometry: ClipGeometry
-    vocabulary: tuple[str, ...]
-    plan: ClipPlan = field(default_factory=ClipPlan)
-    payload: str = EXAMPLE
-    store_waveform: bool = False
-    on_missing: dict[str, str] = field(default_factory=lambda: {"audio": "mask", "video": "mask"})
-    on_flag: dict[str, str] = field(default_factory=lambda: {"silent": "keep", "frozen": "keep"})
-    decoding: DecodeSettings = field(default_factory=DecodeSettings)
-    decode_timeout: float = 120.0
-    decode_memory_mb: int = 4096
+WriteRecord = Callable[[bytes | memoryview], None]
+WRITE_BYTES = 2**20
 
 
 class ShardMaker:
@@ -75,42 +57,34 @@ class ShardMaker:
         self._decoder.close()
 
     def interrupt(self) -> None:
-        """Ends the decoding process from another thread, so that `make` waits for it no longer."""
+        """Ends the decoding process from another thread, so that `make` stops waiting for it."""
         self._decoder.kill()
 
-    def make(self, shard: Shard, go_on: Callable[[], None] = lambda: None) -> Iterator[Outcome]:
+    def make(self, shard: Shard, go_on: Callable[[], None] = lambda: None) -> Iterator[InputOutcome]:
         """Writes the record file and the outcomes of a shard's inputs.
 
         Args:
-            shard: to be made; it is finished when the iterator is at its end.
-            go_on: called before each file and before each outcome is noted; may raise what is to stop the work.
-
-        Raises:
-            PemtError: the disk is full, or too many inputs have failed.
+            shard: the shard; it is finished when the iterator is at its end.
+            go_on: called before each file and before each outcome is noted; raises an error to stop the work.
         """
-        settings = self._settings
-        maker = ClipMaker(settings, self._decoder)
+        folder = self._settings.folder
+        maker = ClipMaker(self._settings, self._decoder)
         try:
-            with ShardWriter(settings.folder, shard) as writer:
-                clips = read_plan(settings.folder, shard)
-                for path, parts in itertools.groupby(clips, key=lambda clip: clip.path):
-                    self._refuse_to_go_on()
+            with ShardWriter(folder, shard) as writer:
+                for path, parts in itertools.groupby(read_plan(folder, shard), key=lambda clip: clip.path):
+                    if not storage.is_remote(folder) and storage.exists(storage.join(folder, STOP_NAME)):
+                        raise PemtError("stopped because too many inputs have failed")
                     go_on()
                     for outcome in maker.outcomes(path, parts, writer.write):
-                        go_on()  # what an interruption cut off has no outcome
+                        go_on()  # an input that an interruption cut off has no outcome
                         writer.note(outcome)
                         yield outcome
                 writer.finish()
         except OSError as error:
             raise PemtError(
-                f"cannot write {shard.name} in {settings.folder}: {error.strerror or error}; make room there or choose "
+                f"cannot write {shard.name} in {folder}: {error.strerror or error}; make room there or choose "
                 "another --output"
             ) from error
-
-    def _refuse_to_go_on(self) -> None:
-        folder = self._settings.folder
-        if not storage.is_remote(folder) and storage.exists(storage.join(folder, STOP_NAME)):
-            raise PemtError("stopped because too many inputs have failed")
 
 
 def decoder_of(settings: ShardSettings) -> ExpendableDecoder:
@@ -132,60 +106,59 @@ class ClipMaker:
         self._settings, self._decoder = settings, decoder
         self._index_of = {label: index for index, label in enumerate(settings.vocabulary)}
 
-    def outcomes(self, path: str, inputs: Iterator[InputClip], write: Write) -> Iterator[Outcome]:
+    def outcomes(self, path: str, inputs: Iterator[InputClip], write: WriteRecord) -> Iterator[InputOutcome]:
         """Makes the clips of inputs that are parts of one file.
 
         Args:
-            path: of the file.
-            inputs: parts of it.
-            write: called with each serialized record, which is good during the call only.
+            path: the file.
+            inputs: parts of the file.
+            write: receives each serialized record, which is valid during the call only.
         """
         with contextlib.ExitStack() as stack:
-            problem = local = None
             try:
                 local = stack.enter_context(storage.local_copy(path))
             except OSError as error:
-                problem = MediaError("not_found", f"cannot read {path}: {error}")
+                for one in inputs:
+                    yield InputOutcome(FAILED, one, "decode", "not_found", f"cannot read {path}: {error}")
+                return
             for one in inputs:
-                yield self._failed(one, problem) if local is None else self._convert(one, local, write)
+                yield self._convert(one, local, write)
 
-    def _failed(self, one: InputClip, error: MediaError) -> Outcome:
-        return Outcome(FAILED, one, "decode", error.cause, error.detail)
-
-    def _convert(self, one: InputClip, path: str, write: Write) -> Outcome:
+    def _convert(self, one: InputClip, path: str, write: WriteRecord) -> InputOutcome:
         clips: list[WrittenClip] = []
-        left_out: list[LeftOut] = []
-        source: dict = {}
+        skipped: list[SkippedWindow] = []
+        source: dict[str, Any] = {}
         try:
             for part in self._decoder.clips(self._request(one, path)):
                 if isinstance(part, FailedWindow):
-                    left_out.append(LeftOut(part.start, part.end, FAILED, part.cause, part.detail))
+                    skipped.append(SkippedWindow(part.start, part.end, FAILED, part.cause, part.detail))
                     continue
                 source = part.source
                 refusal = self._refusal(part.about)
                 if refusal is not None:
-                    left_out.append(refusal)
+                    skipped.append(refusal)
                     continue
                 write(part.record)
                 clips.append(part.about)
         except MediaError as error:
             if not clips:
-                return self._failed(one, error)
-            # Of a file that was cut into windows: what came before the crash is good.
-            left_out.append(LeftOut(clips[-1].end, one.end or clips[-1].end, FAILED, error.cause, error.detail))
+                return InputOutcome(FAILED, one, "decode", error.cause, error.detail)
+            # The windows before the crash are good.
+            skipped.append(SkippedWindow(clips[-1].end, one.end or clips[-1].end, FAILED, error.cause, error.detail))
         if clips:
-            return Outcome(WRITTEN, one, "decode", clips=tuple(clips), left_out=tuple(left_out), source=source)
-        first = left_out[0]
-        return Outcome(first.kind, one, "decode", first.cause, first.detail, left_out=tuple(left_out), source=source)
+            return InputOutcome(WRITTEN, one, "decode", clips=tuple(clips), left_out=tuple(skipped), source=source)
+        first = skipped[0]
+        return InputOutcome(
+            first.kind, one, "decode", first.cause, first.detail, left_out=tuple(skipped), source=source
+        )
 
     def _request(self, one: InputClip, path: str) -> ClipRequest:
-        plan = self._settings.plan
         return ClipRequest(
             path=path,
             start=one.start,
             end=one.end,
-            window=plan.window,
-            stride=plan.stride,
+            window=self._settings.plan.window,
+            stride=self._settings.plan.stride,
             clip_id=one.clip_id,
             name=one.name,
             labels=one.labels,
@@ -193,14 +166,91 @@ class ClipMaker:
             extra=one.extra,
         )
 
-    def _refusal(self, clip: WrittenClip) -> LeftOut | None:
-        """Why a clip that could be made is not to be written."""
-        for stream, is_there in (("audio", clip.has_audio), ("video", clip.has_video)):
-            policy = self._settings.on_missing[stream]
+    def _refusal(self, clip: WrittenClip) -> SkippedWindow | None:
+        """The reason why a clip that could be made is not to be written."""
+        for modality, is_there in (("audio", clip.has_audio), ("video", clip.has_video)):
+            policy = self._settings.on_missing[modality]
             if not is_there and policy != "mask":
-                detail = "; ".join([f"--on_missing_{stream}={policy}", *clip.notes])
-                return LeftOut(clip.start, clip.end, FILTERED if policy == "skip" else FAILED, f"no_{stream}", detail)
+                detail = "; ".join([f"--on_missing_{modality}={policy}", *clip.notes])
+                kind = FILTERED if policy == "skip" else FAILED
+                return SkippedWindow(clip.start, clip.end, kind, f"no_{modality}", detail)
         for flag in ("silent", "frozen"):
             if getattr(clip, flag) and self._settings.on_flag[flag] == "skip":
-                return LeftOut(clip.start, clip.end, FILTERED, flag, f"--on_{flag}=skip")
+                return SkippedWindow(clip.start, clip.end, FILTERED, flag, f"--on_{flag}=skip")
         return None
+
+
+class ShardWriter:
+    """Takes the records and outcomes of one shard. Use it as a context manager and call `finish` at the end."""
+
+    def __init__(self, folder: str, shard: Shard) -> None:
+        """Args: folder: the data set's working folder; shard: the shard."""
+        self._folder, self._shard = folder, shard
+        self._counts = OutcomeCounts()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> ShardWriter:
+        work = self._folder
+        if storage.is_remote(work):
+            work = self._stack.enter_context(tempfile.TemporaryDirectory())
+        # Two workers may be writing the same shard: runners repeat what is slow.
+        ending = f"{PARTIAL}-{uuid.uuid4().hex[:8]}"
+        self._record_path = Path(work, self._shard.name + ending)
+        self._outcome_path = Path(work, self._shard.outcome_name + ending)
+        for path in (self._record_path, self._outcome_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._stack.enter_context(self._record_path.open("wb", WRITE_BYTES))
+        self._records = RecordFile(self._file)
+        self._log = self._stack.enter_context(self._outcome_path.open("wb", buffering=0))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        for path in (self._record_path, self._outcome_path):
+            path.unlink(missing_ok=True)
+
+    def write(self, record: bytes | memoryview) -> None:
+        """Adds a record."""
+        self._records.write(record)
+
+    def note(self, outcome: InputOutcome) -> None:
+        """Notes the outcome of an input; at once, because the progress line counts them."""
+        self._log.write(outcome.line())
+        self._counts.add(outcome)
+
+    def finish(self) -> None:
+        """Puts the files in their places."""
+        self._file.close()
+        self._log.close()
+        folder, shard = self._folder, self._shard
+        size, sha256 = 0, ""
+        if self._counts.clips:
+            size, sha256 = self._records.bytes, self._records.sha256
+            storage.put_in_place(str(self._record_path), storage.join(folder, shard.name))
+        storage.put_in_place(str(self._outcome_path), storage.join(folder, shard.outcome_name))
+        write_statistics(folder, shard, self._counts, size, sha256)
+
+
+def write_statistics(folder: str, shard: Shard, counts: OutcomeCounts, size: int, sha256: str) -> None:
+    """Writes a shard's statistics file as a whole, on any file system.
+
+    Args:
+        folder: the data set's working folder.
+        shard: the shard.
+        counts: its outcomes.
+        size, sha256: bytes and checksum of its record file.
+    """
+    file = {"file": shard.name if counts.clips else None, "clips": counts.clips, "bytes": size, "sha256": sha256}
+    with tempfile.TemporaryDirectory() as scratch:
+        local = Path(scratch, "stats.json")
+        if not storage.is_remote(folder):
+            local = Path(folder, f"{shard.stats_name}{PARTIAL}-{uuid.uuid4().hex[:8]}")
+            local.parent.mkdir(parents=True, exist_ok=True)
+        local.write_text(json.dumps({**file, **counts.statistics()}, indent=1) + "\n", encoding="utf-8")
+        storage.put_in_place(str(local), storage.join(folder, shard.stats_name))
+
+
+def read_statistics(folder: str, shard: Shard) -> dict[str, Any]:
+    """Reads what `write_statistics` wrote."""
+    with storage.open_read(storage.join(folder, shard.stats_name)) as file:
+        return json.loads(file.read())

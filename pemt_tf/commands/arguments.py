@@ -1,4 +1,4 @@
-"""What the commands have in common: how they are declared, the configuration flags, one line of output."""
+"""What the commands share: how they are declared, the configuration flags, one line of output."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pemt_tf.config import Config, load_config, preset_names
 from pemt_tf.config.allowed_values import LARGEST_WHOLE
 
 if TYPE_CHECKING:
     from pemt_tf.training.run_directory import RunDirectory
+
+DATA = "folder written by beam_jobs.preprocess"
+Commands = Any  # what `ArgumentParser.add_subparsers` returns; argparse has no public name for it
 
 
 def say(line: str = "") -> None:
@@ -35,15 +38,15 @@ def seed_number(text: str) -> int:
 
 
 def add_command(
-    commands, name: str, run: Callable[[argparse.Namespace], None], summary: str, example: str
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int | None], summary: str, example: str
 ) -> argparse.ArgumentParser:
-    """Declares a command; flags are added to what it returns.
+    """Declares a command; flags are added to the parser that it returns.
 
     Args:
-        commands: of the parser.
-        name: as typed.
-        run: takes the parsed flags.
-        summary: one line, in small letters and without full stop.
+        commands: the sub-parsers of `pemt`.
+        name: the command as typed.
+        run: function of the parsed flags; returns an exit code, or None for 0.
+        summary: one line, in lower case and without a full stop.
         example: command lines for `--help`.
     """
     command = commands.add_parser(
@@ -57,9 +60,9 @@ def add_command(
     return command
 
 
-def add_config(command: argparse.ArgumentParser, default: str | None) -> None:
+def add_config(command: argparse.ArgumentParser, default: str | None = None) -> None:
     """`--preset` and `--set`."""
-    meaning = f"default: {default}" if default else "default: that of the data"
+    meaning = f"default: {default}" if default else "default: the configuration of the data"
     command.add_argument(
         "--preset", default=default, help=f"preset ({', '.join(preset_names())}) or path of a .yaml file; {meaning}"
     )
@@ -71,34 +74,30 @@ def add_overrides(command: argparse.ArgumentParser, meaning: str) -> None:
     command.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help=meaning)
 
 
-def add_training(command: argparse.ArgumentParser) -> None:
-    """What every training command takes."""
-    command.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
-    command.add_argument("--output", required=True, help="folder of the run; run again to go on after an interruption")
-    command.add_argument(
-        "--cpu-devices", type=int, default=1, metavar="N", help="split the CPU into N devices, to try data parallelism"
-    )
-    command.add_argument("--keep", type=whole_number, metavar="N", help="how many checkpoints to keep (default: 2)")
+def add_training(command: argparse.ArgumentParser, start: str) -> None:
+    """The flags of every training command; `start` is the help text of `--init`."""
+    add = command.add_argument
+    add("--data", required=True, help=DATA)
+    add("--output", required=True, help="folder of the run; run the same command again to continue")
+    add("--cpu-devices", type=int, default=1, metavar="N", help="split the CPU into N devices, to try data parallelism")
+    add("--keep", type=whole_number, metavar="N", help="number of checkpoints to keep (default: 2)")
+    add("--init", help=start)
+    add_config(command)
 
 
-def with_keep(options: argparse.Namespace, section: str) -> argparse.Namespace:
-    """`--keep N` as what it is short for: `--set SECTION.keep=N`."""
-    if options.keep is not None:
-        options.set = [*options.set, f"{section}.keep={options.keep}"]
-    return options
-
-
-def initial_of(options: argparse.Namespace) -> tuple[RunDirectory | None, Config]:
+def training_config(options: argparse.Namespace, section: str) -> tuple[RunDirectory | None, Config]:
     """The run of --init, if it is given, and the configuration: that of --preset, of this run, or of the data."""
     from pemt_tf.training.run_directory import RunDirectory
 
+    overrides = [*options.set, *([f"{section}.keep={options.keep}"] if options.keep is not None else [])]
     if not options.init:
-        return None, config_of(options)
+        return None, config_of(options).with_overrides(overrides)
     initial = RunDirectory(Path(options.init))
-    return initial, config_of(options) if options.preset else initial.config().with_overrides(options.set)
+    config = config_of(options) if options.preset else initial.config()
+    return initial, config.with_overrides(overrides)
 
 
 def config_of(options: argparse.Namespace) -> Config:
-    """The configuration of --preset, or else the one that the data were made with."""
+    """The configuration of --preset, or else the one that the data were made with; with the overrides of --set."""
     config = Config.from_preset(options.preset) if options.preset else load_config(Path(options.data) / "config.json")
     return config.with_overrides(options.set)

@@ -1,33 +1,30 @@
-"""`pemt convert`: the authors' checkpoint becomes a run."""
+"""`pemt convert`: turns the authors' checkpoint into a run."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, add_overrides, say
+from pemt_tf.commands.arguments import Commands, add_command, add_overrides, say
 from pemt_tf.files.output_check import require_writable_folder
 
+SUMMARY = "turn the authors' PyTorch checkpoint into a run, without torch and without running its pickle code"
 
-def add(commands) -> None:
-    """Declares the command."""
-    command = add_command(
-        commands,
-        "convert",
-        _run,
-        "turn the authors' PyTorch checkpoint into a run, without torch and without running its pickle code",
-        "pemt convert checkpoint.pyth out/converted",
-    )
+
+def add(commands: Commands) -> None:
+    command = add_command(commands, "convert", _run, SUMMARY, "pemt convert checkpoint.pyth out/converted")
     command.add_argument("checkpoint", help="the authors' file, zip or legacy format")
     command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
-    command.add_argument("--allow-missing", action="store_true", help="go on although names are missing or left over")
+    command.add_argument("--allow-missing", action="store_true", help="accept names that are missing or left over")
     command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
     add_overrides(
         command,
-        "what no shape tells, for other sizes than the released: model.heads=4, model.layers=2, model.rotation=cayley",
+        "what shapes do not tell, for other sizes than the released: model.heads=4, model.layers=2, "
+        "model.rotation=cayley",
     )
 
 
-def _run(options) -> None:
+def _run(options: argparse.Namespace) -> None:
     from pemt_tf.convert.checkpoint_converter import convert_checkpoint
 
     require_writable_folder(Path(options.output), "output")

@@ -1,50 +1,33 @@
-"""`pemt evaluate`: how good a classifier is on clips that it has not seen."""
+"""`pemt evaluate`: measures a classifier on clips that it has not seen."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, say, seed_number, whole_number
+from pemt_tf.commands.arguments import DATA, Commands, add_command, say, seed_number, whole_number
 from pemt_tf.files.output_check import require_writable_file
 
-
-def add(commands) -> None:
-    """Declares the command."""
-    command = add_command(
-        commands,
-        "evaluate",
-        _run,
-        "measure a classifier on held-out clips",
-        "pemt evaluate --model out/finetuned --data out/records --split test --crops 3",
-    )
-    command.add_argument("--model", required=True, help="run of `pemt finetune`")
-    command.add_argument("--data", required=True, help="folder written by beam_jobs.preprocess")
-    command.add_argument("--split", default="test", help="train, validation or test (default: %(default)s)")
-    command.add_argument(
-        "--views",
-        type=whole_number,
-        metavar="N",
-        help="segments of a clip whose votes are summed (default: all of them)",
-    )
-    command.add_argument(
-        "--crops",
-        type=int,
-        choices=(1, 3),
-        default=1,
-        help="crops whose votes are summed: 1, the centre; 3, start, centre and end of the longer side (default: 1)",
-    )
-    command.add_argument(
-        "--sum-over",
-        choices=("clip", "path"),
-        default="clip",
-        help="what is judged: every clip, or every source file by the votes of all its clips (default: clip)",
-    )
-    command.add_argument("--batch-size", type=whole_number, default=16, help="clips at once (default: %(default)s)")
-    command.add_argument("--seed", type=seed_number, default=0, help="of the bootstrap (default: %(default)s)")
-    command.add_argument("--output", help="JSON file (default: evaluation-SPLIT.json in the run's folder)")
+SUMMARY = "measure a classifier on held-out clips"
+EXAMPLE = "pemt evaluate --model out/finetuned --data out/records --split test --crops 3"
 
 
-def _run(options) -> None:
+def add(commands: Commands) -> None:
+    add = add_command(commands, "evaluate", _run, SUMMARY, EXAMPLE).add_argument
+    add("--model", required=True, help="run of `pemt finetune`")
+    add("--data", required=True, help=DATA)
+    add("--split", default="test", help="train, validation or test (default: %(default)s)")
+    add("--views", type=whole_number, metavar="N", help="segments of a clip whose votes are summed (default: all)")
+    crops = "crops whose votes are summed: 1, the centre; 3, start, centre and end of the longer side (default: 1)"
+    add("--crops", type=int, choices=(1, 3), default=1, help=crops)
+    units = "unit of a prediction: each clip, or each source file by the votes of all its clips (default: clip)"
+    add("--sum-over", choices=("clip", "path"), default="clip", help=units)
+    add("--batch-size", type=whole_number, default=16, help="clips per batch (default: %(default)s)")
+    add("--seed", type=seed_number, default=0, help="random seed of the bootstrap (default: %(default)s)")
+    add("--output", help="JSON file (default: evaluation-SPLIT.json in the run's folder)")
+
+
+def _run(options: argparse.Namespace) -> None:
     from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.evaluation.classification import evaluate
     from pemt_tf.evaluation.multi_view import ViewPlan

@@ -1,4 +1,4 @@
-"""`pemt explore`: a page with a map of all clips."""
+"""`pemt explore`: writes a page with a map of all clips."""
 
 from __future__ import annotations
 
@@ -6,32 +6,42 @@ import argparse
 import sys
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, say
+from pemt_tf.commands.arguments import Commands, add_command, say
 from pemt_tf.explore.options import USUAL_LIMIT, USUAL_MEGABYTES, USUAL_NEIGHBOURS, ExploreOptions
 from pemt_tf.files.output_check import require_writable_file
 
-SUMMARY = "write a page with a map of the clips, their neighbours, pictures and playback"
+SUMMARY = "write a page with a map of the clips, their neighbours, thumbnails and playback"
 EXAMPLE = """pemt explore out/embeddings
   pemt explore out/embeddings --output map.html --data out/records --projection umap
   pemt explore out/embeddings --media /archive/videos --limit 50000 --picture-mb 100"""
 PAGE = "explore.html"
 
 
-def add(commands) -> None:
-    """Declares the command."""
-    command = add_command(commands, "explore", _run, SUMMARY, EXAMPLE)
-    add = command.add_argument
+def add(commands: Commands) -> None:
+    add = add_command(commands, "explore", _run, SUMMARY, EXAMPLE).add_argument
     add("embeddings", help="folder written by beam_jobs.embed")
     add("--output", metavar="FILE", help=f"the page (default: {PAGE} in the folder of the embeddings)")
-    add("--data", metavar="DIR", help="records to take pictures from (default: those that were embedded)")
+    add("--data", metavar="DIR", help="records to take thumbnails from (default: those that were embedded)")
     add("--media", metavar="DIR", help="folder of the media files, if it has moved (default: as the embeddings say)")
     add("--projection", choices=("pca", "umap"), help="how clips are laid out (default: umap if installed, else pca)")
     usual = f"(default: {USUAL_LIMIT})"
-    add("--limit", type=int, default=USUAL_LIMIT, metavar="N", help=f"the most clips; of more, a sample {usual}")
+    add(
+        "--limit",
+        type=int,
+        default=USUAL_LIMIT,
+        metavar="N",
+        help=f"show at most N clips, a sample of more {usual}",
+    )
     usual = f"(default: {USUAL_NEIGHBOURS})"
-    add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=f"of each clip {usual}")
+    add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=f"neighbours of each clip {usual}")
     usual = f"(default: {USUAL_MEGABYTES:g})"
-    add("--picture-mb", type=float, default=USUAL_MEGABYTES, metavar="MB", help=f"room for pictures; 0: none {usual}")
+    add(
+        "--picture-mb",
+        type=float,
+        default=USUAL_MEGABYTES,
+        metavar="MB",
+        help=f"size of all thumbnails; 0: none {usual}",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:

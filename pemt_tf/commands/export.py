@@ -1,33 +1,26 @@
-"""`pemt export`: a run becomes a SavedModel."""
+"""`pemt export`: turns a run into a SavedModel."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from pemt_tf.commands.arguments import add_command, say
+from pemt_tf.commands.arguments import Commands, add_command, say
+
+SUMMARY = "write a SavedModel for TF Serving, in the next numbered version folder"
+EXAMPLE = """pemt export --model out/finetuned --output out/servable
+  pemt export --model out/finetuned --output out/servable --weights float16"""
 
 
-def add(commands) -> None:
-    """Declares the command."""
-    command = add_command(
-        commands,
-        "export",
-        _run,
-        "write a SavedModel for TF Serving, in the next numbered version folder",
-        "pemt export --model out/finetuned --output out/servable\n"
-        "  pemt export --model out/finetuned --output out/servable --weights float16",
-    )
-    command.add_argument("--model", required=True, help="run of `pemt finetune` or `pemt pretrain`")
-    command.add_argument("--output", required=True, help="folder of versions, the model's base path in TF Serving")
-    command.add_argument(
-        "--weights",
-        choices=("float32", "float16", "int8"),
-        default="float32",
-        help="how to store them; the smaller ones are widened at every request (default: %(default)s)",
-    )
+def add(commands: Commands) -> None:
+    add = add_command(commands, "export", _run, SUMMARY, EXAMPLE).add_argument
+    add("--model", required=True, help="run of `pemt finetune` or `pemt pretrain`")
+    add("--output", required=True, help="folder of versions, the model's base path in TF Serving")
+    weights = "storage of weights; float16 and int8 are converted to float32 at every request (default: %(default)s)"
+    add("--weights", choices=("float32", "float16", "int8"), default="float32", help=weights)
 
 
-def _run(options) -> None:
+def _run(options: argparse.Namespace) -> None:
     from pemt_tf.export.saved_model import export_version
     from pemt_tf.training.run_directory import RunDirectory
 

@@ -1,37 +1,33 @@
-"""`pemt finetune`: a classifier from a pretrained model, or from scratch."""
+"""`pemt finetune`: trains a classifier, from a pretrained model or from scratch."""
 
 from __future__ import annotations
 
-from pemt_tf.commands.arguments import add_command, add_config, add_training, initial_of, say, with_keep
+import argparse
 
+from pemt_tf.commands.arguments import Commands, add_command, add_training, say, training_config
 
-def add(commands) -> None:
-    """Declares the command."""
-    command = add_command(
-        commands,
-        "finetune",
-        _run,
-        "train a classifier on the labelled clips",
-        """pemt finetune --data out/records --init out/pretrained --output out/finetuned
+SUMMARY = "train a classifier on the labelled clips"
+EXAMPLE = """pemt finetune --data out/records --init out/pretrained --output out/finetuned
   pemt finetune --data out/records --init out/pretrained --output out/linear --set finetune.finetune_learning_rate=0
   pemt finetune --data out/records --output out/scratch --set finetune.select=best_validation \\
       --set finetune.mixup=0.2 --set augmentation.time_roll=0.5
 
-all fields: docs/training.md""",
-    )
-    add_training(command)
-    command.add_argument("--init", help="pretraining run to start from; without it training starts from scratch")
-    add_config(command, None)
+all fields: docs/training.md"""
 
 
-def _run(options) -> None:
+def add(commands: Commands) -> None:
+    command = add_command(commands, "finetune", _run, SUMMARY, EXAMPLE)
+    add_training(command, "pretraining run to start from; without it training starts from scratch")
+
+
+def _run(options: argparse.Namespace) -> None:
     from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.finetune import finetune
     from pemt_tf.training.strategy import use_cpu_devices
 
     use_cpu_devices(options.cpu_devices)
     source = ClipSource.open(options.data)
-    initial, config = initial_of(with_keep(options, "finetune"))
+    initial, config = training_config(options, "finetune")
     run = finetune(config, source, options.output, initial=initial)
     line = validation_line(run.metrics(), config.finetune.select)
     if line:
@@ -40,11 +36,11 @@ def _run(options) -> None:
 
 
 def validation_line(rows: list[dict], select: str) -> str:
-    """How the weights that a run ended with did on the validation split; empty where there is none.
+    """The final weights' accuracy on the validation split, as one line; empty without validation.
 
     Args:
-        rows: of `metrics.jsonl`.
-        select: `FinetuneConfig.select`.
+        rows: the lines of `metrics.jsonl`.
+        select: see `FinetuneConfig.select`.
     """
     rows = [row for row in rows if "validation_accuracy" in row]
     if not rows:

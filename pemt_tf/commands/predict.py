@@ -1,4 +1,4 @@
-"""`pemt predict`: what is in these files?"""
+"""`pemt predict`: classifies files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pemt_tf.commands.arguments import add_command, say
+from pemt_tf.commands.arguments import Commands, add_command, say
 from pemt_tf.commands.server_flags import add_connection, add_model, connect
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 EXAMPLE = """pemt predict clip.mp4 --model out/servable
   pemt predict *.mp4 --server localhost:8500 --json
   pemt predict clip.mp4 --server https://models.example.org --rest --version-label stable"""
-# A video, and either the probabilities of its labels or why there are none.
+# A video, and either the probabilities of its labels or the reason why there are none.
 Answer = tuple[str, "np.ndarray | PemtError"]
 
 
-def add(commands) -> None:
-    """Declares the command."""
+T = TypeVar("T")
+
+
+def add(commands: Commands) -> None:
     command = add_command(
         commands, "predict", _run, "classify video files with an exported SavedModel, here or on a server", EXAMPLE
     )
@@ -34,7 +36,7 @@ def add(commands) -> None:
     place.add_argument("--model", help="SavedModel, or the folder of its versions, to load here")
     place.add_argument("--server", metavar="HOST:PORT", help="TensorFlow Serving; with --rest also a URL")
     add("--top", type=int, default=3, help="labels to show (default: %(default)s)")
-    add("--start", type=float, help="begin of the clip, seconds")
+    add("--start", type=float, help="start of the clip, seconds")
     add("--end", type=float, help="end of the clip, seconds")
     add("--json", action="store_true", help="one JSON object per file instead of text")
     served = command.add_argument_group("with --server")
@@ -42,9 +44,14 @@ def add(commands) -> None:
     add_model(served)
     add_connection(served)
     add("--rest-layout", choices=("columns", "rows"), default="columns", help="form of requests (default: %(default)s)")
-    add("--batch", type=int, default=8, help="clips in one request, if they fit (default: %(default)s)")
+    add("--batch", type=int, default=8, help="largest number of clips in one request (default: %(default)s)")
     add("--raw", action="store_true", help="send pixels and samples instead of JPEG records, one clip at a time")
-    add("--max-message-mb", type=float, default=128.0, help="megabytes of a request or answer (default: %(default)g)")
+    add(
+        "--max-message-mb",
+        type=float,
+        default=128.0,
+        help="largest message in megabytes (default: %(default)g)",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -68,7 +75,7 @@ def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], option
     from pemt_tf.export.best_labels import best_labels
     from pemt_tf.models.finite_outputs import require_finite
 
-    require_finite([probabilities], [video], "the model's answer")
+    require_finite(probabilities[None], [video], "the model's answer")
     best = best_labels(probabilities, labels, options.top)
     if options.json:
         say(json_text({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))
@@ -77,7 +84,7 @@ def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], option
 
 
 def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
-    """Labels and answers of a SavedModel that is loaded here."""
+    """Labels and predictions of a SavedModel in this process."""
     from pemt_tf.export.local_predictor import LocalPredictor
 
     predictor = LocalPredictor(options.model)
@@ -93,7 +100,7 @@ def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[A
 
 
 def _ask_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
-    """Labels and answers of a server. Its geometry is asked for, so that nothing of the model need be here."""
+    """Labels and predictions of a server, which also gives the geometry: no file of the model is needed here."""
     client = connect(
         options,
         version=options.model_version,
@@ -114,7 +121,7 @@ def _ask_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[
 
 
 def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
-    """Sends records, as many at once as were asked for, and keeps the order of the files."""
+    """Sends records in batches and keeps the order of the files."""
     from pemt_tf.export.clip_request import record_of
 
     geometry = client.metadata().config.geometry
@@ -129,7 +136,7 @@ def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
 
 
 def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray:
-    """The answers about records; an error names the file that the server refuses."""
+    """The predictions for records; an error names the file that the server refuses."""
     from pemt_tf.client.prediction_client import PredictionError
 
     try:
@@ -140,7 +147,7 @@ def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray
 
 
 def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
-    """Sends raw media: files may differ in the size of their pictures, and messages are large."""
+    """Sends raw media one by one: files may differ in the size of their frames, and messages are large."""
     from pemt_tf.export.clip_request import raw_media_of
 
     config = client.metadata().config
@@ -152,13 +159,13 @@ def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
             continue
         media = {name: values for name, values in media.items() if streams[name] in config.model.modalities}
         if not media:
-            yield video, PemtError(f"{video} has none of the model's streams ({', '.join(config.model.modalities)})")
+            yield video, PemtError(f"{video} has none of the model's modalities ({', '.join(config.model.modalities)})")
             continue
         yield video, client.predict(**media).probabilities[0]
 
 
-def _attempt(make: Callable):
-    """What a function makes, or the error that concerns only one file."""
+def _attempt(make: Callable[[], T]) -> T | PemtError:
+    """The result of a function, or the error of this one file."""
     try:
         return make()
     except PemtError as error:

@@ -1,13 +1,15 @@
-"""`pemt search`: which clips are most like a file, or like one of themselves."""
+"""`pemt search`: finds the clips most similar to a file, or to one of the clips."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pemt_tf.commands.arguments import add_command, say
+from pemt_tf.commands.arguments import Commands, add_command, say
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import original
 from pemt_tf.files.output_check import require_writable_file
@@ -17,11 +19,12 @@ from pemt_tf.models.finite_outputs import require_finite
 if TYPE_CHECKING:
     import numpy as np
 
+    from pemt_tf.config import ClipGeometry
     from pemt_tf.search.embedding_store import EmbeddingStore
     from pemt_tf.search.exact_search import Filter, Hit, Searchable
-    from pemt_tf.search.query import Query
+    from pemt_tf.search.query import Query, QueryModel
 
-SUMMARY = "find the clips that are most like a video, a sound or another clip"
+SUMMARY = "find the clips that are most similar to a video, its audio, or another clip"
 EXAMPLE = """pemt search out/embeddings --like clip.mp4 -k 10 --html gallery.html
   pemt search out/embeddings --audio bark.wav
   pemt search out/embeddings --id dog/a.mp4 --other-files
@@ -29,35 +32,34 @@ EXAMPLE = """pemt search out/embeddings --like clip.mp4 -k 10 --html gallery.htm
 USUAL_K = 10
 
 
-def add(commands) -> None:
-    """Declares the command."""
+def add(commands: Commands) -> None:
     command = add_command(commands, "search", _run, SUMMARY, EXAMPLE)
     add = command.add_argument
     add("embeddings", nargs="?", help="folder written by beam_jobs.embed")
     add("--data", help="instead of embeddings: a (small) data set of beam_jobs.preprocess, embedded for this search")
     query = command.add_mutually_exclusive_group(required=True)
-    query.add_argument("--like", metavar="FILE", help="media file; its pictures and its sound count")
-    query.add_argument("--audio", metavar="FILE", help="media file; only its sound counts")
-    query.add_argument("--id", metavar="CLIP_ID", help="one of the clips; it is not among its own neighbours")
-    add("--start", type=float, help="begin of the stretch of the file to use, seconds")
-    add("--end", type=float, help="end of it, seconds")
-    add("-k", type=int, help=f"how many clips (default: {USUAL_K}, or all if there are fewer)")
+    query.add_argument("--like", metavar="FILE", help="media file, compared by its frames and its audio")
+    query.add_argument("--audio", metavar="FILE", help="media file, compared by its audio only")
+    query.add_argument("--id", metavar="CLIP_ID", help="one of the clips; it is not among the results")
+    add("--start", type=float, help="start of the part of the file to use, seconds")
+    add("--end", type=float, help="end of that part, seconds")
+    add("-k", type=int, help=f"number of clips (default: {USUAL_K}, or all if there are fewer)")
     add("--model", help="SavedModel, or the folder of its versions (default: the one that made the embeddings)")
     add("--split", help="search only in this split (default: all; with --data: train)")
     add("--other-files", action="store_true", help="leave out the clips of the query's own file")
-    add("--approximate", action="store_true", help="use an index (package usearch), made once; for millions of clips")
-    add("--html", metavar="FILE", help="also write a page that shows what was found")
+    add("--approximate", action="store_true", help="use an index (package usearch), built once; for millions of clips")
+    add("--html", metavar="FILE", help="also write a page that shows the results")
     add("--json", action="store_true", help="one JSON object per clip instead of text")
 
 
 def _run(options: argparse.Namespace) -> None:
     if (options.embeddings is None) == (options.data is None):
-        raise PemtError("say where to search: a folder of beam_jobs.embed, or a data set with --data; not both")
+        raise PemtError("give either a folder of beam_jobs.embed, or a data set with --data")
     if options.k is not None and options.k < 1:
         raise PemtError(f"-k {options.k} is not above 0")
     if options.html:
         require_writable_file(Path(options.html), "--html")
-    task = _InDataSet(options) if options.data else _InEmbeddings(options)
+    task = (_in_data_set if options.data else _in_embeddings)(options)
     hits = _search(task, options)
     for hit in hits:
         say(_json(hit) if options.json else _line(hit))
@@ -66,104 +68,119 @@ def _run(options: argparse.Namespace) -> None:
         sys.stderr.write(f"gallery: {options.html}\n")
 
 
-class _InEmbeddings:
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Where to search, and for what.
+
+    Attributes:
+        clips: the embeddings to search.
+        name: what to call them in messages.
+        geometry: geometry of the clips.
+        embedding: the query, [width] float32.
+        record_files: from rows of `clips` to the record files that hold them, for the gallery.
+        query: the query file; None where the query is one of the clips.
+        row: the query clip's row; None where the query is a file.
+        root: folder of the clips' paths; empty where it is not known.
+    """
+
+    clips: Searchable
+    name: str
+    geometry: ClipGeometry
+    embedding: np.ndarray
+    record_files: Callable[[list[int]], list[Path]]
+    query: Query | None
+    row: int | None
+    root: str = ""
+
+
+def _in_embeddings(options: argparse.Namespace) -> _Task:
     """A search in the files of `beam_jobs.embed`."""
+    from pemt_tf.search.embedding_card import RECORDS
+    from pemt_tf.search.embedding_store import EmbeddingStore
 
-    def __init__(self, options: argparse.Namespace):
-        from pemt_tf.search.embedding_store import EmbeddingStore
+    store = EmbeddingStore(options.embeddings)
+    card = store.card
 
-        self.clips: EmbeddingStore = EmbeddingStore(options.embeddings)
-        self.geometry, self.root, self.name = (
-            self.clips.card.geometry,
-            original(self.clips.card.root),
-            options.embeddings,
-        )
-        self.query: Query | None = None
-        self.row: int | None = None
-        if options.id is not None:
-            self.row = _row(self.clips, options.id, self.name)
-            self.embedding: np.ndarray = self.clips.vector(self.row)
-            require_finite(self.embedding[None], [options.id], "the embedding")
-        else:
-            self.query = _query(self._model(options.model), options)
-            self.embedding = self.query.embedding
+    def record_files(rows: list[int]) -> list[Path]:
+        return [Path(card.source, file) for file in store.record_files(rows)] if card.source_kind == RECORDS else []
 
-    def _model(self, given: str | None):
-        from pemt_tf.export.local_predictor import latest_version
-        from pemt_tf.search.embedding_card import model_hash
-        from pemt_tf.search.query import QueryModel
-
-        try:
-            directory = latest_version(Path(given or self.clips.card.model))
-        except PemtError as error:
-            raise PemtError(str(error) if given else f"{error}; or say with --model where it is now") from None
-        self.clips.card.require_model(directory, model_hash(directory))
-        return QueryModel(directory)
-
-    def record_files(self, rows: list[int]) -> list[Path]:
-        from pemt_tf.search.embedding_card import RECORDS
-
-        if self.clips.card.source_kind != RECORDS:
-            return []
-        return [Path(self.clips.card.source, file) for file in self.clips.record_files(rows)]
+    if options.id is None:
+        query, row = _query(_model_of(store, options.model), options), None
+        embedding = query.embedding
+    else:
+        query, row = None, _row(store, options.id, options.embeddings)
+        embedding = store.vector(row)
+        require_finite(embedding[None], [options.id], "the embedding")
+    return _Task(store, options.embeddings, card.geometry, embedding, record_files, query, row, original(card.root))
 
 
-class _InDataSet:
-    """A search in records that are embedded for it."""
+def _model_of(store: EmbeddingStore, given: str | None) -> QueryModel:
+    from pemt_tf.export.local_predictor import latest_version
+    from pemt_tf.search.embedding_card import model_hash
+    from pemt_tf.search.query import QueryModel
 
-    def __init__(self, options: argparse.Namespace):
-        from pemt_tf.data.clip_source import ClipSource
-        from pemt_tf.search.exact_search import embed_split
-        from pemt_tf.search.query import QueryModel
-
-        if options.model is None:
-            raise PemtError("--data needs --model, a SavedModel of `pemt export`")
-        if options.approximate:
-            raise PemtError("--approximate needs embeddings that stay; make them with beam_jobs.embed")
-        model, source = QueryModel(options.model), ClipSource.open(options.data)
-        split = options.split or "train"
-        self.query = None if options.id is not None else _query(model, options)
-        self.clips = embed_split(model, source, split)
-        self.geometry, self.root, self.name = source.geometry, "", options.data
-        self.row = None if options.id is None else _row(self.clips, options.id, f"split {split!r} of {self.name}")
-        self.embedding = self.query.embedding if self.query is not None else self.clips.vector(self.row)
-        self._files = [Path(file) for file in source.require_split(split)]
-
-    def record_files(self, rows: list[int]) -> list[Path]:
-        return self._files
+    try:
+        directory = latest_version(Path(given or store.card.model))
+    except PemtError as error:
+        raise PemtError(str(error) if given else f"{error}; or give its present folder with --model") from None
+    store.card.require_model(directory, model_hash(directory))
+    return QueryModel(directory)
 
 
-def _query(model, options: argparse.Namespace) -> Query:
+def _in_data_set(options: argparse.Namespace) -> _Task:
+    """A search in records, which are embedded for it."""
+    from pemt_tf.data.clip_source import ClipSource
+    from pemt_tf.search.query import QueryModel
+    from pemt_tf.search.record_embeddings import embed_split
+
+    if options.model is None:
+        raise PemtError("--data needs --model, a SavedModel of `pemt export`")
+    if options.approximate:
+        raise PemtError("--approximate needs stored embeddings; make them with beam_jobs.embed")
+    model, source, split = QueryModel(options.model), ClipSource.open(options.data), options.split or "train"
+    query = None if options.id is not None else _query(model, options)
+    clips = embed_split(model, source, split)
+    if query is None:
+        row = _row(clips, options.id, f"split {split!r} of {options.data}")
+        embedding = clips.vector(row)
+    else:
+        row, embedding = None, query.embedding
+    files = [Path(file) for file in source.require_split(split)]
+    return _Task(clips, options.data, source.geometry, embedding, lambda rows: files, query, row)
+
+
+def _query(model: QueryModel, options: argparse.Namespace) -> Query:
     embed = model.like if options.like is not None else model.sound_like
     return embed(options.like or options.audio, options.start, options.end)
 
 
-def _row(clips: Searchable, clip_id: str, name: str) -> int:
+def _row(clips: Searchable, clip_id: Any, name: str) -> int:
     row = clips.find(clip_id)
     if row is None:
         raise PemtError(f"{name} has no clip with the id {clip_id!r}; ids look like {clips.take([0])[0]['id']!r}")
     return row
 
 
-def _search(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> list[Hit]:
+def _search(task: _Task, options: argparse.Namespace) -> list[Hit]:
     from pemt_tf.search.exact_search import search
 
     keep = _filter(task, options)
     wanted = options.k or USUAL_K
     if options.approximate:
         from pemt_tf.search.approximate_index import ApproximateIndex
+        from pemt_tf.search.embedding_store import EmbeddingStore
 
-        hits = ApproximateIndex(task.clips).search(task.embedding, wanted, keep)
+        hits = ApproximateIndex(EmbeddingStore(options.embeddings)).search(task.embedding, wanted, keep)
     else:
         hits = search(task.clips, task.embedding, wanted, keep=keep)
     if not hits:
-        raise PemtError(f"{task.name} has no clip that may be found; loosen --split or --other-files")
+        raise PemtError(f"{task.name} has no clip left to find; loosen --split or --other-files")
     if options.k is not None and len(hits) < options.k:
-        raise PemtError(f"-k {options.k} is more than there is: only {len(hits)} clips of {task.name} may be found")
+        raise PemtError(f"-k {options.k} is too large: only {len(hits)} clips of {task.name} can be found")
     return hits
 
 
-def _filter(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> Filter | None:
+def _filter(task: _Task, options: argparse.Namespace) -> Filter | None:
     """Which clips may be found; None for all."""
     import numpy as np
 
@@ -177,7 +194,7 @@ def _filter(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> Fi
     if options.other_files and task.row is not None:
         own = task.clips.take([task.row])[0]["path"]
         tests.append(lambda about: ~equals(about, "path", own))
-    elif options.other_files:
+    elif options.other_files and task.query is not None:
         file = Path(task.query.path).resolve()
         tests.append(lambda about: ~np.array([_is_same(file, task.root, path.as_py()) for path in about["path"]], bool))
     if not tests:
@@ -186,7 +203,7 @@ def _filter(task: _InEmbeddings | _InDataSet, options: argparse.Namespace) -> Fi
 
 
 def _is_same(file: Path, root: str, path: str) -> bool:
-    """Whether a clip's path means a file: by the folder that paths are relative to, or else by its last parts."""
+    """Whether a clip's path is that of a file: by the folder that paths are relative to, or by its last parts."""
     path = original(path)
     if path.rpartition("/")[2] != file.name:
         return False
@@ -213,7 +230,7 @@ def _json(hit: Hit) -> str:
     return json_text(values)
 
 
-def _write_gallery(task: _InEmbeddings | _InDataSet, hits: list[Hit], options: argparse.Namespace) -> None:
+def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) -> None:
     from pemt_tf.report.gallery import Gallery, GalleryClip, write_gallery
     from pemt_tf.report.gallery_views import view_of_file, view_of_record, views_of_records
     from pemt_tf.search.exact_search import describe_hits

@@ -1,4 +1,4 @@
-"""`pemt serve-config`: versions and labels of a served model, in the file that the server reads."""
+"""`pemt serve-config`: edits the versions and labels of a served model, in the file that the server reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pemt_tf.commands.arguments import add_command, say, whole_number
+from pemt_tf.commands.arguments import Commands, add_command, say, whole_number
 from pemt_tf.commands.server_flags import add_connection, connect
 from pemt_tf.errors import PemtError
 
@@ -23,8 +23,7 @@ _WAIT = 300.0  # seconds: the server reads its file once a minute, and then load
 _POLL = 1.0
 
 
-def add(commands) -> None:
-    """Declares the command."""
+def add(commands: Commands) -> None:
     command = add_command(
         commands,
         "serve-config",
@@ -39,7 +38,7 @@ def add(commands) -> None:
     add(
         "--versions",
         metavar="FOLDER",
-        help="folder of versions here, to see which there are and to keep what is loaded",
+        help="local folder of versions, to check which exist and to keep what is loaded",
     )
     add(
         "--label",
@@ -50,9 +49,16 @@ def add(commands) -> None:
     )
     add("--remove-label", action="append", default=[], metavar="LABEL", help="take a label away; may be repeated")
     add("--load", action="append", default=[], type=whole_number, metavar="N", help="load this version too")
-    add("--unload", action="append", default=[], type=whole_number, metavar="N", help="load this version no more")
+    add(
+        "--unload",
+        action="append",
+        default=[],
+        type=whole_number,
+        metavar="N",
+        help="unload this version",
+    )
     add("--latest", type=whole_number, metavar="N", help="load the N highest versions, without labels")
-    served = command.add_argument_group("the server, to see that it follows")
+    served = command.add_argument_group("the server, to wait for the change")
     served.add_argument("--server", metavar="HOST:PORT", help="wait until it has loaded what the file says")
     add_connection(served, timeout=_WAIT)
 
@@ -85,8 +91,8 @@ def _edit(config: ModelsConfig, there: list[int] | None, options: argparse.Names
         return
     wanted = {*loaded, *labels.values(), *config.labels.values(), *options.load}
     check_labels({**config.labels, **labels}, wanted - set(options.unload))
-    missing = sorted(wanted - set(options.unload) - set(there)) if there else []
-    if missing:
+    missing = sorted(wanted - set(options.unload) - set(there or wanted))
+    if there and missing:
         raise PemtError(f"{options.versions} has no version {missing[0]}; it has {', '.join(map(str, there))}")
     moved = {label: number for label, number in labels.items() if old.get(label, number) != number}
     late = {label: number for label, number in moved.items() if number not in loaded}

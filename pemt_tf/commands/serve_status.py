@@ -1,18 +1,17 @@
-"""`pemt serve-status`: is a served model ready?"""
+"""`pemt serve-status`: shows whether a served model is ready."""
 
 from __future__ import annotations
 
 import argparse
 
-from pemt_tf.commands.arguments import add_command, say
+from pemt_tf.commands.arguments import Commands, add_command, say
 from pemt_tf.commands.server_flags import add_connection, add_model, connect
 
 EXAMPLE = """pemt serve-status --server localhost:8500
   pemt serve-status --server localhost:8501 --rest --model-version 2 --timeout 120"""
 
 
-def add(commands) -> None:
-    """Declares the command."""
+def add(commands: Commands) -> None:
     command = add_command(
         commands,
         "serve-status",

@@ -1,6 +1,6 @@
-"""What a field of a configuration or an argument of a layer may be, said by its type, as in `rank: Count`.
+"""Types that say which values a configuration field or a layer's argument may have, as in `rank: Count`.
 
-`pemt_tf.config.checks` holds configurations to it and `pemt_tf.config.argument_checks` constructors and functions.
+`pemt_tf.config.checks` checks configurations by them, `pemt_tf.config.argument_checks` constructors and functions.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _LONGEST = 120
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a value must be.
+    """A rule for a value.
 
     Attributes:
-        allowed: the same in words, for messages: `configuration field model.rank is 0; allowed: ...`.
-        read: from the value to its plain form; raises ValueError, TypeError or OverflowError if it is not allowed.
+        allowed: the allowed values in words, for messages: `configuration field model.rank is 0; allowed: ...`.
+        read: from a value to its plain form; raises ValueError, TypeError or OverflowError if it is not allowed.
     """
 
     allowed: str
@@ -37,10 +37,9 @@ class Rule:
 def whole(least: int = 1, most: int = LARGEST_WHOLE, allowed: str = "") -> Rule:
     """Whole numbers; 1e3 is one."""
 
-    def read(value):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != int(value):
-            raise ValueError
-        return _inside(int(value), least <= value <= most)
+    def read(value: Any) -> int:
+        _inside(value, _is_number(value) and value == int(value) and least <= value <= most)
+        return int(value)
 
     upper = " or more" if most == LARGEST_WHOLE else f" to {most}"
     return Rule(allowed or f"a whole number, {least}{upper}", read)
@@ -55,9 +54,8 @@ def number(
 ) -> Rule:
     """Finite numbers that fit float32, which is what they become."""
 
-    def read(value):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise ValueError
+    def read(value: Any) -> float:
+        _inside(value, _is_number(value))
         plain = value if type(value) in (int, float) else float(value)
         (single,) = struct.unpack("f", struct.pack("f", float(plain)))  # OverflowError where it does not fit
         return _inside(plain, math.isfinite(single) and least <= plain <= most and above < single < below)
@@ -82,22 +80,16 @@ def one_of(choices: Sequence) -> Rule:
     choices = tuple(choices)
     plain = whole().read if isinstance(choices[0], int) else lambda value: _inside(value, isinstance(value, str))
 
-    def read(value):
+    def read(value: Any) -> Any:
         return _inside(plain(value), value in choices)
 
     return Rule(", ".join(map(str, choices)), read)
 
 
 def names(choices: Sequence[str] | None = None, least: int = 0, allowed: str = "") -> Rule:
-    """A list of different words.
+    """A list of different words: of `choices`, or any words, and at least `least` of them."""
 
-    Args:
-        choices: the words that there are; None allows any.
-        least: how many the list must have.
-        allowed: see `Rule`.
-    """
-
-    def read(value):
+    def read(value: Any) -> tuple[str, ...]:
         fits = isinstance(value, (list, tuple)) and all(isinstance(name, str) and name for name in value)
         known = fits and (choices is None or all(name in choices for name in value))
         return _inside(tuple(value), known and len(set(value)) == len(value) >= least)
@@ -107,16 +99,20 @@ def names(choices: Sequence[str] | None = None, least: int = 0, allowed: str = "
 
 
 def list_of(rule: Rule, length: int | None = None, allowed: str = "") -> Rule:
-    """A list of values with a rule of their own, of one length or of any."""
+    """A list of values that follow `rule`, of one length or of any."""
 
-    def read(value):
+    def read(value: Any) -> tuple:
         items = _inside(value, isinstance(value, (list, tuple)) and length in (None, len(value)))
         return tuple(map(rule.read, items))
 
     return Rule(allowed or f"a list, each {rule.allowed}", read)
 
 
-def _inside(value, condition: bool):
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _inside(value: Any, condition: bool) -> Any:
     if not condition:
         raise ValueError
     return value
@@ -138,7 +134,7 @@ def shown(value: object) -> str:
 
 @functools.cache
 def rules_of(owner: type | Callable) -> dict[str, Rule]:
-    """The rules of a dataclass' fields or of a function's arguments; those whose type has none are not in it."""
+    """The rules of a dataclass' fields or of a function's arguments, by name; those without a rule are omitted."""
     rules = {}
     for name, hint in typing.get_type_hints(owner, include_extras=True).items():
         optional = type(None) in typing.get_args(hint)
@@ -167,7 +163,7 @@ Text = Annotated[str, text()]
 Names = Annotated[tuple[str, ...], names()]
 SomeNames = Annotated[tuple[str, ...], names(least=1)]
 
-# The words of the configuration that layers know too.
+# Words that the configuration and layers share.
 MODALITIES = ("visual", "audio")
 ROTATIONS = ("exponential", "cayley")
 ROTATION_STORAGE = ("strict_triangle", "square", "folded")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from pemt_tf.config.allowed_values import problem, rules_of, shown
 from pemt_tf.errors import ArgumentError
@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable)
 
 
 def check_arguments(function: F) -> F:
-    """Holds arguments of a function or constructor to the rules of their types, and passes them in their plain form.
+    """Checks the arguments of a function or constructor by the rules of their types; passes them on in plain form.
 
     Raises:
         ArgumentError: at the call; names the argument, its value and what is allowed.
@@ -23,7 +23,7 @@ def check_arguments(function: F) -> F:
     owner = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
-    def checked(*args, **kwargs):
+    def checked(*args: Any, **kwargs: Any) -> Any:
         bound, rules = signature.bind(*args, **kwargs), rules_of(function)
         for name in [each for each in bound.arguments if each in rules]:
             value = bound.arguments[name]
@@ -33,8 +33,8 @@ def check_arguments(function: F) -> F:
                 raise ArgumentError(f"{owner}: {name} {problem(value, rules[name])}") from None
         return function(*bound.args, **bound.kwargs)
 
-    checked.__signature__ = signature  # Keras asks for the names of a constructor's arguments
-    return checked
+    cast(Any, checked).__signature__ = signature  # Keras reads the names of a constructor's arguments
+    return cast(F, checked)
 
 
 def require_argument(condition: bool, owner: object, name: str, value: object, allowed: str | Iterable[str]) -> None:

@@ -11,18 +11,18 @@ from pemt_tf.config.checks import check_fields
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What training does to spectrograms at random, besides the crops and flips of pictures.
+    """Random augmentation of spectrograms, besides the crops and flips of frames.
 
-    The defaults are the authors' (docs/reference_model.md section 12). Fields marked ours are for small sets of sounds.
-    Every draw follows from the run's seed and the clip's position in the data, and is the same for all segments of a
-    clip.
+    The defaults are the authors' (docs/reference_model.md section 12). Fields marked ours are for small data sets.
+    Every random number follows from the run's seed and the clip's place in the stream, and is the same for all
+    segments of a clip.
 
     Attributes:
-        mask_share: each mask hides up to this share of its axis, cut to whole positions first; 0 turns masks off.
-        mask_count: this many frequency masks and as many time masks (ours if not 1).
-        gain_db: louder or softer by up to this many decibels, uniformly: a shift of the log-mel (ours; 0 is off).
-        time_roll: turned round in time by up to this share of a segment, either way, uniformly (ours; 0 is off). What
-            leaves at one end comes back at the other.
+        mask_share: largest share of its axis that a mask hides, rounded down to whole positions; 0 turns masks off.
+        mask_count: number of frequency masks, and of time masks (ours if not 1).
+        gain_db: largest change of loudness in decibels, uniform: a shift of the log-mel (ours; 0 is off).
+        time_roll: largest rotation in time as a share of a segment, either way, uniform (ours; 0 is off). What leaves
+            at one end comes back at the other.
     """
 
     mask_share: Annotated[float, number(0, 0.5, allowed="0 (off) to 0.5")] = 0.05

@@ -1,12 +1,15 @@
-"""Checks of configurations: each message says which field, as the user writes it, what it is, and what is allowed."""
+"""Checks of configurations: each message names the field as the user writes it, its value, and what is allowed."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
+from typing import Any, TypeVar
 
 from pemt_tf.config.allowed_values import problem, rules_of, shown
 from pemt_tf.errors import PemtError
+
+Section = TypeVar("Section")
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -15,18 +18,18 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise PemtError(f"configuration field {name} is {shown(value)}; allowed: {allowed}")
 
 
-def check_fields(owner: object, section: str = "") -> None:
-    """Holds every field of a dataclass to the rule of its type, and puts it in its plain form.
+def check_fields(owner: Any, section: str = "") -> None:
+    """Checks every field of a frozen dataclass against the rule of its type, and stores it in its plain form.
 
     Args:
-        owner: the dataclass, frozen; a field is another dataclass, or has a type of `pemt_tf.config.allowed_values`.
+        owner: the dataclass; each field is another dataclass, or has a type of `pemt_tf.config.allowed_values`.
         section: name of the part of the configuration, `pretrain`.
     """
     rules, hints = rules_of(type(owner)), typing.get_type_hints(type(owner))
     for each in dataclasses.fields(owner):
         value, name = getattr(owner, each.name), f"{section}.{each.name}" if section else each.name
         if dataclasses.is_dataclass(hints[each.name]):
-            kind = hints[each.name]
+            kind: Any = hints[each.name]
             require(isinstance(value, kind), name, value, f"a {kind.__name__}")
             continue
         try:
@@ -34,3 +37,24 @@ def check_fields(owner: object, section: str = "") -> None:
         except (ValueError, TypeError, OverflowError):
             raise PemtError(f"configuration field {name} {problem(value, rules[each.name])}") from None
         object.__setattr__(owner, each.name, plain)
+
+
+def build_section(name: str, kind: type[Section], values: Any) -> Section:
+    """Makes the dataclass of a section from its fields; None means none given.
+
+    Raises:
+        PemtError: a field is not known or has a value that is not allowed.
+    """
+    values = {} if values is None else values
+    refuse_unknown(name, values, [each.name for each in dataclasses.fields(typing.cast(Any, kind))])
+    return kind(**values)
+
+
+def refuse_unknown(section: str, given: Any, known: list[str]) -> None:
+    """Raises PemtError unless `given` is a dict whose keys are all known."""
+    where = f"configuration section {section}" if section else "the configuration"
+    if not isinstance(given, dict):
+        raise PemtError(f"{where} is {shown(given)}; it must give fields their values, as in `rank: 64`")
+    unknown = sorted(map(str, set(given) - set(known)))
+    if unknown:
+        raise PemtError(f"{where} has no field {shown(unknown[0])}; known: {', '.join(known)}")

@@ -47,31 +47,32 @@ _OFF_TO_1 = Annotated[float, number(0, below=1, allowed="0 (off) to below 1, as 
 _GROUPS = (
     "0 (a group per device), or a number that splits {}, what the model sees at once, into equal groups of 2 or more"
 )
-_SCHEDULE = Annotated[str, one_of(SCHEDULES)]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What every training command is told.
+    """Settings of every training command.
 
     Attributes:
-        steps, batch_size: optimizer steps and clips per step, all devices together.
-        seed: every random draw follows from it.
+        steps, batch_size: optimizer steps, and clips per step on all devices together.
+        seed: random seed of the whole run.
         optimizer: `adam`, `adamw` (with AMSGrad) or `sgd` (Nesterov, momentum 0.9), as PyTorch defines them; see
             `pemt_tf.training.optimizers`. `weight_decay`, `beta_1`, `beta_2` and `epsilon` are its numbers.
-        accumulation: the batch is worked off in this many parts before one optimizer step: less memory, same step.
-            Equal to the whole batch at once as far as the loss is a mean over clips. Batch statistics, negatives and
+        accumulation: number of parts in which a batch is processed before one optimizer step: less memory, same step.
+            It equals the whole batch at once as far as the loss is a mean over clips. Batch statistics, negatives and
             mismatched pairs are those of a part, and a part must split over the devices.
         precision: `float32`; `mixed_bfloat16`; or `mixed_float16`, with a loss scale that adapts itself. Weights and
             optimizer stay float32.
         jit_compile: compile the step with XLA; on one device only.
-        clip_norm: gradients of the whole batch are scaled down to this global norm; 0 is off.
-        ema: decay of an exponential moving average of all weights, which is what the run ends with (and what is
-            validated); 0 is off. Early it decays faster: min(ema, (1 + step) / (10 + step)).
-        frozen: parts of the backbone that stay as they are, in inference mode (no dropout, batch statistics at rest);
-            the names of `pemt_tf.config.training.PARTS`.
-        log_every, checkpoint_every, keep: steps between log lines and checkpoints; checkpoints kept.
-        images_every: steps between pictures of a training batch in TensorBoard, the first batch included; 0 is off.
+        clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
+        ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
+            Early it decays faster: min(ema, (1 + step) / (10 + step)).
+        frozen: parts of the backbone that are not trained and run in inference mode (no dropout, fixed batch
+            statistics); the names of `pemt_tf.config.training.PARTS`.
+        log_every, checkpoint_every: steps between log lines, and between checkpoints.
+        keep: number of checkpoints to keep.
+        images_every: steps between images of a training batch in TensorBoard, the first batch included; 0 is off.
+        schedule, warmup_fraction: learning rate over the steps, after a linear warm-up over that share of them.
     """
 
     section: ClassVar[str] = "training"
@@ -94,6 +95,8 @@ class TrainingConfig:
     checkpoint_every: Count = 1000
     keep: Count = 2
     images_every: _FROM_0 = 1000
+    schedule: Annotated[str, one_of(SCHEDULES)] = "cosine"
+    warmup_fraction: Share = 0.0
 
     def __post_init__(self) -> None:
         if isinstance(self.frozen, str):
@@ -111,6 +114,11 @@ class TrainingConfig:
         """Clips that go through the model at once, all devices together."""
         return self.batch_size // self.accumulation
 
+    @property
+    def warmup_steps(self) -> int:
+        """Length of the warm-up, steps."""
+        return math.floor(self.steps * self.warmup_fraction)
+
 
 @dataclass(frozen=True)
 class PretrainConfig(TrainingConfig):
@@ -119,23 +127,20 @@ class PretrainConfig(TrainingConfig):
     Fields marked ours are choices that the paper does not state.
 
     Attributes:
-        steps, batch_size: optimizer steps and global batch size (clips).
-        learning_rate, warmup_fraction, schedule: peak; linear warm-up over that share of the steps, then a half-period
-            cosine (ours, all three).
-        weight_decay, beta_1, beta_2, epsilon: AdamW with AMSGrad, as the paper.
-        mask_rate: share of tokens masked per stream, at least one (ours).
-        negatives: how negatives are drawn; `negative_count` of them or all that remain (count ours).
+        learning_rate: highest learning rate. It, the warm-up and the cosine schedule are ours.
+        mask_rate: share of tokens masked per modality, at least one (ours).
+        negatives: how negatives are sampled.
+        negative_count: number of negatives, or all that remain (ours).
         negative_band: central share of distances from which negatives come.
         gather_negatives: under data parallelism, take negatives and mismatched pairs from the clips of all devices
             (ours: False, from the device's own clips). On one device both are the same.
-        negative_groups: the batch falls into this many groups of neighbouring clips, and negatives and mismatched pairs
-            come from a clip's own group (ours: 0, a group per device). With it, one device computes what that many
-            devices do.
+        negative_groups: number of groups of neighbouring clips in a batch; negatives and mismatched pairs come from a
+            clip's own group (ours: 0, a group per device). With it, one device computes what that many devices do.
         projection: output width of the compatibility network.
         pair_weight: weight alpha of the correct-pair loss (ours: 1).
-        stop_target_gradient: keep gradients out of the MEP targets (ours; the paper's set-up is False).
-        optimizer: the paper's is `adamw`.
-        steps and the fields not named here: see `TrainingConfig`.
+        stop_target_gradient: keep gradients out of the targets of masked embedding prediction (ours; the paper's set-up
+            is False).
+    The other fields are those of `TrainingConfig`; AdamW with AMSGrad and its numbers are the paper's.
     """
 
     section: ClassVar[str] = "pretrain"
@@ -144,11 +149,8 @@ class PretrainConfig(TrainingConfig):
     batch_size: Annotated[int, whole(2, allowed="2 or more, because negatives come from other clips")] = 256
     learning_rate: Positive = 1e-4
     warmup_fraction: Share = 0.06
-    schedule: _SCHEDULE = "cosine"
     weight_decay: NotNegative = 1e-4
-    beta_1: Probability = 0.9
     beta_2: Probability = 0.98
-    epsilon: Positive = 1e-6
     mask_rate: PositiveShare = 0.15
     negatives: Annotated[str, one_of(NEGATIVES)] = "cans_similar"
     negative_count: Count = 64
@@ -162,19 +164,15 @@ class PretrainConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = f"parts of 2 clips or more of the {self.batch_size} of a batch, because negatives come from others"
-        require(self.part_size >= 2, "pretrain.accumulation", self.accumulation, allowed)
-        self._check_groups()
-
-    def _check_groups(self) -> None:
         groups, batch = self.negative_groups, self.part_size
-        fits = groups >= 0 and (groups == 0 or (batch % groups == 0 and batch // groups >= 2))
         require(
-            fits,
-            "pretrain.negative_groups",
-            groups,
-            _GROUPS.format(f"{batch} clips"),
+            batch >= 2,
+            "pretrain.accumulation",
+            self.accumulation,
+            f"parts of 2 clips or more of the {self.batch_size} of a batch, because negatives come from others",
         )
+        fits = groups == 0 or (batch % groups == 0 and batch // groups >= 2)
+        require(fits, "pretrain.negative_groups", groups, _GROUPS.format(f"{batch} clips"))
         alone = not self.gather_negatives or groups <= 1
         require(alone, "pretrain.negative_groups", groups, "0 or 1 with gather_negatives, which is one group")
 
@@ -184,22 +182,22 @@ class FinetuneConfig(TrainingConfig):
     """Supervised fine-tuning (docs/reference_model.md section 13, Kinetics-Sounds column by default).
 
     Attributes:
-        steps, batch_size: optimizer steps and global batch size (clips).
-        base_learning_rate: for the heads; `finetune_learning_rate` for the pretrained backbone (0 freezes it).
+        base_learning_rate: learning rate of the heads.
+        finetune_learning_rate: learning rate of the pretrained backbone; 0 freezes it.
         weight_decay: L2 added to the gradient of everything but batch normalization.
-        schedule, warmup_fraction: learning-rate schedule.
         head_dropout: dropout in the heads.
-        streams: what the classifier looks at, of the model's modalities (ours: none named is all). The others are
-            passed over in training and ever after, as where a clip does not have them.
-        labels_per_class: train on so many clips of each label, drawn by `seed` (ours: 0 is all of them).
-        label_smoothing: share of a label's weight that all classes get alike (ours: 0 is off).
+        streams: modalities that the classifier uses, of the model's (ours: none named is all). The others are ignored
+            in training and afterwards, as where a clip lacks them.
+        labels_per_class: number of clips of each label to train on, sampled with `seed` (ours: 0 is all of them).
+        label_smoothing: share of a label's weight that is spread evenly over all classes (ours: 0 is off).
         mixup: clips are mixed with others of the batch, inputs and labels, with weights from Beta(mixup, mixup) (ours:
-            0 is off). A clip is mixed only with one that has the same streams, among those that a device sees at once.
+            0 is off). A clip is mixed only with one that has the same modalities, among those that a device sees at
+            once.
         loss: `cross_entropy`; or `multi_margin`, the authors' for ESC-50, with `margin`.
-        select: which weights the run ends with: `last`; or `best_validation`, those with the highest accuracy on
-            `validation_split` (then the lowest loss there, then the earliest), looked at every `validate_every` steps
+        select: weights that the run ends with: `last`; or `best_validation`, those with the highest accuracy on
+            `validation_split` (then the lowest loss there, then the earliest), measured every `validate_every` steps
             and at the end. Never the test split: a score that chose the model says nothing about it.
-        steps and the fields not named here: see `TrainingConfig`.
+    The other fields are those of `TrainingConfig`.
     """
 
     section: ClassVar[str] = "finetune"
@@ -209,11 +207,6 @@ class FinetuneConfig(TrainingConfig):
     base_learning_rate: Positive = 1e-3
     finetune_learning_rate: Annotated[float, number(0, allowed="a finite number, 0 (frozen backbone) or more")] = 1e-4
     weight_decay: NotNegative = 5e-6
-    beta_1: Probability = 0.9
-    beta_2: Probability = 0.999
-    epsilon: Positive = 1e-6
-    schedule: _SCHEDULE = "cosine"
-    warmup_fraction: Share = 0.0
     head_dropout: Probability = 0.5
     streams: Annotated[tuple[str, ...], names(MODALITIES)] = ()
     labels_per_class: Annotated[int, whole(0, allowed="a whole number, 0 (all) or more")] = 0
@@ -240,8 +233,3 @@ class FinetuneConfig(TrainingConfig):
             self.label_smoothing,
             "0 with loss multi_margin, which knows no smoothed labels",
         )
-
-
-def warmup_steps(steps: int, fraction: float) -> int:
-    """Warm-up length in steps."""
-    return math.floor(steps * fraction)

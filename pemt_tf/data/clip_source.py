@@ -13,7 +13,6 @@ from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_count, records
 from pemt_tf.data.damage import plain_cause
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.record_index import Listing
 from pemt_tf.errors import PemtError
 
 _SIZED = 64  # files whose sizes are looked at
@@ -34,7 +33,6 @@ class ClipSource:
         clips: split name to its number of clips, as far as known.
         labelled: the same of clips with a label.
         directory: folder of the data card; None where the files are not those of one.
-        listing: the data set's index, if it has one.
     """
 
     files: dict[str, tuple[str, ...]]
@@ -47,7 +45,6 @@ class ClipSource:
     clips: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
     directory: Path | None = None
-    listing: Listing | None = None
 
     @property
     def compression(self) -> str:
@@ -84,7 +81,6 @@ class ClipSource:
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
             directory=directory,
-            listing=Listing(directory / record_count.INDEX_NAME, tuple(card.labels)),
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:

@@ -78,7 +78,7 @@ def found_clips(
         PemtError: there is no such clip, or a file is damaged.
     """
     files = source.require_split(split)
-    index = RecordIndex.of(files, source.listing)
+    index = RecordIndex.of(files, source.directory, source.labels)
     rows = wanted.rows(index)
     if not rows.any():
         raise wanted.nothing(source, split)

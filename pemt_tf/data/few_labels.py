@@ -45,7 +45,7 @@ def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> f
     """
     source.require_readable(split)
     if source.can_seek:
-        index = RecordIndex.of(source.require_split(split), source.listing)
+        index = RecordIndex.of(source.require_split(split), source.directory, source.labels)
         source.require_count(split, len(index.ids))
         return frozenset(index.ids[draw_labelled(index.ids, index.labels, per_class, seed)])
     clips = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression)

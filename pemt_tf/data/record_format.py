@@ -1,17 +1,20 @@
-"""The record on disk: names, bytes, and files of records. No TensorFlow is needed.
+"""Records on disk: feature names, serialization, and record files. No TensorFlow is needed.
 
 One clip is a `tf.train.Example` with MediaSequence names. Encoding its few features by hand spares the decoding
-processes the import of TensorFlow (six seconds of CPU) and copies of every picture; that TensorFlow writes the same
-bytes is a test. A missing stream is a flag (`has_video`, `has_audio`) and an absent feature, never zeros that look like
+processes the import of TensorFlow (six seconds of CPU) and copies of every frame; a test compares the bytes with
+TensorFlow's. A missing modality is a flag (`has_video`, `has_audio`) and an absent feature, never zeros that look like
 data.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
@@ -42,8 +45,8 @@ EXTRA = "clip/extra/"  # and the name of a manifest's column
 EXAMPLE, SEQUENCE_EXAMPLE = "example", "sequence_example"
 PAYLOADS = (EXAMPLE, SEQUENCE_EXAMPLE)
 
-HEADER_BYTES = 12  # of a record in a file: its length and a checksum of that
-EXTRA_BYTES = 16  # of a record in a file, beside the record itself
+HEADER_BYTES = 12  # before each record of a file: its length and a checksum of that
+EXTRA_BYTES = 16  # header and, after the record, its checksum
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class ClipRecord:
     Attributes:
         clip_id: unique within the data set.
         data_path: the source, as given.
-        start, end: stretch of the source, seconds.
+        start, end: range of the source, seconds.
         jpegs: segments x frames JPEGs, row-major, all height x width pixels; None where there is no video.
         image_times: presentation time of each JPEG, seconds.
         height, width: pixels; 0 without video.
@@ -61,7 +64,7 @@ class ClipRecord:
         labels: label names (usually none or one).
         label_indices: their rows in the data set's vocabulary.
         waveform: [segments, samples] float32, mono, full scale 1; None where it is not kept.
-        extra: what the manifest said besides, (column, value).
+        extra: the manifest's other columns, (column, value).
     """
 
     clip_id: str
@@ -90,13 +93,13 @@ def serialize(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) 
 
 
 def serialized_parts(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) -> Parts:
-    """The bytes of a clip's record in parts, which nothing has copied yet; equal clips give equal bytes.
+    """The bytes of a clip's record in parts, not yet copied together; equal clips give equal bytes.
 
     Args:
-        clip: to be stored.
-        geometry: that it has.
+        clip: the clip.
+        geometry: its geometry.
         payload: `example`, or `sequence_example` for `tf.train.SequenceExample`, whose lists have one entry for each
-            picture or segment.
+            frame or segment.
 
     Raises:
         ValueError: the clip does not have this geometry; a programming error of the caller.
@@ -114,7 +117,7 @@ def serialized_parts(clip: ClipRecord, geometry: ClipGeometry, payload: str = EX
             features[SEQUENCE_LOG_MEL_SHAPE] = _int64_list([geometry.mel_bins, geometry.mel_frames])
             lists[SEQUENCE_LOG_MEL] = [_float_list(segment) for segment in clip.log_mel]
         if clip.waveform is not None:
-            features[WAVEFORM_RATE] = _float_list(np.float32(geometry.sample_rate))
+            features[WAVEFORM_RATE] = _float_list(np.array(geometry.sample_rate))
             lists[WAVEFORM] = [_float_list(segment) for segment in clip.waveform]
         feature_lists = {name: [part for one in entries for part in _field(1, one)] for name, entries in lists.items()}
         return [*_field(1, _map(features)), *_field(2, _map(feature_lists))]
@@ -156,8 +159,8 @@ def _scalars(clip: ClipRecord) -> dict[str, Parts]:
     }
 
 
-# A message in the making is a list of parts, joined once at the end. In the schema of tf.train.Example every field is
-# either a nested message or packed numbers, so every field is "length-delimited" (wire type 2).
+# A message is built as a list of parts, joined once at the end. In the schema of tf.train.Example every field is either
+# a nested message or packed numbers, so every field is "length-delimited" (wire type 2).
 Parts = list[bytes]
 
 
@@ -190,24 +193,24 @@ def _int64_list(values: list[int] | tuple[int, ...]) -> Parts:
 
 def _map(entries: dict[str, Parts]) -> Parts:
     """Entries (field 1) of key (1) and value (2), in the order of the keys."""
-    made: Parts = []
+    parts: Parts = []
     for key, value in sorted(entries.items()):
-        made += _field(1, [*_field(1, [key.encode()]), *_field(2, value)])
-    return made
+        parts += _field(1, [*_field(1, [key.encode()]), *_field(2, value)])
+    return parts
 
 
 class RecordFile:
     """Writes a TFRecord file and its SHA-256. Use it as a context manager."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Args: file: to be written, open."""
+        """Args: file: open for writing."""
         self._file = file
         self._digest = hashlib.sha256()
         self.bytes = 0
 
     @property
     def sha256(self) -> str:
-        """Of what was written so far, hexadecimal."""
+        """SHA-256 of what was written so far, hexadecimal."""
         return self._digest.hexdigest()
 
     def write(self, record: bytes | memoryview) -> None:
@@ -224,14 +227,14 @@ def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
 
     Args:
         file: open, at its start.
-        first: records to pass over, without reading them.
+        first: number of records to skip, without reading them.
 
     Raises:
         ValueError: the file is damaged, or ends within a record; says where.
     """
     number = offset = 0
     while header := file.read(HEADER_BYTES):
-        length = record_length(header, number, offset)
+        length = _record_length(header, number, offset)
         if number < first:
             file.seek(length + 4, 1)
         else:
@@ -239,28 +242,42 @@ def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
             if len(record) < length or checksum != _checksum(record):
                 raise ValueError(f"record {number}, at byte {offset}, is damaged, or the file ends within it")
             yield record
-        number, offset = number + 1, offset + HEADER_BYTES + length + 4
+        number, offset = number + 1, offset + EXTRA_BYTES + length
 
 
-def record_length(header: bytes, number: int, offset: int) -> int:
-    """Bytes of the record that follows a header.
+def find_records(file: Path | FileIO, ahead: int = HEADER_BYTES) -> Iterator[tuple[int, int, bytes]]:
+    """The places of a TFRecord file's records, without reading the records.
 
     Args:
-        header: `HEADER_BYTES` bytes, fewer where the file ends.
-        number: the record's place in its file, for messages.
-        offset: the header's place in the file, for messages.
+        file: a path, or a file that is open without a buffer.
+        ahead: bytes to read at the start of each record, header included.
+
+    Yields:
+        For each record the byte at which it begins, its length without header, and its first bytes.
 
     Raises:
-        ValueError: the header is damaged.
+        ValueError: a header is damaged, or the file ends within a record; says where.
     """
+    if isinstance(file, Path):
+        with file.open("rb", buffering=0) as opened:
+            yield from find_records(opened, ahead)
+        return
+    number = offset = 0
+    size = os.fstat(file.fileno()).st_size
+    while offset < size:
+        block = os.pread(file.fileno(), ahead, offset)
+        length = _record_length(block[:HEADER_BYTES], number, offset)
+        if offset + EXTRA_BYTES + length > size:
+            raise ValueError(f"record {number}, at byte {offset}, is cut off")
+        yield offset, length, block
+        number, offset = number + 1, offset + EXTRA_BYTES + length
+
+
+def _record_length(header: bytes, number: int, offset: int) -> int:
+    """Length of the record that follows a header; `number` and `offset` are for the message."""
     if len(header) < HEADER_BYTES or header[8:] != _checksum(header[:8]):
         raise ValueError(f"record {number}, at byte {offset}, has a damaged header")
     return struct.unpack("<Q", header[:8])[0]
-
-
-def is_header(data: bytes) -> bool:
-    """Whether these are the 12 bytes that begin a record: its length and a checksum of that."""
-    return len(data) == 12 and data[8:] == _checksum(data[:8])
 
 
 def _checksum(data: bytes | memoryview) -> bytes:

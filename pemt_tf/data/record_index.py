@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import functools
 import os
-import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from pemt_tf.data.record_format import CLIP_ID, EXTRA_BYTES, HAS_AUDIO, HAS_VIDEO, LABEL_INDEX, is_header
+from pemt_tf.data.dataset_index import read_index
+from pemt_tf.data.record_format import (
+    CLIP_ID,
+    HAS_AUDIO,
+    HAS_VIDEO,
+    HEADER_BYTES,
+    LABEL_INDEX,
+    find_records,
+)
 from pemt_tf.errors import PemtError
 
 _AT_ONCE = 16  # files
-_BLOCK = 4096  # bytes; what is asked for usually stands in the first two that are read
+_BLOCK = 4096  # bytes; the needed features usually stand in the first two blocks
 _LONGEST = 1 << 20
 _FEATURES = tuple(name.encode() for name in (CLIP_ID, LABEL_INDEX, HAS_VIDEO, HAS_AUDIO))
-# Of the records of a file: offset, label, has video, has audio, id.
+# The records of a file: offset, label, has video, has audio, id.
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -32,11 +37,11 @@ class RecordIndex:
     """One row a record, in the order of the files.
 
     Attributes:
-        sizes: records of each file.
-        offsets: [records] int64, where each begins in its file, bytes.
+        sizes: number of records in each file.
+        offsets: [records] int64, byte of its file at which each begins.
         labels: [records] int64, the first label's index, -1 without one.
         has: `visual` and `audio` to [records] bool.
-        ids: [records] str, of the clips.
+        ids: [records] str, the clips' ids.
     """
 
     sizes: tuple[int, ...]
@@ -46,57 +51,36 @@ class RecordIndex:
     ids: np.ndarray
 
     @classmethod
-    def of(cls, files: Sequence[str], listed: Listing | None = None) -> RecordIndex:
-        """Finds all records of local, uncompressed files: of files that the listing knows without opening them.
+    def of(cls, files: Sequence[str], directory: Path | None = None, labels: Sequence[str] = ()) -> RecordIndex:
+        """Finds all records of local, uncompressed files; files in the data set's own index are not opened.
 
         Args:
-            files: to be read.
-            listed: what the data set's own index says, if it has one.
+            files: record files.
+            directory: the data set's folder, if there is one.
+            labels: its vocabulary.
 
         Raises:
             PemtError: a file is damaged or cannot be read.
         """
-        known = listed.of(files) if listed is not None else {}
+        known = _listed(files, directory, labels) if directory is not None else {}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda file: known[file] if file in known else _index(file), files))
-        offsets, labels, video, audio, ids = (np.concatenate(column) for column in zip(*found, strict=True))
-        return cls(tuple(len(rows[0]) for rows in found), offsets, labels, {"visual": video, "audio": audio}, ids)
+        offsets, numbers, video, audio, ids = (np.concatenate(column) for column in zip(*found, strict=True))
+        return cls(tuple(len(rows[0]) for rows in found), offsets, numbers, {"visual": video, "audio": audio}, ids)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The index that `beam_jobs.preprocess` writes, `index.parquet`: much faster to read than the heads of records.
-
-    Attributes:
-        path: its file.
-        labels: the vocabulary.
-    """
-
-    path: Path
-    labels: tuple[str, ...]
-
-    def of(self, files: Sequence[str]) -> dict[str, Columns]:
-        """The columns of each file that is as the index says, by its size; others are left out."""
-        try:
-            table = pq.read_table(self.path, columns=["file", "bytes", "label", "has_video", "has_audio", "id"])
-        except (OSError, pa.ArrowException):
-            return {}
-        names = table["file"].combine_chunks().dictionary_encode()
-        codes, changes = names.indices.to_numpy(), [0]
-        changes += (np.flatnonzero(np.diff(codes)) + 1).tolist()
-        lengths = table["bytes"].to_numpy() + EXTRA_BYTES
-        number_of = {label: number for number, label in enumerate(self.labels)}
-        labels = np.array([number_of.get(label, -1) for label in table["label"].to_pylist()], np.int64)
-        video, audio, ids = (table[name].to_numpy() for name in ("has_video", "has_audio", "id"))
-        wanted = set(files)
-        found: dict[str, Columns] = {}
-        for begin, end in zip(changes, [*changes[1:], len(codes)], strict=True):
-            rows = slice(begin, end)
-            file = str(self.path.parent / names.dictionary[int(codes[begin])].as_py()) if begin < end else ""
-            if file in wanted and Path(file).is_file() and Path(file).stat().st_size == lengths[rows].sum():
-                offsets = np.cumsum(lengths[rows]) - lengths[rows]
-                found[file] = offsets, labels[rows], video[rows], audio[rows], ids[rows]
-        return found
+def _listed(files: Sequence[str], directory: Path, labels: Sequence[str]) -> dict[str, Columns]:
+    """The records of each file whose size is that of the data set's index; much faster than reading the files."""
+    number_of = {label: number for number, label in enumerate(labels)}
+    wanted = set(files)
+    found: dict[str, Columns] = {}
+    for name, rows in read_index(directory).items():
+        file = directory / name
+        if str(file) in wanted and file.is_file() and file.stat().st_size == rows.bytes:
+            numbers = np.array([number_of.get(label, -1) for label in rows.labels], np.int64)
+            offsets = np.cumsum(rows.lengths) - rows.lengths
+            found[str(file)] = offsets, numbers, rows.has_video, rows.has_audio, rows.ids
+    return found
 
 
 def _index(file: str) -> Columns:
@@ -111,38 +95,32 @@ def _index(file: str) -> Columns:
 def _index_as_it_is(file: str, size: int, changed: int) -> Columns:
     """A file that has not changed is read once."""
     rows = []
-    offset = 0
-    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123
-        while offset < size:
-            block = os.pread(opened.fileno(), _BLOCK, offset)
-            length = struct.unpack_from("<Q", block)[0] if is_header(block[:12]) else size
-            if offset + EXTRA_BYTES + length > size:
-                raise PemtError(
-                    f"{file} is damaged: record {len(rows)}, at byte {offset}, is cut off or overwritten; "
-                    "preprocess the videos again"
-                )
-            try:
-                rows.append((offset, *_about(_Reader(opened.fileno(), offset + 12, block[12:]), offset + 12 + length)))
-            except (DecodeError, IndexError, KeyError):
-                raise PemtError(
-                    f"{file}: record {len(rows)}, at byte {offset}, holds something else than a clip; preprocess the "
-                    "videos again"
-                ) from None
-            offset += EXTRA_BYTES + length
+    try:
+        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123
+            for offset, length, block in find_records(opened, _BLOCK):
+                start = offset + HEADER_BYTES
+                reader = _Reader(opened.fileno(), start, block[HEADER_BYTES:])
+                try:
+                    rows.append((offset, *_about(reader, start + length)))
+                except (DecodeError, IndexError, KeyError):
+                    where = f"{file}: record {len(rows)}, at byte {offset},"
+                    raise PemtError(f"{where} holds something else than a clip; preprocess the videos again") from None
+    except ValueError as error:
+        raise PemtError(f"{file} is damaged: {error}; preprocess the videos again") from None
     offsets, labels, video, audio, ids = zip(*rows, strict=True) if rows else [()] * 5
-    kinds = (np.int64, np.int64, bool, bool, object)
-    return tuple(map(np.array, (offsets, labels, video, audio, ids), kinds))
+    flags = np.array(video, bool), np.array(audio, bool)
+    return np.array(offsets, np.int64), np.array(labels, np.int64), *flags, np.array(ids, object)
 
 
 class _Reader:
-    """Reads a file from a place on, and over what is passed by without reading it."""
+    """Reads a file from a place on; skips parts without reading them."""
 
     def __init__(self, descriptor: int, place: int, block: bytes):
         self._descriptor, self.place = descriptor, place
         self._start, self._block = place, block
 
     def bytes(self, count: int) -> bytes:
-        """The next bytes; nothing that is asked for here is long."""
+        """The next bytes; the needed features are short."""
         if count > _LONGEST:
             raise IndexError(count)
         begin = self.place - self._start

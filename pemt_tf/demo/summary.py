@@ -134,7 +134,8 @@ class DemoResult:
     def ask_model(self, count: int, say: Callable[[str], None]) -> None:
         """Loads the SavedModel, classifies held-out video files with it and looks for their nearest clips."""
         from pemt_tf.export.local_predictor import LocalPredictor, best_labels
-        from pemt_tf.search.exact_search import embed_split, search
+        from pemt_tf.search.exact_search import search
+        from pemt_tf.search.record_embeddings import embed_split
 
         predictor = LocalPredictor(self.folder.servable)
         source = ClipSource.open(self.folder.records)

@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.data.input_pipeline import model_inputs
+from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
 from pemt_tf.evaluation import top5
 from pemt_tf.evaluation.calibration import calibration
@@ -20,7 +21,6 @@ from pemt_tf.evaluation.multi_view import ViewPlan, Votes, judge, sum_votes
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.models.heads import AVClassifier
-from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.run_directory import RunDirectory
 
 LAST_STEP = "last step"
@@ -146,11 +146,9 @@ def evaluate(
 def _vote(
     model: AVClassifier, source: ClipSource, split: str, batch_size: int, plan: ViewPlan, segments: np.ndarray
 ) -> Votes:
-    """Goes through the labelled clips once; only the sums of their votes are kept."""
+    """Passes once over the labelled clips and keeps the sums of their votes."""
     modalities = model.backbone.config.modalities
-    clips = evaluation_clips(source, split, batch_size, labelled=True, crops=plan.crops)
 
-    @tf.function(input_signature=[clips.element_spec])  # traced once, whatever the size of the last batch
     def segment_votes(batch: dict) -> tf.Tensor:
         votes = []
         for crop in range(plan.crops):
@@ -160,23 +158,14 @@ def _vote(
         return tf.stack(votes)
 
     truth, sums, ids, paths = [], [], [], []
-    progress = Progress("evaluating", source.clips.get(split, 0), "clips")
-    for batch in read_batches(clips, source, split):
-        names = [i.decode("utf-8", "backslashreplace") for i in batch["id"].numpy()]
-        sums.append(sum_votes(segment_votes(batch).numpy(), segments))
-        require_finite(sums[-1], names, "the network's answer")
-        truth.append(batch["label"].numpy())
-        ids += names
-        # Without a known source file, a clip is its own.
-        texts = ((path or i) for path, i in zip(batch["path"].numpy(), batch["id"].numpy(), strict=True))
-        paths += [text.decode("utf-8", "backslashreplace") for text in texts]  # older data sets have bytes of any kind
-        progress.total = max(progress.total, len(ids))
-        progress.update(len(ids))
+    for batch in SplitPass(source, segment_votes, batch_size, plan.crops).over(split, True, progress="evaluating"):
+        sums.append(sum_votes(batch.values, segments))
+        require_finite(sums[-1], batch.ids, "the network's answer")
+        truth.append(batch.labels)
+        ids += batch.ids
+        paths += batch.paths
     if not ids:
         raise PemtError(f"{source.name}: split {split!r} holds no labelled clip to evaluate on")
-    source.require_count(split, len(ids), labelled=True)
-    progress.total = len(ids)
-    progress.close()
     return judge(np.concatenate(sums), np.concatenate(truth), ids, paths, plan.sum_over)
 
 

@@ -1,4 +1,4 @@
-"""Frozen features of the clips of a split: one pass over the data, in the memory of a batch and the features."""
+"""Frozen features of the clips of a split."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.data.input_pipeline import model_inputs
+from pemt_tf.data.split_pass import ClipOutputs, SplitPass
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.finite_outputs import require_finite
-from pemt_tf.terminal.progress import Progress
 
 JOINT = "joint"
 POOLED, EMBEDDING = "pooled", "embedding"
@@ -19,16 +19,16 @@ POOLED, EMBEDDING = "pooled", "embedding"
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What a frozen backbone makes of clips.
+    """Outputs of a frozen backbone for clips.
 
     Attributes:
-        ids: [clips] of the clips.
+        ids: [clips] ids.
         paths: [clips] source files; a clip without one has its id.
-        labels: [clips] int, -1 without.
+        labels: [clips] int, -1 without a label.
         pooled: modality to [clips, channels] float32, CNN features averaged over segments.
-        summaries: stream to [clips, hidden] float32: of a modality, its summary token after its own Transformer; of
-            `joint`, where there are two modalities, the embedding of the model.
-        present: modality to [clips] bool, whether the clip has the stream; its features mean nothing where not.
+        summaries: `visual`, `audio` or `joint` to [clips, hidden] float32: the modality's summary token after its own
+            Transformer; for `joint`, where there are two modalities, the model's embedding.
+        present: modality to [clips] bool, whether the clip has it; its features mean nothing where not.
     """
 
     ids: np.ndarray
@@ -43,7 +43,7 @@ class ClipFeatures:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Of the model."""
+        """The model's modalities, without `joint`."""
         return tuple(self.pooled)
 
     @property
@@ -72,88 +72,65 @@ class ClipFeatures:
 
 
 class FeatureExtractor:
-    """Runs a frozen backbone over splits, centre crop; it is traced once for all of them.
+    """Runs a frozen backbone over splits, with the centre crop.
 
     Args:
-        backbone: with trained weights, or without.
+        backbone: the network, trained or not.
         source: records of the model's geometry.
-        batch_size: clips at once.
+        batch_size: clips per batch.
     """
 
     def __init__(self, backbone: AVTransformer, source: ClipSource, batch_size: int = 16):
-        self._backbone, self._source, self._batch_size = backbone, source, batch_size
-        self._compute = None
+        self._backbone = backbone
+        self._pass = SplitPass(source, self._features, batch_size)
 
     def extract(self, split: str, labelled: bool = False) -> ClipFeatures:
-        """One pass over a split.
+        """Passes once over a split.
 
         Args:
-            split: which clips.
+            split: the split to read.
             labelled: leave out clips without a label.
 
         Raises:
             PemtError: there is no such split, a record is damaged, or a feature is not finite; names the clip.
         """
-        clips = evaluation_clips(self._source, split, self._batch_size, labelled)
-        self._compute = self._compute or _traced(self._backbone, clips.element_spec)
-        columns: dict[tuple[str, str], list[np.ndarray]] = {}
-        about: dict[str, list[np.ndarray]] = {"id": [], "path": [], "label": []}
-        progress, done = Progress(f"features of {split}", self._source.clips.get(split, 0), "clips"), 0
-        for batch in read_batches(clips, self._source, split):
-            for key, value in self._compute(batch).items():
-                columns.setdefault(tuple(key.split("/")), []).append(value.numpy())
-            for name, values in about.items():
-                values.append(batch[name].numpy())
-            done += len(about["id"][-1])
-            progress.total = max(progress.total, done)
-            progress.update(done)
-        self._source.require_count(split, done, labelled)
-        progress.total = done
-        progress.close()
-        return _assemble(about, columns, self._backbone)
+        return assemble(list(self._pass.over(split, labelled, progress=f"features of {split}")), self._backbone)
 
-
-def _traced(backbone: AVTransformer, specification: dict):
-    """Batch to features, as a compiled function that takes any number of clips."""
-    modalities = backbone.config.modalities
-    early = backbone.config.fusion == "early" and backbone.fuses
-
-    @tf.function(input_signature=[specification])
-    def features(batch: dict) -> dict:
-        outputs = backbone(model_inputs(batch, modalities), training=False)
-        found = {}
-        for modality in modalities:
+    def _features(self, batch: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+        """The fields `pooled`, `summaries` and `present` of `ClipFeatures`."""
+        config = self._backbone.config
+        outputs = self._backbone(model_inputs(batch, config.modalities), training=False)
+        pooled, summaries, present = {}, {}, {}
+        for modality in config.modalities:
             mask = batch[f"{modality}_mask"][:, :, None]
             count = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
 
-            def mean(values, mask=mask, count=count):
+            def mean(values: tf.Tensor, mask: tf.Tensor = mask, count: tf.Tensor = count) -> tf.Tensor:
                 return tf.reduce_sum(tf.cast(values, tf.float32) * mask, axis=1) / count
 
-            found[f"pooled/{modality}"] = mean(outputs[f"{modality}_features"])
-            found[f"present/{modality}"] = tf.reduce_any(mask > 0, axis=[1, 2])
-            # With early fusion no Transformer sees one modality alone: its summary token is the same for all clips.
+            pooled[modality] = mean(outputs[f"{modality}_features"])
+            present[modality] = tf.reduce_any(mask > 0, axis=[1, 2])
+            # With early fusion no Transformer sees one modality alone, so its summary token is the same for all clips.
+            early = config.fusion == "early" and self._backbone.fuses
             alone = mean(outputs[f"{modality}_tokens"]) if early else outputs[f"{modality}_context"][:, 0]
-            found[f"summaries/{modality}"] = tf.cast(alone, tf.float32)
-        if len(modalities) == 2:
-            found[f"summaries/{JOINT}"] = tf.cast(outputs["embedding"], tf.float32)
-        return found
-
-    return features
+            summaries[modality] = tf.cast(alone, tf.float32)
+        if len(config.modalities) == 2:
+            summaries[JOINT] = tf.cast(outputs["embedding"], tf.float32)
+        return {"pooled": pooled, "summaries": summaries, "present": present}
 
 
-def _assemble(about: dict, columns: dict, backbone: AVTransformer) -> ClipFeatures:
-    if not about["id"]:
-        empty = {m: np.zeros((0, 1), np.float32) for m in backbone.config.modalities}
-        none = {m: np.zeros(0, bool) for m in empty}
+def assemble(batches: list[ClipOutputs], backbone: AVTransformer) -> ClipFeatures:
+    """Joins the batches of one pass and refuses features that are not finite."""
+    if not batches:
+        empty = {modality: np.zeros((0, 1), np.float32) for modality in backbone.config.modalities}
+        none = {modality: np.zeros(0, bool) for modality in empty}
         return ClipFeatures(np.zeros(0, str), np.zeros(0, str), np.zeros(0, int), empty, dict(empty), none)
-    groups: dict[str, dict[str, np.ndarray]] = {"pooled": {}, "summaries": {}, "present": {}}
-    for group, name in list(columns):
-        groups[group][name] = np.concatenate(columns.pop((group, name)))
-    raw = (np.concatenate(about[name]).astype(bytes) for name in ("id", "path"))
-    ids, paths = (np.char.decode(names, "utf-8", "backslashreplace") for names in raw)
-    found = ClipFeatures(ids, np.where(paths == "", ids, paths), np.concatenate(about["label"]), **groups)
-    for values in (found.pooled, found.summaries):
-        for stream, vectors in values.items():
-            there = found.has(stream)
-            require_finite(vectors[there], ids[there], f"the network's output ({stream})")
+    values = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *(batch.values for batch in batches))
+    ids = np.array([clip_id for batch in batches for clip_id in batch.ids])
+    paths = np.array([path for batch in batches for path in batch.paths])
+    found = ClipFeatures(ids, paths, np.concatenate([batch.labels for batch in batches]), **values)
+    for vectors_of in (found.pooled, found.summaries):
+        for modality, vectors in vectors_of.items():
+            there = found.has(modality)
+            require_finite(vectors[there], ids[there].tolist(), f"the network's output ({modality})")
     return found

@@ -14,7 +14,7 @@ from pemt_tf.evaluation.folds import Fold
 from pemt_tf.evaluation.intervals import measure_shares
 from pemt_tf.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LogisticModel, Standardization, fit_path
 from pemt_tf.models.finite_outputs import finite_rows
-from pemt_tf.search.knn import nearest_rows, vote
+from pemt_tf.search.knn import nearest, normalize, vote
 
 NEIGHBOURS = (1, 3, 5, 10, 20)
 FIXED = "nothing: too few training clips to choose by"
@@ -58,9 +58,11 @@ class FittedProbe:
 
     def knn(self, vectors: np.ndarray) -> np.ndarray:
         """Labels [clips] by the vote of neighbours; -1 where the features are not finite."""
-        rows, similarities = nearest_rows(self.standardization(vectors), self.train, self.neighbours)
-        found = vote(self.train_labels[rows], similarities, self.neighbours, len(self.model.intercepts))
-        return np.where(finite_rows(vectors), found, -1)
+        usable, found = finite_rows(vectors), np.full(len(vectors), -1)
+        standardized = normalize(self.standardization(vectors[usable]))
+        rows, similarities = nearest(standardized, normalize(self.train), self.neighbours)
+        found[usable] = vote(self.train_labels[rows], similarities, self.neighbours, len(self.model.intercepts))
+        return found
 
 
 def fit_probe(
@@ -144,6 +146,7 @@ def _linear_scores(fit: LabelledVectors, check: LabelledVectors, classes: int) -
 def _neighbour_scores(fit: LabelledVectors, check: LabelledVectors, classes: int, counts: tuple) -> np.ndarray:
     """[counts, 1]: right clips."""
     standardization = Standardization.fit(fit.vectors)
-    rows, similarities = nearest_rows(standardization(check.vectors), standardization(fit.vectors), counts[-1])
+    checked, fitted = (normalize(standardization(each.vectors)) for each in (check, fit))
+    rows, similarities = nearest(checked, fitted, counts[-1])
     labels = fit.labels[rows]
     return np.array([[(vote(labels, similarities, k, classes) == check.labels).sum()] for k in counts])

@@ -10,7 +10,7 @@ import simplejpeg
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_builder import build_clip
-from pemt_tf.data.record_format import serialize
+from pemt_tf.data.record_format import ClipRecord, serialize
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import readable
 from pemt_tf.media.clip_decoder import DecodedClip, decode_clip
@@ -23,8 +23,12 @@ def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end
     Raises:
         PemtError: the file cannot be used; says why.
     """
-    decoded = decode_media(path, geometry, start, end)
-    return serialize(build_clip(decoded, geometry, readable(Path(path).stem), readable(path)), geometry)
+    return serialize(clip_of(path, decode_media(path, geometry, start, end), geometry), geometry)
+
+
+def clip_of(path: str, decoded: DecodedClip, geometry: ClipGeometry) -> ClipRecord:
+    """The record of a decoded media file; its id is the file's name."""
+    return build_clip(decoded, geometry, readable(Path(path).name), readable(path))
 
 
 def raw_media_of(

@@ -1,7 +1,7 @@
-"""Where decoded sound belongs: by the running count of its samples, and by timestamps only where they mean it.
+"""When decoded audio is heard: by the running count of its samples, and by timestamps only where they are reliable.
 
-Containers round timestamps, some jitter by packets, some stall. Decoded sound tells its own length exactly; so a gap
-is one only where the timestamps stay ahead of the count of samples.
+Containers round timestamps, some jitter from packet to packet, some stall. Decoded audio tells its own length exactly,
+so a gap counts only where the timestamps stay ahead of the sample count.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import numpy as np
 from pemt_tf.media.packet_index import StreamIndex
 
 GAP_TOLERANCE = 0.01  # seconds; timestamps that are steady to this are exact, and smaller gaps are rounding
-JITTER_TOLERANCE = 0.1  # seconds; smaller gaps between timestamps that jitter are none
-LASTING = 10.0  # seconds that a gap stays, or it is none
-STEADY_SIDES = 31  # packets before and after one that say what its timestamp should be
-TOO_SLOW = 0.9  # sound cannot overlap: timestamps that take less than this share of its length tell nothing
+JITTER_TOLERANCE = 0.1  # seconds; where timestamps jitter, smaller gaps do not count
+LASTING = 10.0  # seconds that a gap must last to count
+STEADY_SIDES = 31  # packets before and after one by which its timestamp is judged
+TOO_SLOW = 0.9  # audio cannot overlap: timestamps that span less than this share of its length are wrong
 DRIFT = 0.02  # share by which clocks may differ
 
 
 def is_irregular(index: StreamIndex, frame_seconds: float) -> bool:
-    """Whether a stream's timestamps could be taken for gaps: they do not follow the lengths of its packets.
+    """Whether a stream's timestamps do not follow the lengths of its packets, so that they could look like gaps.
 
     Args:
-        index: of the stream.
-        frame_seconds: of one packet, as the codec has it; 0 where that is unknown or differs.
+        index: the stream's packets.
+        frame_seconds: the codec's length of one packet, seconds; 0 where it is unknown or varies.
     """
     times = index.times
     if len(times) < 3 or np.isnan(times).any():
@@ -37,18 +37,18 @@ def is_irregular(index: StreamIndex, frame_seconds: float) -> bool:
     passed, counted = times[1:] - times[0], np.cumsum(lengths)
     if frame_seconds and abs(passed[-1] / (len(passed) * frame_seconds) - 1) > DRIFT:
         return True
-    # Durations are rounded as well; what they add up to is therefore scaled.
+    # Durations are rounded as well, so their sum is scaled.
     return counted[-1] > 0 and np.ptp(passed - counted * (passed[-1] / counted[-1])) > GAP_TOLERANCE
 
 
 @dataclass
 class DecodedFrames:
-    """The frames of sound that packets gave.
+    """The audio frames that packets gave.
 
     Attributes:
-        stamps: their timestamps, in the stream's units; None where unknown.
-        seconds: how long each is by its samples.
-        packets: number of the packet with which each came out.
+        stamps: timestamps, in the stream's units; None where unknown.
+        seconds: length of each frame by its samples.
+        packets: number of the packet with which each frame came out.
     """
 
     stamps: list[int | None] = field(default_factory=list)
@@ -56,8 +56,8 @@ class DecodedFrames:
     packets: list[int] = field(default_factory=list)
 
 
-def decoded_frames(context: av.CodecContext, packets: Iterable[av.Packet]) -> DecodedFrames:
-    """Decodes packets, passing over damaged ones as `SoundReader` does."""
+def decoded_frames(context: av.AudioCodecContext, packets: Iterable[av.Packet]) -> DecodedFrames:
+    """Decodes packets; skips damaged ones, as `AudioReader` does."""
     context.thread_count = 1
     frames = DecodedFrames()
     for number, packet in enumerate(itertools.chain(packets, [None])):
@@ -72,16 +72,16 @@ def decoded_frames(context: av.CodecContext, packets: Iterable[av.Packet]) -> De
 
 
 def place(times: np.ndarray, seconds: np.ndarray, length: float = np.nan, always_gapless: bool = False) -> np.ndarray:
-    """When each decoded frame of sound begins.
+    """When each decoded frame of audio begins.
 
     Args:
-        times: [frames] what the timestamps say, seconds; NaN where unknown.
-        seconds: [frames] how long each frame is by its samples.
-        length: of the pictures, seconds; NaN without pictures.
-        always_gapless: the container counts sound and cannot store gaps in it.
+        times: [frames] timestamps, seconds; NaN where unknown.
+        seconds: [frames] length of each frame by its samples.
+        length: length of the video, seconds; NaN without video.
+        always_gapless: whether the container counts audio samples and cannot store gaps.
 
     Returns:
-        [frames] seconds: gapless but for gaps that stay.
+        [frames] seconds: gapless except for gaps that last.
     """
     if not len(times):
         return times
@@ -93,17 +93,14 @@ def place(times: np.ndarray, seconds: np.ndarray, length: float = np.nan, always
     for first, after in _runs(offsets, seconds):
         run = offsets[first:after]
         exact = np.abs(run - run[0]).max() <= GAP_TOLERANCE
-        # Jitter must not push the first sound of a file out of it.
+        # Jitter must not push the first audio of a file before its start.
         offset = run[0] if exact else max(np.median(run), -counted[first])
         placed[first:after] = counted[first:after] + offset
     return placed
 
 
 def follow(times: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """When each frame begins by timestamps alone; those that are less than `GAP_TOLERANCE` off are taken as gapless.
-
-    Args and returns as of `place`.
-    """
+    """As `place`, by timestamps alone; differences of up to `GAP_TOLERANCE` are treated as gapless."""
     placed, end = [], np.nan
     for time, length in zip(times.tolist(), seconds.tolist(), strict=True):
         start = end if np.isnan(time) or abs(time - end) <= GAP_TOLERANCE else time
@@ -113,7 +110,7 @@ def follow(times: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
 
 def _tell_nothing(offsets: np.ndarray, counted: np.ndarray, last: float, length: float, always_gapless: bool) -> bool:
-    """Whether timestamps run at another speed than the sound that they stamp, and the sound is right."""
+    """Whether timestamps run at another speed than their audio, and the audio is right."""
     total, excess = counted[-1] + last, offsets[-1] - offsets[0]
     if total + excess < TOO_SLOW * total:
         return True
@@ -133,7 +130,7 @@ def _filled(offsets: np.ndarray) -> np.ndarray:
 
 
 def _runs(offsets: np.ndarray, seconds: np.ndarray) -> list[tuple[int, int]]:
-    """The stretches of frames without a gap between them: first frame and the one after the last."""
+    """The runs of frames without a gap: first frame and the one after the last."""
     level = _running_median(offsets, STEADY_SIDES)
     # A small gap is one where the timestamps are steady before it and after it.
     ahead, behind = _spread_ahead(offsets), _spread_ahead(offsets[::-1])[::-1]
@@ -165,7 +162,7 @@ def _first_beyond(
 
 
 def _running_median(values: np.ndarray, sides: int, block: int = 16_384) -> np.ndarray:
-    """The median of each value and `sides` on either side of it; near the ends of as many as both sides have."""
+    """The median of each value and `sides` on either side; near the ends, of as many as both sides have."""
     level = values.copy()
     if len(values) > 2 * sides:
         around = np.lib.stride_tricks.sliding_window_view(values, 2 * sides + 1)
@@ -177,7 +174,7 @@ def _running_median(values: np.ndarray, sides: int, block: int = 16_384) -> np.n
 
 
 def _ahead(values: np.ndarray, count: int, extreme: np.ufunc) -> np.ndarray:
-    """The extreme of each value and those up to `count` behind it."""
+    """The extreme of each value and up to `count` after it."""
     found, width = values.copy(), 1
     while width <= count:
         step = min(width, count + 1 - width)

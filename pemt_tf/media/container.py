@@ -1,6 +1,6 @@
-"""Opens a media file so that FFmpeg sees that file alone, and no other file or address.
+"""Opens a media file so that FFmpeg sees that file alone, no other file or address, and chooses its streams.
 
-FFmpeg also reads lists of files (concat, HLS, SDP ...) and takes names with `%d` for a series of pictures: a text named
+FFmpeg also reads lists of files (concat, HLS, SDP ...) and takes names with `%d` for a series of images: a text named
 `.mp4` would show the frames of whatever it names. So FFmpeg gets an open file instead of a path, every protocol by
 which it could open something itself is off, and only formats that hold media themselves are recognized.
 """
@@ -13,14 +13,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition, Stream
 
 from pemt_tf.media.media_errors import MediaError, why_no_file
 
-# FFmpeg's names. Left out: lists of files, devices and network sources, captions, scripts, and pictures of text.
+# FFmpeg's names. Left out: lists of files, devices and network sources, captions, scripts, and images of text.
 FORMATS = """
     mov mp4 matroska webm avi mpegts mpegtsraw mpeg ogg flv live_flv kux asf asf_o rm ivr mxf nut dv wtv gxf lxf nsv
     nuv 3gp 3g2 swf ty pva pmp ivf obu av1 h261 h263 h264 hevc vvc evc vc1 vc1test m4v mpegvideo cavsvideo avs2 avs3
@@ -53,6 +55,9 @@ OPTIONS = {"protocol_whitelist": "", "format_whitelist": ",".join(FORMATS.split(
 PROTECTED = {"encv", "enca", "drmi", "drms", "drmt"}  # sample entries; the last three are Apple's
 SCRAMBLED_WITHIN = 2**21  # bytes of a transport stream that are looked at where a stream seems empty
 BEGINNING = 4096  # bytes that are looked at to say what a refused file is
+LARGEST_SIDE = 16_384
+MOST_PIXELS = 64 * 2**20
+AnyStream = TypeVar("AnyStream", bound=Stream)
 
 logging.getLogger("libav").addHandler(logging.NullHandler())
 
@@ -62,7 +67,8 @@ class SingleFile:
 
     Attributes:
         name: tells FFmpeg the file's suffix, by which it recognizes some raw formats, and nothing else.
-        read, seek, tell: of the file.
+        read, seek, tell: the file's methods.
+        close: closes the file if it was opened here.
     """
 
     def __init__(self, source: str | BinaryIO) -> None:
@@ -71,32 +77,24 @@ class SingleFile:
         Raises:
             MediaError: the path leads to no file that may be read, or it is empty.
         """
-        self._is_ours = isinstance(source, str)
-        if self._is_ours:
-            file, name = _open_path(source), source
-        else:
-            file, name = source, getattr(source, "name", "")
-            file.seek(0)
-        self._file = file
+        name = source if isinstance(source, str) else getattr(source, "name", "")
+        file = _open_path(source) if isinstance(source, str) else source
+        file.seek(0)
+        self.close = file.close if isinstance(source, str) else lambda: None  # callers close what they opened
         suffix = PurePath(name).suffix if isinstance(name, str) else ""
         self.name = "media" + re.sub(r"[^\w.]", "", suffix, flags=re.ASCII)
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
-    def close(self) -> None:
-        """Closes it, if it was opened here."""
-        if self._is_ours:
-            self._file.close()
 
-
-def open_container(file: SingleFile) -> tuple[av.container.InputContainer, str]:
+def open_container(file: SingleFile) -> tuple[InputContainer, str]:
     """The container, and what FFmpeg complained about while it opened it.
 
     Raises:
-        MediaError: it is no container that is read here; says why.
+        MediaError: the file is not a supported container; says why.
     """
     try:
         with _messages(av.logging.ERROR) as messages:
-            container = av.open(file, options=OPTIONS, metadata_errors="ignore")
+            container = av.open(file, "r", options=OPTIONS, metadata_errors="ignore")
         return container, " ".join(text for _, _, text in messages)
     except MemoryError:
         raise MediaError("too_large", "opening took more memory than is allowed") from None
@@ -112,7 +110,7 @@ def open_container(file: SingleFile) -> tuple[av.container.InputContainer, str]:
 
 @contextlib.contextmanager
 def _messages(level: int) -> Iterator[list[tuple[int, str, str]]]:
-    """What FFmpeg says meanwhile, up to a level."""
+    """Collects what FFmpeg says within the block, up to a level."""
     av.logging.set_level(level)
     try:
         with av.logging.Capture() as messages:
@@ -122,23 +120,21 @@ def _messages(level: int) -> Iterator[list[tuple[int, str, str]]]:
 
 
 def _has_header(file: SingleFile) -> bool:
-    """Whether the container of a file that cannot be opened is good: then FFmpeg gave up over the data of its streams.
+    """Whether FFmpeg could read the header of a file that cannot be opened, and gave up over the data of its streams.
 
-    PyAV does both at once, so that only FFmpeg's talk tells.
+    PyAV does both at once, so only FFmpeg's messages tell.
     """
     try:
         with _messages(av.logging.DEBUG) as messages:
             file.seek(0)
-            av.open(file, options=OPTIONS, metadata_errors="ignore").close()
+            av.open(file, "r", options=OPTIONS, metadata_errors="ignore").close()
     except (av.FFmpegError, ValueError, OSError, MemoryError):
         pass
     return any("Before avformat_find_stream_info" in text for _, _, text in messages)
 
 
-def encrypted_packets(
-    container: av.container.InputContainer, file: SingleFile, stream: av.stream.Stream, packets: int
-) -> int:
-    """How many of a stream's packets are encrypted by what the container says: all or none.
+def encrypted_packets(container: InputContainer, file: SingleFile, stream: Stream, packets: int) -> int:
+    """How many of a stream's packets are encrypted according to the container: all or none.
 
     1 where a transport stream is scrambled, so that FFmpeg does not even find its packets.
     """
@@ -147,7 +143,7 @@ def encrypted_packets(
     return int(not packets and container.format.name == "mpegts" and _is_scrambled(file, stream.id))
 
 
-def _is_protected(container: av.container.InputContainer, stream: av.stream.Stream) -> bool:
+def _is_protected(container: InputContainer, stream: Stream) -> bool:
     """Whether the container says that a stream is encrypted: WebM's key, ASF's licence, or a sample entry of MP4."""
     if "enc_key_id" in stream.metadata:
         return True
@@ -158,18 +154,18 @@ def _is_protected(container: av.container.InputContainer, stream: av.stream.Stre
             return stream.codec_context.codec_tag in PROTECTED
         except ValueError:  # not text
             return False
-    with _messages(av.logging.INFO):  # what has no decoder has no tag in PyAV but in this text
+    with _messages(av.logging.INFO):  # PyAV has no tag of a stream without decoder; this text has
         kinds = re.findall(r"Stream #\d+:(\d+).*?: \w+: none \((\w{4}) ", container.dumps_format())
     return any(int(number) == stream.index and tag in PROTECTED for number, tag in kinds)
 
 
 def _is_scrambled(file: SingleFile, pid: int) -> bool:
-    """Whether a transport stream, as far as its beginning tells, has packets of a stream that nobody can read."""
+    """Whether the beginning of a transport stream has scrambled packets of a stream."""
     before = file.tell()
     file.seek(0)
     data = np.frombuffer(file.read(SCRAMBLED_WITHIN), np.uint8)
     file.seek(before)
-    for size, lead in ((188, 0), (192, 4), (204, 0)):  # plain; of cameras and Blu-rays; with error correction
+    for size, lead in ((188, 0), (192, 4), (204, 0)):  # plain; from cameras and Blu-rays; with error correction
         packets = data[lead : lead + (len(data) - lead) // size * size].reshape(-1, size)
         if len(packets) and (packets[:, 0] == 0x47).mean() > 0.9:
             numbers = (packets[:, 1].astype(int) & 31) << 8 | packets[:, 2]
@@ -182,12 +178,40 @@ def message_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def choose_stream(
+    kind: str, streams: tuple[AnyStream, ...], best: AnyStream | None, number: int | None
+) -> AnyStream | None:
+    """The stream of that number, or FFmpeg's best, but never cover art: an image in an audio file is no video."""
+    real = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    if number is None or not real:
+        return best if best in real else next(iter(real), None)
+    if number >= len(real):
+        count = f"{len(real)} {kind} stream" + ("s" if len(real) > 1 else "")
+        raise MediaError("no_streams", f"{kind} stream {number} was asked for, counted from 0; the file has {count}")
+    return real[number]
+
+
+def check_size(width: int, height: int, said: str) -> None:
+    """Refuses frames that are too large.
+
+    Args:
+        width, height: what FFmpeg reports, pixels.
+        said: what it complained about. It refuses the largest sizes itself, reports 0 x 0, and says the size there.
+    """
+    refused = re.search(r"Picture size (\d+)x(\d+) is invalid", said)
+    if not width and refused:
+        width, height = int(refused[1]), int(refused[2])
+    if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
+        limit = f"the limit is {LARGEST_SIDE} a side and {MOST_PIXELS // 2**20} Mpx"
+        raise MediaError("too_large", f"frames of {width} x {height}; {limit}")
+
+
 def _list_in(file: SingleFile) -> str | None:
-    """What to say of a list of files; None for anything else."""
+    """What to say of a file that is a list of files; None for any other."""
     try:
         file.seek(0)
         beginning = file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf").lstrip()
-    except OSError:  # of the disk, or of the network
+    except OSError:  # of the disk or the network
         return None
     for mark, name in LISTS.items():
         if re.match(mark, beginning, re.DOTALL):

@@ -1,8 +1,8 @@
-"""What is in a decoded clip, measured: loudness, motion, brightness, and hashes that find near-duplicates.
+"""Measures a decoded clip: loudness, motion, brightness, and hashes that find near-duplicates.
 
-NumPy only. Both hashes are the signs of a two-dimensional discrete cosine transform: what is coarse in the picture or
-in the spectrogram survives encoding, scaling, changes of brightness and of gain. The mean is left out, and so are
-coefficients too small to mean anything: what has no structure (black pictures, silence) hashes to zeros.
+NumPy only. Both hashes are the signs of a two-dimensional discrete cosine transform: the coarse structure of a frame or
+a spectrogram survives encoding, scaling, changes of brightness and of gain. The mean is left out, and so are
+coefficients too small to mean anything: content without structure (black frames, silence) hashes to zeros.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ import numpy as np
 
 HASH_BYTES = 8  # per segment
 SILENT_BELOW_DB = -60.0  # RMS, dB of full scale
-FROZEN_BELOW = 0.2  # grey levels of 255 by which a pixel differs from one kept picture to the next, on average
+FROZEN_BELOW = 0.2  # grey levels of 255 by which a pixel differs from one kept frame to the next, on average
 QUIETEST_DB = -120.0  # what digital silence counts as
 THUMB_SIDE = 24  # pixels; motion and brightness are measured on about that many rows
 HASHED_SIDE = 80  # pixels; about that many rows are enough for a hash, and so few start no threads in NumPy
-_SMALLEST_PICTURE_COEFFICIENT = 0.25  # grey levels
-_SMALLEST_SOUND_COEFFICIENT = 0.02  # nepers of power
-_DYNAMIC_RANGE = 8.0  # nepers of power below the peak of a segment; what is weaker is the codec's more than the sound's
+_SMALLEST_FRAME_COEFFICIENT = 0.25  # grey levels
+_SMALLEST_MEL_COEFFICIENT = 0.02  # nepers of power
+_DYNAMIC_RANGE = 8.0  # nepers of power below a segment's peak; anything weaker comes mostly from the codec
 
 
 @dataclass(frozen=True)
 class ClipContent:
-    """What is in a clip, measured.
+    """What was measured in a clip.
 
     Attributes:
-        loudness_db: root mean square of all segments' samples, dB of full scale; None without sound.
-        peak_db: largest sample, dB of full scale; None without sound.
-        motion: mean absolute difference of luma (0 to 255) between successive pictures of a segment; None without
-            pictures, or with one picture a segment.
-        brightness: mean luma, 0 to 255; None without pictures.
-        picture_hash: `HASH_BYTES` a segment, see `picture_hash`; None without pictures.
+        loudness_db: root mean square of all segments' samples, dB of full scale; None without audio.
+        peak_db: largest sample, dB of full scale; None without audio.
+        motion: mean absolute difference of luma (0 to 255) between successive frames of a segment; None without
+            video, or with one frame a segment.
+        brightness: mean luma, 0 to 255; None without video.
+        picture_hash: `HASH_BYTES` a segment, see `picture_hash`; None without video.
     """
 
     loudness_db: float | None = None
@@ -43,24 +43,24 @@ class ClipContent:
 
 
 class Thumb(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
-    """Some pixels of a picture, evenly spread: [rows, columns] int16 luma, and their mean."""
+    """Some pixels of a frame, evenly spread: [rows, columns] int16 luma, and their mean."""
 
     luma: np.ndarray
     mean: float
 
 
 def thumb(luma: np.ndarray) -> Thumb:
-    """Takes about `THUMB_SIDE` rows of a picture, [height, width] uint8."""
+    """About `THUMB_SIDE` rows of a frame's luma, [height, width] uint8."""
     step = max(1, min(luma.shape) // THUMB_SIDE)
     small = luma[::step, ::step].astype(np.int16)
     return Thumb(small, float(small.sum()) / small.size)
 
 
-class PictureMeter:
-    """Shown the pictures of a clip, each segment's in order of time; measures motion and brightness, and hashes."""
+class FrameMeter:
+    """Takes the frames of a clip, each segment's in order of time; measures motion and brightness, and hashes."""
 
     def __init__(self, frames: int) -> None:
-        """Args: frames: pictures a segment."""
+        """Args: frames: frames of a segment."""
         self._frames = frames
         self._previous: dict[int, Thumb] = {}
         self._hashes: dict[int, bytes] = {}
@@ -68,7 +68,7 @@ class PictureMeter:
         self._brightness, self._count = 0.0, 0
 
     def add(self, place: int, luma: np.ndarray, small: Thumb) -> None:
-        """Takes the picture of one place in the clip, counted over segments x frames."""
+        """Takes the frame of one place in the clip, counted over segments x frames."""
         segment, frame = divmod(place, self._frames)
         before = self._previous.get(segment)
         self._previous[segment] = small
@@ -81,22 +81,22 @@ class PictureMeter:
         if frame == self._frames // 2:
             self._hashes[segment] = picture_hash(luma)
 
-    def results(self) -> dict[str, float | bytes | None]:
-        """The fields of `ClipContent` about pictures."""
-        return {
-            "motion": self._motion / self._steps if self._steps else None,
-            "brightness": self._brightness / self._count if self._count else None,
-            "picture_hash": b"".join(self._hashes[segment] for segment in sorted(self._hashes)) or None,
-        }
+    def results(self) -> ClipContent:
+        """What was measured; None in the fields about audio."""
+        return ClipContent(
+            motion=self._motion / self._steps if self._steps else None,
+            brightness=self._brightness / self._count if self._count else None,
+            picture_hash=b"".join(self._hashes[segment] for segment in sorted(self._hashes)) or None,
+        )
 
 
 def is_silent(content: ClipContent) -> bool:
-    """Whether there is a sound stream in which nothing can be heard."""
+    """Whether there is audio in which nothing can be heard."""
     return content.loudness_db is not None and content.loudness_db < SILENT_BELOW_DB
 
 
 def is_frozen(content: ClipContent) -> bool:
-    """Whether there are pictures that do not move."""
+    """Whether there is video that does not move."""
     return content.motion is not None and content.motion < FROZEN_BELOW
 
 
@@ -105,37 +105,38 @@ def levels(waveform: np.ndarray) -> tuple[float, float]:
     flat = waveform.ravel()
     power = float(np.einsum("i,i->", flat, flat)) / max(len(flat), 1)  # unlike a dot product, it starts no threads
     peak = max(float(flat.max(initial=0.0)), -float(flat.min(initial=0.0)))
-    return tuple(max(10 * np.log10(value) if value > 0 else QUIETEST_DB, QUIETEST_DB) for value in (power, peak**2))
+    loudness_db, peak_db = (max(10 * np.log10(x) if x > 0 else QUIETEST_DB, QUIETEST_DB) for x in (power, peak**2))
+    return loudness_db, peak_db
 
 
 def picture_hash(luma: np.ndarray) -> bytes:
-    """The perceptual hash of one picture.
+    """The perceptual hash of one frame.
 
     Args:
         luma: [height, width] uint8.
 
     Returns:
-        `HASH_BYTES` bytes; zeros for a picture without structure.
+        `HASH_BYTES` bytes; zeros for a frame without structure.
     """
     step = max(1, min(luma.shape) // HASHED_SIDE)
-    return _hash(luma[::step, ::step].astype(np.float32), _SMALLEST_PICTURE_COEFFICIENT)
+    return _hash(luma[::step, ::step].astype(np.float32), _SMALLEST_FRAME_COEFFICIENT)
 
 
 def sound_hash(log_mel: np.ndarray) -> bytes:
-    """The perceptual hash of a clip's sound.
+    """The perceptual hash of a clip's audio.
 
     Args:
         log_mel: [segments, mel_bins, mel_frames] natural log of mel power.
 
     Returns:
-        `HASH_BYTES` bytes a segment; zeros for a segment without structure, as silence.
+        `HASH_BYTES` bytes a segment; zeros for a segment without structure, such as silence.
     """
     floor = log_mel.max(axis=(1, 2), keepdims=True) - _DYNAMIC_RANGE
-    return b"".join(_hash(part, _SMALLEST_SOUND_COEFFICIENT) for part in np.maximum(log_mel, floor))
+    return b"".join(_hash(segment, _SMALLEST_MEL_COEFFICIENT) for segment in np.maximum(log_mel, floor))
 
 
 def hash_distance(first: bytes, second: bytes) -> float:
-    """Share of the bits that differ, 0 to 1; about 0.5 for what has nothing in common.
+    """Share of the bits that differ, 0 to 1; about 0.5 for unrelated content.
 
     Raises:
         ValueError: the hashes are of different lengths.
@@ -156,7 +157,7 @@ def _hash(values: np.ndarray, smallest: float) -> bytes:
 
 
 def _lowest() -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the 64 lowest frequencies but the mean, in zigzag order."""
+    """Rows and columns of the 64 lowest frequencies without the mean, in zigzag order."""
     places = [(row, column) for row in range(11) for column in range(11) if row + column > 0]
     places.sort(key=lambda place: (sum(place), place))
     rows, columns = zip(*places[: 8 * HASH_BYTES], strict=True)

@@ -1,4 +1,4 @@
-"""What decoding takes as settings and what it gives."""
+"""Settings of decoding, and its results."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class DecodeSettings:
     """How to decode.
 
     Attributes:
-        video_stream, audio_stream: number among the streams of pictures (cover art does not count) and of sound,
-            from 0; None takes the file's default.
+        video_stream, audio_stream: number among the video streams (cover art does not count) and among the audio
+            streams, from 0; None takes the file's default.
         jpeg_quality: 1 to 100.
     """
 
@@ -40,11 +40,11 @@ class SourceInfo:
 
     Attributes:
         duration: seconds.
-        frame_rate: pictures per second on average; 0 without pictures.
-        width, height: pixels of the upright picture before it was scaled; 0 without pictures.
+        frame_rate: frames per second on average; 0 without video.
+        width, height: size of the upright frames before scaling, pixels; 0 without video.
         video_codec, audio_codec: FFmpeg's names; empty where there is no such stream.
-        sample_rate: Hz; 0 without sound.
-        channels: 0 without sound.
+        sample_rate: Hz; 0 without audio.
+        channels: number of audio channels; 0 without audio.
     """
 
     duration: float = 0.0
@@ -59,11 +59,11 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class FailedWindow:
-    """A window of a file that could not be made.
+    """A window of a file that could not be decoded.
 
     Attributes:
         start, end: seconds from the container's start.
-        cause, detail: as of `MediaError`.
+        cause, detail: those of its `MediaError`.
     """
 
     start: float
@@ -77,14 +77,14 @@ class DecodedClip:
     """One clip, decoded.
 
     Attributes:
-        start, end: stretch of the file that the clip covers, seconds from the container's start.
-        jpegs: segments x frames JPEGs, row-major, all height x width pixels; None where there are no pictures.
-        image_times: when the picture of each JPEG is first shown, seconds.
-        height, width: pixels; 0 without pictures.
-        waveform: [segments, samples_per_segment] float32, mono, full scale 1; None where there is no sound.
-        notes: what is odd about the file, one sentence each.
+        start, end: range of the file that the clip covers, seconds from the container's start.
+        jpegs: segments x frames JPEGs, row-major, all height x width pixels; None without video.
+        image_times: when the frame of each JPEG is first shown, seconds.
+        height, width: size of the JPEGs, pixels; 0 without video.
+        waveform: [segments, samples_per_segment] float32, mono, full scale 1; None without audio.
+        notes: what is unusual about the file, one sentence each.
         content: loudness, motion and the like.
-        source: the file that it is from.
+        source: the file that the clip is from.
     """
 
     start: float

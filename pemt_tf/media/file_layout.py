@@ -1,4 +1,4 @@
-"""What a file's own layout tells: how long it should be, whether all of it is there, whether another one follows."""
+"""What a file's layout tells: how long it should be, whether all of it is there, whether another file follows."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.stream import Stream
 
 from pemt_tf.media.packet_index import SMALLEST_FALL
 
 # Their headers state durations exactly; elsewhere (raw AAC, MP3) FFmpeg guesses from the bit rate.
 EXACT_DURATION = {"mov", "matroska", "avi", "flv", "asf", "wav", "ogg"}
-PROBES = 12  # places that are looked at of a file in which FFmpeg seeks by the timestamps it meets
-_NO_PACKETS = b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67"  # of Matroska: cues, tags
+PROBES = 12  # places that are looked at in a file in which FFmpeg seeks by timestamps
+_NO_PACKETS = b"\x1c\x53\xbb\x6b", b"\x12\x54\xc3\x67"  # Matroska's cues and tags
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def declared_end(container: av.container.InputContainer, chosen: list[av.stream.Stream]) -> float | None:
+def declared_end(container: InputContainer, chosen: list[Stream]) -> float | None:
     """The end of the chosen streams according to the header, seconds; None where it cannot be trusted."""
     formats = set(container.format.name.split(","))
     if not EXACT_DURATION & formats or not container.duration:
         return None
     declared = container.duration / av.time_base
-    if "mov" in formats and all(stream.duration for stream in chosen):
+    lasting = [(x.start_time or 0, x.duration, x.time_base) for x in chosen]
+    ends = [(start + length) * unit for start, length, unit in lasting if length and unit]
+    if "mov" in formats and len(ends) == len(chosen):
         # The movie is as long as its longest track, whichever that is.
-        ends = [((stream.start_time or 0) + stream.duration) * stream.time_base for stream in chosen]
         return min(declared, float(max(ends)))
     if "avi" in formats:
         # FFmpeg shortens the duration of a cut AVI file to what is there; the count of frames is the header's.
@@ -38,31 +41,32 @@ def declared_end(container: av.container.InputContainer, chosen: list[av.stream.
 
 
 def size_of(source: str | BinaryIO) -> int:
-    """Bytes; 0 of what is no file."""
+    """Size in bytes; 0 where there is no file."""
     if isinstance(source, str):
         return os.path.getsize(source) if os.path.isfile(source) else 0  # noqa: PTH113, PTH202
     with _reading(source) as file:
         return file.seek(0, os.SEEK_END)
 
 
-def falls_back(container: av.container.InputContainer, stream: av.stream.Stream, size: int) -> bool:
-    """Whether timestamps start anew somewhere in a file of `size` bytes, as far as a look at some places tells."""
-    latest = -np.inf
+def falls_back(container: InputContainer, stream: Stream, size: int) -> bool:
+    """Whether timestamps restart somewhere in a file of `size` bytes, judged by a few places."""
+    latest, unit = -np.inf, stream.time_base
+    assert unit is not None  # true of every stream of an open container
     for probe in range(PROBES):
         container.seek(size * probe // PROBES, unsupported_byte_offset=True)
         stamp = next((packet.dts for packet in container.demux(stream) if packet.dts is not None), None)
-        if stamp is not None and stamp * stream.time_base < latest - SMALLEST_FALL:
+        if stamp is not None and stamp * unit < latest - SMALLEST_FALL:
             return True
-        latest = latest if stamp is None else max(latest, float(stamp * stream.time_base))
+        latest = latest if stamp is None else max(latest, float(stamp * unit))
     return False
 
 
 def is_complete_matroska(source: str | BinaryIO, read_to: int) -> bool:
-    """Whether all that the segment of a Matroska or WebM file says it holds is there, and was read.
+    """Whether the declared segment of a Matroska or WebM file is all there, and was read.
 
     Args:
         source: the file.
-        read_to: bytes after which no packet was found.
+        read_to: byte after which no packet was found.
     """
     with _reading(source) as file:
         end, after = _segment_end(file), _at(file, read_to, 64)
@@ -71,12 +75,12 @@ def is_complete_matroska(source: str | BinaryIO, read_to: int) -> bool:
 
 
 def another_follows(source: str | BinaryIO, formats: set[str], read_to: int) -> bool:
-    """Whether a second file was appended to the first where FFmpeg reads only that one.
+    """Whether a second file was appended, in a format of which FFmpeg reads only the first.
 
     Args:
         source: the file.
         formats: FFmpeg's names of its format.
-        read_to: bytes after which no packet was found.
+        read_to: byte after which no packet was found.
     """
     with _reading(source) as file:
         if "matroska" in formats:
@@ -86,7 +90,7 @@ def another_follows(source: str | BinaryIO, formats: set[str], read_to: int) -> 
             return another_mp4_follows(file)
         if "flv" in formats:
             return b"FLV\x01" in _at(file, read_to, 64)
-        if "asf" in formats:  # behind the packets there may be an index
+        if "asf" in formats:  # an index may follow the packets
             return _ASF in _at(file, read_to, 2**20)
         if "wav" in formats:
             return _at(file, 8 + int.from_bytes(_at(file, 0, 8)[4:], "little"), 4) == b"RIFF"
@@ -108,7 +112,7 @@ def another_mp4_follows(source: str | BinaryIO) -> bool:
 
 
 def _segment_end(file: BinaryIO) -> int:
-    """Where the segment of a Matroska file ends, bytes; -1 where the file does not say."""
+    """The byte at which the segment of a Matroska file ends; -1 where the file does not say."""
     head = _at(file, 0, 4096)
     place, length = _element(head, 4)
     if head[:4] != _EBML or length < 0 or head[place + length :][:4] != _SEGMENT:
@@ -124,7 +128,7 @@ def _at(file: BinaryIO, place: int, count: int) -> bytes:
 
 @contextlib.contextmanager
 def _reading(source: str | BinaryIO) -> Iterator[BinaryIO]:
-    """The file itself; where it is open already, it stands afterwards where it stood."""
+    """The open file; a file that was open already is put back to its position."""
     if isinstance(source, str):
         with open(source, "rb") as file:  # noqa: PTH123 - paths of other machines need not be valid Path text
             yield file
@@ -137,7 +141,7 @@ def _reading(source: str | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _element(data: bytes, place: int) -> tuple[int, int]:
-    """Where an element's content begins, and its length in bytes; -1 where the length is not known."""
+    """Where an element's content begins, and its length in bytes; -1 where the length is unknown."""
     if place >= len(data) or not data[place]:
         return place, -1
     width = 9 - data[place].bit_length()

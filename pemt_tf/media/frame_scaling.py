@@ -1,4 +1,4 @@
-"""From a decoded picture to a small one: upright, square pixels, full-range BT.601 planes as JPEG means them."""
+"""From a decoded frame to a small one: upright, square pixels, full-range BT.601 planes as in JPEG."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type as SideDataType
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from pemt_tf.media.tone_mapping import HLG, PQ, tone_mapped
 
 COLORSPACE_UNSPECIFIED = 2
 # The mean over the area that a small pixel covers: no aliasing, and the fastest. FFmpeg's SWS_ACCURATE_RND, which PyAV
-# has no name for, takes away a bias of 2 to 4 levels towards green.
+# does not name, removes a bias of 2 to 4 levels towards green.
 SCALING = int(Interpolation.AREA) | 0x40000
-# Players take untagged video of this height or more for BT.709, smaller for BT.601.
+# Players assume BT.709 for untagged video of this height or more, BT.601 for smaller video.
 HIGH_DEFINITION_HEIGHT = 720
-SAME_SHAPE = 0.02  # aspects that differ by less are rounding, not another shape
+SAME_SHAPE = 0.02  # relative difference of aspect ratios up to which shapes count as the same
 BLACK = (0, 128, 128)
-ROWS_AT_ONCE = 64  # of a transparent picture, so that the largest need no more memory than their own size
+ROWS_AT_ONCE = 64  # of a transparent frame, so that large frames need little extra memory
 
-Turn = tuple[bool, bool, bool]
+Turn = tuple[bool, bool, bool]  # see `orientation`
 
 
 def _unnamed(kind: type[SideDataType], value: int) -> SideDataType:
-    """Stands for side data that PyAV has no name for, as Exif.
+    """A member for side data that PyAV has no name for, such as Exif.
 
-    PyAV reads all of a frame's side data at once and refuses the whole where one kind is unknown to it; but FFmpeg adds
-    kinds, and nothing that is not needed here may lose a file.
+    PyAV reads all side data of a frame at once and fails if one kind is unknown to it. FFmpeg keeps adding kinds, and
+    data that is not needed here must not make a file undecodable.
     """
     member = object.__new__(kind)
     member._name_, member._value_ = f"UNNAMED_{value}", value
     return member
 
 
-SideDataType._missing_ = classmethod(_unnamed)
+SideDataType._missing_ = classmethod(_unnamed)  # pyright: ignore[reportAttributeAccessIssue] - Python allows it
 
 
-class PictureScaler:
-    """Makes small pictures of one stream's decoded ones; keeps what FFmpeg needs for it from picture to picture."""
+class FrameScaler:
+    """Scales the decoded frames of one stream; keeps FFmpeg's contexts from frame to frame."""
 
     def __init__(self) -> None:
         self._scaler = VideoReformatter()
@@ -49,22 +50,22 @@ class PictureScaler:
         self._turn: Turn | None = None
 
     def turn(self, frame: av.VideoFrame) -> Turn:
-        """The `orientation` of the stream, from the first picture.
+        """The `orientation` of the stream, read from its first frame.
 
-        Not asked of every picture: in PyAV a frame and its `side_data` hold each other, so that each frame that was
-        asked stays in memory until Python's cyclic garbage collection comes by, hundreds of megabytes later.
+        Reading it from every frame would cost memory: in PyAV a frame and its `side_data` refer to each other, so each
+        such frame stays until Python's cyclic garbage collection, hundreds of megabytes later.
         """
         if self._turn is None:
             self._turn = orientation(frame)
         return self._turn
 
     def planes(self, frame: av.VideoFrame, aspect: float, height: int, width: int) -> list[np.ndarray]:
-        """Scales one picture.
+        """Scales one frame.
 
         Args:
-            frame: as decoded.
+            frame: the decoded frame.
             aspect: width of a pixel over its height.
-            height, width: even; a picture of another shape is fitted in, with black beside it.
+            height, width: target size, even; a frame of another shape is fitted in, with black beside it.
 
         Returns:
             Y [height, width], Cb and Cr [height / 2, width / 2], uint8, contiguous.
@@ -102,14 +103,14 @@ class PictureScaler:
         return [pixels(plane, np.uint8) for plane in small.planes]
 
     def _over_black(self, frame: av.VideoFrame, source: Colorspace | None) -> av.VideoFrame:
-        """A transparent picture laid on black, at full size: were it scaled first, hidden colours would leak out."""
+        """A transparent frame on black, at full size: scaled first, hidden colours would leak out."""
         is_deep = frame.color_trc in (PQ, HLG)
         kind, name = (np.uint16, "rgb48le") if is_deep else (np.uint8, "rgb24")
         clear = self._converter.reformat(
             frame, format="rgba64le" if is_deep else "rgba", src_colorspace=source, interpolation=SCALING, threads=1
         )
         rgba, full = pixels(clear.planes[0], kind, 4), np.iinfo(kind).max
-        opaque = np.empty((*rgba.shape[:2], 3), kind)
+        opaque: np.ndarray = np.empty((*rgba.shape[:2], 3), kind)
         for top in range(0, len(rgba), ROWS_AT_ONCE):
             rows = slice(top, top + ROWS_AT_ONCE)
             opaque[rows] = (rgba[rows, :, :3].astype(np.uint32) * rgba[rows, :, 3:] + full // 2) // full
@@ -118,7 +119,7 @@ class PictureScaler:
         return shown
 
     def _first_field(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Every other line, from the top: the picture at one moment. A view; costs microseconds."""
+        """Every other line, from the top: the frame at one moment. A view; costs microseconds."""
         kind = (frame.format.name, frame.width, frame.height)
         if self._field is None or self._field[0] != kind:
             graph = Graph()
@@ -130,13 +131,14 @@ class PictureScaler:
         graph = self._field[1]
         graph.push(frame)
         field = graph.pull()
+        assert isinstance(field, av.VideoFrame)
         for name in ("colorspace", "color_range", "color_trc", "color_primaries"):
             setattr(field, name, getattr(frame, name))
         return field
 
 
 def display_size(frame: av.VideoFrame, aspect: float, turn: Turn) -> tuple[float, float]:
-    """Height and width of the upright picture with square pixels."""
+    """Height and width of the upright frame with square pixels."""
     height, width = float(frame.height), frame.width * aspect
     return (width, height) if turn[0] else (height, width)
 
@@ -148,12 +150,13 @@ def stored_size(height: float, width: float, short_side: int) -> tuple[int, int]
 
 
 def orientation(frame: av.VideoFrame) -> Turn:
-    """How the container wants the picture turned: transposed, then rows reversed, then columns reversed.
+    """How the container wants the frame turned: transposed, then rows reversed, then columns reversed.
 
     FFmpeg's display matrix maps a pixel (x, y) to (a x + c y, b x + d y); the nearest of the eight turns and mirror
-    images is taken.
+    images is used.
     """
-    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    # PyAV's hints know no keys but text.
+    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # pyright: ignore[reportCallIssue, reportArgumentType]
     if matrix is None:
         return False, False, False
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
@@ -169,9 +172,11 @@ def turned(plane: np.ndarray, turn: Turn) -> np.ndarray:
     return np.ascontiguousarray(plane[:: -1 if rows else 1, :: -1 if columns else 1])
 
 
-def pixels(plane: av.video.plane.VideoPlane, dtype: type, channels: int = 1) -> np.ndarray:
+def pixels(plane: VideoPlane, dtype: type, channels: int = 1) -> np.ndarray:
     """A view of a plane: [height, width], or [height, width, channels] where there are several."""
-    rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
+    # A plane is a buffer, though PyAV's hints do not say so.
+    values = np.frombuffer(plane, dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    rows = values.reshape(-1, plane.line_size // np.dtype(dtype).itemsize)
     rows = rows[: plane.height, : plane.width * channels]
     return rows if channels == 1 else rows.reshape(*rows.shape[:1], -1, channels)
 
@@ -181,7 +186,7 @@ def _even(side: float) -> int:
 
 
 def _fitted(shown_height: float, shown_width: float, height: int, width: int) -> tuple[int, int]:
-    """The largest size of the same shape that fits in; the whole where the shapes are the same but for rounding."""
+    """The largest size of the same shape that fits in; the whole where the shapes differ only by rounding."""
     if abs(shown_width * height / (shown_height * width) - 1) < SAME_SHAPE + 2 / min(height, width):
         return height, width
     scale = min(height / shown_height, width / shown_width)

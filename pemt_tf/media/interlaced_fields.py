@@ -1,54 +1,53 @@
-"""Which packets of H.264 and MPEG-2 hold no picture of their own, but only the second field of the one before.
+"""Which packets of H.264 and MPEG-2 hold no frame of their own, but only the second field of the one before.
 
-Interlaced streams may store each picture as two fields, a packet each (PAFF: DVB, AVCHD), and may change between that
-and whole pictures. FFmpeg gives one picture for the two packets. Its parser knows, but PyAV has no access to that; so
-the few bits that tell are read here: of H.264 in sequence, picture and slice headers (ITU-T H.264, 7.3), of MPEG-2 in
-the picture coding extension (ITU-T H.262, 6.2.3.1).
+Interlaced streams may store each frame as two fields, a packet each (PAFF: DVB, AVCHD), and may switch between that and
+whole frames. FFmpeg gives one frame for the two packets. Its parser knows, but PyAV has no access to that. So the
+relevant bits are read here: in the sequence, picture and slice headers of H.264 (ITU-T H.264, 7.3), and in the picture
+coding extension of MPEG-2 (ITU-T H.262, 6.2.3.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import av
 import numpy as np
 
-LOOKED_AT = 2**14  # bytes of a packet; headers stand before the pictures' data
+LOOKED_AT = 2**14  # bytes of a packet; headers come before the data
 START = b"\x00\x00\x01"
 SEQUENCE, PICTURE, SLICES = 7, 8, (1, 2, 5)  # NAL unit types of H.264
-# Profiles whose sequence header says more about colours.
+# Profiles whose sequence header has a part about colours.
 WITH_CHROMA = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}
 PICTURE_EXTENSION = START + b"\xb5"
 
-Field = tuple[int, int]  # parity, and a number that the fields of one picture share
+Field = tuple[int, int]  # parity, and a number that the fields of one frame share
 
 
 class SecondFields:
-    """Fed with a stream's packets in decoding order, tells of each whether it is a second field."""
+    """Takes a stream's packets in decoding order and tells which are second fields."""
 
     def __init__(self, stream: av.VideoStream | None) -> None:
-        """Args: stream: the pictures; of codecs other than the two no packet is looked into."""
+        """Args: stream: the video; packets of other codecs are never second fields."""
         context = stream.codec_context if stream is not None else None
-        name = context.name if context is not None else ""
-        self._field_of = None
-        if name == "h264":
+        self._field_of: Callable[[av.Packet], Field | None] | None = None
+        if context is not None and context.name == "h264":
             self._field_of = _H264Headers(context.extradata or b"").field
-        elif name == "mpeg2video":
+        elif context is not None and context.name == "mpeg2video":
             self._field_of = _mpeg2_field
         self._marks: list[bool] = []
         self._first: Field | None = None
         self._are_fields = False  # what was read last
 
     def add(self, packet: av.Packet) -> None:
-        """Takes note of the next packet."""
+        """Notes the next packet."""
         self._marks.append(self.is_second(packet))
 
     def marks(self, times: np.ndarray) -> np.ndarray:
-        """[packets] bool: which are second fields, of the first packets as far as `times` go.
+        """[packets] bool: which of the first packets, one for each time, are second fields.
 
         Args:
-            times: [packets] seconds. A second field without a time, as transport streams may have, gets the first's.
+            times: [packets] seconds. A second field without a time, as in some transport streams, gets the first's.
         """
         marks = np.array(self._marks[: len(times)], bool)
         for place in np.flatnonzero(marks & np.isnan(times)):
@@ -56,25 +55,25 @@ class SecondFields:
         return marks
 
     def is_second(self, packet: av.Packet) -> bool:
-        """Whether the packet is the other field of the picture that the packet before began."""
+        """Whether the packet is the other field of the frame that the packet before began."""
         if self._field_of is None:
             return False
         first = self._first
         try:
             field = self._field_of(packet)
             self._are_fields = field is not None
-        except ValueError:  # damaged: taken as more of the same, so that damage counts by pictures too
+        except ValueError:  # damaged: assume more of the same, so that damage is counted in frames too
             field = None
             if self._are_fields:
                 field = (1 - first[0], first[1]) if first is not None else (0, -1)
-        is_second = None not in (first, field) and first[0] != field[0] and first[1] == field[1]
+        is_second = first is not None and field is not None and first[0] != field[0] and first[1] == field[1]
         self._first = None if is_second else field
         return is_second
 
 
 @dataclass(frozen=True)
 class _Sequence:
-    """What must be known of a sequence header to read the slices' headers."""
+    """What a sequence header says that slice headers depend on."""
 
     number_bits: int
     has_planes: bool
@@ -82,11 +81,11 @@ class _Sequence:
 
 
 class _H264Headers:
-    """Reads headers of sequences and pictures as they come, and which field a packet begins with."""
+    """Reads headers of sequences and pictures as they come, and tells which field a packet begins with."""
 
     def __init__(self, extradata: bytes) -> None:
         self._sequences: dict[int, _Sequence] = {}
-        self._pictures: dict[int, int] = {}  # their sequences
+        self._sequence_of: dict[int, int] = {}  # picture parameter set to its sequence
         self._has_fields = False
         self._length_size = 0  # bytes; 0 where start codes divide the units
         if extradata[:1] == b"\x01" and len(extradata) > 6:
@@ -95,24 +94,24 @@ class _H264Headers:
             for _ in range(2):  # sequences, then pictures
                 for _ in range(count):
                     size = int.from_bytes(extradata[place : place + 2], "big")
-                    self._take_note(extradata[place + 2 : place + 2 + size])
+                    self._note(extradata[place + 2 : place + 2 + size])
                     place += 2 + size
                 count, place = int.from_bytes(extradata[place : place + 1], "big"), place + 1
         else:
             for unit in extradata.split(START)[1:]:
-                self._take_note(unit)
+                self._note(unit)
 
     def field(self, packet: av.Packet) -> Field | None:
-        """The field that the packet begins with; None for a whole picture.
+        """The field that the packet begins with; None for a whole frame.
 
         Raises:
-            ValueError: no header of a slice can be read in a stream that may have fields.
+            ValueError: no slice header can be read in a stream that may have fields.
         """
         if not self._has_fields and not packet.is_keyframe:
-            return None  # headers of sequences stand before keyframes
+            return None  # sequence headers come before keyframes
         for unit in self._units(bytes(memoryview(packet)[:LOOKED_AT])):
             if not unit or unit[0] & 31 not in SLICES:
-                self._take_note(unit)
+                self._note(unit)
             elif self._has_fields:
                 return self._of_slice(_Bits(unit[1:64]))
         if self._has_fields:
@@ -129,7 +128,7 @@ class _H264Headers:
             place = begin + int.from_bytes(data[place:begin], "big")
             yield data[begin:place]
 
-    def _take_note(self, unit: bytes) -> None:
+    def _note(self, unit: bytes) -> None:
         bits, kind = _Bits(unit[1:512]), unit[0] & 31 if unit else 0
         try:
             if kind == SEQUENCE:
@@ -138,13 +137,13 @@ class _H264Headers:
                 self._has_fields |= sequence.has_fields
             elif kind == PICTURE:
                 number = bits.count()
-                self._pictures[number] = bits.count()
+                self._sequence_of[number] = bits.count()
         except ValueError:
             pass  # damaged
 
     def _of_slice(self, bits: _Bits) -> Field | None:
-        bits.count(), bits.count()  # its first macroblock; its type
-        sequence = self._sequences.get(self._pictures.get(bits.count()))
+        bits.skip_counts(2)  # its first macroblock; its type
+        sequence = self._sequences.get(self._sequence_of.get(bits.count(), -1))
         if sequence is None:
             raise ValueError("no header of the sequence")
         if not sequence.has_fields:
@@ -160,7 +159,8 @@ def _sequence(bits: _Bits) -> tuple[int, _Sequence]:
     if profile in WITH_CHROMA:
         chroma = bits.count()
         has_planes = chroma == 3 and bits.take(1) == 1
-        bits.count(), bits.count(), bits.take(1)  # depths; a transform that is left out
+        bits.skip_counts(2)  # depths
+        bits.take(1)  # whether a transform is left out
         if bits.take(1):
             for matrix in range(8 if chroma != 3 else 12):
                 if bits.take(1):
@@ -170,10 +170,12 @@ def _sequence(bits: _Bits) -> tuple[int, _Sequence]:
     if order == 0:
         bits.count()
     elif order == 1:
-        bits.take(1), bits.count(), bits.count()
-        for _ in range(bits.count()):
-            bits.count()
-    bits.count(), bits.take(1), bits.count(), bits.count()  # reference pictures; gaps; width and height
+        bits.take(1)
+        bits.skip_counts(2)
+        bits.skip_counts(bits.count())
+    bits.count()  # reference frames
+    bits.take(1)  # whether there may be gaps
+    bits.skip_counts(2)  # width and height
     return number, _Sequence(number_bits, has_planes, has_fields=bits.take(1) == 0)
 
 
@@ -195,11 +197,11 @@ def _mpeg2_field(packet: av.Packet) -> Field | None:
     if picture < 0 or place < 0 or place + 6 >= len(data):
         raise ValueError("no header of a picture")
     structure, number = data[place + 6] & 3, int.from_bytes(data[picture + 4 : picture + 6], "big") >> 6
-    return (structure - 1, number) if structure in (1, 2) else None  # 3: a whole picture
+    return (structure - 1, number) if structure in (1, 2) else None  # 3: a whole frame
 
 
 class _Bits:
-    """Reads the bits of a header from the first on; ValueError beyond the last."""
+    """Reads the bits of a header in order; raises ValueError after the last."""
 
     def __init__(self, data: bytes) -> None:
         data = data.replace(b"\x00\x00\x03", b"\x00\x00")  # the 3 keeps data from looking like a start code
@@ -217,3 +219,7 @@ class _Bits:
         while not self.take(1):
             zeros += 1
         return (1 << zeros) - 1 + self.take(zeros)
+
+    def skip_counts(self, numbers: int) -> None:
+        for _ in range(numbers):
+            self.count()

@@ -7,25 +7,25 @@ import stat
 
 from pemt_tf.files.names import printable
 
-# cause: what it means, in one sentence. Reports, failure files and tests use the names.
+# Cause to its meaning, one sentence. Reports, failure files and tests use the names.
 CAUSES = {
     "not_found": "the path leads to no file, or to one that may not be read",
     "open_failed": "no container format could be recognized, or its header is missing or damaged",
-    "no_streams": "the container holds neither pictures nor sound, or not the stream that was asked for",
-    "no_video": "there are no pictures, and the job was told to fail such files",
-    "no_audio": "there is no sound, and the job was told to fail such files",
-    "encrypted": "the pictures, or all there is, are encrypted",
-    "unsupported_codec": "FFmpeg has no decoder for the pictures, or for the only stream",
+    "no_streams": "the container holds neither video nor audio, or not the stream that was asked for",
+    "no_video": "there is no video, and the job was told to fail such files",
+    "no_audio": "there is no audio, and the job was told to fail such files",
+    "encrypted": "the video, or all there is, is encrypted",
+    "unsupported_codec": "FFmpeg has no decoder for the video, or for the only stream",
     "truncated": "less than half of the declared length is there",
-    "zero_frames": "not one picture (or, without pictures, not one sound sample) could be decoded",
-    "decode_failed": "less than half of the pictures could be decoded",
-    "bad_samples": "the sound holds samples that are infinite, not numbers, or beyond any scale",
+    "zero_frames": "not one frame (or, without video, not one audio sample) could be decoded",
+    "decode_failed": "less than half of the frames could be decoded",
+    "bad_samples": "the audio holds samples that are infinite, not numbers, or beyond any scale",
     "too_short": "the clip is shorter than one segment",
-    "bad_timestamps": "the timestamps do not tell what is when: there are none, all are the same, or they leap",
-    "too_large": "the shape or size of pictures, the count of windows, or the memory for decoding is beyond the limit",
+    "bad_timestamps": "the timestamps are unusable: there are none, all are the same, or they jump",
+    "too_large": "the shape or size of frames, the number of windows, or the memory for decoding is above the limit",
     "timeout": "decoding took longer than the limit",
     "decoder_crash": "the decoding process died",
-    "unknown_label": "the label is not in the vocabulary that the data set has to follow",
+    "unknown_label": "the label is not in the vocabulary that the data set must follow",
 }
 
 # What a path may lead to besides a file.

@@ -1,23 +1,29 @@
-"""Opens a media file, chooses its picture and sound streams and lists their compressed packets.
+"""Opens a media file, chooses its video and audio streams and lists their compressed packets.
 
-Listing costs about 2 microseconds a packet and no decoding, and tells what is truly in the file: headers lie when a
-file was cut, and some have no duration at all. All times are seconds on one clock, the container's, counted from
-its start; so pictures and sound stay together whatever each stream's own start is.
+Listing costs about 2 microseconds a packet and no decoding, and tells what the file really holds: headers are wrong
+where a file was cut, and some have no duration at all. All times are seconds on one clock, the container's, counted
+from its start, so frames and audio stay together whatever each stream's own start is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import av
 import numpy as np
-from av.stream import Disposition
 
 from pemt_tf.media.audio_clock import decoded_frames, follow, is_irregular, place
-from pemt_tf.media.container import SingleFile, encrypted_packets, message_of, open_container
+from pemt_tf.media.container import (
+    SingleFile,
+    check_size,
+    choose_stream,
+    encrypted_packets,
+    message_of,
+    open_container,
+)
 from pemt_tf.media.file_layout import (
     another_follows,
     another_mp4_follows,
@@ -28,13 +34,11 @@ from pemt_tf.media.file_layout import (
 )
 from pemt_tf.media.interlaced_fields import SecondFields
 from pemt_tf.media.media_errors import MediaError
-from pemt_tf.media.packet_index import PacketList, apart, first_part, hold_slides, rising_seconds
+from pemt_tf.media.packet_index import PacketList, StreamIndex, first_part, hold_slides, rising_seconds
 
-LARGEST_SIDE = 16_384
-MOST_PIXELS = 64 * 2**20
 KEPT_BYTES = 64 * 2**20  # compressed packets kept in memory between listing and decoding
 ENDS_APART = 0.5  # seconds between two ends that are not the same
-SEEK_MARGIN = 2.0  # seconds before the wanted start; gives sound decoders time to settle
+SEEK_MARGIN = 2.0  # seconds before the wanted start; gives audio decoders time to settle
 SMALL_BYTES = 4 * 2**20  # files that are read from the beginning, wherever the wanted start is
 
 
@@ -43,14 +47,14 @@ class MediaFile:
 
     Attributes:
         video, audio: the chosen streams, or None.
-        video_index, audio_index: their packets; empty until `index` is called.
-        second_fields: [packets] bool, of the pictures: those that complete the picture before (`SecondFields`).
+        video_index, audio_index: the streams' packets; empty until `index` is called.
+        second_fields: [video packets] bool: those that complete the frame before (`SecondFields`).
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
         duration: seconds, as well as it is known.
-        dts_only: the container stores no presentation times.
+        dts_only: whether the container stores no presentation times.
         notes: what is worth telling about the file.
-        sound_times: [frames] when each decoded frame of sound begins, seconds, where its timestamps do not tell; then
-            the sound is to be decoded from its first packet on. None where timestamps are to be followed.
+        audio_times: [frames] when each decoded frame of audio begins, seconds, where its timestamps do not tell; the
+            audio must then be decoded from its first packet on. None where timestamps are to be followed.
     """
 
     def __init__(
@@ -60,8 +64,8 @@ class MediaFile:
 
         Args:
             source: a local path, or a seekable binary file.
-            video_stream, audio_stream: number among the streams of pictures (cover art does not count) and of sound,
-                from 0; None takes the file's default.
+            video_stream, audio_stream: number among the video streams (cover art does not count) and among the audio
+                streams, from 0; None takes the file's default.
 
         Raises:
             MediaError: it cannot be opened, or has no such streams.
@@ -74,14 +78,14 @@ class MediaFile:
         self._others_end, self._read_to = -np.inf, 0
         self._whole = False
         self.notes: list[str] = []
-        self.sound_times: np.ndarray | None = None
+        self.audio_times: np.ndarray | None = None
         self.video_index = self.audio_index = PacketList().index()
         self.second_fields = np.zeros(0, bool)
-        self._container = self._file = None
+        self._opened = contextlib.ExitStack()
         try:
             self._open()
         except BaseException:
-            self._close()
+            self._opened.close()
             raise
 
     def __enter__(self) -> MediaFile:
@@ -89,25 +93,26 @@ class MediaFile:
 
     def __exit__(self, *_: object) -> None:
         self._kept = None
-        self._close()
+        self._opened.close()
 
     def _open(self) -> None:
-        self._file = SingleFile(self._source)
+        self._file = self._opened.enter_context(contextlib.closing(SingleFile(self._source)))
         self._container, said = open_container(self._file)
-        container = self._container
+        container = self._opened.enter_context(self._container)
         self._base = (container.start_time or 0) / av.time_base
         self.dts_only = self._is("avi")
         best = container.streams.best
-        self.video = _choose("picture", container.streams.video, best("video"), self._numbers[0])
-        self.audio = _choose("sound", container.streams.audio, best("audio", related=self.video), self._numbers[1])
-        if self.video is None and self.audio is None:
-            raise MediaError("no_streams", f"{len(container.streams)} streams, none with pictures or sound")
-        if self.video is not None and self.video.codec_context is not None:
-            _check_size(self.video.width, self.video.height, said)
-        # Plain numbers: a Fraction for every packet and frame would cost more than the rest of the bookkeeping.
-        bases = {stream.index: stream.time_base for stream in (self.video, self.audio) if stream is not None}
-        self._units = {index: (base.numerator, base.denominator) for index, base in bases.items()}
+        self.video = choose_stream("video", container.streams.video, best("video"), self._numbers[0])
+        related = best("audio", related=self.video)
+        self.audio = choose_stream("audio", container.streams.audio, related, self._numbers[1])
         chosen = [stream for stream in (self.video, self.audio) if stream is not None]
+        if not chosen:
+            raise MediaError("no_streams", f"{len(container.streams)} streams, none with video or audio")
+        if self.video is not None and self.video.codec_context is not None:
+            check_size(self.video.width, self.video.height, said)
+        # Plain numbers: a Fraction for every packet and frame would cost more than the rest of the bookkeeping.
+        bases = {stream.index: stream.time_base for stream in chosen}
+        self._units = {index: (base.numerator, base.denominator) for index, base in bases.items()}
         self.declared_end = None if self._whole else declared_end(container, chosen)
 
     def _formats(self) -> set[str]:
@@ -117,6 +122,11 @@ class MediaFile:
         return bool(self._formats() & set(formats))
 
     @property
+    def declared_seconds(self) -> float:
+        """`declared_end`; 0 where it cannot be trusted."""
+        return self.declared_end or 0.0
+
+    @property
     def is_from_start(self) -> bool:
         """Whether the listed packets are those from the file's start on."""
         return self._seek_to is None
@@ -124,24 +134,26 @@ class MediaFile:
     @property
     def duration(self) -> float:
         """Seconds: to the end of what was read, if that is all of the file; else as the file declares."""
+        read_end = self._last_end()
+        if self._seek_to is None and self._until is None and read_end is not None:
+            return read_end
+        return self.declared_end or (self._container.duration or 0) / av.time_base or read_end or 0.0
+
+    def _last_end(self) -> float | None:
+        """The later end of the two streams, seconds; None where neither is known."""
         ends = [index.end for index in (self.video_index, self.audio_index) if not np.isnan(index.end)]
-        if self._seek_to is None and self._until is None and ends:
-            return max(ends)
-        return self.declared_end or (self._container.duration or 0) / av.time_base or max(ends, default=0.0)
+        return max(ends, default=None)
 
     @property
     def frame_rate(self) -> float:
-        """Pictures a second, 0 where nothing tells. Counted where fields are stored: headers then count either."""
+        """Frames per second of the video, 0 if unknown; counted where fields are stored: headers may count those."""
         index = self.video_index
         if self.second_fields.any() and index.end > index.start:
             return float(np.count_nonzero(~self.second_fields) / (index.end - index.start))
-        return float(self.video.average_rate or self.video.guessed_rate or 0)
+        return float(self.video.average_rate or self.video.guessed_rate or 0) if self.video is not None else 0.0
 
-    def seconds(self, timestamp: int | None, stream: av.stream.Stream) -> float:
-        """A stream's timestamp on the clip's clock, seconds; NaN for None."""
-        return self._seconds(timestamp, stream.index)
-
-    def _seconds(self, timestamp: int | None, stream_index: int) -> float:
+    def seconds(self, timestamp: int | None, stream_index: int) -> float:
+        """A stream's timestamp on the container's clock, seconds; NaN for None."""
         if timestamp is None:
             return np.nan
         numerator, denominator = self._units[stream_index]
@@ -153,7 +165,7 @@ class MediaFile:
         if start is not None and start > 2 * SEEK_MARGIN and self._size > SMALL_BYTES and self._can_seek():
             self._seek_to = start - SEEK_MARGIN
         self._list_packets()
-        if self._seek_to is not None and self._missed(start):
+        if self._seek_to is not None and start is not None and self._missed(start):
             # The format cannot seek, or missed the keyframe before the start: read from the beginning instead.
             self._seek_to = None
             self._reopen()
@@ -161,32 +173,33 @@ class MediaFile:
         if self._kept is None:
             self._reopen()  # now: decoders belong to the container that is open
         if self.audio is not None and self.audio.codec_context is not None:
-            if self._place_sound() and (self._seek_to, self._until) != (None, None):
-                # Neither seeking nor stopping went by the times at which this sound is heard: read everything.
+            if self._place_audio(self.audio) and (self._seek_to, self._until) != (None, None):
+                # Neither seeking nor stopping followed the times at which this audio is heard: read everything.
                 self._seek_to = self._until = None
                 self._reopen()
                 self._list_packets()
-                self._place_sound()
+                self._place_audio(self.audio)
             self._hold_slides()
 
     def _hold_slides(self) -> None:
         stored = self.video_index.end
         hold_slides(self.video_index, self.audio_index)
         if self._until is None and self.declared_end and self.video_index.end < stored:
-            self.declared_end -= stored - self.video_index.end  # a header counts a last picture that is held
+            self.declared_end -= stored - self.video_index.end  # a header counts a held last frame
 
     def _missed(self, start: float) -> bool:
         first_key = self.video_index.times[self.video_index.keyframes][:1]
         return self.video is not None and not (len(first_key) and first_key[0] <= start)
 
     def _can_seek(self) -> bool:
-        """Whether a moment can be found by seeking: where files were joined, it is there more than once."""
+        """Whether seeking finds a moment; in joined files it exists more than once."""
         if self._is("flv") or (self._is("mov") and another_mp4_follows(self._source)):
             return False
         if not self._is("mpegts", "mpeg", "ogg"):
             return True
         try:
-            joined = falls_back(self._container, self.video or self.audio, self._size)
+            stream = self.audio if self.video is None else self.video
+            joined = stream is None or falls_back(self._container, stream, self._size)
         except av.FFmpegError:
             joined = True
         if joined:
@@ -198,37 +211,12 @@ class MediaFile:
         return self._read() if self._kept is None else iter(self._kept)
 
     def _list_packets(self) -> None:
-        kinds = {"video_index": self.video, "audio_index": self.audio}
-        lists = {each.index: PacketList(each is self.audio) for each in kinds.values() if each is not None}
-        units = {index: numerator / denominator for index, (numerator, denominator) in self._units.items()}
-        self._kept, size = [], 0
-        fields = SecondFields(self.video)
-        for place_in_file, packet in enumerate(self._read()):
-            number = packet.stream_index
-            if self.video is not None and number == self.video.index:
-                fields.add(packet)
-            time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
-            stamp = self._seconds(packet.dts, number)
-            lists[number].add(packet, place_in_file, self._seconds(time, number), stamp, units[number])
-            size += packet.size
-            if size > KEPT_BYTES:
-                self._kept = None
-            elif self._kept is not None:
-                self._kept.append(packet)
-        counts = first_part(lists)
-        if counts is None and self._is("mpegts", "mpeg"):
-            counts = apart(lists)
-        if counts is not None and self._is("ogg"):
-            # The first packet of a new part still comes with the time at which the part before it ended.
-            counts = {number: max(count - 1, 1) for number, count in counts.items()}
-        for name, stream in kinds.items():
-            packets = PacketList() if stream is None else lists[stream.index]
-            index = packets.index(counts[stream.index] if counts and stream is not None else None)
-            if stream is not None:
-                index.encrypted = index.encrypted or encrypted_packets(
-                    self._container, self._file, stream, len(index.times)
-                )
-            setattr(self, name, index)
+        audio = self.audio.index if self.audio is not None else None
+        lists = {number: PacketList(is_audio=number == audio) for number in self._units}
+        fields = self._noted_packets(lists)
+        counts = first_part(lists, self._formats())
+        self.video_index = self._index_of(self.video, lists, counts)
+        self.audio_index = self._index_of(self.audio, lists, counts)
         self.second_fields = fields.marks(self.video_index.times)
         if counts is not None:
             self._note_joined(lists, counts)
@@ -237,47 +225,76 @@ class MediaFile:
         if counts is not None or self._is_all_there():
             self._whole, self.declared_end = True, None
 
+    def _noted_packets(self, lists: dict[int, PacketList]) -> SecondFields:
+        """Reads all packets, notes them in the list of their stream, and keeps them unless they are too large."""
+        units = {number: numerator / denominator for number, (numerator, denominator) in self._units.items()}
+        self._kept, size = [], 0
+        fields = SecondFields(self.video)
+        for place_in_file, packet in enumerate(self._read()):
+            number = packet.stream_index
+            if self.video is not None and number == self.video.index:
+                fields.add(packet)
+            time = packet.dts if packet.pts is None or (self.dts_only and packet.dts is not None) else packet.pts
+            stamp = self.seconds(packet.dts, number)
+            lists[number].add(packet, place_in_file, self.seconds(time, number), stamp, units[number])
+            size += packet.size
+            if size > KEPT_BYTES:
+                self._kept = None
+            elif self._kept is not None:
+                self._kept.append(packet)
+        return fields
+
+    def _index_of(
+        self,
+        stream: av.VideoStream | av.AudioStream | None,
+        lists: dict[int, PacketList],
+        counts: dict[int, int] | None,
+    ) -> StreamIndex:
+        if stream is None:
+            return PacketList().index()
+        index = lists[stream.index].index(counts[stream.index] if counts else None)
+        if not index.encrypted:
+            index.encrypted = encrypted_packets(self._container, self._file, stream, len(index.times))
+        return index
+
     def _note_joined(self, lists: dict[int, PacketList], counts: dict[int, int]) -> None:
         index = self.video_index if len(self.video_index.times) else self.audio_index
         left_out = max(rising_seconds(packets.stamps[counts[number] :]) for number, packets in lists.items())
         rest = "" if self._until is not None else f" (about {left_out:.1f} s)"
-        self._note(
-            f"timestamps start anew at {index.end:.2f} s, as in joined files: what comes after{rest} is left out"
-        )
+        self._note(f"timestamps restart at {index.end:.2f} s, as in joined files: what follows{rest} is left out")
 
     def _another_follows(self) -> bool:
-        """Whether there is more in the file than FFmpeg reads; looked up in files of this machine only."""
+        """Whether the file holds more than FFmpeg reads; only checked in local files."""
         here = isinstance(self._source, str) and self._until is None
         return here and another_follows(self._source, self._formats(), self._read_to)
 
     def _is_all_there(self) -> bool:
         """Whether nothing was cut off, though the chosen streams end before the time that the header declares."""
-        ends = [index.end for index in (self.video_index, self.audio_index) if not np.isnan(index.end)]
-        wanted = min(self.declared_end or 0.0, np.inf if self._until is None else self._until)
-        if wanted - max(ends, default=0.0) < ENDS_APART:
+        wanted = min(self.declared_seconds, np.inf if self._until is None else self._until)
+        if wanted - (self._last_end() or 0.0) < ENDS_APART:
             return False
-        others_last = self._others_end > self.declared_end - ENDS_APART
+        others_last = self._others_end > self.declared_seconds - ENDS_APART
         return others_last or (self._is("matroska") and is_complete_matroska(self._source, self._read_to))
 
-    def _place_sound(self) -> bool:
-        """Finds out when sound is heard whose timestamps do not follow its length: it is decoded once for that.
+    def _place_audio(self, audio: av.AudioStream) -> bool:
+        """Finds the times of audio whose timestamps do not follow its length; it is decoded once for that.
 
         Returns:
-            Whether it is heard at quite other times than its timestamps say.
+            Whether the audio is heard at quite other times than its timestamps say.
         """
-        index, context = self.audio_index, self.audio.codec_context
+        index, context, number = self.audio_index, audio.codec_context, audio.index
         if not is_irregular(index, context.frame_size / context.sample_rate if context.sample_rate else 0.0):
             return False
-        sound = (packet for packet in self.packets() if packet.stream_index == self.audio.index)
-        frames = decoded_frames(context, itertools.islice(sound, len(index.times)))
-        times = np.array([self.seconds(stamp, self.audio) for stamp in frames.stamps])
+        packets = (packet for packet in self.packets() if packet.stream_index == number)
+        frames = decoded_frames(context, itertools.islice(packets, len(index.times)))
+        times = np.array([self.seconds(stamp, number) for stamp in frames.stamps])
         seconds = np.array(frames.seconds)
         self._reopen()  # for a decoder without a past
-        pictures = self.video_index.end - max(self.video_index.start, 0.0)
-        placed = place(times, seconds, pictures, always_gapless=self.dts_only)
+        length = self.video_index.end - max(self.video_index.start, 0.0)
+        placed = place(times, seconds, length, always_gapless=self.dts_only)
         if not len(placed) or np.ptp(placed - follow(times, seconds)) < 1e-3:
             return False
-        stored, self.sound_times = index.end, placed
+        stored, self.audio_times = index.end, placed
         index.times = np.interp(np.arange(len(index.times)), frames.packets, placed)
         index.start, index.end = float(placed[0]), float(placed[-1] + seconds[-1])
         self._whole = self._whole or stored > (self.declared_end or np.inf) - ENDS_APART
@@ -292,15 +309,15 @@ class MediaFile:
                 self._container.seek(round((self._seek_to + self._base) * av.time_base))
             for packet in self._demuxed():
                 if packet.size == 0 and packet.pts is None and packet.dts is None:
-                    continue  # PyAV's marks of the end; the decoders are drained by name
+                    continue  # PyAV's end marks; the decoders are drained explicitly
                 self._read_to = max(self._read_to, (packet.pos or 0) + packet.size)
                 if packet.stream_index not in self._units:
                     self._others_end = max(self._others_end, self._packet_end(packet))
                     continue
                 yield packet
-                # Pictures may be stored a little out of order, hence one second more than is asked for.
+                # Frames may be stored a little out of order, hence one second more than is asked for.
                 if self._until is not None and packet.dts is not None:
-                    if self._seconds(packet.dts, packet.stream_index) > self._until + 1.0:
+                    if self.seconds(packet.dts, packet.stream_index) > self._until + 1.0:
                         running.discard(packet.stream_index)
                     if not running:
                         return
@@ -313,7 +330,7 @@ class MediaFile:
                 yield from self._container.demux()
                 return
             except IndexError:
-                continue  # PyAV's answer to a packet of a stream that appeared on the way; go on behind it
+                continue  # PyAV's error for a packet of a stream that appeared later in the file; go on after it
 
     def _packet_end(self, packet: av.Packet) -> float:
         if packet.pts is None:
@@ -325,34 +342,5 @@ class MediaFile:
             self.notes.append(note)
 
     def _reopen(self) -> None:
-        self._close()
+        self._opened.close()
         self._open()
-
-    def _close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-        if self._file is not None:
-            self._file.close()
-
-
-def _choose(kind: str, streams: tuple, best: av.stream.Stream | None, number: int | None) -> av.stream.Stream | None:
-    """The stream of that number, or FFmpeg's best, but never cover art: a picture in a file of sound is no video."""
-    real = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
-    if number is None or not real:
-        return best if best in real else next(iter(real), None)
-    if number >= len(real):
-        count = f"{len(real)} {kind} stream" + ("s" if len(real) > 1 else "")
-        raise MediaError("no_streams", f"{kind} stream {number} was asked for, counted from 0; the file has {count}")
-    return real[number]
-
-
-def _check_size(width: int, height: int, said: str) -> None:
-    # FFmpeg itself refuses the largest sizes: it reports 0 x 0 then and tells the size in a message only.
-    refused = re.search(r"Picture size (\d+)x(\d+) is invalid", said)
-    if not width and refused:
-        width, height = int(refused[1]), int(refused[2])
-    if max(width, height) > LARGEST_SIDE or width * height > MOST_PIXELS:
-        raise MediaError(
-            "too_large",
-            f"pictures of {width} x {height}; the limit is {LARGEST_SIDE} a side and {MOST_PIXELS // 2**20} Mpx",
-        )

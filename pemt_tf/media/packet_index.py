@@ -1,4 +1,4 @@
-"""What the packets of a stream tell: when each is shown, when the stream ends, where its timestamps start anew."""
+"""What the packets of a stream tell: when each is shown, when the stream ends, where its timestamps restart."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 import av
 import numpy as np
 
-# Joined files (`cat a.ts b.ts`): decoding stamps never fall within one file; damaged ones do, for a packet or two.
+# Joined files (`cat a.ts b.ts`): within one file decoding stamps never fall, except damaged ones for a packet or two.
 SMALLEST_FALL = 0.5  # seconds; in a part shorter than twice that, half of the part
-FEW_LATE = 3  # packets of a stream that ends with the first part
+FEW_LATE = 3  # packets after the join of a stream that ends with the first part
 LATE_PACKETS = 1.0  # seconds by which one stream of a part may be longer than the other
-LONGEST_SOUND_PACKET = 10  # times as long as packets last on average
-LONGEST_HELD = 6 * 3600.0  # seconds that a single picture may be shown; broken durations are of 2**32 ticks
-SLOW = 1.0  # seconds a picture from which on they are slides
-LONGEST_HOLE = 60.0  # seconds without a packet that can be meant; where it is more than half of a file, it cannot
+LONGEST_AUDIO_PACKET = 10  # times the average length of a packet
+LONGEST_HELD = 6 * 3600.0  # seconds that a single frame may be shown; broken durations have 2**32 ticks
+SLOW = 1.0  # seconds per frame above which video is a slide show
+LONGEST_HOLE = 60.0  # seconds without a packet that may be intended
 
 
 @dataclass
@@ -26,7 +26,7 @@ class StreamIndex:
         durations: [packets] seconds; 0 where unknown.
         keyframes: [packets] bool.
         start, end: first and last moment, seconds; NaN where no packet has a time.
-        encrypted: packets that are encrypted; 1 where a transport stream is scrambled, which hides its packets.
+        encrypted: number of encrypted packets; 1 where a transport stream is scrambled, which hides its packets.
     """
 
     times: np.ndarray
@@ -45,9 +45,9 @@ class StreamIndex:
 
 @dataclass
 class PacketList:
-    """What is noted of a stream's packets while they pass."""
+    """Notes on a stream's packets, taken as they are read."""
 
-    is_sound: bool = False
+    is_audio: bool = False
     times: list[float] = field(default_factory=list)
     stamps: list[float] = field(default_factory=list)  # decoding times, seconds
     places: list[int] = field(default_factory=list)  # among the packets of all streams, in file order
@@ -57,13 +57,13 @@ class PacketList:
     encrypted: list[bool] = field(default_factory=list)
 
     def add(self, packet: av.Packet, place: int, time: float, stamp: float, unit: float) -> None:
-        """Takes note of the next packet.
+        """Notes the next packet.
 
         Args:
             packet: the packet.
             place: its place among the packets of all streams, in file order.
             time, stamp: when it is shown and when it is decoded, seconds; NaN where unknown.
-            unit: seconds of a tick of its duration.
+            unit: length of a tick of its duration, seconds.
         """
         self.times.append(time)
         self.stamps.append(stamp)
@@ -79,46 +79,43 @@ class PacketList:
         shown = ~np.isnan(times) & ~np.array(self.hidden[:count], bool)
         start = end = np.nan
         if shown.any():
-            start, end = times[shown].min(), _end(times[shown], durations[shown], self.is_sound)
+            start, end = times[shown].min(), _end(times[shown], durations[shown], self.is_audio)
         keyframes = np.array(self.keyframes[:count], bool)
         return StreamIndex(times, durations, keyframes, float(start), float(end), sum(self.encrypted[:count]))
 
 
-def _end(times: np.ndarray, durations: np.ndarray, is_sound: bool) -> float:
-    """When a stream ends, seconds: where its last packet does.
-
-    A last packet without a duration, or with an absurd one, lasts as long as packets do on average.
-    """
+def _end(times: np.ndarray, durations: np.ndarray, is_audio: bool) -> float:
+    """When a stream's last packet ends, seconds; without a plausible duration it has the average one."""
     last = times.max()
     length = last - times.min()
     typical = length / (len(times) - 1) if len(times) > 1 else 0.0
     longest = LONGEST_HELD if len(times) == 1 else max(LONGEST_HOLE, 2 * length)
-    if is_sound and len(times) > 1:
+    if is_audio and len(times) > 1:
         believed = durations[durations < LONGEST_HELD]
-        longest = LONGEST_SOUND_PACKET * max(typical, float(np.median(believed)) if len(believed) else 0.0)
+        longest = LONGEST_AUDIO_PACKET * max(typical, float(np.median(believed)) if len(believed) else 0.0)
     stated = durations[times == last].max()
     return last + (stated if 0 < stated <= longest else typical)
 
 
-def hold_slides(pictures: StreamIndex, sound: StreamIndex) -> None:
-    """Has slides last as long as the sound under them shows that time passes.
+def hold_slides(video: StreamIndex, audio: StreamIndex) -> None:
+    """Lets slides last as long as the audio under them shows that time passes.
 
-    The last one has no successor that would end it; a duration that is given to it, or guessed, beyond the sound's end
-    is a held picture in silence. A single picture is shown from the sound's start on.
+    No other slide ends the last one; a duration that is stored or guessed for it, beyond the end of the audio, would be
+    a held frame in silence. A single slide is shown from the start of the audio.
     """
-    times = pictures.times[~np.isnan(pictures.times)]
-    if not len(times) or np.isnan(sound.end):
+    times = video.times[~np.isnan(video.times)]
+    if not len(times) or np.isnan(audio.end):
         return
-    last, slides = times.max(), len(times) == 1 or pictures.typical > SLOW
-    if abs(sound.end - pictures.end) > SLOW and (slides or pictures.end - last > SLOW):
-        longest = sound.end if sound.end > last else last + SLOW
-        pictures.end = longest if slides else min(pictures.end, longest)
-    if len(times) == 1 and sound.start < pictures.start - SLOW:
-        pictures.start = max(sound.start, 0.0)
+    last, slides = times.max(), len(times) == 1 or video.typical > SLOW
+    if abs(audio.end - video.end) > SLOW and (slides or video.end - last > SLOW):
+        longest = audio.end if audio.end > last else last + SLOW
+        video.end = longest if slides else min(video.end, longest)
+    if len(times) == 1 and audio.start < video.start - SLOW:
+        video.start = max(audio.start, 0.0)
 
 
 def restart(stamps: np.ndarray) -> int | None:
-    """The first packet from which on timestamps start anew, as where files were joined; None without one.
+    """The packet at which timestamps restart, as in joined files; None without one.
 
     Args:
         stamps: [packets] decoding times in file order, seconds; NaN where unknown.
@@ -138,8 +135,24 @@ def restart(stamps: np.ndarray) -> int | None:
     return int(known[falls[0] + 1]) if len(falls) else None
 
 
-def first_part(lists: dict[int, PacketList]) -> dict[int, int] | None:
-    """How many packets of each stream belong to the first of several joined files; None of a single file."""
+def first_part(lists: dict[int, PacketList], formats: set[str]) -> dict[int, int] | None:
+    """How many packets of each stream belong to the first of several joined files; None for a single file.
+
+    Args:
+        lists: stream number to packets.
+        formats: FFmpeg's names of the file's format.
+    """
+    counts = _before_restart(lists)
+    if counts is None and formats & {"mpegts", "mpeg"}:
+        counts = _before_other_streams(lists)
+    if counts is not None and "ogg" in formats:
+        # The first packet of a new part still comes with the time at which the part before it ended.
+        counts = {number: max(count - 1, 1) for number, count in counts.items()}
+    return counts
+
+
+def _before_restart(lists: dict[int, PacketList]) -> dict[int, int] | None:
+    """The packets of `first_part` where timestamps restart."""
     restarts = {number: restart(np.array(packets.stamps, np.float64)) for number, packets in lists.items()}
     ends = {number: first for number, first in restarts.items() if first is not None}
     if not ends:
@@ -149,17 +162,17 @@ def first_part(lists: dict[int, PacketList]) -> dict[int, int] | None:
     counts = {}
     for number, packets in lists.items():
         before, own = int(np.searchsorted(packets.places, join)), restarts[number]
-        # The other stream's last packets of the first part may be stored behind the join.
+        # The other stream's last packets of the first part may be stored after the join.
         end = len(packets.stamps) if own is None and len(packets.stamps) - before <= FEW_LATE else own
         late = end is not None and end > before and _latest(packets.stamps[before:end]) <= ended + LATE_PACKETS
-        # A stream that only the second part has may begin a little before the other one starts anew.
+        # A stream of the second part only may begin a little before the other one restarts.
         new = own is None and 0 < before < len(packets.stamps) and packets.stamps[before - 1] < ended - LATE_PACKETS
-        counts[number] = 0 if new else end if late else before
+        counts[number] = 0 if new else end if late and end is not None else before
     return counts
 
 
-def apart(lists: dict[int, PacketList]) -> dict[int, int] | None:
-    """As `first_part`, of files whose parts number their streams differently: one stream begins when the other is over.
+def _before_other_streams(lists: dict[int, PacketList]) -> dict[int, int] | None:
+    """The packets of `first_part` where the parts number their streams differently: one begins when the other is over.
 
     For formats that are written as time passes: their streams alternate at least every second or so.
     """
@@ -176,7 +189,7 @@ def apart(lists: dict[int, PacketList]) -> dict[int, int] | None:
 
 
 def rising_seconds(stamps: list[float]) -> float:
-    """How long packets last that may come from several joined files."""
+    """Total length of packets that may come from several joined files, seconds."""
     known = np.array(stamps, np.float64)
     known = known[~np.isnan(known)]
     parts = np.split(known, np.flatnonzero(np.diff(known) < -SMALLEST_FALL) + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pemt_tf.config import ClipGeometry
 
 # Containers with millisecond clocks round 66.67 ms up to 67 ms; such a frame is still the one shown at 66.67 ms.
 TIME_TOLERANCE = 1e-3
+T = TypeVar("T")
 
 
 def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.ndarray:
@@ -20,7 +21,7 @@ def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.nda
     A clip shorter than one segment gives segments that all begin at its start.
 
     Args:
-        start, end: of the clip, seconds.
+        start, end: start and end of the clip, seconds.
         geometry: number and length of the segments.
 
     Returns:
@@ -46,11 +47,11 @@ def frame_moments(segment_starts: np.ndarray, geometry: ClipGeometry) -> np.ndar
 
 
 @dataclass(frozen=True)
-class ClipPlan:
-    """Where a clip's segments and frames are.
+class ClipSampling:
+    """When a clip's segments and frames are.
 
     Attributes:
-        start, end: of the clip, seconds.
+        start, end: start and end of the clip, seconds.
         segment_starts: [segments] seconds.
         moments: [segments, frames] seconds.
     """
@@ -61,17 +62,17 @@ class ClipPlan:
     moments: np.ndarray
 
 
-def plan_clip(start: float, end: float, geometry: ClipGeometry) -> ClipPlan:
+def sample_clip(start: float, end: float, geometry: ClipGeometry) -> ClipSampling:
     """Spreads segments evenly over a clip from `start` to `end` seconds."""
     starts = uniform_segments(start, end, geometry)
-    return ClipPlan(start, end, starts, frame_moments(starts, geometry))
+    return ClipSampling(start, end, starts, frame_moments(starts, geometry))
 
 
 def window_starts(start: float, end: float, seconds: float, stride: float, slack: float = 0.0) -> np.ndarray:
-    """Where windows of `seconds` begin, every `stride` seconds; a rest shorter than a window is dropped.
+    """When windows of `seconds` begin, every `stride` seconds; a remainder shorter than a window is dropped.
 
     Args:
-        start, end: of the stretch, seconds.
+        start, end: start and end of the range, seconds.
         seconds, stride: length of a window, and from one start to the next.
         slack: seconds by which the last window may reach beyond the end.
 
@@ -83,38 +84,38 @@ def window_starts(start: float, end: float, seconds: float, stride: float, slack
     return start + stride * np.arange(max(count, 0))
 
 
-class FramePicker:
-    """Picks, from pictures that arrive in order of time, those that are shown at the wanted moments.
+class FramePicker(Generic[T]):
+    """Picks, from frames that arrive in order of time, those that are shown at the wanted moments.
 
-    A picture is shown from its timestamp until the next one; moments before the first picture see the first.
+    A frame is shown from its timestamp until the next one; moments before the first frame see the first.
     """
 
     def __init__(self, moments: np.ndarray) -> None:
         """Args: moments: [count] seconds, ascending."""
         self._moments = moments
         self._next = 0
-        self._held: tuple[float, Any] | None = None
+        self._held: tuple[float, T] | None = None
 
     @property
     def finished(self) -> bool:
-        """True when every moment has its picture."""
+        """True when every moment has its frame."""
         return self._next == len(self._moments)
 
-    def push(self, time: float, picture: Any) -> Iterator[tuple[float, Any, range]]:
-        """Takes the next picture; yields the one before it with the moments that only saw that one.
+    def push(self, time: float, frame: T) -> Iterator[tuple[float, T, range]]:
+        """Takes the next frame; yields the one before it with the moments that only saw that one.
 
         Yields:
-            (timestamp in seconds, picture, indices of the moments).
+            (timestamp in seconds, frame, indices of the moments).
         """
         until = int(np.searchsorted(self._moments, time - TIME_TOLERANCE, side="left"))
         yield from self._show(until)
-        self._held = (time, picture)
+        self._held = (time, frame)
 
-    def finish(self) -> Iterator[tuple[float, Any, range]]:
-        """Ends the stream: the last picture stays for all moments that are left."""
+    def finish(self) -> Iterator[tuple[float, T, range]]:
+        """Ends the stream: the last frame stays for all moments that are left."""
         yield from self._show(len(self._moments))
 
-    def _show(self, until: int) -> Iterator[tuple[float, Any, range]]:
+    def _show(self, until: int) -> Iterator[tuple[float, T, range]]:
         if self._held is not None and until > self._next:
             shown = range(self._next, until)
             self._next = until
@@ -124,16 +125,16 @@ class FramePicker:
 def packets_to_decode(
     times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
 ) -> np.ndarray:
-    """Which compressed pictures must be decoded to see the wanted moments.
+    """Which packets must be decoded to see the wanted moments.
 
-    Decoding can only begin at a keyframe, and ends with the last wanted picture of a group. Stretches of fewer than
+    Decoding can only begin at a keyframe, and ends with the last wanted frame of a group. Gaps of fewer than
     `shortest_skip` packets are not worth an interruption of the decoder and are decoded too.
 
     Args:
         times: [packets] presentation times in decoding order, seconds; NaN where unknown.
         keyframes: [packets] bool.
         moments: wanted times, seconds.
-        shortest_skip: packets.
+        shortest_skip: number of packets.
 
     Returns:
         [packets] bool.
@@ -150,10 +151,10 @@ def packets_to_decode(
     needed = np.zeros(count, bool)
     for group, next_group in _runs(groups):
         first, end = borders[group], borders[group + 1]
-        # Pictures stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
+        # Frames stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
         if group + 1 < len(heads) and times[end : borders[group + 2]].min() < shown_from[group + 1]:
             end = borders[group + 2]
-        # Everything stored until the last wanted picture, whose references are stored before it.
+        # Everything stored until the last wanted frame, whose references are stored before it.
         shown = np.flatnonzero(times[first:end] <= wanted[next_group - 1])
         needed[first : first + shown[-1] + 1 if len(shown) else end] = True
     return _without_short_gaps(needed, shortest_skip)

@@ -1,8 +1,8 @@
-"""High dynamic range (PQ and HLG, BT.2020) to what other videos look like: BT.709, white at 203 cd/m2.
+"""Maps high dynamic range (PQ and HLG, BT.2020) to standard dynamic range: BT.709, white at 203 cd/m2.
 
-On pictures that are already small, with NumPy: FFmpeg's own conversions need a library that the wheels lack, or
+It works on frames that are already small, with NumPy: FFmpeg's own conversions need a library that the wheels lack, or
 seconds to set up. The curve is that of Report ITU-R BT.2390 from 1000 cd/m2 to 203 cd/m2 (the reference white of
-Report ITU-R BT.2408): light below 92 cd/m2 is kept, what is brighter is compressed smoothly, and white comes out at
+Report ITU-R BT.2408): light below 92 cd/m2 is kept, brighter light is compressed smoothly, and white comes out at
 90 % of the code range.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 PQ, HLG = 16, 18  # transfer characteristics of ITU-T H.273
 BT709_PRIMARIES = 1
 REFERENCE_WHITE = 203.0  # cd/m2
-PEAK = 1000.0  # cd/m2; brighter light counts as this much
+PEAK = 1000.0  # cd/m2; brighter light is clipped to it
 DISPLAY_GAMMA = 2.4  # BT.1886
 HLG_SYSTEM_GAMMA = 1.2  # BT.2100, for a display of 1000 cd/m2
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
@@ -29,12 +29,12 @@ _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392
 
 
 def tone_mapped(rgb: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
-    """A picture of high dynamic range as an ordinary one.
+    """A frame of high dynamic range as one of standard range.
 
     Args:
         rgb: [height, width, 3] uint16, full range, as coded.
         transfer: `PQ` or `HLG`.
-        primaries: of ITU-T H.273; all but BT.709 are taken as BT.2020.
+        primaries: number in ITU-T H.273; all but BT.709 are treated as BT.2020.
 
     Returns:
         [height, width, 3] uint8, for a BT.1886 display.
@@ -55,10 +55,7 @@ def _light(transfer: int) -> np.ndarray:
     """[codes] float32: PQ gives light on the display, cd/m2; HLG light of the scene, 0 to 1."""
     code = np.arange(_CODES) / (_CODES - 1)
     if transfer == PQ:
-        root = code ** (1 / _M2)
-        return np.minimum(10_000 * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1), PEAK).astype(
-            np.float32
-        )
+        return np.minimum(_light_of_pq(code), PEAK).astype(np.float32)
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12).astype(np.float32)
 
@@ -68,15 +65,19 @@ def _pq(light: np.ndarray | float) -> np.ndarray:
     return ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2
 
 
+def _light_of_pq(code: np.ndarray) -> np.ndarray:
+    root = code ** (1 / _M2)
+    return 10_000 * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1)
+
+
 @lru_cache(maxsize=1)
 def _gain() -> np.ndarray:
-    """[1001] float32: by how much light of 0 to 1000 cd/m2 is multiplied; BT.2390, section 5.4.1."""
+    """[1001] float32: factors for light of 0 to 1000 cd/m2; BT.2390, section 5.4.1."""
     light = np.arange(PEAK + 1)
     code = _pq(light) / _pq(PEAK)
     largest = _pq(REFERENCE_WHITE) / _pq(PEAK)
     knee = 1.5 * largest - 0.5
     t = np.clip((code - knee) / (1 - knee), 0, 1)
     rolled = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * largest
-    root = (rolled * _pq(PEAK)) ** (1 / _M2)
-    mapped = 10_000 * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1)
+    mapped = _light_of_pq(rolled * _pq(PEAK))
     return np.where(code > knee, mapped / np.maximum(light, 1), 1.0).astype(np.float32)

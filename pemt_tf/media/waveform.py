@@ -1,4 +1,4 @@
-"""Decodes the sound of the wanted segments: mono, resampled, each sample at the moment its timestamp says."""
+"""Decodes the audio of the wanted segments: mono, resampled, each sample at the moment that its timestamp says."""
 
 from __future__ import annotations
 
@@ -7,78 +7,84 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.audio.plane import AudioPlane
 from av.codec.codec import Properties
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.media.audio_clock import GAP_TOLERANCE
+from pemt_tf.media.container import message_of
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
-from pemt_tf.media.segment_sampling import ClipPlan
+from pemt_tf.media.segment_sampling import ClipSampling
 
 SETTLING = 1.0  # seconds decoded before a wanted segment: decoders and resampler need a past
 TRAILING = 0.25  # seconds decoded after it
-DECODER_DELAY = 0.5  # seconds after which no more sound of earlier packets comes out
+DECODER_DELAY = 0.5  # seconds after which a decoder gives no more audio of earlier packets
 BLOCK = 10.0  # seconds resampled at a time, so that memory does not grow with the file
-LARGEST_SAMPLE = 2.0**32  # times full scale: twice what integers of 32 bits come to that are stored as floats unscaled
-# FFmpeg's sample formats, as NumPy calls them.
+LARGEST_SAMPLE = 2.0**32  # times full scale: twice the largest 32-bit integer, as stored in floats without scaling
+# FFmpeg's sample formats to NumPy's names.
 _SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
 @dataclass
-class ClipSound:
-    """The sound of one clip.
+class ClipAudio:
+    """The audio of one clip.
 
     Attributes:
-        waveform: [segments, samples] float32; zeros where there is no sound.
-        covered: [segments, samples] bool: where there is.
+        waveform: [segments, samples] float32; zeros where there is no audio.
+        covered: [segments, samples] bool: where there is audio.
+        stores_samples: whether the file holds the samples themselves; otherwise they come from a lossy decoder, also
+            where it failed over damaged packets.
         fed, damaged_packets: counts within the clip.
-        problem: what makes samples unusable that were decoded within the clip, be they in a segment or not; None where
-            nothing does.
+        problem: why samples decoded within the clip are unusable, also between its segments; None if they are usable.
+        last_error: the decoder's last error, also from outside the clip.
     """
 
     waveform: np.ndarray
     covered: np.ndarray
+    stores_samples: bool
     fed: int = 0
     damaged_packets: int = 0
     problem: str | None = None
+    last_error: str = ""
 
     @property
     def coverage(self) -> float:
-        """Share of the segments' samples for which there was sound."""
+        """Share of the segments' samples for which there was audio."""
         return float(self.covered.mean())
 
 
-class SoundReader:
-    """Fed with the packets of the sound stream, fills the waveforms of the clips' segments.
+class AudioReader:
+    """Takes the packets of the audio stream and fills the waveforms of the clips' segments.
 
     Attributes:
+        stream: the audio stream.
         passed: how many of the clips are complete; they are completed in order.
-        last_error: of the decoder.
-        stores_samples: whether the file holds the samples themselves; else they are the decoder's, also where it went
-            wrong over damaged packets.
     """
 
-    def __init__(self, media: MediaFile, plans: list[ClipPlan], geometry: ClipGeometry) -> None:
-        self._media, self._stream, self._plans = media, media.audio, plans
-        self._context = self._stream.codec_context
+    def __init__(
+        self, media: MediaFile, stream: av.AudioStream, samplings: list[ClipSampling], geometry: ClipGeometry
+    ) -> None:
+        self.stream, self._media, self._samplings = stream, media, samplings
+        self._context = stream.codec_context
         self._context.thread_count = 1
-        self.stores_samples = not self._context.codec.properties & Properties.LOSSY.value
+        self._stores_samples = not self._context.codec.properties & Properties.LOSSY.value
         self._rate, self._geometry = geometry.sample_rate, geometry
         self._times = media.audio_index.times
-        starts = np.concatenate([plan.segment_starts for plan in plans])
+        starts = np.concatenate([sampling.segment_starts for sampling in samplings])
         self._needed = wanted_packets(self._times, starts, geometry.segment_seconds)
-        self._placed = None if media.sound_times is None else iter(media.sound_times)
+        self._placed = None if media.audio_times is None else iter(media.audio_times)
         if self._placed is not None:
             self._needed[: np.flatnonzero(self._needed).max(initial=-1) + 1] = True  # frames are told by their count
         self._damaged = np.zeros(len(self._times), bool)
-        self._releases = _releases(self._times, plans)
+        self._releases = _releases(self._times, samplings)
         self._ordinal = -1
         self._decoding = False
-        self._stretch: _Stretch | None = None
-        self._open: dict[int, ClipSound] = {}
+        self._run: _GaplessRun | None = None
+        self._open: dict[int, ClipAudio] = {}
         self._bad: list[tuple[float, float, str]] = []  # first and last bad sample, seconds; what is wrong
         self.passed = 0
-        self.last_error = ""
+        self._last_error = ""
 
     def feed(self, packet: av.Packet) -> None:
         """Takes the next packet of the stream, in file order."""
@@ -91,11 +97,11 @@ class SoundReader:
         elif self._decoding:
             self._decode(None)
             self._context.flush_buffers()
-            self._end_stretch()
+            self._end_run()
             self._decoding = False
         if self._ordinal == len(self._needed) - 1:
             self.finish()
-        elif self.passed < len(self._plans) and self._ordinal >= self._releases[self.passed]:
+        elif self.passed < len(self._samplings) and self._ordinal >= self._releases[self.passed]:
             self._release()
 
     def finish(self) -> None:
@@ -103,26 +109,27 @@ class SoundReader:
         if self._decoding:
             self._decode(None)
             self._decoding = False
-        self._end_stretch()
-        self.passed = len(self._plans)
+        self._end_run()
+        self.passed = len(self._samplings)
 
-    def take(self, clip: int) -> ClipSound:
-        """Hands over the sound of a clip that is complete."""
-        sound = self._open.pop(clip, None) or self._new()
-        inside = self._needed & ~((self._times < self._plans[clip].start) | (self._times >= self._plans[clip].end))
-        sound.fed, sound.damaged_packets = int(inside.sum()), int((inside & self._damaged).sum())
-        plan = self._plans[clip]
-        sound.problem = next((what for first, last, what in self._bad if first < plan.end and last >= plan.start), None)
-        return sound
+    def take(self, clip: int) -> ClipAudio:
+        """Hands over the audio of a clip that is complete."""
+        audio = self._open.pop(clip, None) or self._new()
+        start, end = self._samplings[clip].start, self._samplings[clip].end
+        inside = self._needed & ~((self._times < start) | (self._times >= end))
+        audio.fed, audio.damaged_packets = int(inside.sum()), int((inside & self._damaged).sum())
+        audio.problem = next((what for first, last, what in self._bad if first < end and last >= start), None)
+        audio.last_error = self._last_error
+        return audio
 
-    def _new(self) -> ClipSound:
+    def _new(self) -> ClipAudio:
         shape = self._geometry.segments, self._geometry.samples_per_segment
-        return ClipSound(np.zeros(shape, np.float32), np.zeros(shape, bool))
+        return ClipAudio(np.zeros(shape, np.float32), np.zeros(shape, bool), self._stores_samples)
 
     def _release(self) -> None:
-        if self._stretch is not None:
-            self._write(*self._stretch.resample())
-        while self.passed < len(self._plans) and self._ordinal >= self._releases[self.passed]:
+        if self._run is not None:
+            self._write(*self._run.resample())
+        while self.passed < len(self._samplings) and self._ordinal >= self._releases[self.passed]:
             self.passed += 1
 
     def _decode(self, packet: av.Packet | None) -> None:
@@ -132,67 +139,65 @@ class SoundReader:
         except EOFError:
             return
         except MemoryError:
-            raise MediaError("too_large", "decoding the sound took more memory than is allowed") from None
+            raise MediaError("too_large", "decoding the audio took more memory than is allowed") from None
         except (av.FFmpegError, ValueError) as error:
             self._damaged[self._ordinal] = True
-            self.last_error = getattr(error, "strerror", None) or str(error)
+            self._last_error = message_of(error)
 
     def _time(self, frame: av.AudioFrame) -> float:
         if self._placed is not None:
             return next(self._placed, np.nan)
-        return self._media.seconds(frame.pts, self._stream)
+        return self._media.seconds(frame.pts, self.stream.index)
 
     def _append(self, samples: np.ndarray, rate: int, time: float) -> None:
-        stretch = self._stretch
-        if stretch is not None:
-            time = stretch.end if np.isnan(time) else time
-            # Compared with the whole stretch, not with the last packet, so that small errors cannot add up.
-            if rate != stretch.rate or abs(time - stretch.end) > GAP_TOLERANCE:
-                self._end_stretch()
-        if self._stretch is None:
-            self._stretch = _Stretch(0.0 if np.isnan(time) else time, rate, self._rate)
+        if self._run is not None:
+            time = self._run.end if np.isnan(time) else time
+            # Compared with the whole run, not with the last packet, so that small errors cannot add up.
+            if rate != self._run.rate or abs(time - self._run.end) > GAP_TOLERANCE:
+                self._end_run()
+        if self._run is None:
+            self._run = _GaplessRun(0.0 if np.isnan(time) else time, rate, self._rate)
         problem = bad_samples(samples)
         if problem:
-            first, last = self._stretch.end + np.flatnonzero(~(np.abs(samples) <= LARGEST_SAMPLE))[[0, -1]] / rate
+            first, last = self._run.end + np.flatnonzero(~(np.abs(samples) <= LARGEST_SAMPLE))[[0, -1]] / rate
             self._bad.append((first, last, f"{problem}, at {first:.2f} s"))
-        self._stretch.append(samples)
-        if self._stretch.waiting >= BLOCK * rate:
-            self._write(*self._stretch.resample())
+        self._run.append(samples)
+        if self._run.waiting >= BLOCK * rate:
+            self._write(*self._run.resample())
 
-    def _end_stretch(self) -> None:
-        if self._stretch is not None:
-            self._write(*self._stretch.resample(last=True))
-            self._stretch = None
+    def _end_run(self) -> None:
+        if self._run is not None:
+            self._write(*self._run.resample(last=True))
+            self._run = None
 
     def _write(self, first: int, samples: np.ndarray) -> None:
-        """Copies resampled sound into the segments it belongs to; `first` counts from the clock's zero."""
+        """Copies resampled audio into the segments it belongs to; `first` counts samples from the clock's zero."""
         length, after = self._geometry.samples_per_segment, first + len(samples)
-        for clip in range(self.passed, len(self._plans)):
-            plan = self._plans[clip]
-            if plan.start * self._rate >= after + 1:
+        for clip in range(self.passed, len(self._samplings)):
+            sampling = self._samplings[clip]
+            if sampling.start * self._rate >= after + 1:
                 return
-            for segment, start in enumerate(plan.segment_starts):
+            for segment, start in enumerate(sampling.segment_starts):
                 segment_first = round(start * self._rate)
                 begin, end = max(first, segment_first), min(after, segment_first + length)
                 if begin < end:
                     if clip not in self._open:
                         self._open[clip] = self._new()
-                    sound = self._open[clip]
                     here = slice(begin - segment_first, end - segment_first)
-                    sound.waveform[segment, here] = samples[begin - first : end - first]
-                    sound.covered[segment, here] = True
+                    self._open[clip].waveform[segment, here] = samples[begin - first : end - first]
+                    self._open[clip].covered[segment, here] = True
 
 
-class _Stretch:
-    """A gapless stretch of decoded sound: takes samples at the file's rate, gives them at the wanted rate.
+class _GaplessRun:
+    """Decoded audio without a gap: takes samples at the file's rate, gives them at the wanted rate.
 
-    The output's samples lie at whole multiples of the wanted rate's period, counted from the clock's zero; so where
-    decoding began makes no difference to what comes out.
+    The output's samples lie at whole multiples of the wanted rate's period, counted from the clock's zero, so it does
+    not depend on where decoding began.
 
     Attributes:
         start, end: seconds.
-        rate: of the file, Hz.
-        waiting: samples that are not resampled yet.
+        rate: the file's sample rate, Hz.
+        waiting: number of samples that are not resampled yet.
     """
 
     def __init__(self, start: float, rate: int, target_rate: int) -> None:
@@ -217,20 +222,20 @@ class _Stretch:
         self.waiting += len(samples)
 
     def resample(self, last: bool = False) -> tuple[int, np.ndarray]:
-        """What can be made of the samples so far, and the number of its first sample, from the clock's zero."""
-        made = np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.float32)
+        """The number of the first sample, counted from the clock's zero, and the resampled audio so far."""
+        samples = np.concatenate(self._pieces) if self._pieces else np.zeros(0, np.float32)
         self._pieces, self.waiting = [], 0
         if self._resampler is not None:
-            made = _resampled(self._resampler, made, self.rate, last)
-        begin, self._next = self._next, self._next + len(made)
-        lead = min(max(self._first - begin, 0), len(made))
-        return begin + lead, made[lead:]
+            samples = _resampled(self._resampler, samples, self.rate, last)
+        begin, self._next = self._next, self._next + len(samples)
+        lead = min(max(self._first - begin, 0), len(samples))
+        return begin + lead, samples[lead:]
 
 
 def samples_to_grid(start: float, rate: int, target_rate: int) -> int:
-    """How many samples to put before sound that starts at `start`, so that it starts on the target's grid.
+    """How many samples to put before audio that starts at `start`, so that it starts on the target's grid.
 
-    At most 20 ms; where none fits exactly (the rates have no small common measure) the one that fits best.
+    At most 20 ms; where no number fits exactly (the rates have no small common measure), the best one.
     """
     period = min(rate // math.gcd(rate, target_rate), rate // 50)
     places = (start - np.arange(max(period, 1)) / rate) * target_rate
@@ -243,44 +248,48 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
     Returns:
         [samples] float32, full scale 1.
     """
-    # Not `to_ndarray`: with eight channels or more PyAV takes what lies behind their pointers for more of them, and
-    # crashes when it reads there.
+    # Not `to_ndarray`: with eight channels or more PyAV reads behind the array of channel pointers, and crashes.
     kind, channels, samples = _SAMPLES[frame.format.packed.name], frame.layout.nb_channels, frame.samples
     if frame.format.is_planar:
-        values = np.stack([np.frombuffer(plane, kind, samples) for plane in frame.planes[:channels]])
+        values = np.stack([_values(plane, kind, samples) for plane in frame.planes[:channels]])
     else:
-        values = np.frombuffer(frame.planes[0], kind, samples * channels).reshape(samples, channels).T
+        values = _values(frame.planes[0], kind, samples * channels).reshape(samples, channels).T
     if values.dtype.kind == "f":
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused later, see `bad_samples`
+        with np.errstate(over="ignore", invalid="ignore"):  # refused later, see `bad_samples`
             return np.add.reduce(values, axis=0, dtype=np.float32) / np.float32(len(values))
     middle = 128 if values.dtype == np.uint8 else 0
     full_scale = 2.0 ** (8 * values.dtype.itemsize - 1)
     return ((values.mean(axis=0, dtype=np.float64) - middle) / full_scale).astype(np.float32)
 
 
+def _values(plane: AudioPlane, kind: str, count: int) -> np.ndarray:
+    # A plane is a buffer, though PyAV's hints do not say so.
+    return np.frombuffer(plane, kind, count)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
 def bad_samples(waveform: np.ndarray) -> str | None:
-    """What makes sound unusable, one line: a spectrogram of it would hold no numbers; None where nothing does."""
+    """Why audio is unusable (its spectrogram would not be finite), one line; None if it is usable."""
     largest = float(np.abs(waveform).max(initial=0.0))
     if largest <= LARGEST_SAMPLE:
         return None
     if np.isfinite(largest):
-        return f"a sample is {largest:.3g} times full scale; at most {LARGEST_SAMPLE:.3g} can be meant"
+        return f"a sample is {largest:.3g} times full scale; the limit is {LARGEST_SAMPLE:.3g}"
     return f"{np.count_nonzero(~np.isfinite(waveform))} of {waveform.size} samples are infinite or not numbers"
 
 
 def _resampled(resampler: av.AudioResampler, samples: np.ndarray, rate: int, last: bool) -> np.ndarray:
-    made = []
+    pieces = []
     if len(samples):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
         frame.sample_rate = rate
-        made += resampler.resample(frame)
+        pieces += resampler.resample(frame)
     if last:
-        made += resampler.resample(None)
-    return np.concatenate([piece.to_ndarray()[0] for piece in made]) if made else np.zeros(0, np.float32)
+        pieces += resampler.resample(None)
+    return np.concatenate([piece.to_ndarray()[0] for piece in pieces]) if pieces else np.zeros(0, np.float32)
 
 
 def wanted_packets(times: np.ndarray, segment_starts: np.ndarray, segment_seconds: float) -> np.ndarray:
-    """[packets] bool: those that may sound in a segment, and enough before it for the decoder to settle."""
+    """[packets] bool: those that may be heard in a segment, and enough before it for the decoder to settle."""
     if np.isnan(times).any():
         return np.ones(len(times), bool)
     order = np.argsort(times, kind="stable")
@@ -294,8 +303,9 @@ def wanted_packets(times: np.ndarray, segment_starts: np.ndarray, segment_second
     return wanted
 
 
-def _releases(times: np.ndarray, plans: list[ClipPlan]) -> np.ndarray:
-    """Per clip the packet after which no more of its sound can come; beyond the last where that is never known."""
+def _releases(times: np.ndarray, samplings: list[ClipSampling]) -> np.ndarray:
+    """[clips] the packet after which no more of a clip's audio can come; beyond the last where that is unknown."""
     if np.isnan(times).any():
-        return np.full(len(plans), len(times))
-    return np.searchsorted(np.maximum.accumulate(times), [plan.end + DECODER_DELAY for plan in plans], side="left")
+        return np.full(len(samplings), len(times))
+    ends = [sampling.end + DECODER_DELAY for sampling in samplings]
+    return np.searchsorted(np.maximum.accumulate(times), ends, side="left")

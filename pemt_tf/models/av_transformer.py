@@ -9,6 +9,7 @@ from keras import ops
 
 from pemt_tf.config import SHARING, Config, ModelConfig
 from pemt_tf.config.argument_checks import require_argument
+from pemt_tf.config.checks import build_section
 from pemt_tf.errors import ArgumentError
 from pemt_tf.layers.embeddings import TokenEmbeddings
 from pemt_tf.layers.shared_transformer import SharedTransformer
@@ -46,7 +47,7 @@ class AVTransformer(keras.Model):
 
     def __init__(self, config: ModelConfig | dict, **kwargs):
         super().__init__(**kwargs)
-        config = ModelConfig.from_dict(config) if isinstance(config, dict) else config
+        config = build_section("model", ModelConfig, config) if isinstance(config, dict) else config
         fits = isinstance(config, ModelConfig)
         require_argument(fits, self, "config", config, "a ModelConfig, as Config.model is, or a dict of its fields")
         self.config = config

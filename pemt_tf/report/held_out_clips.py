@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +9,14 @@ import tensorflow as tf
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.report.attention import StreamAttention, segment_attention
 from pemt_tf.report.contents import ClipView, Neighbours
 from pemt_tf.report.sources import read_clip_views
-from pemt_tf.search.knn import nearest
-from pemt_tf.terminal.progress import Progress
+from pemt_tf.search.knn import nearest, normalize
 
 PICTURES_AT_ONCE = 256  # through the CNN, to bound memory
 NEIGHBOURS_SHOWN = 5
@@ -75,21 +74,19 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     attention = segment_attention(backbone, tokens, masks).attention
     embeddings = backbone.contextualize(tokens, masks, training=False)["embedding"].numpy()
     known = _embed(backbone, source, searched, most_searched)
-    rows = {clip_id: row for row, clip_id in enumerate(known[0])}
     ids = [clip_id.decode("utf-8", "replace") for clip_id in queries["id"].numpy()]
     require_finite(embeddings, ids, "the network's embedding")
-    hits = [
-        nearest(embedding, known[1], NEIGHBOURS_SHOWN, rows.get(ids[row])) for row, embedding in enumerate(embeddings)
-    ]
-    wanted = sorted({known[0][hit.row] for found in hits for hit in found})
+    rows, cosines = nearest(normalize(embeddings), normalize(known[1]), NEIGHBOURS_SHOWN + 1)
+    hits = []  # of every clip that was asked for: id and similarity of its neighbours
+    for own, places, values in zip(ids, rows, cosines.tolist(), strict=True):
+        others = [(known[0][row], value) for row, value in zip(places, values, strict=True) if known[0][row] != own]
+        hits.append(others[:NEIGHBOURS_SHOWN])
+    wanted = sorted({clip_id for found in hits for clip_id, _ in found})
     seen = {view.clip_id: view for view in _views(source, searched, len(wanted), wanted)}
     by_id = {view.clip_id: view for view in views}
     neighbours = [
-        Neighbours(
-            by_id[clip_id],
-            tuple((seen[known[0][hit.row]], hit.similarity) for hit in found if known[0][hit.row] in seen),
-        )
-        for clip_id, found in zip(ids, hits, strict=True)
+        Neighbours(by_id[own], tuple((seen[clip_id], value) for clip_id, value in found if clip_id in seen))
+        for own, found in zip(ids, hits, strict=True)
     ]
     attended = [AttendedClip(by_id[clip_id], _of_clip(attention, masks, row)) for row, clip_id in enumerate(ids)]
     return HeldOutClips(asked, searched, len(known[0]), tuple(neighbours), tuple(attended))
@@ -124,29 +121,16 @@ def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -
     """Ids and embeddings [clips, hidden] of the first clips of a split."""
     geometry, modalities = source.geometry, backbone.config.modalities
     size = min(16, max(1, PICTURES_AT_ONCE // (geometry.segments * geometry.frames_per_segment)))
-    clips = evaluation_clips(source, split, size).unbatch().take(most).batch(size)
 
-    @tf.function(input_signature=[clips.element_spec])
     def embed(batch: dict) -> tf.Tensor:
         return backbone(model_inputs(batch, modalities), training=False)["embedding"]
 
     ids, vectors = [], []
-    for batch in _shown(read_batches(clips, source, split), most):
-        ids += [clip_id.decode("utf-8", "replace") for clip_id in batch["id"].numpy()]
-        vectors.append(embed(batch).numpy())
-        require_finite(vectors[-1], ids[-len(vectors[-1]) :], "the network's embedding")
-    return ids, np.concatenate(vectors)
-
-
-def _shown(batches: Iterator[dict], most: int) -> Iterator[dict]:
-    """Passes batches on and shows progress."""
-    progress, done = Progress("embedding", most, "clips"), 0
-    for batch in batches:
-        yield batch
-        done += len(batch["id"])
-        progress.update(done)
-    progress.done = progress.total = done
-    progress.close()
+    for batch in SplitPass(source, embed, size).over(split, most=most, progress="embedding"):
+        require_finite(batch.values, batch.ids, "the network's embedding")
+        ids += batch.ids
+        vectors.append(batch.values)
+    return ids[:most], np.concatenate(vectors)[:most]
 
 
 def _of_clip(attention: tuple[StreamAttention, ...], masks: dict, row: int) -> tuple[StreamAttention, ...]:

@@ -21,17 +21,6 @@ from pemt_tf.search.exact_search import (
 )
 from pemt_tf.terminal.progress import Progress
 
-WORTH_IT = 1_000_000  # clips; below, reading all of them takes a few seconds
-
-
-def is_installed() -> bool:
-    """Whether usearch is there."""
-    try:
-        import usearch.index  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
 
 class ApproximateIndex:
     """The index of a folder of embeddings, made on first use and kept beside them.
@@ -44,10 +33,12 @@ class ApproximateIndex:
     """
 
     def __init__(self, store: EmbeddingStore):
-        if not is_installed():
-            raise PemtError("--approximate needs the package usearch; install the extra: pip install 'pemt-tf[search]'")
-        from usearch.index import Index
-
+        try:
+            from usearch.index import Index
+        except ImportError:
+            raise PemtError(
+                "--approximate needs the package usearch; install the extra: pip install 'pemt-tf[search]'"
+            ) from None
         self._store = store
         # The name has the hash of the embeddings: an index of others is never used.
         self.path = Path(store.directory, f"approximate-{store.card.content_hash[:16]}.usearch")

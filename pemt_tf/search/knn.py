@@ -1,75 +1,69 @@
-"""Nearest clips by cosine similarity of embeddings, and what their labels say; exact."""
+"""Exact nearest neighbours by cosine similarity, and the vote of their labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
 _SIMILARITIES_AT_ONCE = 1 << 23
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """A found clip: its row in the searched embeddings, and the cosine similarity."""
-
-    row: int
-    similarity: float
-
-
-def nearest(query: np.ndarray, embeddings: np.ndarray, k: int, exclude: int | None = None) -> list[Neighbour]:
-    """The k most similar embeddings, best first; ties in order of rows.
-
-    Args:
-        query: [width] float.
-        embeddings: [clips, width] float.
-        k: how many; fewer where there are fewer.
-        exclude: a row to leave out, when the query is one of them.
-    """
-    similarity = normalize(embeddings) @ normalize(query[None])[0]
-    if exclude is not None:
-        similarity[exclude] = -np.inf
-    order = np.argsort(-similarity, kind="stable")[:k]
-    return [Neighbour(int(row), float(similarity[row])) for row in order if similarity[row] > -np.inf]
-
-
 def normalize(embeddings: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; rows of zeros stay."""
+    """Scales rows to length 1, in float64; rows of zeros stay."""
     embeddings = np.asarray(embeddings, np.float64)
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
 
 
-def nearest_rows(queries: np.ndarray, embeddings: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k most similar embeddings of many queries, best first; memory is that of a block of queries.
+def nearest(
+    queries: np.ndarray, vectors: np.ndarray, k: int, progress: Callable[[int], None] = lambda done: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k vectors with the largest cosine to each query, best first; equal ones in order of rows.
 
     Args:
-        queries: [queries, width] float.
-        embeddings: [clips, width] float, at least k.
-        k: how many.
+        queries: [queries, width] finite float, scaled to length 1.
+        vectors: [clips, width] of the same dtype, scaled likewise.
+        k: number of neighbours; fewer where there are fewer vectors.
+        progress: called with the number of finished queries, after each block of them.
 
     Returns:
-        Rows [queries, k] int and cosine similarities [queries, k].
+        Rows [queries, k] int64 and cosine similarities [queries, k].
     """
-    queries, embeddings = normalize(queries), normalize(embeddings)
-    step = max(1, _SIMILARITIES_AT_ONCE // max(len(embeddings), 1))
-    rows, similarities = [np.zeros((0, k), np.int64)], [np.zeros((0, k))]
-    for start in range(0, len(queries), step):
-        block = queries[start : start + step] @ embeddings.T
-        found = np.argpartition(-block, k - 1, axis=1)[:, :k]
-        found.sort(axis=1)  # so that the stable sort below leaves ties in order of rows
-        order = np.argsort(-np.take_along_axis(block, found, axis=1), axis=1, kind="stable")
-        rows.append(np.take_along_axis(found, order, axis=1))
-        similarities.append(np.take_along_axis(block, rows[-1], axis=1))
+    step = max(1, _SIMILARITIES_AT_ONCE // max(len(vectors), 1))
+    blocks = []
+    for start in range(0, max(len(queries), 1), step):
+        similarities = queries[start : start + step] @ vectors.T
+        blocks.append(best_of(similarities, k))
+        progress(start + len(similarities))
+    rows, similarities = zip(*blocks, strict=True)
     return np.concatenate(rows), np.concatenate(similarities)
 
 
+def best_of(similarities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of the k largest similarities of each row, best first; equal ones in order of columns."""
+    count = similarities.shape[1]
+    k = min(k, count)
+    if k == 0:
+        return np.zeros((len(similarities), 0), np.int64), similarities[:, :0]
+    smallest = np.partition(similarities, count - k, axis=1)[:, count - k, None]
+    wanted = similarities >= smallest
+    if np.count_nonzero(wanted) > k * len(wanted):  # of those that equal the smallest, only the first have room
+        equal = similarities == smallest
+        room = k - (similarities > smallest).sum(axis=1, keepdims=True)
+        wanted &= ~equal | (np.cumsum(equal, axis=1) <= room)
+    columns = np.nonzero(wanted)[1].reshape(-1, k)
+    values = np.take_along_axis(similarities, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
 def vote(labels: np.ndarray, similarities: np.ndarray, k: int, classes: int) -> np.ndarray:
-    """The most frequent label among the k nearest; where two are as frequent, the one whose clips are more similar.
+    """The most frequent label among the k nearest; among equally frequent ones, the one with the more similar clips.
 
     Args:
-        labels: [queries, at least k] int, of the neighbours, best first.
+        labels: [queries, at least k] int, the neighbours' labels, best first.
         similarities: of the same shape, -1 to 1.
-        k: how many vote.
+        k: number of votes.
         classes: number of labels.
 
     Returns:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TextIO
 
-from pemt_tf.terminal.pace import Pace
-
+LEAST_UNITS = 5  # done after the first, before the time left is told
+LEAST_SECONDS = 5.0  # in which they were done
 _TERMINAL_SECONDS = 0.2
 _LOG_SECONDS = 10.0
 
@@ -18,6 +19,41 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class Pace:
+    """Reckons from the end of the first unit on, whose time is mostly that of imports, compiling or loading a model."""
+
+    def __init__(self, done: int = 0) -> None:
+        """Args: done: units that earlier work has done."""
+        self._begun_with = self._done = done
+        self._since: float | None = None  # when the first unit was done
+        self._first = done
+
+    def restart(self, done: int) -> None:
+        """Reckons from now on: what came before, as compiling, does not come again."""
+        self._since, self._first, self._done = time.monotonic(), done, done
+
+    def note(self, done: int) -> None:
+        """Takes the number of units that are done by now."""
+        if self._since is None and done > self._begun_with:
+            self.restart(done)
+        self._done = done
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second; None where none has been done since the first."""
+        if self._since is None or self._done <= self._first:
+            return None
+        return (self._done - self._first) / max(time.monotonic() - self._since, 1e-9)
+
+    def seconds_left(self, total: int) -> float | None:
+        """Seconds until `total` units are done; None where that cannot be told yet, or all are done."""
+        if self._since is None or self._done >= total:
+            return None
+        if self._done - self._first < LEAST_UNITS or time.monotonic() - self._since < LEAST_SECONDS:
+            return None
+        return (total - self._done) / self.rate
+
+
 class Progress:
     """Shows done / total and, once they are known, rate and time left.
 
@@ -25,12 +61,20 @@ class Progress:
         what: first word of the line.
         total: steps or items in all.
         unit: what is counted, for the rate.
-        done: where to start, on resume.
+        done: number done before, when work is resumed.
+        stream: output; standard error by default.
         units_per_step: how many of `unit` one of `total` is, for the rate.
-        stream: where to write; the default is standard error.
     """
 
-    def __init__(self, what: str, total: int, unit: str, done: int = 0, stream=None, units_per_step: int = 1):
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        unit: str,
+        done: int = 0,
+        stream: TextIO | None = None,
+        units_per_step: int = 1,
+    ) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._units_per_step = units_per_step
         self._stream = stream or sys.stderr

@@ -1,10 +1,11 @@
-"""What the weights of a run have seen: its own training and those that it began from."""
+"""Descriptions of runs: the data that the weights of a run have seen, in its own training and in earlier ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.training.run_directory import RunDirectory
 from pemt_tf.training.same_run import HISTORY
@@ -12,14 +13,28 @@ from pemt_tf.training.same_run import HISTORY
 _TOLD = ("kind", "data_hash", "split")
 
 
-def initial_entries(initial: RunDirectory | None) -> dict[str, Any]:
-    """What a run's description says of the run that it starts from."""
-    if initial is None:
-        return {"initial": None, HISTORY: []}
+def run_description(
+    kind: str, source: ClipSource, split: str, initial: RunDirectory | None, **more: Any
+) -> dict[str, Any]:
+    """The content of `run.json`: the kind of run, its data, and the run that it starts from.
+
+    Args:
+        kind: `pretrain` or `finetune`.
+        source: the records.
+        split: the split to train on.
+        initial: the run to start from; None for random weights.
+        **more: further fields.
+    """
     return {
-        "initial": str(initial.path),
-        "initial_hash": initial.weights_hash(),
-        HISTORY: training_history(initial.description()),
+        "kind": kind,
+        **more,
+        "data": source.name,
+        "data_hash": source.content_hash,
+        "split": split,
+        "initial": None if initial is None else str(initial.path),
+        **({} if initial is None else {"initial_hash": initial.weights_hash()}),
+        HISTORY: [] if initial is None else training_history(initial.description()),
+        "selection": "last step",
     }
 
 
@@ -30,8 +45,8 @@ def training_history(description: dict[str, Any]) -> list[dict[str, str]]:
         description: the run's `run.json`.
 
     Returns:
-        Of every training `kind`, `data_hash` and `split`. Runs of older releases name only the folder that they began
-        from; where that is gone, its trainings are not known and left out.
+        `kind`, `data_hash` and `split` of every training. Runs of older releases name only the folder that they started
+        from; if that is gone, its trainings are unknown and omitted.
     """
     own = [{name: description.get(name, "") for name in _TOLD}] if description.get("split") else []
     if HISTORY in description:

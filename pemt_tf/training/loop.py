@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import keras
 import tensorflow as tf
 
+from pemt_tf.config import Config
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.terminal.interruption import stopped_by_sigterm, uninterrupted
@@ -22,6 +27,40 @@ from pemt_tf.training.strategy import distribute_clips, require_same_step
 from pemt_tf.training.task import TrainingTask
 from pemt_tf.training.train_step import make_train_step
 from pemt_tf.training.window import Window
+
+
+def train_run(
+    run: RunDirectory,
+    config: Config,
+    description: dict[str, Any],
+    source: ClipSource,
+    strategy: tf.distribute.Strategy,
+    make: Callable[[], TrainingTask],
+) -> RunDirectory:
+    """Trains a run from its beginning, or from where it stopped, and saves its model.
+
+    Args:
+        run: the run's folder.
+        config: the run's configuration.
+        description: see `run_description`.
+        source: the records.
+        strategy: the devices.
+        make: makes the task; called under the strategy's scope.
+
+    Returns:
+        The finished run.
+    """
+    with run.alone():
+        if not run.start(config, description):
+            run.say_finished()
+            return run
+        keras.utils.set_random_seed(getattr(config, description["kind"]).seed)
+        with strategy.scope():
+            task = make()
+        with naming_damage(source, description["split"]):
+            train(task, run, strategy)
+        run.save_model(task.model)
+    return run
 
 
 def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
@@ -123,7 +162,7 @@ class _Loop:
         if self._due(self.settings.log_every):
             self._log(rate, speed)
         every = self.settings.images_every
-        if self.task.streams and every and (self.step - 1) % every == 0:
+        if self.task.modalities and every and (self.step - 1) % every == 0:
             self._show(batches[0])
         if self.task.validate is not None and self._due(self.task.validate_every):
             self.validated = self.task.score(self.step)
@@ -161,7 +200,7 @@ class _Loop:
 
     def _show(self, batch: dict) -> None:
         local = {n: self.strategy.experimental_local_results(batch[n])[0].numpy() for n in ("frames", "log_mel")}
-        self.events.pictures(self.step, local, self.task.streams)
+        self.events.pictures(self.step, local, self.task.modalities)
 
     def _require_finite(self, metrics: dict[str, float], batches: list[dict]) -> None:
         bad = [name for name in ("loss", "gradient_norm") if not math.isfinite(metrics.get(name, 0.0))]

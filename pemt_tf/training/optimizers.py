@@ -18,7 +18,6 @@ from keras import ops
 from pemt_tf.config.allowed_values import NotNegative, Positive, Probability, Truth
 from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.config.training import TrainingConfig
-from pemt_tf.errors import PemtError
 
 # Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
 _BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"
@@ -92,17 +91,6 @@ class _GroupedOptimizer(keras.optimizers.Optimizer):
             if re.search(group.pattern, path):
                 return group
         return ParameterGroup("")
-
-    def group_report(self) -> dict[str, tuple[float, float]]:
-        """Variable path to (learning-rate scale, weight decay), for logs and tests.
-
-        Raises:
-            PemtError: the optimizer has not been built.
-        """
-        if not self.built:
-            raise PemtError("the optimizer has no variables yet; call build(model.trainable_variables) first")
-        paths = [variable.path for variable in self._trainable_variables]
-        return dict(zip(paths, zip(self._scales, self._decays, strict=True), strict=True))
 
     def _prepare(self, gradient, variable, learning_rate):
         """The variable's index, its gradient and rate in its own dtype."""

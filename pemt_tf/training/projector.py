@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.data.input_pipeline import model_inputs
+from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.finite_outputs import finite_rows
@@ -44,14 +44,14 @@ def write_projector(
 ) -> None:
     """Embeds the first clips of the validation split, or of the training split where there is none.
 
-    Clips without any of the model's streams are left out, and clips whose embedding is not finite.
+    Clips without any of the model's modalities are left out, and clips whose embedding is not finite.
 
     Args:
-        folder: of TensorBoard's events.
-        backbone: with its final weights.
+        folder: TensorBoard's folder of events.
+        backbone: the model with its final weights.
         source: the records.
-        batch_size: clips at once.
-        most: how many clips.
+        batch_size: clips per batch.
+        most: largest number of clips.
 
     Raises:
         PemtError: the folder cannot be written.
@@ -59,39 +59,28 @@ def write_projector(
     split = shown_split(source)
     if split is None:
         return
-    batches = read_batches(evaluation_clips(source, split, batch_size), source, split)
-    embeddings, ids, labels = _embed(backbone, batches, most)
-    rows = ["\t".join(f"{value:.6g}" for value in row) for row in embeddings]
-    names = [source.labels[label] if label >= 0 else "-" for label in labels]
-    about = ["id\tlabel\tsplit", *(f"{_plain(i)}\t{_plain(n)}\t{split}" for i, n in zip(ids, names, strict=True))]
+    modalities = backbone.config.modalities
+
+    def embed(batch: dict) -> tuple[tf.Tensor, tf.Tensor]:
+        present = tf.reduce_any(
+            [tf.reduce_any(batch[f"{modality}_mask"] > 0, axis=1) for modality in modalities], axis=0
+        )
+        return present, tf.cast(backbone(model_inputs(batch, modalities), training=False)["embedding"], tf.float32)
+
+    rows, about = [], ["id\tlabel\tsplit"]
+    for batch in SplitPass(source, embed, batch_size).over(split, most=most):
+        present, vectors = batch.values
+        for place in np.flatnonzero(present & finite_rows(vectors)):
+            label = source.labels[batch.labels[place]] if batch.labels[place] >= 0 else "-"
+            rows.append("\t".join(f"{value:.6g}" for value in vectors[place]))
+            about.append(f"{_plain(batch.ids[place])}\t{_plain(label)}\t{split}")
     config = f'embeddings {{\n  tensor_name: "clips"\n  tensor_path: "{TENSORS}"\n  metadata_path: "{METADATA}"\n}}\n'
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in ((TENSORS, _lines(rows)), (METADATA, _lines(about)), (CONFIG, config)):
+        for name, text in ((TENSORS, _lines(rows[:most])), (METADATA, _lines(about[: most + 1])), (CONFIG, config)):
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise PemtError(f"cannot write to {folder}: {error.strerror}; free some space and run again") from None
-
-
-def _embed(backbone: AVTransformer, batches: Iterator[dict], most: int) -> tuple[np.ndarray, list[str], list[int]]:
-    modalities = backbone.config.modalities
-
-    @tf.function
-    def embed(batch: dict):
-        return tf.cast(backbone(model_inputs(batch, modalities), training=False)["embedding"], tf.float32)
-
-    parts, ids, labels = [], [], []
-    for batch in batches:
-        inputs = {name: value for name, value in batch.items() if value.dtype != tf.string}
-        there = np.max([batch[f"{m}_mask"].numpy().max(1) for m in modalities], axis=0) > 0
-        vectors = embed(inputs).numpy()
-        there &= finite_rows(vectors)
-        parts.append(vectors[there])
-        ids += [i.decode("utf-8", "replace") for i in batch["id"].numpy()[there]]
-        labels += batch["label"].numpy()[there].tolist()
-        if len(ids) >= most:
-            break
-    return np.concatenate(parts)[:most], ids[:most], labels[:most]
 
 
 def _plain(text: str) -> str:

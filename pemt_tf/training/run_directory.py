@@ -270,11 +270,7 @@ class RunDirectory:
         labels = tuple(self.description().get("labels") or ())
         if not (self.path / CLASSIFIER).is_file():
             raise PemtError(f"{self.path} holds no classifier; give the --output of `pemt finetune`")
-        config = self.config()
-        model = AVClassifier(
-            config.model, len(labels), config.finetune.head_dropout, config.finetune.streams, name="classifier"
-        )
-        model.build()
+        model = make_classifier(self.config(), len(labels))
         load_weights(model, self.path / CLASSIFIER)
         return model, labels
 
@@ -285,3 +281,13 @@ class RunDirectory:
         backbone.build()
         load_weights(backbone, self.path / BACKBONE)
         return backbone
+
+
+def make_classifier(config: Config, classes: int, policy: keras.DTypePolicy | None = None) -> AVClassifier:
+    """A built classifier with random weights."""
+    settings = config.finetune
+    model = AVClassifier(
+        config.model, classes, settings.head_dropout, settings.streams, dtype=policy, name="classifier"
+    )
+    model.build()
+    return model

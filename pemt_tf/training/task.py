@@ -32,7 +32,7 @@ class TrainingTask:
         settings: steps, accumulation and so on.
         shown: metrics named in the progress line.
         hyperparameters: fields of the configuration by their full names, for TensorBoard.
-        streams: whose pictures TensorBoard gets.
+        modalities: modalities that TensorBoard shows.
         show_embeddings: writes embeddings of clips into TensorBoard's folder, with the final weights; None for none.
         validate: scores the model as it is: `validation_accuracy`, `validation_loss` and so on; None for no validation.
         validate_every: steps.
@@ -49,7 +49,7 @@ class TrainingTask:
     settings: TrainingConfig
     shown: tuple[str, ...] = ("loss",)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    streams: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
     show_embeddings: Callable[[Path], None] | None = None
     validate: Callable[[], dict[str, float]] | None = None
     validate_every: int = 0

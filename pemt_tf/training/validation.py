@@ -7,6 +7,7 @@ import tensorflow as tf
 from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, read_batches
+from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
 from pemt_tf.models.finite_outputs import require_finite
 from pemt_tf.models.heads import AVClassifier
@@ -17,42 +18,35 @@ class Validation:
     """Accuracy and loss on all labelled clips of a split, with the centre crop; without smoothing and mixup.
 
     Args:
-        model: of any strategy; one device does it.
+        model: the classifier, under any strategy; one device validates.
         source: the records.
-        settings: name the split, the size of the batches and the loss.
+        settings: the split, the batch size and the loss.
     """
 
     def __init__(self, model: AVClassifier, source: ClipSource, settings: FinetuneConfig):
-        modalities = model.backbone.config.modalities
-        self._source, self._split = source, settings.validation_split
-        self._clips = evaluation_clips(source, settings.validation_split, settings.part_size, labelled=True)
+        self._split = settings.validation_split
 
-        @tf.function
         def terms(batch: dict) -> tuple[dict, tf.Tensor]:
-            outputs = model(model_inputs(batch, modalities), training=False)
+            outputs = model(model_inputs(batch, model.backbone.config.modalities), training=False)
             terms = classification_losses(outputs, batch["label"], loss=settings.loss, margin=settings.margin)
             return terms, tf.concat(list(outputs["logits"].values()), axis=-1)
 
-        self._terms = terms
+        self._pass = SplitPass(source, terms, settings.part_size)
 
     def __call__(self) -> dict[str, float]:
         """`validation_loss`, `validation_accuracy` and the loss of every head; means over clips.
 
         Raises:
-            PemtError: the network's answer about a clip is not finite, clips are missing, or a record is damaged.
+            PemtError: the network's output for a clip is not finite, clips are missing, or a record is damaged.
         """
         sums: dict[str, float] = {}
         count = 0
-        for batch in read_batches(self._clips, self._source, self._split):
-            size = int(batch["label"].shape[0])
-            numbers = {name: value for name, value in batch.items() if value.dtype != tf.string}
-            terms, logits = self._terms(numbers)
-            ids = [i.decode("utf-8", "backslashreplace") for i in batch["id"].numpy()]
-            require_finite(logits.numpy(), ids, f"the network's answer of split {self._split!r}")
+        for batch in self._pass.over(self._split, labelled=True):
+            terms, logits = batch.values
+            require_finite(logits, batch.ids, f"the network's answer of split {self._split!r}")
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * size
-            count += size
-        self._source.require_count(self._split, count, labelled=True)
+                sums[name] = sums.get(name, 0.0) + float(value) * len(batch.ids)
+            count += len(batch.ids)
         return {f"validation_{name}": value / count for name, value in sums.items()}
 
 

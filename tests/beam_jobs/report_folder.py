@@ -12,10 +12,10 @@ import numpy as np
 import simplejpeg
 
 from beam_jobs.engines import storage
+from beam_jobs.finish.assemble import split_card
 from beam_jobs.finish.dataset_index import IndexWriter
-from beam_jobs.finish.tally import Tally
 from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, Outcome, WrittenClip
+from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, WrittenClip
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.dataset_card import SPLITS, DatasetCard
 from pemt_tf.data.record_format import EXAMPLE, ClipRecord, RecordFile, serialize
@@ -53,34 +53,37 @@ class FakeDataset:
 
     def write(self, folder: Path | str) -> DatasetCard:
         """Writes all files but card and report; returns the card."""
-        folder, tally, files = str(folder), Tally(), {}
+        folder, counts, splits = str(folder), OutcomeCounts(), {}
         if not storage.is_remote(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
         with IndexWriter(folder) as index:
             for split in SPLITS:
                 clips = [clip for clip in self.clips if clip.split == split]
-                files[split] = [f"{split}/clips-00000-of-00001.tfrecord"] if clips else []
-                for outcome in self._write_file(folder, files[split], clips):
-                    tally.add(outcome)
-                    index.add(outcome, outcome.clips[0], files[split][0])
+                files = [f"{split}/clips-00000-of-00001.tfrecord"] if clips else []
+                outcomes = self._write_file(folder, files, clips)
+                for outcome in outcomes:
+                    counts.add(outcome)
+                    index.add(outcome, outcome.clips[0], files[0])
+                if clips:
+                    splits[split] = split_card(OutcomeCounts(outcomes), files)
         for name, cause, detail in self.failures:
-            tally.add(Outcome(FAILED, InputClip(name, name, name), "decode", cause, detail))
+            counts.add(InputOutcome(FAILED, InputClip(name, name, name), "decode", cause, detail))
         for name, rule in self.filtered:
-            tally.add(Outcome(FILTERED, InputClip(name, name, name), "list", rule))
+            counts.add(InputOutcome(FILTERED, InputClip(name, name, name), "list", rule))
         self._write_lists(folder)
         across = sum(pair["first_split"] != pair["second_split"] for pair in self.pairs)
         return DatasetCard(
             geometry=self.geometry,
             labels=self.vocabulary or sorted({label for clip in self.clips for label in clip.labels}),
-            splits=tally.splits(files),
-            inputs=tally.inputs,
-            written=tally.kinds[WRITTEN],
-            filtered=tally.causes(FILTERED),
-            failed=tally.causes(FAILED),
+            splits=splits,
+            inputs=counts.inputs,
+            written=counts.kinds[WRITTEN],
+            filtered=dict(sorted(counts.causes[FILTERED].items())),
+            failed=dict(sorted(counts.causes[FAILED].items())),
             plan={"kind": "uniform"},
             payload=self.payload,
-            silent=tally.silent,
-            frozen=tally.frozen,
+            silent=counts.flags["silent"],
+            frozen=counts.flags["frozen"],
             duplicates={"across_splits": across, "within_splits": len(self.pairs) - across},
             preset="small",
             source="videos",
@@ -89,7 +92,7 @@ class FakeDataset:
             content_hash="34cd",
         )
 
-    def _write_file(self, folder: str, names: list[str], clips: list[FakeClip]) -> list[Outcome]:
+    def _write_file(self, folder: str, names: list[str], clips: list[FakeClip]) -> list[InputOutcome]:
         if not clips:
             return []
         made = []
@@ -140,7 +143,7 @@ def _line(name: str, stage: str, cause: str, detail: str) -> dict:
     return {"id": name, "path": name, "stage": stage, "cause": cause, "detail": detail}
 
 
-def _outcome(clip: FakeClip, size: int) -> Outcome:
+def _outcome(clip: FakeClip, size: int) -> InputOutcome:
     written = WrittenClip(
         clip_id=clip.name,
         start=0.0,
@@ -167,7 +170,7 @@ def _outcome(clip: FakeClip, size: int) -> Outcome:
         "channels": 2 if clip.audio else 0,
     }
     one = InputClip(clip.name, clip.name, clip.name, labels=clip.labels, split=clip.split)
-    return Outcome(WRITTEN, one, "decode", clips=(written,), source=source)
+    return InputOutcome(WRITTEN, one, "decode", clips=(written,), source=source)
 
 
 def pair(first: FakeClip, second: FakeClip) -> dict:

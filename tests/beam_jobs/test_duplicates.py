@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, to_drop
 from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.worker.outcomes import WRITTEN, Outcome, WrittenClip
+from beam_jobs.worker.outcomes import WRITTEN, InputOutcome, WrittenClip
 from pemt_tf.data.dataset_card import DatasetCard
 from tests import media_files as media
 from tests.beam_jobs.command import contents, run
@@ -30,7 +30,7 @@ def outcome(name, split, picture=None, sound=None, group=None, **flags):
         sound_hash="" if sound is None else sound.tobytes().hex(),
         **flags,
     )
-    return Outcome(WRITTEN, InputClip(name, name, name, split=split, group=group), "decode", clips=(clip,))
+    return InputOutcome(WRITTEN, InputClip(name, name, name, split=split, group=group), "decode", clips=(clip,))
 
 
 def random_hash(seed):
@@ -140,7 +140,7 @@ def with_copies(tmp_path_factory):
 
 def test_copy_across_splits_is_reported(with_copies, tmp_path, capsys):
     code, out, _ = run(capsys, "--input", with_copies, "--output", tmp_path / "out")
-    assert code == 0 and "nearly equal clips: 1 pairs across splits, 0 within" in out
+    assert code == 0 and "near-duplicates: 1 pairs across splits, 0 within" in out
     (found,) = map(json.loads, (tmp_path / "out" / "duplicates.jsonl").read_text().splitlines())
     assert (found["first"], found["second"]) == ("train/x/v1.mp4", "test/x/copy.webm")
     assert DatasetCard.read(tmp_path / "out").duplicates == {"across_splits": 1, "within_splits": 0}
@@ -184,4 +184,4 @@ def test_copy_across_splits_is_dropped(with_copies, tmp_path, capsys):
 
 def test_outcome_survives_json():
     one = dataclasses.replace(outcome("a", "train", random_hash(1)), source={"duration": 1.5})
-    assert Outcome.from_line(one.line()) == one
+    assert InputOutcome.from_line(one.line()) == one

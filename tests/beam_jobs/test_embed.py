@@ -17,8 +17,8 @@ from beam_jobs.embed import main
 from beam_jobs.embedding import files as embedding_files
 from beam_jobs.embedding import model as embedding_model
 from beam_jobs.embedding.model import SavedModelHandler
-from beam_jobs.embedding.reading import Example, Place
-from beam_jobs.job.progress import OutcomeWatcher
+from beam_jobs.embedding.reading import ClipExample, RowPlace
+from beam_jobs.worker.outcomes import OutcomeWatcher
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.export.local_predictor import LocalPredictor
@@ -37,7 +37,7 @@ def run(capsys, *arguments):
 def refused(capsys, output, *arguments):
     """Runs what must fail; returns the one line that it says. Nothing may be left that looks complete."""
     code, out, err = run(capsys, *arguments, "--output", output)
-    lines = [line for line in err.splitlines() if " clips  " not in line]  # without the progress line
+    lines = [line for line in err.splitlines() if not line.startswith("clips ")]  # without the progress line
     assert (code, out, len(lines)) == (2, "", 1), err
     assert lines[0].startswith("error: ")
     assert not (output / CARD_NAME).exists()
@@ -315,7 +315,7 @@ def test_progress_moves_with_every_batch(
     monkeypatch.setattr(SavedModelHandler, "run_inference", watched)
     flags = ("--output", tmp_path / "e", "--batch_size", 2, "--num_workers", workers)
     code, _, err = run(capsys, "--model", backbone_servable, "--input", dataset_directory, *flags)
-    assert code == 0 and re.search(r"^21/21 clips .*19 ok, 2 bad$", err, re.M), err
+    assert code == 0 and re.search(r"^clips 21/21, .*19 ok, 2 bad$", err, re.M), err
     assert len(noted) >= 10  # 19 clips, two at a time
     behind = [2 * batch - count for batch, count in enumerate(noted)]
     assert max(behind) <= 2 * workers, noted
@@ -355,7 +355,7 @@ def test_one_bad_record_does_not_spoil_its_batch(capsys, tmp_path, small_config,
     assert [row["id"] for row in read(tmp_path / "e")[0]] == [clip.clip_id for clip in good]
     failures = {row["id"]: row for row in json_lines(tmp_path / "e" / "errors" / "failures.jsonl")}
     assert failures["fake-000010"]["stage"] == "model"
-    assert "5 pictures" in failures["fake-000011"]["detail"] and "6" in failures["fake-000011"]["detail"]
+    assert "5 frames" in failures["fake-000011"]["detail"] and "6" in failures["fake-000011"]["detail"]
     predictor = LocalPredictor(backbone_servable)
     direct = predictor.answer([records.serialize(clip, geometry) for clip in good])["embedding"]
     np.testing.assert_allclose(read(tmp_path / "e")[1], direct, atol=1e-5)
@@ -366,7 +366,7 @@ def test_numbers_that_are_not_finite_are_failures():
         def answer(self, serialized):
             return {"embedding": np.array([[1.0, 2.0], [np.nan, 1.0], [np.inf, 1.0]], np.float32)}
 
-    batch = [Example(Place(0, 0, index), {"id": str(index)}, b"") for index in range(3)]
+    batch = [ClipExample(RowPlace(0, 0, index), {"id": str(index)}, b"") for index in range(3)]
     results = list(SavedModelHandler("nowhere", 3).run_inference(batch, Model()))
     assert [(result.cause, result.vector is None) for result in results] == [
         ("", False),

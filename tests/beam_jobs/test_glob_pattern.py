@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beam_jobs.inputs.file_listing import list_inputs
-from beam_jobs.inputs.glob_pattern import GlobPattern
+from beam_jobs.inputs.paths import GlobPattern
 from pemt_tf.errors import PemtError
 
 
@@ -88,7 +88,7 @@ def test_links_under_a_glob_are_treated_as_under_a_folder(tmp_path):
         ("dog/broken.mp4", None),
         ("dog/same.mp4", 0),
     ]
-    assert {(file.name, file.rule) for file in listing.filtered} == {
+    assert {(file.name, file.cause) for file in listing.filtered} == {
         ("more", "linked_folder"),
         ("dog/away.mp4", "outside_root"),
     }

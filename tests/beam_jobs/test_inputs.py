@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.inputs.file_listing import FilteredFile, clip_id, list_inputs, split_and_label
+from beam_jobs.inputs.file_listing import SkippedFile, clip_id, list_inputs, split_and_label
 from beam_jobs.inputs.manifest import read_manifest
 from pemt_tf.errors import PemtError
 
@@ -56,7 +56,7 @@ def test_folder(tmp_path):
         ("dog/A.MKV", "dog", None),
         ("train/cat/x.webm", "cat", "train"),
     }
-    assert {(file.name, file.rule) for file in listing.filtered} == {
+    assert {(file.name, file.cause) for file in listing.filtered} == {
         ("dog/notes.txt", "not_media_suffix"),
         ("no_suffix", "not_media_suffix"),
         (".git/c.mp4", "hidden"),
@@ -76,14 +76,14 @@ def test_media_by_suffix(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["txt", "jpg", "png", "srt", "json", "m3u8", "nfo", "part"])
 def test_no_media_by_suffix(tmp_path, suffix):
     touch(tmp_path, f"a.{suffix}", "b.mp4")
-    assert [file.rule for file in list_inputs(str(tmp_path)).filtered] == ["not_media_suffix"]
+    assert [file.cause for file in list_inputs(str(tmp_path)).filtered] == ["not_media_suffix"]
 
 
 def test_glob_and_single_file(tmp_path):
     touch(tmp_path, "dog/a.mp4", "cat/b.mp4", "cat/c.txt")
     listing = list_inputs(str(tmp_path / "*" / "*"))
     assert [(clip.name, clip.label) for clip in listing.clips] == [("cat/b.mp4", "cat"), ("dog/a.mp4", "dog")]
-    assert listing.filtered == [FilteredFile(str(tmp_path / "cat/c.txt"), "cat/c.txt", "not_media_suffix")]
+    assert listing.filtered == [SkippedFile(str(tmp_path / "cat/c.txt"), "cat/c.txt", "not_media_suffix")]
     assert [clip.name for clip in list_inputs(str(tmp_path / "dog/a.mp4")).clips] == ["a.mp4"]
 
 
@@ -186,7 +186,7 @@ def test_links(tmp_path):
     (root / "circle").symlink_to(root)
     listing = list_inputs(str(root))
     assert {clip.name for clip in listing.clips} == {"dog/a.mp4", "dog/same.mp4"}
-    assert {(file.name, file.rule) for file in listing.filtered} == {
+    assert {(file.name, file.cause) for file in listing.filtered} == {
         ("dog/away.mp4", "outside_root"),
         ("more", "linked_folder"),
         ("circle", "linked_folder"),

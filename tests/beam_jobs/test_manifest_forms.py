@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.inputs.manifest import read_manifest
-from beam_jobs.inputs.manifest_columns import known_columns, notes_on_columns
-from beam_jobs.inputs.manifest_rows import is_manifest
-from beam_jobs.inputs.selection import list_source
+from beam_jobs.inputs.manifest_rows import known_columns, notes_on_columns
+from beam_jobs.inputs.selection import is_manifest, list_source
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem  # noqa: F401 - Beam finds mem:// by it
 
@@ -158,7 +157,7 @@ def test_values_that_are_no_texts(write):
         ("l.json", '{"database": {}}', "holds one JSON object"),
         ("l.json", "[1, 2]", "is not a JSON object"),
         ("l.csv.gz", "path\na.mp4\n", "cannot read the manifest .*l.csv.gz: Not a gzipped file"),
-        ("l.jsonl", '{"path": "a.mp4", "label": "two\\nlines"}', r"line 1 has label 'two\\x0alines', in which"),
+        ("l.jsonl", '{"path": "a.mp4", "label": "two\\nlines"}', r"line 1 has label 'two\\x0alines', which contains"),
         ("l.jsonl", '{"path": "a.mp4", "labels": ["x", "two\\nlines"]}', r"line 1 has labels 'two\\x0alines'"),
         ("l.jsonl", '{"path": "a.mp4", "labels": ["x", " "]}', "line 1 has labels"),
         ("l.jsonl", '{"path": "a.mp4", "id": "\\ud800"}', "line 1 has id .* not UTF-8"),

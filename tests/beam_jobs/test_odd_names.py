@@ -129,8 +129,8 @@ def test_index_of_a_data_set_is_a_manifest(made, folder, tmp_path):
     ("row", "said"),
     [
         (b"gone\xe9.mp4,x", r"line 2: its path gone\\xe9.mp4 is not UTF-8, and no file has these bytes"),
-        (b"a.mp4,caf\xe9", r"line 2 has label 'caf\\xe9', in which there is a line break"),
-        (b'a.mp4,"two\nlines"', r"line 3 has label 'two\\x0alines', in which there is a line break"),
+        (b"a.mp4,caf\xe9", r"line 2 has label 'caf\\xe9', which contains a line break"),
+        (b'a.mp4,"two\nlines"', r"line 3 has label 'two\\x0alines', which contains a line break"),
     ],
 )
 def test_what_a_manifest_may_not_hold(tmp_path, row, said):

@@ -156,7 +156,7 @@ def test_crashing_decoder_costs_one_clip(corpus, tmp_path, capsys, monkeypatch):
     """A decoding process that dies on one file; the real one for all others."""
     child = tmp_path / "child.py"
     child.write_text(
-        "import os\nfrom beam_jobs import decoder_child\nreal = decoder_child.decode_clip\n"
+        "import os\nfrom beam_jobs.worker import decoder_child\nreal = decoder_child.decode_clip\n"
         "def decode_clip(path, *rest, **more):\n"
         "    if path.endswith('v1.webm'): os.kill(os.getpid(), 11)\n"
         "    return real(path, *rest, **more)\n"
@@ -187,12 +187,12 @@ def test_beam_counts_the_same(corpus, tmp_path):
 
     from beam_jobs.engines import beam_graph, beam_runners
     from beam_jobs.inputs.file_listing import list_inputs
-    from beam_jobs.plan import sharding
+    from beam_jobs.plan import shards as sharding
     from pemt_tf.config import Config
 
     clips = [dataclasses.replace(one, labels=(), split="train") for one in list_inputs(str(corpus)).clips]
     shards = sharding.write_plan(str(tmp_path), sharding.plan_shards(clips, 2))
-    settings = shard_maker.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
+    settings = sharding.ShardSettings(str(tmp_path), Config.from_preset("tiny").geometry, ())
     pipeline = beam.Pipeline(options=beam_runners.beam_options("FnApiRunner", None, []))
     beam_graph.build_graph(pipeline, shards, settings)
     result = pipeline.run()

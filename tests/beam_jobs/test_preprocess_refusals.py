@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.engines import storage
-from beam_jobs.job import progress
+from beam_jobs.job import guard
 from beam_jobs.plan import output_folder
-from beam_jobs.worker import shard_maker, shard_writer
+from beam_jobs.worker import shard_maker
 from pemt_tf.data.dataset_card import DatasetCard
 from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
@@ -54,7 +54,7 @@ def test_too_many_failures_stop_the_job(tmp_path, capsys, monkeypatch):
     for number in range(40):
         media.not_media(tmp_path / "in" / f"a{number}.mp4")
     media.write_video(tmp_path / "in" / "b.mp4", seconds=1)
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.05)
+    monkeypatch.setattr(guard, "PROGRESS_SECONDS", 0.05)
     real = shard_maker.ClipMaker.outcomes
 
     def slow(*arguments):
@@ -128,7 +128,7 @@ def test_output_on_a_full_disk(corpus, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shard_writer.RecordFile, "write", full)
+    monkeypatch.setattr(shard_maker.RecordFile, "write", full)
     line = refused(capsys, tmp_path / "out", "--input", corpus)
     assert re.fullmatch(
         r"error: cannot write \w+/clips-\d+-of-\d+\.tfrecord in .*/\.out\.partial: No space left on device; make room "

@@ -140,7 +140,7 @@ def test_retry_of_what_failed(corpus, made, tmp_path, capsys):
     before = contents(output)
     code, out, err = run(capsys, "--retry_failed", output / "errors", "--output", tmp_path / "new")
     assert code == 0 and "3 failed inputs tried again: 0 clips gained" in out
-    assert re.search(r"^9/9 clips .*6 ok, 3 bad$", err, re.M), "what is kept counts in both numbers"
+    assert re.search(r"^clips 9/9, .*6 ok, 3 bad$", err, re.M), "what is kept counts in both numbers"
     assert DatasetCard.read(tmp_path / "new").failed == DatasetCard.read(output).failed
 
     media.write_video(root / "dog" / "broken.mp4", seconds=1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from beam_jobs.inputs.file_listing import InputClip
 from beam_jobs.inputs.splits import assign_splits, hash_fraction, hashed_split, parse_fractions
-from beam_jobs.plan.sharding import default_shard_count, plan_shards, read_plan, write_plan
+from beam_jobs.plan.shards import default_shard_count, plan_shards, read_plan, write_plan
 from pemt_tf.errors import PemtError
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}

@@ -57,7 +57,7 @@ def test_bad_flags_of_probe(capsys, tmp_path, dataset_directory, pretraining_run
     model = ("--model", str(pretraining_run.path))
     assert "are for --random-seed" in refused(capsys, "probe", *data, *model, "--preset", "tiny")
     assert "are both 'test'" in refused(capsys, "probe", *data, *model, "--train-split", "test")
-    assert "--gallery and --seed are whole numbers" in refused(capsys, "probe", *data, *model, "--gallery", "-1")
+    assert "--gallery is a whole number from 0" in refused(capsys, "probe", *data, *model, "--gallery", "-1")
     assert "has no split 'tset'; it has: train, test" in refused(capsys, "probe", *data, *model, "--split", "tset")
     assert "is not a training run" in refused(capsys, "probe", *data, "--model", str(tmp_path))
     other = ("--random-seed", "1", "--preset", "tiny", "--output", str(tmp_path / "x.json"))

@@ -268,7 +268,7 @@ def test_no_such_clip(capsys, embeddings):
 
 
 def test_no_such_split(capsys, embeddings):
-    assert "no clip that may be found" in refused(capsys, embeddings, "--id", "dog/v2.mp4", "--split", "dev")
+    assert "no clip left to find" in refused(capsys, embeddings, "--id", "dog/v2.mp4", "--split", "dev")
 
 
 def test_another_model(capsys, embeddings, classifier_servable, backbone_servable, videos):
@@ -301,7 +301,7 @@ def test_another_vector_size(capsys, tmp_path, embeddings, backbone_servable, vi
 def test_files_that_cannot_be_used(capsys, tmp_path, embeddings, videos):
     assert "there is no such file" in refused(capsys, embeddings, "--like", tmp_path / "none.mp4")
     assert "open_failed" in refused(capsys, embeddings, "--like", videos / "list.csv")
-    assert "has no sound" in refused(capsys, embeddings, "--audio", videos / "cat/v0.mp4")
+    assert "has no audio" in refused(capsys, embeddings, "--audio", videos / "cat/v0.mp4")
     odd = media.write_floats(tmp_path / "nan.wav", np.full(32_000, np.nan))
     assert "bad_samples" in refused(capsys, embeddings, "--like", odd)
     assert "is a folder, not a file" in refused(capsys, embeddings, "--like", tmp_path)
@@ -311,10 +311,10 @@ def test_files_that_cannot_be_used(capsys, tmp_path, embeddings, videos):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (("--id", "x"), "say where to search"),
+        (("--id", "x"), "give either a folder of beam_jobs.embed, or a data set"),
         (("somewhere", "--data", "there", "--id", "x"), "not both"),
         (("--data", "there", "--id", "x"), "--data needs --model"),
-        (("--data", "there", "--model", "m", "--approximate", "--id", "x"), "--approximate needs embeddings that stay"),
+        (("--data", "there", "--model", "m", "--approximate", "--id", "x"), "--approximate needs stored embeddings"),
     ],
 )
 def test_contradictions(capsys, arguments, part):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pemt_tf.config import SHARING, ClipGeometry, Config, ModelConfig, load_config, preset_names, save_config
 from pemt_tf.config.allowed_values import rules_of
 from pemt_tf.config.augmentation import AugmentationConfig
-from pemt_tf.config.training import NEGATIVES, FinetuneConfig, PretrainConfig, warmup_steps
+from pemt_tf.config.training import NEGATIVES, FinetuneConfig, PretrainConfig
 from pemt_tf.errors import PemtError
 
 
@@ -208,7 +208,7 @@ def test_a_preset_that_is_none(tmp_path, content):
 
 @pytest.mark.parametrize(("steps", "fraction", "expected"), [(220_000, 0.06, 13_200), (10, 0.0, 0), (10, 0.19, 1)])
 def test_warmup_steps(steps, fraction, expected):
-    assert warmup_steps(steps, fraction) == expected
+    assert FinetuneConfig(steps=steps, warmup_fraction=fraction).warmup_steps == expected
 
 
 def test_a_classifier_cannot_look_at_a_stream_that_the_model_lacks():

@@ -301,7 +301,7 @@ def test_a_cut_off_shard_is_one_sentence(tmp_path, small_config):
         file.truncate(file.seek(0, 2) - 100)
     with pytest.raises(
         PemtError,
-        match=r"-00000-of-00002.tfrecord is not a readable record file: the file ends within record 3, at byte \d+",
+        match=r"-00000-of-00002.tfrecord is not a readable record file: record 3, at byte \d+, is cut off",
     ):
         list(read_batches(evaluation_clips(source, "train", 2)))
 

@@ -30,9 +30,12 @@ def lengths(path) -> list[int]:
     return found
 
 
+ABOUT = {"label": None, "has_video": True, "has_audio": True, "id": ""}  # the other columns, not looked at here
+
+
 def write_index(folder) -> None:
     rows = [
-        {"file": path.relative_to(folder).as_posix(), "bytes": length}
+        {"file": path.relative_to(folder).as_posix(), "bytes": length, **ABOUT}
         for path in sorted(folder.glob("*/clips-*.tfrecord"))
         for length in lengths(path)
     ]

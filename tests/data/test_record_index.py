@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.data import record_index, records
-from pemt_tf.data.record_index import Listing, RecordIndex
+from pemt_tf.data.record_index import RecordIndex
 from pemt_tf.errors import PemtError
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips
 
@@ -110,19 +110,19 @@ def test_the_index_of_the_data_set_spares_opening_the_files(tmp_path, small_conf
     opened = []
     index_file = record_index._index
     monkeypatch.setattr(record_index, "_index", lambda file: opened.append(file) or index_file(file))
-    listing = Listing(tmp_path / "index.parquet", ("label0", "label1", "label2"))
+    data = tmp_path, ("label0", "label1", "label2")
 
     def assert_same(listed):
         assert listed.sizes == read.sizes and listed.ids.tolist() == read.ids.tolist()
         assert listed.offsets.tolist() == read.offsets.tolist() and listed.labels.tolist() == read.labels.tolist()
         assert all((listed.has[name] == read.has[name]).all() for name in ("visual", "audio"))
 
-    assert_same(RecordIndex.of(files, listing))
+    assert_same(RecordIndex.of(files, *data))
     assert opened == []
     pq.write_table(pa.Table.from_pylist([{**row, "bytes": row["bytes"] + (n < 1)} for n, row in enumerate(rows)]),
                    tmp_path / "index.parquet")  # fmt: skip
-    assert_same(RecordIndex.of(files, listing))
+    assert_same(RecordIndex.of(files, *data))
     assert opened == [files[0]]
     (tmp_path / "index.parquet").write_bytes(b"damaged")
-    assert_same(RecordIndex.of(files, listing))
+    assert_same(RecordIndex.of(files, *data))
     assert opened[1:] == files

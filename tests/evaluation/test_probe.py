@@ -9,21 +9,13 @@ import pytest
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.feature_extraction import ClipFeatures, FeatureExtractor, _assemble
+from pemt_tf.evaluation.feature_extraction import ClipFeatures, FeatureExtractor
 from pemt_tf.evaluation.pair_scores import read_pair_classifier
 from pemt_tf.evaluation.probe import ProbePlan, measure_methods, probe, probe_stream, require_apart
 from pemt_tf.training.run_directory import PAIR_CLASSIFIERS
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips, write_dataset
 
 CLASSES = 3
-
-
-def test_paths_of_older_data_sets():
-    """They hold the bytes of names that are not UTF-8."""
-    about = {"id": [np.array([b"caf\\xe9.mp4", b"b.mp4"])], "path": [np.array([b"caf\xe9.mp4", b""])]}
-    columns = {("pooled", "visual"): [np.zeros((2, 3), np.float32)], ("present", "visual"): [np.ones(2, bool)]}
-    assembled = _assemble({**about, "label": [np.array([0, 1])]}, columns, None)
-    assert assembled.ids.tolist() == [r"caf\xe9.mp4", "b.mp4"] == assembled.paths.tolist()
 
 
 def features(seed, clips, noise=1.0, without=()):

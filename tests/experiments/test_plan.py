@@ -51,10 +51,12 @@ def test_every_ablation_changes_one_thing_and_has_the_unchanged_row():
 
 
 def test_mean_and_interval():
-    # Student's t: 4.303 times the deviation 1 by the root of 3.
+    # Student's t: 4.30265 times the deviation 1 by the root of 3.
     mean, low, high = tables.mean_interval([1.0, 2.0, 3.0])
-    assert mean == 2 and low == pytest.approx(2 - 2.48434, abs=1e-4) and high == pytest.approx(2 + 2.48434, abs=1e-4)
+    assert mean == 2 and low == pytest.approx(2 - 2.48414, abs=1e-4) and high == pytest.approx(2 + 2.48414, abs=1e-4)
     assert tables.mean_interval([0.7]) == (0.7, 0.7, 0.7)
+    _, low, high = tables.mean_interval([0.0, 1.0] * 15)
+    assert (high - low) / 2 == pytest.approx(2.045 * 0.50855 / 30**0.5, rel=1e-3)  # 29 degrees of freedom
 
 
 def test_tables_of_esc10_and_ablations(tmp_path):

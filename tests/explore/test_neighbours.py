@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pemt_tf.errors import PemtError
-from pemt_tf.explore import neighbours
 from pemt_tf.explore.clip_points import read_points
 from pemt_tf.explore.neighbours import NOBODY, nearest_neighbours
+from pemt_tf.search import knn
 from pemt_tf.search.embedding_store import EmbeddingStore
 from pemt_tf.search.exact_search import search
 from tests.fake_embeddings import write_embeddings
@@ -19,7 +19,7 @@ def unit(vectors):
 
 
 def test_against_a_loop_in_many_blocks(monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK_VALUES", 70 * 9)
+    monkeypatch.setattr(knn, "_SIMILARITIES_AT_ONCE", 70 * 9)
     x = unit(np.random.default_rng(0).normal(size=(70, 5)))
     done = []
     places, cosines = nearest_neighbours(x, 4, done.append)

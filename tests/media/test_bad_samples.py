@@ -8,7 +8,7 @@ import pytest
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.media import waveform
 from pemt_tf.media.clip_decoder import DecodedClip, FailedWindow, MediaError, decode_clip, decode_windows
-from pemt_tf.media.segment_sampling import plan_clip
+from pemt_tf.media.segment_sampling import sample_clip
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY
 
@@ -82,7 +82,7 @@ def test_what_lies_outside_of_the_clip_does_not_count(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 1e30])
 def test_one_sample_between_two_segments_fails_the_clip(tmp_path, value):
     """Segments take only a part of a long clip: what is between them is decoded too and must not pass in silence."""
-    plan = plan_clip(0.0, 4.0, GEOMETRY)
+    plan = sample_clip(0.0, 4.0, GEOMETRY)
     between = (plan.segment_starts[0] + GEOMETRY.segment_seconds + plan.segment_starts[1]) / 2
     assert plan.segment_starts[1] > between > plan.segment_starts[0] + GEOMETRY.segment_seconds
     path = media.write_floats(tmp_path / "a.wav", tone(value, place=round(16_000 * between), seconds=4))
@@ -93,7 +93,7 @@ def test_one_sample_between_two_segments_fails_the_clip(tmp_path, value):
 def test_integers_stored_as_floats_are_sound_and_noted(tmp_path, scale):
     """As SciPy writes recordings that somebody converted to float without scaling."""
     clip = decode_clip(str(media.write_floats(tmp_path / "a.wav", scale * tone(0.0))), GEOMETRY)
-    assert len(clip.notes) == 1 and clip.notes[0].startswith("the sound peaks at ")
+    assert len(clip.notes) == 1 and clip.notes[0].startswith("the audio peaks at ")
     assert np.isfinite(build_clip(clip, GEOMETRY, "a", "a.wav").log_mel).all()
 
 
@@ -103,5 +103,5 @@ def test_a_decoder_that_goes_wrong_costs_the_sound_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(waveform, "mono", lambda frame: plain(frame) * np.float32(np.nan))
     clip = decode_clip(str(media.write_video(tmp_path / "a.mp4")), GEOMETRY)
     assert clip.waveform is None and clip.jpegs is not None
-    assert any("the sound is damaged and was left out" in note for note in clip.notes)
+    assert any("the audio is damaged and was left out" in note for note in clip.notes)
     assert failure(media.write_video(tmp_path / "b.mp4", video_codec=None)).cause == "bad_samples"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pemt_tf.features import spectrogram
 from pemt_tf.media import content
 from pemt_tf.media.clip_decoder import decode_clip
-from pemt_tf.media.content import ClipContent, PictureMeter, hash_distance, picture_hash, sound_hash, thumb
+from pemt_tf.media.content import ClipContent, FrameMeter, hash_distance, picture_hash, sound_hash, thumb
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY, pictures
 
@@ -131,14 +131,14 @@ def test_hashes_of_different_lengths_are_not_compared():
 def test_meter_against_the_definition():
     rng = np.random.default_rng(0)
     luma = rng.integers(0, 256, (3, 4, 30, 36)).astype(np.uint8)  # small: every pixel counts
-    meter = PictureMeter(4)
+    meter = FrameMeter(4)
     for place in range(12):
         picture = luma.reshape(12, 30, 36)[place]
         meter.add(place, picture, thumb(picture))
     found = meter.results()
-    assert found["motion"] == pytest.approx(np.abs(np.diff(luma.astype(float), axis=1)).mean())
-    assert found["brightness"] == pytest.approx(luma.mean())
-    assert found["picture_hash"] == b"".join(picture_hash(segment[2]) for segment in luma)
+    assert found.motion == pytest.approx(np.abs(np.diff(luma.astype(float), axis=1)).mean())
+    assert found.brightness == pytest.approx(luma.mean())
+    assert found.picture_hash == b"".join(picture_hash(segment[2]) for segment in luma)
 
 
 def test_content_of_a_decoded_clip(tmp_path):

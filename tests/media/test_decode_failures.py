@@ -74,7 +74,7 @@ def test_declared_size_is_refused_before_decoding(tmp_path, side):
     assert data[place : place + 8] == (64).to_bytes(4, "little") + (48).to_bytes(4, "little")
     data[place : place + 8] = side.to_bytes(4, "little") * 2
     path.write_bytes(data)
-    with pytest.raises(MediaError, match=f"too_large: pictures of {side} x {side}"):
+    with pytest.raises(MediaError, match=f"too_large: frames of {side} x {side}"):
         decode_clip(str(path), GEOMETRY)
 
 
@@ -137,7 +137,7 @@ def test_encrypted_webm(tmp_path):
             decode_clip(str(encrypted(path, kinds)), GEOMETRY)
     path = encrypted(media.write_video(tmp_path / "a.webm", container_options={"live": "1"}), (2,))
     clip = decode_clip(str(path), GEOMETRY)
-    assert clip.waveform is None and clip.notes == ("the sound is encrypted and was left out",)
+    assert clip.waveform is None and clip.notes == ("the audio is encrypted and was left out",)
     path = media.write_video(tmp_path / "a.webm", video_codec=None, container_options={"live": "1"})
     assert cause_of(encrypted(path, (2,))) == "encrypted"
 
@@ -170,7 +170,7 @@ def test_scrambled_transport_streams(tmp_path, lead):
 
     assert cause_of(scrambled({256})) == cause_of(scrambled({256, 257})) == "encrypted"
     clip = decode_clip(str(scrambled({257})), GEOMETRY)
-    assert clip.waveform is None and clip.notes == ("the sound is encrypted and was left out",)
+    assert clip.waveform is None and clip.notes == ("the audio is encrypted and was left out",)
 
 
 def test_encrypted_asf(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pemt_tf.media.clip_decoder import decode_clip
-from pemt_tf.media.frame_clock import FrameClock
+from pemt_tf.media.frames import FrameClock
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY, expected_numbers, numbers, pictures, plain_decode, wanted_moments
 

@@ -62,7 +62,7 @@ def test_the_first_part_is_taken_and_a_note_tells(tmp_path, suffix):
     assert_same(whole, decode_clip(first, GEOMETRY))
     length = decode_clip(after, GEOMETRY).end
     (note,) = whole.notes
-    assert "timestamps start anew" in note
+    assert "timestamps restart" in note
     assert float(note.split("(about ")[1].split(" s)")[0]) == pytest.approx(length, abs=0.3)
     for where in ({"start": 0.5, "end": 1.5}, {"start": 1.75, "end": 2.75}, {"start": 1.5}):
         assert_same(decode_clip(joined, GEOMETRY, **where), decode_clip(first, GEOMETRY, **where))
@@ -109,7 +109,7 @@ def test_parts_that_number_their_streams_differently(tmp_path):
         assert [stream.id for stream in container.streams] == [256, 500]
     clip = decode_clip(str(path), GEOMETRY)
     assert_like(clip, decode_clip(str(first), GEOMETRY))
-    assert "timestamps start anew" in clip.notes[0]
+    assert "timestamps restart" in clip.notes[0]
 
 
 def test_other_codecs_and_sizes_in_the_second_part(tmp_path):

@@ -25,15 +25,15 @@ class _Packet:
         return False
 
 
-def index_of(times, durations, is_sound=False):
-    packets = PacketList(is_sound)
+def index_of(times, durations, is_audio=False):
+    packets = PacketList(is_audio)
     for place, (time, duration) in enumerate(zip(times, durations, strict=True)):
         packets.add(_Packet(duration), place, time, time, 1)
     return packets.index()
 
 
 @pytest.mark.parametrize(
-    ("times", "durations", "is_sound", "end"),
+    ("times", "durations", "is_audio", "end"),
     [
         (np.arange(35) * 0.02, [0.02] * 34 + [2**32 / 16_000], True, 0.70),  # Speex, 2**32 ticks
         (np.arange(35) * 0.02, [0.02] * 10 + [2**32 / 16_000] + [0.02] * 24, True, 0.70),
@@ -45,8 +45,8 @@ def index_of(times, durations, is_sound=False):
         ([1.0, 0.0, 0.5], [0.5, 0.5, 0.5], False, 1.5),  # not in order of time
     ],
 )
-def test_absurd_last_durations(times, durations, is_sound, end):
-    assert index_of(times, durations, is_sound).end == pytest.approx(end, abs=0.03)
+def test_absurd_last_durations(times, durations, is_audio, end):
+    assert index_of(times, durations, is_audio).end == pytest.approx(end, abs=0.03)
 
 
 def spans(pictures, sound):
@@ -111,7 +111,7 @@ def test_pictures_that_end_at_once_leave_the_sound(tmp_path):
     clip = decode_clip(path, GEOMETRY)
     assert clip.jpegs is None and clip.end == pytest.approx(1.1, abs=0.03)
     assert np.sqrt((clip.waveform**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
-    assert clip.notes == ("the pictures last 0.12 s only: the clip is the sound alone",)
+    assert clip.notes == ("the video lasts only 0.12 s: the clip is audio only",)
     assert [window.jpegs for window in decode_windows(path, GEOMETRY, 0.5, 0.5)] == [None, None]
     with pytest.raises(MediaError, match="too_short"):
         decode_clip(str(media.write_video(tmp_path / "b.mp4", seconds=0.12, audio_seconds=0.3)), GEOMETRY)
@@ -136,7 +136,7 @@ def test_damaged_pictures_leave_good_sound(tmp_path, share):
     clip = decode_clip(str(damaged), GEOMETRY)
     assert clip.jpegs is None and clip.end == pytest.approx(2.5, abs=0.05)
     np.testing.assert_allclose(clip.waveform, decode_clip(str(whole), GEOMETRY).waveform, atol=1e-4)
-    assert any("the pictures are left out" in note for note in clip.notes)
+    assert any("the frames are left out" in note for note in clip.notes)
     with pytest.raises(MediaError, match=r"decode_failed|zero_frames"):
         decode_clip(str(_without_sound(damaged, tmp_path / "c.mkv")), GEOMETRY)
 

@@ -40,9 +40,9 @@ def test_the_default_stream_or_the_one_asked_for(tmp_path, suffix, default):
 
 def test_a_stream_that_does_not_exist(tmp_path):
     path = str(media.write_video(tmp_path / "a.mp4"))
-    with pytest.raises(MediaError, match="no_streams: sound stream 1 was asked for, counted from 0; the file has 1"):
+    with pytest.raises(MediaError, match="no_streams: audio stream 1 was asked for, counted from 0; the file has 1"):
         decode_clip(path, GEOMETRY, settings=DecodeSettings(audio_stream=1))
-    with pytest.raises(MediaError, match="no_streams: picture stream 3 was asked for"):
+    with pytest.raises(MediaError, match="no_streams: video stream 3 was asked for"):
         decode_clip(path, GEOMETRY, settings=DecodeSettings(video_stream=3))
     # A file without sound at all is a file without sound, whatever was asked for.
     mute = str(media.write_video(tmp_path / "b.mp4", audio_codec=None))
@@ -100,12 +100,12 @@ def test_untouched_groups_of_pictures_are_not_decoded(tmp_path, monkeypatch):
 
     readers = []
 
-    class WatchedReader(clip_decoder.PictureReader):
+    class WatchedReader(clip_decoder.FrameReader):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             readers.append(self)
 
-    monkeypatch.setattr(clip_decoder, "PictureReader", WatchedReader)
+    monkeypatch.setattr(clip_decoder, "FrameReader", WatchedReader)
     path = media.write_video(tmp_path / "a.mp4", seconds=40, fps=25, key_every=50)
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 1000

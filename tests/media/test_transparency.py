@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pemt_tf.media.clip_decoder import decode_clip, decode_windows
-from pemt_tf.media.frame_scaling import PictureScaler
+from pemt_tf.media.frame_scaling import FrameScaler
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY, pictures
 
@@ -77,7 +77,7 @@ def test_without_libvpx_a_note_says_so(tmp_path, monkeypatch):
     path = write(tmp_path / "a.webm", "libvpx-vp9", "yuva420p", **{"auto-alt-ref": "0"})
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libvpx-vp9"})
     clip = decode_clip(str(path), GEOMETRY)
-    assert clip.notes == ("what is transparent shows its hidden colours: this FFmpeg has no libvpx",)
+    assert clip.notes == ("transparent parts show their hidden colours: this FFmpeg has no libvpx",)
 
 
 def test_opaque_vp9_stays_with_its_decoder(tmp_path):
@@ -114,7 +114,7 @@ def test_hidden_colours_do_not_leak_out_at_edges():
     rgba[..., :3], rgba[..., 3] = COLOR, 255
     rgba[::2, ::2] = rgba[1::2, 1::2] = (*HIDDEN, 0)
     frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
-    planes = PictureScaler().planes(frame, 1.0, 24, 48)
+    planes = FrameScaler().planes(frame, 1.0, 24, 48)
     luma = 0.5 * np.dot([0.299, 0.587, 0.114], COLOR)
     np.testing.assert_allclose(planes[0], luma, atol=2)
 
@@ -125,6 +125,6 @@ def test_transparent_high_dynamic_range():
     opaque = frame.reformat(format="yuv444p10le")
     for one in (frame, opaque):
         one.color_trc, one.color_primaries, one.colorspace = 16, 9, 9
-    shown, plain = (PictureScaler().planes(one, 1.0, 48, 96)[0] for one in (frame, opaque))
+    shown, plain = (FrameScaler().planes(one, 1.0, 48, 96)[0] for one in (frame, opaque))
     assert shown[:, :30].max() <= 1 and plain[:, :30].min() > 100
     np.testing.assert_allclose(shown[:, 66:].astype(int), plain[:, 66:], atol=2)

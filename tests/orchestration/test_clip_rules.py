@@ -43,15 +43,15 @@ def test_good_clips_pass_with_and_without_a_stream_or_a_label():
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (serialized(label_indices=(2,), labels=("far",)), "a label out of the vocabulary of 2"),
-        (serialized(label_indices=(-1,)), "a label out of the vocabulary of 2"),
-        (serialized(labels=("loud",)), "a label whose name is not that of its number"),
+        (serialized(label_indices=(2,), labels=("far",)), "a label outside of the vocabulary of 2"),
+        (serialized(label_indices=(-1,)), "a label outside of the vocabulary of 2"),
+        (serialized(labels=("loud",)), "a label whose name does not match its number"),
         (serialized(log_mel=with_nan(fake_clip(1, 0).log_mel)), "NaN or infinity in the spectrogram"),
-        (serialized(height=24, width=24), "pictures whose short side is not the geometry's 32 pixels"),
-        (serialized(jpegs=[b"GIF89a"] * 4), "a picture that is no JPEG"),
-        (edited(lambda f: f[records.IMAGE].bytes_list.value.pop()), "another number of pictures than 4"),
-        (edited(lambda f: f[records.LOG_MEL].float_list.value.pop()), "another number of spectrogram values than 1024"),
-        (edited(lambda f: f.pop(records.LOG_MEL)), "flags has_video and has_audio that are not what the record holds"),
+        (serialized(height=24, width=24), "frames whose short side is not the geometry's 32 pixels"),
+        (serialized(jpegs=[b"GIF89a"] * 4), "a frame that is not a JPEG"),
+        (edited(lambda f: f[records.IMAGE].bytes_list.value.pop()), "a number of frames other than 4"),
+        (edited(lambda f: f[records.LOG_MEL].float_list.value.pop()), "a number of spectrogram values other than 1024"),
+        (edited(lambda f: f.pop(records.LOG_MEL)), "flags has_video and has_audio that contradict the record"),
         (b"\xff\xff\xff", "no readable record"),
     ],
 )

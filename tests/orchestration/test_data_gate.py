@@ -93,7 +93,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path):
         "split test has 1 clips, and the data set's card says 3; "
         "4 of 6 clips of split train have NaN or infinity in the spectrogram: "
         "fake-000010, fake-000011, fake-000012 ...; "
-        "1 of 6 clips of split train have pictures whose short side is not the geometry's 32 pixels: fake-000009"
+        "1 of 6 clips of split train have frames whose short side is not the geometry's 32 pixels: fake-000009"
     )
     assert not (tmp_path / "approval" / "approval.json").exists()
 

@@ -12,13 +12,14 @@ from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 from pemt_tf.orchestration.nodes.training_order import FINETUNE, PASSED_OVER, PRETRAIN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("pemt_tf", "pipeline")
 TRAINERS = "pipeline.trainer_module"
 
 
 @pytest.fixture
 def copied(tmp_path, monkeypatch) -> Path:
     """A copy of both packages that the fingerprint is taken of."""
-    for package in imported_code.OURS:
+    for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(imported_code, "_folder_of", lambda package: tmp_path / package)
     return tmp_path
@@ -58,7 +59,7 @@ def test_whatever_is_loaded_by_the_import_is_in_the_fingerprint():
     program = "import sys, pemt_tf.export.saved_model; print('modules:', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     modules = done.stdout.split("modules: ")[1].split()
-    loaded = {name for name in modules if name.split(".")[0] in imported_code.OURS}
+    loaded = {name for name in modules if name.split(".")[0] in PACKAGES}
 
     assert "pemt_tf.export.serving_model" in loaded
     assert loaded <= set(imported_code.imported_code("pemt_tf.export.saved_model"))

@@ -67,9 +67,9 @@ def test_a_damaged_model_does_not_pass(tmp_path):
 @pytest.mark.parametrize(
     ("output", "values", "says"),
     [
-        ("embedding", [[1.0, np.nan]], "classify answers with embedding that is not a number"),
-        ("probabilities", [[0.5, 0.3]], "classify answers with probabilities that do not sum to 1"),
-        ("probabilities", np.zeros((0, 2)), "classify answers with an empty probabilities"),
+        ("embedding", [[1.0, np.nan]], "classify returns NaN or infinity in embedding"),
+        ("probabilities", [[0.5, 0.3]], "classify returns probabilities that do not sum to 1"),
+        ("probabilities", np.zeros((0, 2)), "classify returns an empty probabilities"),
     ],
 )
 def test_answers_that_make_no_sense_do_not_pass(tmp_path, output, values, says):

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from pemt_tf.errors import PemtError
+from pemt_tf.orchestration.nodes.trainer_task import work_folder
 from pemt_tf.orchestration.nodes.training_order import judging_split, make_orders
 from pipeline.configs import PipelineConfig, TrainerConfig
-from pipeline.trainer_module import work_folder
 from tests.pipeline.dataset import OVERRIDES, fake_clip, write_dataset
 
 
@@ -19,10 +19,22 @@ def config_for(folder, **fields) -> PipelineConfig:
     return PipelineConfig(data=folder, overrides=OVERRIDES, **fields)
 
 
+def orders_of(config: PipelineConfig, folder):
+    return make_orders(
+        folder,
+        config.training_config(),
+        preset=config.preset,
+        pretrains=config.pretrains,
+        cpu_devices=config.trainer.cpu_devices,
+        root=config.root,
+        trainers="pipeline.trainer_module",
+    )
+
+
 def test_the_order_says_what_the_card_and_the_configuration_say(tmp_path):
     write_dataset(tmp_path, {"train": clips(0, 1, None), "test": clips(1)})
 
-    order = make_orders(config_for(tmp_path), tmp_path)["finetune"]
+    order = orders_of(config_for(tmp_path), tmp_path)["finetune"]
 
     assert (order.labels, order.train_labels) == (["quiet", "loud"], ["quiet", "loud"])
     assert (order.train_clips, order.train_labelled) == (3, 2)
@@ -37,7 +49,7 @@ def test_other_settings_of_fine_tuning_do_not_pretrain_again(tmp_path):
 
     def orders(*changes, **fields):
         config = PipelineConfig(data=tmp_path, overrides=(*OVERRIDES, *changes), **fields)
-        return make_orders(config, tmp_path)
+        return orders_of(config, tmp_path)
 
     usual, other = orders(), orders("finetune.head_dropout=0.1")
     assert other["pretrain"] == usual["pretrain"] and other["finetune"] != usual["finetune"]
@@ -51,8 +63,8 @@ def test_a_split_that_is_to_choose_the_weights_must_be_there(tmp_path):
     write_dataset(tmp_path / "b", {"train": clips(0, 1), "test": clips(1), "validation": clips(0)})
 
     with pytest.raises(PemtError, match="has no split 'validation'"):
-        make_orders(PipelineConfig(overrides=(*OVERRIDES, select)), tmp_path / "a")
-    orders = make_orders(PipelineConfig(overrides=(*OVERRIDES, select)), tmp_path / "b")
+        orders_of(PipelineConfig(overrides=(*OVERRIDES, select)), tmp_path / "a")
+    orders = orders_of(PipelineConfig(overrides=(*OVERRIDES, select)), tmp_path / "b")
     assert [order.validation_split for order in orders.values()] == ["", "validation"]
 
 
@@ -61,12 +73,12 @@ def test_records_of_another_form_are_refused(tmp_path):
     dataclasses.replace(card, payload="sequence_example").write(tmp_path)
 
     with pytest.raises(PemtError, match="records of the form 'sequence_example'; the pipeline takes 'example'"):
-        make_orders(config_for(tmp_path), tmp_path)
+        orders_of(config_for(tmp_path), tmp_path)
 
 
 def test_a_training_has_a_folder_of_its_own_for_each_result(tmp_path):
     write_dataset(tmp_path, {"train": clips(0, 1), "test": clips(1)})
-    orders = make_orders(PipelineConfig(overrides=OVERRIDES, root=tmp_path / "root"), tmp_path)
+    orders = orders_of(PipelineConfig(overrides=OVERRIDES, root=tmp_path / "root"), tmp_path)
     order = orders["finetune"]
 
     usual = work_folder(order, ["/a", "/b"], "/model/3")
@@ -86,7 +98,7 @@ def test_a_data_set_of_another_geometry_is_refused_with_both_values(tmp_path):
     write_dataset(tmp_path, {"train": clips(0, 1), "test": clips(1)})
 
     with pytest.raises(PemtError, match="segments: 4 here, 2 there"):
-        make_orders(PipelineConfig(data=tmp_path), tmp_path)
+        orders_of(PipelineConfig(data=tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +112,7 @@ def test_a_data_set_that_cannot_be_learned_is_refused(tmp_path, splits, says):
     write_dataset(tmp_path, {name: clips(*labels) for name, labels in splits.items()})
 
     with pytest.raises(PemtError, match=says):
-        make_orders(config_for(tmp_path), tmp_path)
+        orders_of(config_for(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -130,4 +142,4 @@ def test_a_split_that_lost_clips_stops_the_run_before_it_begins(tmp_path):
     record = 16 + int.from_bytes(path.read_bytes()[:8], "little")
     path.write_bytes(path.read_bytes()[record:])
     with pytest.raises(PemtError, match="split 'test' holds 2 clips, but its data card says 3"):
-        make_orders(config_for(tmp_path), tmp_path)
+        orders_of(config_for(tmp_path), tmp_path)

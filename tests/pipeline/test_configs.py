@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pemt_tf.errors import PemtError
+from pemt_tf.orchestration.settings import field_names
 from pipeline import configs
 from pipeline.configs import PipelineConfig
 
@@ -41,8 +42,8 @@ def test_every_field_stands_in_the_file_and_in_the_documentation():
         for name in (value if isinstance(value, dict) else [""])
     }
 
-    assert set(configs.field_names()) == stored
-    assert set(configs.field_names()) <= documented
+    assert set(field_names(PipelineConfig)) == stored
+    assert set(field_names(PipelineConfig)) <= documented
 
 
 def test_every_field_can_be_set_by_a_variable(tmp_path):
@@ -74,7 +75,9 @@ def test_every_field_can_be_set_by_a_variable(tmp_path):
         "PEMT_PIPELINE_KUBEFLOW_ROOT": "gs://bucket/pemt",
         "PEMT_PIPELINE_KUBEFLOW_OUTPUT": "/tmp/birds.json",
     }
-    assert {f"PEMT_PIPELINE_{name.upper().replace('.', '_')}" for name in configs.field_names()} == set(environment)
+    assert {f"PEMT_PIPELINE_{name.upper().replace('.', '_')}" for name in field_names(PipelineConfig)} == set(
+        environment
+    )
 
     config = PipelineConfig.load(environment)
 

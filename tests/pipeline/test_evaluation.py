@@ -12,7 +12,7 @@ import tensorflow_model_analysis as tfma
 from pemt_tf.errors import PemtError
 from pipeline.configs import EvaluatorConfig
 from pipeline.evaluation import evaluation
-from pemt_tf.orchestration.nodes.finite_predictions import RequireFiniteAnswers
+from pemt_tf.orchestration.nodes.finite_predictions import RequireFinitePredictions
 from pemt_tf.orchestration.nodes.slice_accuracy import AccuracyCombiner
 
 pytestmark = pytest.mark.tfx
@@ -79,7 +79,7 @@ def test_a_slice_of_too_few_clips_passes(least, value):
 
 def test_answers_that_are_not_numbers_stop_the_evaluation():
     """TFMA takes NaN for label 0."""
-    assert "FiniteAnswers" in [
+    assert "FinitePredictions" in [
         metric.class_name for metric in evaluation(EvaluatorConfig(), 3).metrics_specs[0].metrics
     ]
     example = tf.train.Example()
@@ -87,7 +87,7 @@ def test_answers_that_are_not_numbers_stop_the_evaluation():
     extracts = {tfma.INPUT_KEY: example.SerializeToString()}
     good, bad = np.array([0.25, 0.75], np.float32), np.array([np.nan, 0.75], np.float32)
     for answers in (good, {"probabilities": good, "labels": np.array([b"x"])}, {"candidate": {"probabilities": good}}):
-        assert list(RequireFiniteAnswers().process({**extracts, tfma.PREDICTIONS_KEY: answers})) == [1]
+        assert list(RequireFinitePredictions().process({**extracts, tfma.PREDICTIONS_KEY: answers})) == [1]
     for answers in (bad, {"probabilities": good, "embedding": bad}, {"candidate": good, "baseline": bad}):
-        with pytest.raises(PemtError, match=r"the model's answer for clip 'dog/a\.mp4' is NaN or infinite"):
-            list(RequireFiniteAnswers().process({**extracts, tfma.PREDICTIONS_KEY: answers}))
+        with pytest.raises(PemtError, match=r"the model's prediction for clip 'dog/a\.mp4' is NaN or infinite"):
+            list(RequireFinitePredictions().process({**extracts, tfma.PREDICTIONS_KEY: answers}))

@@ -1,6 +1,7 @@
 """The pipeline end to end, as a user runs it: killed, run again, cached, a worse model, a failure, poisoned data.
 
-One small data set and one folder serve all tests, because each run starts TFX anew.
+One small data set and one folder serve all tests, because each run starts TFX anew. The pipeline is a copy, as
+`pemt pipeline init` makes it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
 from pemt_tf.orchestration.nodes import slices
 from pemt_tf.orchestration.nodes.cpp_loader import find_compiler
+from pemt_tf.orchestration.template_copy import copy_template
 from pemt_tf.training.run_directory import RunDirectory
 from tests.pipeline.dataset import OVERRIDES, fake_clip, write_dataset
 
@@ -113,6 +115,10 @@ class Workplace:
     def root(self) -> Path:
         return self.folder / "root"
 
+    @property
+    def runner(self) -> Path:
+        return self.folder / "project" / "pipeline" / "local_runner.py"
+
     def start(self, *arguments: str, **changes: str) -> subprocess.Popen:
         """Starts Python in a folder of its own, so that relative paths and stray files show."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("PEMT_PIPELINE_")}
@@ -153,7 +159,7 @@ class Workplace:
         lock = self.root / "run.lock"
         self.wait_for(lambda: list(self.root.glob("unfinished/pretrain-*")), process)
         self.meanwhile = [
-            self.call(str(REPOSITORY / "pipeline" / "local_runner.py")),
+            self.call(str(self.runner)),
             self.call("-m", "pemt_tf.orchestration.running.tfx_command", "pipeline", "run", "--status"),
         ]
         self.wait_for(lambda: list(self.root.glob("unfinished/finetune-*/checkpoints/step-*4.npz")), process)
@@ -208,7 +214,8 @@ def workplace(tmp_path_factory) -> Workplace:
     labels = ("deafening", "quiet", "loud")  # only the card counts: no record is read
     write_dataset(place.folder / "relabelled", {"train": [*train, deafening], "test": test}, labels)
 
-    runner = os.path.relpath(REPOSITORY / "pipeline" / "local_runner.py", place.folder / "here")
+    copy_template(place.folder / "project")
+    runner = os.path.relpath(place.runner, place.folder / "here")
     command = ("-m", "pemt_tf.orchestration.running.tfx_command", "pipeline", "run", "--pipeline-path", runner)
     place.run_and_kill(*command)
     place.first = place.call(*command)
@@ -435,6 +442,7 @@ def test_nothing_is_written_outside_of_root_and_home(workplace):
         "here",
         "home",
         "poisoned",
+        "project",
         "relabelled",
         "root",
     ]
@@ -442,7 +450,7 @@ def test_nothing_is_written_outside_of_root_and_home(workplace):
     assert sorted(path.name for path in workplace.root.iterdir()) == [
         "artifacts", "logs", "metadata.sqlite", "schema", "serving", "unfinished",
     ]  # fmt: skip
-    ours = {path.name for path in (REPOSITORY / "pipeline").iterdir() if path.suffix not in (".py", ".yaml", ".cc")}
+    ours = {path.name for path in workplace.runner.parent.iterdir() if path.suffix not in (".py", ".yaml", ".cc")}
     assert ours <= {"schema", "__pycache__"}
 
 

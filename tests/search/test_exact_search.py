@@ -16,7 +16,8 @@ from pemt_tf.search import embedding_store, embedding_table
 from pemt_tf.search.embedding_card import CARD_NAME, model_hash
 from pemt_tf.search.embedding_store import EmbeddingStore
 from pemt_tf.search.embedding_table import EmbeddedClips
-from pemt_tf.search.exact_search import embed_split, equals, search
+from pemt_tf.search.exact_search import equals, search
+from pemt_tf.search.record_embeddings import embed_split
 from tests.fake_embeddings import replace_card, rows_about, write_embeddings
 
 WIDTH = 6

@@ -68,3 +68,14 @@ def test_lines_are_rare_where_nobody_looks(monkeypatch):
     progress.close()
     steps = re.findall(r"train (\d+)/100", stream.getvalue())
     assert steps == ["1", "11", "21", "30"] and "warning: look\n" in stream.getvalue()
+
+
+def test_what_an_earlier_run_did_does_not_count_as_fast(monkeypatch):
+    """100 of 200 were there; 11 in 10 s after the first of this run: 88 more take 80 s."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    progress = Progress("clips", 200, "clips", done=100, stream=stream)
+    for now[0], done in ((15, 100), (60, 101), (70, 112)):
+        progress.update(done)
+    assert stream.getvalue().splitlines()[-1] == "clips 112/200, 1.1 clips/s, 1:20 left"

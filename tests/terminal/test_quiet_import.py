@@ -73,7 +73,8 @@ def test_without_standard_error_nothing_is_filtered():
 
 
 def test_the_real_one_says_nothing():
-    program = "from pemt_tf.terminal.exit_code import exit_code_of as e; e(lambda: None); import tensorflow as t; t.ones(2) + 1"
+    imports = "from pemt_tf.terminal.exit_code import exit_code_of"
+    program = f"{imports}; exit_code_of(lambda: None); import tensorflow as tf; tf.ones(2) + 1"
     environment = {name: value for name, value in os.environ.items() if name != LEVEL}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
-from pemt_tf.training import pretrain as pretraining
+from pemt_tf.training import loop
 from pemt_tf.training.pretrain import pretrain
 from tests.fake_dataset import fake_clips, write_dataset
 
@@ -83,7 +83,7 @@ def test_tensorboard_shows_hyperparameters(pretraining_run):
 
 
 def test_a_finished_run_is_not_repeated(pretraining_run, small_config, clip_source, monkeypatch, capsys):
-    monkeypatch.setattr(pretraining, "train", None)  # calling it would fail
+    monkeypatch.setattr(loop, "train", None)  # calling it would fail
     assert pretrain(small_config, clip_source, pretraining_run.path) == pretraining_run
     said = capsys.readouterr().err
     assert f"{pretraining_run.path} is finished: it has its 4 steps" in said and "--set pretrain.steps=N" in said
@@ -91,7 +91,7 @@ def test_a_finished_run_is_not_repeated(pretraining_run, small_config, clip_sour
 
 def test_starts_from_another_runs_backbone(pretraining_run, small_config, clip_source, monkeypatch, tmp_path):
     tasks = []
-    monkeypatch.setattr(pretraining, "train", lambda task, run, strategy: tasks.append(task))
+    monkeypatch.setattr(loop, "train", lambda task, run, strategy: tasks.append(task))
     run = pretrain(small_config, clip_source, tmp_path / "run", initial=pretraining_run)
     weights = tasks[0].model.backbone.get_weights()
     for mine, theirs in zip(weights, pretraining_run.load_backbone().get_weights(), strict=True):
@@ -129,7 +129,7 @@ def test_a_model_of_one_modality_sees_only_clips_that_have_it(
 ):
     """Zeros in place of a missing stream must never be learned from."""
     tasks = []
-    monkeypatch.setattr(pretraining, "train", lambda task, run, strategy: tasks.append(task))
+    monkeypatch.setattr(loop, "train", lambda task, run, strategy: tasks.append(task))
     config = small_config.with_overrides([f"model.modalities=[{modality}]"])
     pretrain(config, clip_source, tmp_path / "run")
     seen = [i for batch in tasks[0].clips(0).take(6) for i in batch["id"].numpy()]
@@ -139,7 +139,7 @@ def test_a_model_of_one_modality_sees_only_clips_that_have_it(
 
 def test_optimizer_is_the_papers(small_config, clip_source, tmp_path, monkeypatch):
     tasks = []
-    monkeypatch.setattr(pretraining, "train", lambda task, run, strategy: tasks.append(task))
+    monkeypatch.setattr(loop, "train", lambda task, run, strategy: tasks.append(task))
     pretrain(small_config, clip_source, tmp_path / "run")
     optimizer = tasks[0].optimizer
     settings = (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.default_weight_decay)

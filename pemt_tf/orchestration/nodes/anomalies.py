@@ -1,4 +1,4 @@
-"""What ExampleValidator found, in words."""
+"""ExampleValidator's anomalies as sentences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ _WARNING = anomalies_pb2.AnomalyInfo.WARNING
 
 
 def anomalies_in_words(split: str, found: anomalies_pb2.Anomalies) -> list[str]:
-    """A sentence without full stop for each anomaly of a split that is more than a warning.
-
-    Args:
-        split: its name.
-        found: as ExampleValidator stored it.
-    """
+    """A sentence without full stop for each anomaly of a split that is more than a warning."""
     sentences = [f"split {split} holds no clip"] if found.data_missing else []
     for name, info in sorted(found.anomaly_info.items()):
         if info.severity == _WARNING:

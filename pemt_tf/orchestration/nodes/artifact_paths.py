@@ -1,4 +1,4 @@
-"""Where artefacts lie. Our own code reads and writes files; TFX may name them by an address."""
+"""Paths of artefacts. Our own code reads and writes files, while TFX may name them by an address such as gs://."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MOUNTS = Path("/gcs")  # where Vertex AI shows buckets to every container
 
 
 def local_path(address: str) -> Path:
-    """The path of an artefact: as it is given, or of `gs://BUCKET/...` the one below `/gcs/BUCKET`.
+    """The path of an artefact: the address itself, or for `gs://BUCKET/...` the path below `/gcs/BUCKET`.
 
     Raises:
-        PemtError: it lies on a storage that is not mounted.
+        PemtError: the artefact is in storage that is not mounted.
     """
     scheme, separator, rest = address.partition("://")
     if not separator:
@@ -28,5 +28,5 @@ def local_path(address: str) -> Path:
 
 
 def bucket_address(path: Path) -> str:
-    """The inverse, for what workers of Dataflow read, which mount nothing; a path elsewhere stays as it is."""
+    """The inverse of `local_path`, for Dataflow's workers, which mount nothing. A path elsewhere stays as it is."""
     return f"gs://{path.relative_to(MOUNTS).as_posix()}" if path.is_relative_to(MOUNTS) else str(path)

@@ -1,17 +1,19 @@
-"""Kinds of artefacts that TFX does not know."""
+"""Our own types of artefacts."""
 
 from __future__ import annotations
 
 from tfx.types.artifact import Artifact
 
+Artifacts = dict[str, list[Artifact]]  # what TFX gives an executor: name of an input or output to its artefacts
+
 
 class DataApproval(Artifact):
-    """That the records may be trained on: `approval.json` with the clips of each split."""
+    """The approval of records for training: `approval.json` with the number of clips in each split."""
 
-    TYPE_NAME = "pemt.DataApproval"  # Kubeflow wants a namespace
+    TYPE_NAME = "pemt.DataApproval"  # Kubeflow requires a namespace
 
 
 class ModelCard(Artifact):
-    """About a model: `MODEL_CARD.md`, and `metrics.json` for programs."""
+    """A model card: `MODEL_CARD.md`, and `metrics.json` for programs."""
 
     TYPE_NAME = "pemt.ModelCard"

@@ -1,4 +1,4 @@
-"""CardWriter: the model card of every model that was evaluated, blessed or not, and its metrics for programs."""
+"""CardWriter: writes the model card and the metrics of every evaluated model, blessed or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.parameter_report import parameter_report
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.artifact_types import ModelCard
+from pemt_tf.orchestration.nodes.artifact_types import Artifacts, ModelCard
 from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 from pemt_tf.orchestration.nodes.model_metrics import ModelMetrics
 from pemt_tf.report.model_card import code, grid, model_card, plain
@@ -30,7 +30,7 @@ CARD_FILE, METRICS_FILE = "MODEL_CARD.md", "metrics.json"
 
 
 class CardWriterSpec(ComponentSpec):
-    """Parameters: the pipeline's name, the split that judges, the fewest clips of a slice that is shown, the code."""
+    """Parameters: the pipeline's name, the judging split, the smallest slice that is shown, the code's fingerprint."""
 
     PARAMETERS = {  # noqa: RUF012 (TFX)
         NAME: ExecutionParameter(type=str),
@@ -47,18 +47,13 @@ class CardWriterSpec(ComponentSpec):
 
 
 class CardWriterExecutor(BaseExecutor):
-    """Puts together what the run and the Evaluator know."""
+    """Combines the run's files with the Evaluator's results."""
 
-    def Do(  # noqa: N802 (TFX)
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Writes `MODEL_CARD.md` and `metrics.json`.
 
         Raises:
-            PemtError: they cannot be written.
+            PemtError: a file cannot be written.
         """
         files = RunFiles.read(local_path(artifact_utils.get_single_uri(input_dict[RUN])))
         labels = list(files.description["labels"])
@@ -77,11 +72,12 @@ class CardWriter(BaseComponent):
     """The node.
 
     Args:
-        model_run: of fine-tuning.
-        evaluation, blessing: of the Evaluator.
-        pipeline: its name.
-        split: that judges.
-        least: clips that a slice must have to be shown.
+        model_run: the fine-tuning run.
+        evaluation: the Evaluator's results.
+        blessing: the Evaluator's blessing.
+        pipeline: name of the pipeline.
+        split: name of the split that judges.
+        least: number of clips from which a slice is shown.
     """
 
     SPEC_CLASS = CardWriterSpec
@@ -102,7 +98,7 @@ class CardWriter(BaseComponent):
 
 
 def card_text(pipeline: str, split: str, files: RunFiles, metrics: ModelMetrics, blessed: bool) -> str:
-    """The card of `pemt report`, and what only the pipeline knows."""
+    """The card of `pemt report`, with a section on the pipeline."""
     about = {
         "selection": files.description.get("selection"),
         "views": files.config.geometry.segments,

@@ -23,9 +23,9 @@ from pemt_tf.orchestration.nodes.slices import add_slices
 
 
 class ClipImportExecutor(executor.Executor):
-    """Imports the splits as they are, but of the splits that judge a model only what can judge: labelled clips.
+    """Imports all clips of `train`, and the labelled clips of the other splits, which judge a model.
 
-    `train` keeps its unlabelled clips: pretraining needs them. All clips get the features that the Evaluator cuts by.
+    Pretraining needs the unlabelled clips of `train`. All clips get the features that the Evaluator slices by.
     """
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]):  # noqa: N802 (TFX)
@@ -39,7 +39,7 @@ class ClipImportExecutor(executor.Executor):
         }
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX)
-        """Imports; a trainer that goes on finds its place in plain files at once, in compressed ones it cannot."""
+        """Imports, and decompresses the records: a trainer that resumes can seek in plain files only."""
         super().Do(input_dict, output_dict, exec_properties)
         for artifact in output_dict["examples"]:
             if "://" not in artifact.uri:
@@ -47,7 +47,7 @@ class ClipImportExecutor(executor.Executor):
 
 
 class ClipExampleGen(tfx.components.ImportExampleGen):
-    """ImportExampleGen with that executor; it runs again when the executor's code changes. Arguments as TFX's."""
+    """ImportExampleGen with `ClipImportExecutor`. It runs again when that code changes. Arguments as in TFX."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(ClipImportExecutor)
 
@@ -59,7 +59,7 @@ class ClipExampleGen(tfx.components.ImportExampleGen):
 
 
 def decompress(folder: Path) -> None:
-    """Replaces the `.gz` files below a folder by what is in them: JPEGs, which compression made no smaller."""
+    """Replaces the `.gz` files below a folder by their content: mostly JPEGs, which compression makes no smaller."""
     for file in sorted(folder.rglob("*.gz")):
         with gzip.open(file) as packed, file.with_suffix("").open("wb") as plain:
             shutil.copyfileobj(packed, plain, 1 << 20)
@@ -67,12 +67,12 @@ def decompress(folder: Path) -> None:
 
 
 def as_it_is(example: tf.train.Example) -> list[tf.train.Example]:
-    """An example, whatever it holds."""
+    """Keeps every example."""
     return [example]
 
 
 def with_one_label(example: tf.train.Example) -> list[tf.train.Example]:
-    """An example with its first label alone, the one that training learns; nothing if it has none."""
+    """Keeps an example with its first label only, the one that training learns; drops an example without label."""
     feature = example.features.feature
     if not feature[records.LABEL_INDEX].int64_list.value:
         return []

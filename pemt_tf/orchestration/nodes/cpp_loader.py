@@ -1,7 +1,7 @@
-"""Loads a SavedModel as TF Serving does, in C++, and runs signatures of it.
+"""Loads a SavedModel in C++, as TF Serving does, and runs its signatures.
 
-The program (`load_saved_model.cc`) is built against the installed TensorFlow, which takes a compiler about 15 s. TFX is
-not needed here.
+The program (`load_saved_model.cc`) is compiled against the installed TensorFlow, which takes about 15 s. TFX is not
+needed here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from pemt_tf.errors import PemtError
 
 SOURCE = Path(__file__).with_name("load_saved_model.cc")
-Answers = dict[tuple[str, str], np.ndarray]
+Outputs = dict[tuple[str, str], np.ndarray]
 
 
 def find_compiler() -> str | None:
-    """The C++ compiler: what the variable CXX names, or g++; None if there is none."""
+    """The C++ compiler that the variable CXX names, or g++; None if there is none."""
     return shutil.which(os.environ.get("CXX") or "g++")
 
 
@@ -42,24 +42,24 @@ def require_compiler() -> str:
 
 
 def resolved_check(how: str) -> str:
-    """`cpp` or `python`: what `auto` means on this machine; anything else as it is."""
+    """What `auto` means on this machine, `cpp` or `python`; any other value is returned as it is."""
     if how != "auto":
         return how
     return "cpp" if find_compiler() else "python"
 
 
 def build_loader(folder: Path) -> Path:
-    """Compiles the program into a folder and returns it.
+    """Compiles the program into a folder and returns its path.
 
     Raises:
-        PemtError: there is no compiler, or it fails.
+        PemtError: there is no compiler, or the compilation fails.
     """
     compiler = require_compiler()
     tensorflow = Path(importlib.util.find_spec("tensorflow").origin).parent
     program = folder / "load_saved_model"
     command = [compiler, "-O1", "-std=c++17", "-D_GLIBCXX_USE_CXX11_ABI=1", "-DEIGEN_MAX_ALIGN_BYTES=64", "-w"]
     command += [f"-I{tensorflow / 'include'}", str(SOURCE), "-o", str(program), f"-L{tensorflow}"]
-    # Newer releases keep the sessions in a library that nothing refers to: it must be linked nevertheless.
+    # Newer releases keep the sessions in a library that nothing refers to: it must still be linked.
     command += ["-Wl,--no-as-needed", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
     command += [f"-Wl,-rpath,{tensorflow}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -79,13 +79,13 @@ def write_request(path: Path, array: np.ndarray) -> None:
     path.write_bytes(" ".join(map(str, array.shape)).encode() + b"\n" + data)
 
 
-def run_loader(program: Path, model: Path, requests: Path) -> Answers:
-    """Loads a model and runs every signature of it.
+def run_loader(program: Path, model: Path, requests: Path) -> Outputs:
+    """Loads a model and runs all its signatures.
 
     Args:
-        program: from `build_loader`.
+        program: result of `build_loader`.
         model: folder of the SavedModel.
-        requests: folder of what `write_request` wrote, `SIGNATURE/INPUT`.
+        requests: folder of files `SIGNATURE/INPUT` by `write_request`.
 
     Returns:
         (signature, output) to its values.
@@ -97,7 +97,7 @@ def run_loader(program: Path, model: Path, requests: Path) -> Answers:
     if done.returncode:
         causes = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         raise PemtError(causes[-1].removeprefix("error: ") if causes else f"the loader ended with {done.returncode}")
-    answers = {}
+    outputs = {}
     for line in done.stdout.splitlines():
         signature, output, rank, *numbers = line.split()
         shape, values = [int(size) for size in numbers[: int(rank)]], numbers[int(rank) :]
@@ -105,5 +105,5 @@ def run_loader(program: Path, model: Path, requests: Path) -> Answers:
             array = np.array([bytes.fromhex(value[1:]) for value in values], object)
         else:
             array = np.array(values, np.float32)
-        answers[signature, output] = array.reshape(shape)
-    return answers
+        outputs[signature, output] = array.reshape(shape)
+    return outputs

@@ -1,8 +1,8 @@
-"""DataGate: the node that nothing bad gets past. What it refuses stops the run, before anything is trained.
+"""DataGate: stops the run before training if the data is bad.
 
-ExampleValidator only stores its anomalies; here they stop the run. Besides, every record is read once and held against
-the data set's card (`clip_rules` in this room), because statistics look at scalars only: NaN in a spectrogram, frames
-of another geometry, clips that are missing.
+ExampleValidator only stores its anomalies; DataGate stops the run if there are any. It also reads every record and
+checks it against the data set's card (`clip_rules`), because statistics cover scalars only and miss NaN in a
+spectrogram, frames of another geometry and missing clips.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionP
 
 from pemt_tf.errors import PemtError
 from pemt_tf.orchestration.nodes.anomalies import anomalies_in_words
-from pemt_tf.orchestration.nodes.artifact_types import DataApproval
+from pemt_tf.orchestration.nodes.artifact_types import Artifacts, DataApproval
 from pemt_tf.orchestration.nodes.clip_rules import FINE, ClipRules
 from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 
@@ -49,16 +49,11 @@ class DataGateSpec(ComponentSpec):
 class DataGateExecutor(BaseBeamExecutor):
     """Reads the anomalies, then all records, with Beam."""
 
-    def Do(  # noqa: N802 (TFX)
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Approves, or stops the run.
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
+        """Approves the data.
 
         Raises:
-            PemtError: with everything that is wrong.
+            PemtError: the data is bad; the message lists all that is wrong.
         """
         wrong = _stored_anomalies(artifact_utils.get_single_instance(input_dict[ANOMALIES]))
         if not wrong:
@@ -74,7 +69,7 @@ class DataGateExecutor(BaseBeamExecutor):
             file.write(json.dumps(approved, indent=2) + "\n")
 
     def _judge_all(self, examples: types.Artifact, rules: ClipRules, folder: str) -> dict[str, dict[str, dict]]:
-        """Split to cause to `clips`, how many, and `ids` of a few of them."""
+        """Split to cause to `clips`, the number of clips, and `ids`, a few of them."""
         counts = {}
         with self._make_beam_pipeline() as pipeline:
             for split in artifact_utils.decode_split_names(examples.split_names):
@@ -96,23 +91,23 @@ class DataGateExecutor(BaseBeamExecutor):
 
 
 class Findings(beam.CombineFn):
-    """Counts clips and keeps the first few identities, in their order, whatever the order they come in."""
+    """Counts clips and keeps the first few ids in alphabetical order."""
 
     def create_accumulator(self) -> tuple[int, list[str]]:
-        """Nothing found yet."""
+        """No clips."""
         return 0, []
 
     def add_input(self, accumulator: tuple[int, list[str]], element: str) -> tuple[int, list[str]]:
-        """One clip more."""
+        """Adds one clip."""
         return accumulator[0] + 1, sorted([*accumulator[1], element])[:_NAMED]
 
     def merge_accumulators(self, accumulators: Iterable[tuple[int, list[str]]]) -> tuple[int, list[str]]:
-        """What several workers found."""
+        """Combines what several workers found."""
         counts, ids = zip(*accumulators, strict=True)
         return sum(counts), sorted(one for each in ids for one in each)[:_NAMED]
 
     def extract_output(self, accumulator: tuple[int, list[str]]) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values, for JSON."""
         return {"clips": accumulator[0], "ids": accumulator[1]}
 
 
@@ -121,9 +116,9 @@ class DataGate(BaseBeamComponent):
 
     Args:
         examples: imported records.
-        anomalies: of ExampleValidator.
-        rules: of the data set.
-        clips: split to the number of clips that the import must have left of it.
+        anomalies: ExampleValidator's anomalies.
+        rules: rules of the data set.
+        clips: split to the number of clips that are expected after the import.
     """
 
     SPEC_CLASS = DataGateSpec
@@ -146,7 +141,7 @@ class DataGate(BaseBeamComponent):
 
 
 def findings_in_words(counts: dict[str, dict[str, dict]], clips: dict[str, int]) -> list[str]:
-    """A sentence without full stop for each thing that is wrong.
+    """A sentence without full stop for each fault.
 
     Args:
         counts: split to cause to `clips` and `ids`.

@@ -1,4 +1,4 @@
-"""A metric of TensorFlow Model Analysis that stops the Evaluator at answers that are NaN or infinite.
+"""A TFMA metric that stops the Evaluator at predictions that are NaN or infinite.
 
 The metrics of TFMA and Keras take NaN for label 0, which may be right.
 """
@@ -17,28 +17,29 @@ from pemt_tf.data.record_format import CLIP_ID
 from pemt_tf.models.finite_outputs import require_finite
 
 
-class FiniteAnswers(tfma.metrics.Metric):
-    """The number of clips whose answers are finite: all of them, or the evaluation fails and names the clip.
+class FinitePredictions(tfma.metrics.Metric):
+    """The number of clips with finite predictions: all of them, or the evaluation fails and names the clip.
 
     Args:
-        name: of the metric.
+        name: name of the metric.
+        code: fingerprint of this module; see `metric_config`.
     """
 
-    def __init__(self, name: str = "finite_answers"):
-        super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name)
+    def __init__(self, name: str = "finite_answers", code: str = ""):
+        super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name, code=code)
 
 
-class RequireFiniteAnswers(tfma.metrics.Preprocessor):
-    """Looks at everything that the models say of a clip."""
+class RequireFinitePredictions(tfma.metrics.Preprocessor):
+    """Checks all predictions for a clip."""
 
     def process(self, extracts: dict[str, Any]) -> Iterator[int]:
-        """One clip.
+        """Checks one clip.
 
         Raises:
-            PemtError: an answer is not finite; names the clip.
+            PemtError: a prediction is not finite; the message names the clip.
         """
-        for answer in _leaves(extracts[tfma.PREDICTIONS_KEY]):
-            require_finite(answer.reshape(1, -1), [_clip_id(extracts)], "the model's answer")
+        for prediction in _leaves(extracts[tfma.PREDICTIONS_KEY]):
+            require_finite(prediction.reshape(1, -1), [_clip_id(extracts)], "the model's prediction")
         yield 1
 
 
@@ -56,13 +57,13 @@ class _Count(beam.combiners.CountCombineFn):
         return {self._key: float(accumulator)}
 
 
-def _leaves(answers: Any) -> Iterator[np.ndarray]:
-    """Arrays of numbers in what models answer: by output, and by model where there are two."""
-    if isinstance(answers, dict):
-        for one in answers.values():
+def _leaves(predictions: Any) -> Iterator[np.ndarray]:
+    """Arrays of numbers in predictions, which are by output, and by model where there are two."""
+    if isinstance(predictions, dict):
+        for one in predictions.values():
             yield from _leaves(one)
-    elif np.issubdtype(np.asarray(answers).dtype, np.floating):
-        yield np.asarray(answers)
+    elif np.issubdtype(np.asarray(predictions).dtype, np.floating):
+        yield np.asarray(predictions)
 
 
 def _clip_id(extracts: dict[str, Any]) -> str:
@@ -75,4 +76,5 @@ def _computations(
     name: str, eval_config: tfma.EvalConfig | None = None, model_name: str = "", output_name: str = "", **_: Any
 ) -> list[tfma.metrics.MetricComputation]:
     key = tfma.metrics.MetricKey(name=name, model_name=model_name, output_name=output_name)
-    return [tfma.metrics.MetricComputation(keys=[key], preprocessors=[RequireFiniteAnswers()], combiner=_Count(key))]
+    checks = [RequireFinitePredictions()]
+    return [tfma.metrics.MetricComputation(keys=[key], preprocessors=checks, combiner=_Count(key))]

@@ -1,7 +1,7 @@
-"""What code a module runs, so that TFX's cache notices when it changes.
+"""Which code a module runs, so that TFX's cache notices when the code changes.
 
-TFX takes a node's result over from an earlier run when its inputs and parameters are the same; of code it knows
-nothing. So the fingerprint of a node's code is one of its parameters.
+TFX reuses a node's result when its inputs and parameters are the same; it does not look at code. So the fingerprint of
+a node's code is one of its parameters.
 """
 
 from __future__ import annotations
@@ -13,32 +13,41 @@ from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
-OURS = ("pemt_tf", "pipeline")
+from pemt_tf.errors import PemtError
+
+_LIBRARY = "pemt_tf"
 
 
-def code_fingerprint(module: str, passed_over: Collection[str] = ()) -> str:
-    """SHA-256 of a module's code and of all code of ours that it imports; arguments as of `imported_code`."""
-    digest = hashlib.sha256()
-    for name, path in sorted(imported_code(module, passed_over).items()):
-        digest.update(f"{name}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def imported_code(module: str, passed_over: Collection[str] = ()) -> dict[str, Path]:
-    """A module and all of ours that it imports, directly or through others, at the top or inside functions.
+def code_fingerprint(module: str, passed_over: Collection[str] = (), files: Collection[Path] = ()) -> str:
+    """SHA-256 of a module's code and of the code that it imports from its own package and from pemt_tf.
 
     Args:
         module: full name, such as `pipeline.trainer_module`.
         passed_over: modules that are left out, together with what only they import.
+        files: other files that the module uses, such as C++ source.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(imported_code(module, passed_over).items()):
+        digest.update(f"{name}\n".encode() + path.read_bytes())
+    for path in files:
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def imported_code(module: str, passed_over: Collection[str] = ()) -> dict[str, Path]:
+    """A module and all that it imports from its own package and from pemt_tf, at the top or inside functions.
+
+    Arguments as for `code_fingerprint`.
 
     Returns:
         Full name to file; a package stands for its `__init__.py`.
     """
+    packages = {_LIBRARY, module.partition(".")[0]}
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = _file_of(name)
+        path = _file_of(name) if name.partition(".")[0] in packages else None
         if path is None or name in found or name in passed_over:
             continue
         found[name] = path
@@ -48,7 +57,7 @@ def imported_code(module: str, passed_over: Collection[str] = ()) -> dict[str, P
 
 
 def _imports(path: Path, package: str) -> list[str]:
-    """Names that a file imports; of `from a import b` both `a` and `a.b`, which may be a module."""
+    """Names that a file imports; for `from a import b` both `a` and `a.b`, which may be a module."""
     names = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -61,8 +70,6 @@ def _imports(path: Path, package: str) -> list[str]:
 
 def _file_of(name: str) -> Path | None:
     top, *inner = name.split(".")
-    if top not in OURS:
-        return None
     path = _folder_of(top).joinpath(*inner)
     candidates = (path / "__init__.py", path.with_name(f"{path.name}.py"))
     return next((each for each in candidates if each.is_file()), None)
@@ -70,4 +77,7 @@ def _file_of(name: str) -> Path | None:
 
 @cache
 def _folder_of(package: str) -> Path:
-    return Path(importlib.util.find_spec(package).submodule_search_locations[0])
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PemtError(f"package {package} cannot be imported; start the pipeline by its runner's file")
+    return Path(spec.submodule_search_locations[0])

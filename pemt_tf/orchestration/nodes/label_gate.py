@@ -1,7 +1,7 @@
-"""LabelGate: the labels are still those of the last blessed model, or the run stops before anything is trained.
+"""LabelGate: stops the run before training if the labels differ from those of the last blessed model.
 
-A label that is added or gone moves the numbers of the others. The Evaluator compares by number: the last model would
-seem bad, and a worse one would take its place.
+A label that is added or removed can change the numbers of the others. The Evaluator compares by number: the last model
+would seem bad, and a worse one would replace it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tfx.utils import path_utils
 from pemt_tf.errors import PemtError
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
+from pemt_tf.orchestration.nodes.artifact_types import Artifacts
 from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 
 MODEL, LABELS, CODE = "model", "labels", "code"
@@ -27,7 +28,7 @@ _NAMED = 3  # labels that a message names
 
 
 class LabelGateSpec(ComponentSpec):
-    """Parameters: the vocabulary as JSON; the fingerprint of the code. Before the first blessing there is no model."""
+    """Parameters: the vocabulary as JSON, and the code's fingerprint. There is no model before the first blessing."""
 
     PARAMETERS = {name: ExecutionParameter(type=str) for name in (LABELS, CODE)}  # noqa: RUF012 (TFX)
     INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True)}  # noqa: RUF012
@@ -35,18 +36,13 @@ class LabelGateSpec(ComponentSpec):
 
 
 class LabelGateExecutor(BaseExecutor):
-    """Reads the labels that the model holds."""
+    """Compares the vocabulary with the labels stored in the model."""
 
-    def Do(  # noqa: N802 (TFX)
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Lets the run go on, or stops it.
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
+        """Compares.
 
         Raises:
-            PemtError: the vocabulary has changed, or the model is none of ours.
+            PemtError: the vocabulary has changed, or the model was not exported by this package.
         """
         for model in input_dict.get(MODEL, []):
             folder = local_path(path_utils.serving_model_path(model.uri))
@@ -58,7 +54,7 @@ class LabelGate(BaseComponent):
 
     Args:
         model: the last blessed model, if there is one.
-        labels: vocabulary of the data.
+        labels: the data's vocabulary.
     """
 
     SPEC_CLASS = LabelGateSpec
@@ -70,14 +66,10 @@ class LabelGate(BaseComponent):
 
 
 def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    """New labels may follow after the known ones: then the numbers of those are the same.
-
-    Args:
-        known: labels of the last blessed model, by number.
-        labels: vocabulary of the data.
+    """Checks that labels keep their numbers; new labels may follow after the known ones.
 
     Raises:
-        PemtError: says which are new, which are gone, and what to do.
+        PemtError: they do not; the message says which labels are new, which are gone, and what to do.
     """
     if labels[: len(known)] == known:
         return

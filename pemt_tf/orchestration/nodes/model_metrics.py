@@ -1,4 +1,4 @@
-"""What the Evaluator measured, as plain values: for the model card and for the list of runs."""
+"""The Evaluator's results as plain values, for the model card and the list of runs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import tensorflow_model_analysis as tfma
 
 from pemt_tf.evaluation.intervals import wilson_interval
 from pemt_tf.orchestration.nodes.slices import SLICES
-from pipeline.evaluation import CLIPS, PRECISION, TOP_1, TOP_5
 
+TOP_1, TOP_5, SLICE_TOP_1, CLIPS, PRECISION = "top1", "top5", "slice_top1", "clips", "precision"
 _NAMES = {feature: name for name, feature in SLICES.items()}
 _BASELINE = tfma.BASELINE_KEY
 
 
 @dataclass(frozen=True)
 class SliceMetrics:
-    """Of one slice.
+    """Metrics of one slice.
 
     Attributes:
-        by: what it is cut by, as `label`.
-        value: which one, as `dog`.
-        clips: how many.
-        top1, top5: shares.
+        by: what the slice is cut by, such as `label`.
+        value: the slice's value, such as `dog`.
+        clips: number of clips.
+        top1: top-1 accuracy.
+        top5: top-5 accuracy.
     """
 
     by: str
@@ -35,14 +36,15 @@ class SliceMetrics:
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """Of a model on the held-out clips.
+    """Metrics of a model on the held-out clips.
 
     Attributes:
-        clips: how many.
-        top1, top5: shares.
-        baseline_top1: of the last blessed model on the same clips; None if there was none.
-        slices: the larger ones; none that is smaller than `evaluator.slice_clips_at_least`.
-        precision: label to the share of clips so named that are; None for one that was never named.
+        clips: number of clips.
+        top1: top-1 accuracy.
+        top5: top-5 accuracy.
+        baseline_top1: top-1 accuracy of the last blessed model on the same clips; None if there was none.
+        slices: metrics of the slices with at least `evaluator.slice_clips_at_least` clips.
+        precision: label to its precision; None for a label that was never predicted.
     """
 
     clips: int
@@ -57,9 +59,9 @@ class ModelMetrics:
         """Reads the Evaluator's output.
 
         Args:
-            evaluation: its folder.
+            evaluation: folder of the output.
             labels: the vocabulary.
-            least: clips; smaller slices are left out.
+            least: number of clips from which a slice is kept.
         """
         whole: dict[str, Any] = {}
         slices, precision = [], dict.fromkeys(labels)
@@ -79,11 +81,11 @@ class ModelMetrics:
         )
 
     def to_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Plain values, for JSON."""
         return asdict(self)
 
     def as_evaluation(self, split: str, labels: list[str], **about: Any) -> dict[str, Any]:
-        """What `pemt evaluate` would have written, as far as the Evaluator knows it; the model card takes it."""
+        """The same in the form that `pemt evaluate` writes, which the model card takes; `about` is added."""
         by_label = {each.value: each for each in self.slices if each.by == "label"}
         return {
             "split": split,
@@ -109,7 +111,7 @@ class ModelMetrics:
 
 
 def _values(one: Any) -> dict[str, Any]:
-    """Metric to value of one slice; of the precision class to value; `baseline/` before those of the baseline."""
+    """Metric to value for one slice; precision is class to value, and names of the baseline begin with `baseline/`."""
     values: dict[str, Any] = {PRECISION: {}}
     for each in one.metric_keys_and_values:
         key, value = each.key, each.value.double_value.value

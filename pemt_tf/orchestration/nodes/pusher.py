@@ -1,7 +1,7 @@
-"""Pusher that gives a model one version only, however often it is blessed.
+"""A Pusher that pushes the same model only once.
 
-Each new blessing makes the Evaluator judge the same model once more, now against itself; TFX's Pusher would then push
-it again under a new version, and every server would load what it already serves.
+After a new blessing the Evaluator judges the same model again, now against itself. TFX's Pusher would then push it
+again under a new version, and every server would reload what it already serves.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import os
 from typing import Any
 
-from tfx import types
 from tfx import v1 as tfx
 from tfx.components.pusher import executor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -19,6 +18,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
+from pemt_tf.orchestration.nodes.artifact_types import Artifacts
+
 UNCHANGED = "unchanged"
 _PART = 2**20  # bytes read at a time
 
@@ -26,13 +27,8 @@ _PART = 2**20  # bytes read at a time
 class PushOnceExecutor(executor.Executor):
     """Pushes a blessed model, unless the newest version in the destination is the same model."""
 
-    def Do(  # noqa: N802 (TFX)
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Pushes, or notes which version already is this model."""
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
+        """Pushes, or records which version already is this model."""
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         newest = newest_version(destination.filesystem.base_directory)
@@ -45,25 +41,25 @@ class PushOnceExecutor(executor.Executor):
 
 
 class PushOnce(tfx.components.Pusher):
-    """TFX's Pusher with that executor. Arguments as TFX's; the destination is a folder."""
+    """TFX's Pusher with `PushOnceExecutor`. Arguments as in TFX; the destination is a folder."""
 
     EXECUTOR_SPEC = ExecutorClassSpec(PushOnceExecutor)
 
 
 def newest_version(folder: str) -> str | None:
-    """The folder of the highest version number, which is what TensorFlow Serving loads; None without any."""
+    """The folder of the highest version number, which TensorFlow Serving loads; None if there is no version."""
     names = fileio.listdir(folder) if fileio.isdir(folder) else []
     versions = [name.rstrip("/") for name in names if name.rstrip("/").isdecimal()]
     return f"{folder.rstrip('/')}/{max(versions, key=int)}" if versions else None
 
 
 def same_files(one: str, other: str) -> bool:
-    """Whether two folders hold files of the same names and contents."""
+    """Whether two folders hold files with the same names and contents."""
     return _contents(one) == _contents(other)
 
 
 def _contents(folder: str) -> dict[str, str]:
-    """Path below the folder to the SHA-256 of what the file holds."""
+    """Path below the folder to the SHA-256 of the file's content."""
     found = {}
     for inner, _, names in fileio.walk(folder):
         for name in names:

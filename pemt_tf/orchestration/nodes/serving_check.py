@@ -1,7 +1,7 @@
-"""ServingCheck: a model that a server could not load and run is not pushed.
+"""ServingCheck: stops the run before a model is pushed that a server could not load and run.
 
-It sends the warm-up requests, which every exported model holds for each of its signatures, either through the C++
-loader of TF Serving or, where there is no compiler, through TensorFlow in Python.
+It sends the model's own warm-up requests, one for each signature, through the C++ loader of TF Serving or, where there
+is no compiler, through TensorFlow in Python.
 """
 
 from __future__ import annotations
@@ -24,15 +24,23 @@ from tfx.utils import path_utils
 from pemt_tf.errors import PemtError
 from pemt_tf.export.warmup import WARM_UP
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.cpp_loader import Answers, build_loader, resolved_check, run_loader, write_request
+from pemt_tf.orchestration.nodes.artifact_types import Artifacts
+from pemt_tf.orchestration.nodes.cpp_loader import (
+    SOURCE,
+    Outputs,
+    build_loader,
+    resolved_check,
+    run_loader,
+    write_request,
+)
 from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 
 MODEL, BLESSING, HOW, CODE = "model", "blessing", "how", "code"
-_TOLERANCE = 1e-3  # of the sum of probabilities
+_TOLERANCE = 1e-3  # for the sum of probabilities
 
 
 class ServingCheckSpec(ComponentSpec):
-    """Parameters: `cpp`, `python` or `auto`; the fingerprint of the code."""
+    """Parameters: `cpp`, `python` or `auto`, and the code's fingerprint."""
 
     PARAMETERS = {name: ExecutionParameter(type=str) for name in (HOW, CODE)}  # noqa: RUF012 (TFX)
     INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
@@ -40,18 +48,13 @@ class ServingCheckSpec(ComponentSpec):
 
 
 class ServingCheckExecutor(BaseExecutor):
-    """Loads the model, runs every signature, looks at the answers."""
+    """Loads the model, runs every signature and checks the predictions."""
 
-    def Do(  # noqa: N802 (TFX)
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Marks the model as fit for serving, as TFX's InfraValidator does.
 
         Raises:
-            PemtError: it does not load, a signature fails, an answer is not a number; or there is no C++ compiler.
+            PemtError: the model does not load, a signature fails, a prediction is not finite, or there is no compiler.
         """
         model = artifact_utils.get_single_instance(input_dict[MODEL])
         how = resolved_check(exec_properties[HOW])  # here, because the pipeline may be compiled on another machine
@@ -65,7 +68,7 @@ class ServingCheck(BaseComponent):
     """The node.
 
     Args:
-        model: a SavedModel of ours.
+        model: a SavedModel exported by this package.
         how: `cpp`, `python` or `auto`.
     """
 
@@ -74,12 +77,12 @@ class ServingCheck(BaseComponent):
 
     def __init__(self, model: types.BaseChannel, how: str):
         blessing = types.Channel(type=standard_artifacts.InfraBlessing)
-        values = {MODEL: model, HOW: how, CODE: code_fingerprint(__name__), BLESSING: blessing}
+        values = {MODEL: model, HOW: how, CODE: code_fingerprint(__name__, files=[SOURCE]), BLESSING: blessing}
         super().__init__(spec=ServingCheckSpec(**values))
 
 
-def check_model(model: Path, how: str) -> Answers:
-    """Runs every signature of a model and looks at the answers.
+def check_model(model: Path, how: str) -> Outputs:
+    """Runs every signature of a model and checks the outputs.
 
     Args:
         model: folder of the SavedModel.
@@ -89,22 +92,22 @@ def check_model(model: Path, how: str) -> Answers:
         (signature, output) to its values.
 
     Raises:
-        PemtError: the model does not pass, or the check cannot be made.
+        PemtError: the model fails the check, or the check cannot be made.
     """
     try:
         requests = warm_up_requests(model)
-        answers = _ask_cpp(model, requests) if how == "cpp" else _ask_python(model, requests)
-        _require_numbers(answers)
+        outputs = _ask_cpp(model, requests) if how == "cpp" else _ask_python(model, requests)
+        _require_numbers(outputs)
     except PemtError as error:
         raise PemtError(f"the model is not fit for serving: {error}") from None
-    return answers
+    return outputs
 
 
 def warm_up_requests(model: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The requests that a model holds: signature to input to values.
+    """The warm-up requests stored in a model: signature to input to values.
 
     Raises:
-        PemtError: it holds none.
+        PemtError: there are none.
     """
     try:
         stored = list(tf.data.TFRecordDataset(str(model / WARM_UP)).as_numpy_iterator())
@@ -120,7 +123,7 @@ def warm_up_requests(model: Path) -> dict[str, dict[str, np.ndarray]]:
     return requests
 
 
-def _ask_cpp(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Answers:
+def _ask_cpp(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Outputs:
     with tempfile.TemporaryDirectory(prefix="pemt-serving-check-") as name:
         folder = Path(name)
         for signature, inputs in requests.items():
@@ -129,25 +132,25 @@ def _ask_cpp(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Answers
         return run_loader(build_loader(folder), model, folder / "requests")
 
 
-def _ask_python(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Answers:
-    answers = {}
+def _ask_python(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Outputs:
+    outputs = {}
     try:
         signatures = tf.saved_model.load(str(model)).signatures
         for name, inputs in requests.items():
             found = signatures[name](**{key: tf.constant(values) for key, values in inputs.items()})
-            answers |= {(name, output): tensor.numpy() for output, tensor in found.items()}
-    except Exception as error:  # whatever TensorFlow says of a damaged model: it is not fit
+            outputs |= {(name, output): tensor.numpy() for output, tensor in found.items()}
+    except Exception as error:  # TensorFlow raises many kinds for a damaged model
         raise PemtError(" ".join(str(error).split())[:300]) from None
-    return answers
+    return outputs
 
 
-def _require_numbers(answers: Answers) -> None:
-    for (signature, output), values in answers.items():
+def _require_numbers(outputs: Outputs) -> None:
+    for (signature, output), values in outputs.items():
         if values.size == 0:
-            raise PemtError(f"{signature} answers with an empty {output}")
+            raise PemtError(f"{signature} returns an empty {output}")
         if values.dtype == object:
             continue
         if not np.isfinite(values).all():
-            raise PemtError(f"{signature} answers with {output} that is not a number")
+            raise PemtError(f"{signature} returns NaN or infinity in {output}")
         if output == "probabilities" and abs(values.sum(axis=-1) - 1).max() > _TOLERANCE:
-            raise PemtError(f"{signature} answers with probabilities that do not sum to 1")
+            raise PemtError(f"{signature} returns probabilities that do not sum to 1")

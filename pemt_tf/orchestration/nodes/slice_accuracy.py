@@ -1,4 +1,4 @@
-"""A metric of TensorFlow Model Analysis for thresholds on slices: of a few clips no share says much."""
+"""A TFMA metric for thresholds on slices: the accuracy on a few clips says little."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 
 
 class SliceAccuracy(tfma.metrics.Metric):
-    """The accuracy of a slice, but 1 where it has fewer clips than `least`: it passes every threshold.
+    """The accuracy of a slice, or 1 for a slice of fewer than `least` clips, which passes every threshold.
 
     Args:
-        name: of the metric.
-        least: clips from which on the accuracy counts.
+        name: name of the metric.
+        least: number of clips from which the accuracy counts.
+        code: fingerprint of this module; see `metric_config`.
     """
 
-    def __init__(self, name: str = "slice_top1", least: int = 1):
-        super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name, least=least)
+    def __init__(self, name: str = "slice_top1", least: int = 1, code: str = ""):
+        super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name, least=least, code=code)
 
 
 class AccuracyCombiner(beam.CombineFn):
-    """Counts right clips and all clips.
+    """Counts correct clips and all clips; the accumulator holds both numbers.
 
     Args:
-        key: of the metric.
-        config: of the evaluation.
+        key: the metric's key.
+        config: configuration of the evaluation.
         least: see `SliceAccuracy`.
     """
 
@@ -39,8 +40,8 @@ class AccuracyCombiner(beam.CombineFn):
         return 0, 0
 
     def add_input(self, accumulator: tuple[int, int], element: Any) -> tuple[int, int]:
-        """One clip more."""
-        right, clips = accumulator
+        """Adds one clip."""
+        correct, clips = accumulator
         pairs = tfma.metrics.to_label_prediction_example_weight(
             element,
             eval_config=self._config,
@@ -49,18 +50,18 @@ class AccuracyCombiner(beam.CombineFn):
             flatten=False,
         )
         for label, probabilities, _ in pairs:
-            right, clips = right + int(probabilities.argmax() == label.ravel()[0]), clips + 1
-        return right, clips
+            correct, clips = correct + int(probabilities.argmax() == label.ravel()[0]), clips + 1
+        return correct, clips
 
     def merge_accumulators(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
-        """What several workers counted."""
-        right, clips = zip(*accumulators, strict=True)
-        return sum(right), sum(clips)
+        """Adds up what several workers counted."""
+        correct, clips = zip(*accumulators, strict=True)
+        return sum(correct), sum(clips)
 
     def extract_output(self, accumulator: tuple[int, int]) -> dict[tfma.metrics.MetricKey, float]:
-        """The share, or 1."""
-        right, clips = accumulator
-        return {self._key: right / clips if clips >= max(self._least, 1) else 1.0}
+        """The accuracy, or 1."""
+        correct, clips = accumulator
+        return {self._key: correct / clips if clips >= max(self._least, 1) else 1.0}
 
 
 def _computations(

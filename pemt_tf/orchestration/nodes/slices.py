@@ -1,4 +1,4 @@
-"""What the Evaluator cuts the held-out clips by. Two of the cuts are computed when clips are imported."""
+"""What the Evaluator slices the held-out clips by. Two of these features are computed when clips are imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from pemt_tf.data import records
 
 DURATION, SOURCE = "slice/duration", "slice/source"
-# Names for people, in the order of the reports, and the features that have the values.
+# Name in reports, in their order, to the feature that holds the value.
 SLICES = {
     "label": records.LABEL_STRING,
     "source": SOURCE,
@@ -19,7 +19,7 @@ _BOUNDS = (2, 5, 10, 30)  # seconds
 
 
 def add_slices(example: tf.train.Example) -> tf.train.Example:
-    """Adds to a record the features that it is cut by; what training and serving read stays as it is."""
+    """Adds to a record the features that it is sliced by. Training and serving do not read them."""
     feature = example.features.feature
     start, end = (feature[name].int64_list.value[:1] for name in (records.START, records.END))
     length = (end[0] - start[0]) / 1e6 if start and end else 0.0
@@ -29,7 +29,7 @@ def add_slices(example: tf.train.Example) -> tf.train.Example:
 
 
 def duration_in_words(seconds: float) -> str:
-    """The range that a clip's length is in, the lower bound included."""
+    """The range of a clip's length; the lower bound is included."""
     for lower, upper in zip((0, *_BOUNDS), _BOUNDS, strict=False):
         if seconds < upper:
             return f"{lower} to {upper} s"
@@ -37,7 +37,7 @@ def duration_in_words(seconds: float) -> str:
 
 
 def _source(feature) -> str:
-    """The manifest's column `source`, or else the folder that the file came from."""
+    """The manifest's column `source`, or else the file's folder."""
     given = feature[SOURCE_COLUMN].bytes_list.value if SOURCE_COLUMN in feature else ()
     if given:
         return given[0].decode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What the pipeline asks of trainers and Evaluator, as far as the data set decides it; no TFX is needed here."""
+"""What the trainers are told, and which split judges a model. TFX is not needed here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
 from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
-from pipeline.configs import PipelineConfig
 
 PRETRAIN, FINETUNE = "pretrain", "finetune"
-# What does not decide a stage's result, of all that the trainers import. The order itself is a parameter anyway.
+# Modules that the trainers import but that do not decide a stage's result. The order itself is a parameter anyway.
 PASSED_OVER = {
     PRETRAIN: ("pemt_tf.orchestration.nodes.training_order", "pemt_tf.training.finetune", "pemt_tf.export.saved_model"),
     FINETUNE: ("pemt_tf.orchestration.nodes.training_order",),
@@ -25,21 +24,21 @@ PASSED_OVER = {
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """What the pipeline tells a trainer, beside where the records are. TFX caches by it: equal orders, equal models.
+    """What a trainer is told, except where the records are. TFX caches by it: equal orders, equal models.
 
     Attributes:
         stage: `pretrain` or `finetune`.
-        config: of model and training, nested plain values.
+        config: configuration of the model and the training, as nested plain values.
         labels: the vocabulary.
         train_labels: labels that the training split has.
-        train_clips: how many clips it has, and
-        train_labelled: how many of them with a label.
-        data: what messages call the data set.
-        content_hash: of the data set.
-        cpu_devices: into how many devices the CPU is split.
+        train_clips: number of clips in the training split.
+        train_labelled: number of labelled clips in the training split.
+        data: the data set's name in messages.
+        content_hash: hash of the data set's content.
+        cpu_devices: number of devices that the CPU is split into.
         validation_split: name of the split that chooses the weights (`finetune.select`); empty for none.
-        work: folder in which trainings are that did not finish yet.
-        code: fingerprint of all code that the stage runs, the exported graph's included.
+        work: folder of unfinished trainings.
+        code: fingerprint of all code that the stage runs, including the exported graph's.
     """
 
     stage: str
@@ -60,18 +59,24 @@ class TrainingOrder:
         return asdict(self)
 
 
-def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder]:
-    """What the trainers are told, by stage: `pretrain`, unless that is left out, and `finetune`.
+def make_orders(
+    folder: Path, training: Config, *, preset: str, pretrains: bool, cpu_devices: int, root: Path, trainers: str
+) -> dict[str, TrainingOrder]:
+    """Makes an order for each stage: `pretrain`, unless it is left out, and `finetune`.
 
     Args:
-        config: of the pipeline.
-        folder: of the data set.
+        folder: the data set.
+        training: configuration of the model and the training.
+        preset: name of the preset that `training` was made from.
+        pretrains: whether there is a pretraining stage.
+        cpu_devices: number of devices that the CPU is split into.
+        root: the pipeline's root.
+        trainers: full name of the module that the trainers run, such as `pipeline.trainer_module`.
 
     Raises:
         PemtError: the data set has another geometry than the preset, labels that training cannot learn, or another
             number of clips than its card says.
     """
-    training = config.training_config()
     source = ClipSource.open(folder)
     source.require_geometry(training.geometry)
     source.require_split("train")
@@ -86,9 +91,9 @@ def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder
     chooser = training.finetune.validation_split if training.finetune.select == "best_validation" else ""
     if chooser:
         source.require_split(chooser)
-    # Pretraining does not know of fine-tuning: other settings there must not pretrain again.
-    without = dataclasses.replace(training, finetune=Config.from_preset(config.preset).finetune)
-    configs = {PRETRAIN: without, FINETUNE: training} if config.pretrains else {FINETUNE: training}
+    # Pretraining does not depend on the settings of fine-tuning: when these change, its result stays valid.
+    without = dataclasses.replace(training, finetune=Config.from_preset(preset).finetune)
+    configs = {PRETRAIN: without, FINETUNE: training} if pretrains else {FINETUNE: training}
     return {
         stage: TrainingOrder(
             stage=stage,
@@ -99,17 +104,17 @@ def make_orders(config: PipelineConfig, folder: Path) -> dict[str, TrainingOrder
             train_labelled=source.labelled["train"],
             data=source.name,
             content_hash=source.content_hash,
-            cpu_devices=config.trainer.cpu_devices,
+            cpu_devices=cpu_devices,
             validation_split=chooser if stage == FINETUNE else "",
-            work=str(config.root / "unfinished"),
-            code=code_fingerprint("pipeline.trainer_module", PASSED_OVER[stage]),
+            work=str(root / "unfinished"),
+            code=code_fingerprint(trainers, PASSED_OVER[stage]),
         )
         for stage, each in configs.items()
     }
 
 
 def judging_split(card: DatasetCard, folder: Path) -> str:
-    """The split that the Evaluator uses: `test`, or in a small data set `validation`.
+    """The split that the Evaluator uses: `test`, or `validation` where `test` has no labelled clip.
 
     Raises:
         PemtError: neither has a labelled clip.

@@ -1,0 +1,75 @@
+"""What the user typed, parsed and checked: the flags of both jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """The flags of `beam_jobs.preprocess`. A field has the name and the meaning of its flag (see `--help`), except:
+
+    Attributes:
+        typed: names of the flags that were typed; the others have their defaults.
+        beam_arguments: flags that are Beam's.
+        command: the whole command, for the card.
+    """
+
+    input: str
+    input_root: str | None
+    allow_outside: bool
+    output: str
+    overwrite: bool
+    resume: bool
+    retry_failed: str
+    split_fractions: str
+    labels_from: str | None
+    preset: str
+    set: list[str]
+    plan: str
+    window: float | None
+    stride: float | None
+    video_stream: int | None
+    audio_stream: int | None
+    payload: str
+    store_waveform: bool
+    shards_per_split: int | None
+    on_missing_audio: str
+    on_missing_video: str
+    on_silent: str
+    on_frozen: str
+    drop_duplicates: str
+    max_bad_fraction: float
+    decode_timeout: float
+    decode_memory_mb: int
+    dry_run: bool
+    runner: str | None
+    num_workers: int | None
+    typed: frozenset[str]
+    beam_arguments: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """The flags of `beam_jobs.embed`. A field has the name and the meaning of its flag (see `--help`), except:
+
+    Attributes:
+        beam_arguments: flags that are Beam's.
+        command: the whole command, for the card.
+    """
+
+    model: str
+    input: str
+    output: str
+    overwrite: bool
+    split: str
+    batch_size: int
+    clips_per_file: int
+    max_bad_fraction: float
+    decode_timeout: float
+    decode_memory_mb: int
+    runner: str
+    num_workers: int | None
+    beam_arguments: tuple[str, ...]
+    command: str

@@ -1,0 +1,206 @@
+"""Which record file a clip goes to and how its clips are cut, decided before anything is decoded.
+
+The plan is a file; Beam only carries where in it a shard's clips stand. So neither the list of two million clips nor
+any media byte travels between stages, memory does not grow with the input, and a shard is the unit that a worker
+does, loses or repeats as a whole. The plan depends on the list of clips alone: the bytes of the shards are the same
+whatever the runner and the number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+
+from beam_jobs.engines import storage
+from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.inputs.splits import hash_fraction
+from pemt_tf.config import ClipGeometry
+from pemt_tf.data.dataset_card import SPLITS
+from pemt_tf.data.record_format import EXAMPLE
+from pemt_tf.errors import PemtError
+from pemt_tf.media.decoded_clip import DecodeSettings
+
+UNIFORM, WINDOWS, SEGMENTS = "uniform", "windows", "segments"
+PLAN_NAME = "plan.jsonl"
+CLIPS_PER_SHARD = 64  # about 150 MB of avbert_base records
+SMALL_SHARD = 8  # clips; lets a few workers share a small data set
+SMALL_SHARDS = 16
+STATISTICS_NAME = re.compile(r"stats/(\w+)-((?:\w+-)?)(\d{5})-of-(\d{5})\.json$")
+
+
+@dataclass(frozen=True)
+class ClipCutting:
+    """How clips are cut from an input (`--plan`).
+
+    Attributes:
+        kind: `uniform`, one clip an input, its segments spread over all of it; `windows`, clips of a fixed length one
+            after the other; `segments`, one clip for each stretch that the manifest names.
+        window: length of a window, seconds.
+        stride: time from the start of one window to the start of the next, seconds.
+    """
+
+    kind: str = UNIFORM
+    window: float | None = None
+    stride: float | None = None
+
+    @classmethod
+    def from_flags(cls, kind: str, window: float | None, stride: float | None, geometry: ClipGeometry) -> ClipCutting:
+        """Reads the flags; by default a window is as long as all segments side by side."""
+        if kind != WINDOWS:
+            if window is not None or stride is not None:
+                raise PemtError("--window and --stride belong to --plan=windows")
+            return cls(kind)
+        window = geometry.segments * geometry.segment_seconds if window is None else window
+        if window < geometry.segment_seconds:
+            raise PemtError(
+                f"--window={window:g} is shorter than one segment of the preset, {geometry.segment_seconds:.3f} s; "
+                "make it longer, or choose another geometry"
+            )
+        return cls(kind, window, window if stride is None else stride)
+
+    def to_json(self) -> dict[str, object]:
+        """The fields that this kind has, as JSON values."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+    def check(self, clips: list[InputClip]) -> None:
+        """Refuses inputs without the start and end that `segments` needs."""
+        without = next((clip for clip in clips if clip.start is None or clip.end is None), None)
+        if self.kind == SEGMENTS and without is not None:
+            raise PemtError(
+                f"--plan=segments needs a manifest with start and end in every row; {without.name} has "
+                f"{'no end' if without.start is not None else 'no start'}"
+            )
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """What a worker needs to know.
+
+    Attributes:
+        folder: working folder of the data set.
+        geometry: the clips' geometry.
+        vocabulary: label names; a label's index is its place.
+        plan: how clips are cut from an input.
+        payload: form of the records, a name in `record_format.PAYLOADS`.
+        store_waveform: store the waveform beside its spectrogram.
+        on_missing: policy for a missing `audio` or `video`: `mask`, `skip` or `fail`.
+        on_flag: policy for a `silent` or `frozen` clip: `keep` or `skip`.
+        decoding: streams to decode and quality of the frames.
+        decode_timeout: time limit for one clip, seconds.
+        decode_memory_mb: memory limit of the decoding process, MiB.
+    """
+
+    folder: str
+    geometry: ClipGeometry
+    vocabulary: tuple[str, ...]
+    plan: ClipCutting = field(default_factory=ClipCutting)
+    payload: str = EXAMPLE
+    store_waveform: bool = False
+    on_missing: dict[str, str] = field(default_factory=lambda: {"audio": "mask", "video": "mask"})
+    on_flag: dict[str, str] = field(default_factory=lambda: {"silent": "keep", "frozen": "keep"})
+    decoding: DecodeSettings = field(default_factory=DecodeSettings)
+    decode_timeout: float = 120.0
+    decode_memory_mb: int = 4096
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One record file to be written.
+
+    Attributes:
+        split, number, count: it is `number` of the `count` files of `split`.
+        offset, length: position of its clips in the plan file, bytes; 0 for a shard without a place there.
+        clips: number of inputs, each of which becomes one clip or, cut into windows, several.
+        tag: prefix of the number where shards are added to a data set, so that no name is used twice.
+    """
+
+    split: str
+    number: int
+    count: int
+    offset: int
+    length: int
+    clips: int
+    tag: str = ""
+
+    @classmethod
+    def of_statistics(cls, path: str) -> Shard:
+        """The shard that a statistics file belongs to, without a place in a plan."""
+        found = STATISTICS_NAME.search(path)
+        if found is None:
+            raise PemtError(f"{path} is not the name of a statistics file; remove it from the data set")
+        split, tag, number, count = found.groups()
+        return cls(split, int(number), int(count), 0, 0, 0, tag)
+
+    @property
+    def name(self) -> str:
+        """The record file, relative to the data set."""
+        return f"{self.split}/clips-{self._place}.tfrecord"
+
+    @property
+    def stats_name(self) -> str:
+        """The statistics file, relative to the data set. Where it exists, the shard is finished."""
+        return f"stats/{self.split}-{self._place}.json"
+
+    @property
+    def outcome_name(self) -> str:
+        """The file with the outcome of each input, relative to the data set."""
+        return f"outcomes/{self.split}-{self._place}.jsonl"
+
+    @property
+    def _place(self) -> str:
+        return f"{self.tag}{self.number:05d}-of-{self.count:05d}"
+
+
+PlannedShard = tuple[Shard, list[InputClip]]
+
+
+def default_shard_count(clips: int) -> int:
+    """Shards of one split: many small ones for small sets, so that workers can share, then files of a good size."""
+    return max(1, -(-clips // CLIPS_PER_SHARD), min(SMALL_SHARDS, -(-clips // SMALL_SHARD)))
+
+
+def plan_shards(clips: list[InputClip], per_split: int | None, tag: str = "") -> list[PlannedShard]:
+    """Deals clips into shards, evenly and in an order that has nothing to do with their names.
+
+    Args:
+        clips: inputs that all have a split.
+        per_split: shards of each split; None for `default_shard_count`.
+        tag: the shards' tag.
+
+    Returns:
+        Shards, still without a place in the plan file, and their clips, sorted by name and id.
+    """
+    plan = []
+    for split in SPLITS:
+        chosen = sorted(
+            (clip for clip in clips if clip.split == split),
+            key=lambda clip: (hash_fraction("shard " + clip.name), clip.clip_id),  # parts of one file stay together
+        )
+        count = min(per_split or default_shard_count(len(chosen)), len(chosen))
+        for number in range(count):
+            part = chosen[number * len(chosen) // count : (number + 1) * len(chosen) // count]
+            part.sort(key=lambda clip: (clip.name, clip.clip_id))
+            plan.append((Shard(split, number, count, 0, 0, len(part), tag), part))
+    return plan
+
+
+def write_plan(folder: str, plan: list[PlannedShard]) -> list[Shard]:
+    """Writes the plan file; returns the shards with their places in it."""
+    placed, offset = [], 0
+    with storage.open_write(storage.join(folder, PLAN_NAME)) as file:
+        for shard, clips in plan:
+            lines = "".join(json.dumps(clip.to_json()) + "\n" for clip in clips).encode("ascii")
+            file.write(lines)
+            placed.append(dataclasses.replace(shard, offset=offset, length=len(lines)))
+            offset += len(lines)
+    return placed
+
+
+def read_plan(folder: str, shard: Shard) -> list[InputClip]:
+    """The clips of one shard."""
+    with storage.open_read(storage.join(folder, PLAN_NAME)) as file:
+        file.seek(shard.offset)
+        lines = file.read(shard.length)
+    return [InputClip.from_json(json.loads(line)) for line in lines.splitlines()]

@@ -1,0 +1,71 @@
+"""Reads `index.parquet`, which `beam_jobs.preprocess` writes beside the records. No TensorFlow is needed here."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pemt_tf.data.record_format import EXTRA_BYTES
+
+INDEX_NAME = "index.parquet"
+_COLUMNS = ("file", "bytes", "label", "has_video", "has_audio", "id")
+
+
+@dataclass(frozen=True)
+class IndexedFile:
+    """What the index says of one record file, one row a record.
+
+    Attributes:
+        lengths: [records] int64, bytes in the file.
+        labels: [records] object, label name or None.
+        has_video, has_audio: [records] bool.
+        ids: [records] object, the clips' ids.
+    """
+
+    lengths: np.ndarray
+    labels: np.ndarray
+    has_video: np.ndarray
+    has_audio: np.ndarray
+    ids: np.ndarray
+
+    @property
+    def bytes(self) -> int:
+        """Size that the file must have."""
+        return int(self.lengths.sum())
+
+
+def read_index(directory: Path) -> dict[str, IndexedFile]:
+    """Record file, relative to the data set's folder, to its rows; empty where there is no readable index.
+
+    An index that has not changed is read once: a training needs its sizes, then its places.
+    """
+    path = directory / INDEX_NAME
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return _read(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, size: int, changed: int) -> dict[str, IndexedFile]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=list(_COLUMNS))
+        names = table["file"].combine_chunks().dictionary_encode()
+        columns = [table[name].to_numpy() for name in _COLUMNS[1:]]
+    except (OSError, pa.ArrowException, KeyError):
+        return {}
+    columns[0] = columns[0] + EXTRA_BYTES
+    codes = names.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(order) else []
+    return {
+        names.dictionary[int(codes[rows[0]])].as_py(): IndexedFile(*(column[rows] for column in columns))
+        for rows in groups
+    }
