@@ -4,7 +4,7 @@
 #   docker build --file docker/worker.Dockerfile --tag IMAGE \
 #       --build-arg PYTHON=3.10 --build-arg BEAM=2.74.0 --build-arg LOCK=legacy.lock . # the legacy stack
 #
-# Python and Beam must be those of the machine that submits the job.
+# Python and Beam must have the same versions as on the machine that submits the job.
 ARG PYTHON=3.11
 ARG BEAM=2.77.0
 FROM apache/beam_python${PYTHON}_sdk:${BEAM}
@@ -12,7 +12,7 @@ FROM apache/beam_python${PYTHON}_sdk:${BEAM}
 ARG LOCK=current.lock
 WORKDIR /build
 COPY requirements/${LOCK} docker/worker-requirements.txt ./
-# Workers decode and write; TensorFlow, which only training needs, stays out: the image is smaller, workers start sooner.
+# No TensorFlow: only training needs it. Without it the image is smaller, and workers start sooner.
 RUN pip install --no-cache-dir --constraint ${LOCK} --requirement worker-requirements.txt
 COPY setup.py pyproject.toml README.md LICENSE ./
 COPY pemt_tf pemt_tf
@@ -22,4 +22,4 @@ RUN pip install --no-cache-dir --no-deps . \
     && python -c "import beam_jobs.worker.decoder_child, beam_jobs.worker.shard_maker; print('workers can be started')" \
     && rm -rf /build
 WORKDIR /
-# Beam's own entry point, /opt/apache/beam/boot, stays what it is.
+# The entry point is still Beam's own, /opt/apache/beam/boot.

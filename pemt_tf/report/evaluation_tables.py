@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pemt_tf.evaluation import top5
+from pemt_tf.evaluation.intervals import top5_is_certain
 from pemt_tf.report.tables import Bar, Measured, Number, Table, interval
 from pemt_tf.report.wording import counted, percent
 
@@ -42,7 +42,7 @@ def evaluation_notes(split: str, item: dict[str, Any]) -> list[str]:
     notes = []
     if item.get("caution"):
         notes.append(f"Caution, {split}: {item['caution']}.")
-    if item.get("top5") is not None and top5.is_certain(len(item["labels"])):
+    if item.get("top5") is not None and top5_is_certain(len(item["labels"])):
         notes.append(f"Top-5, {split}: always 100 %, because there are only {len(item['labels'])} labels.")
     if item.get("selection"):
         notes.append(f"Weights, {split}: {item['selection']}.")

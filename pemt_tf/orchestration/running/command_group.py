@@ -44,11 +44,11 @@ class PipelineCommands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names."""
-        return sorted([*tfx_group("pipeline").commands, run.name])
+        return sorted([*tfx_group("pipeline").commands, "run"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Our command, or TFX's."""
-        return run if cmd_name == run.name else tfx_group("pipeline").commands.get(cmd_name)
+        return run if cmd_name == "run" else tfx_group("pipeline").commands.get(cmd_name)
 
 
 def tfx_group(name: str) -> click.Group:
