@@ -60,13 +60,11 @@ coverage: setup  ## which lines `make test` runs: out/coverage/index.html
 	$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report --format=total | sed 's/.*/& % of the lines/'
 
-lint: setup  ## ruff, and oxlint for the JavaScript of the explore page
+lint: setup  ## ruff, pyright for the types, oxlint for the JavaScript of the explore page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/oxlint --deny-warnings
-
-types: setup  ## pyright
-	$(BIN)/pyright
+	$(BIN)/pyright --warnings
 
 wheel: | $(UV)  ## the wheel and the source archive: out/dist
 	$(UV) build --quiet --clear --out-dir out/dist

@@ -74,7 +74,7 @@ class DataGateExecutor(BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             for split in artifact_utils.decode_split_names(examples.split_names):
                 pattern = os.path.join(artifact_utils.get_split_uri([examples], split), "*")  # noqa: PTH118
-                (
+                _ = (
                     pipeline
                     | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
                     | f"Judge[{split}]" >> beam.Map(rules.judge)
