@@ -21,7 +21,7 @@ def gather(folder: str | None, made: Path, geometry: ClipGeometry) -> list[Path]
     """The files of a folder, at any depth, that are long enough for one segment; without a folder, own clips.
 
     Args:
-        folder: of the user.
+        folder: the user's folder.
         made: where own clips go.
         geometry: says how long a segment is.
 

@@ -119,9 +119,9 @@ def plan_clips(
     """Decides what every clip is made of.
 
     Args:
-        recordings: of `list_recordings`.
-        digits: of every image.
-        seed: of the choices.
+        recordings: result of `list_recordings`.
+        digits: digit of every image.
+        seed: random seed.
         train, test: clips of each digit.
 
     Returns:
@@ -221,7 +221,7 @@ def make_corpus(
         mnist: the CSV file.
         output: a new folder.
         noise: `none`, `pixels` or `sound`.
-        seed: of every random choice.
+        seed: random seed.
         train, test: clips of each digit.
 
     Raises:

@@ -27,7 +27,7 @@ class Job:
     Attributes:
         name: unique; a path below the folder of logs.
         module: run as `python -m module`.
-        arguments: of the command.
+        arguments: the command's arguments.
         produces: a file that is there when the command is done.
         needs: names of jobs that must be done before.
     """

@@ -62,7 +62,7 @@ def vote(labels: np.ndarray, similarities: np.ndarray, k: int, classes: int) -> 
 
     Args:
         labels: [queries, at least k] int, the neighbours' labels, best first.
-        similarities: of the same shape, -1 to 1.
+        similarities: cosine similarities, same shape, -1 to 1.
         k: number of votes.
         classes: number of labels.
 
