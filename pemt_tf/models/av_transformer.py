@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from os import PathLike
+from pathlib import Path
 
 import keras
 from keras import KerasTensor, ops
@@ -14,6 +16,7 @@ from pemt_tf.errors import ArgumentError
 from pemt_tf.layers.embeddings import TokenEmbeddings
 from pemt_tf.layers.shared_transformer import SharedTransformer
 from pemt_tf.layers.summary_token import SummaryToken
+from pemt_tf.models import preset_folder
 from pemt_tf.models.audio_resnet import AudioResNet
 from pemt_tf.models.visual_resnet3d import VisualResNet3D
 
@@ -72,9 +75,26 @@ class AVTransformer(keras.Model):
         self.transformers = self._make_transformers(policy)
 
     @classmethod
-    def from_preset(cls, name: str) -> AVTransformer:
-        """The model of a preset, with random weights."""
-        return cls(Config.from_preset(name).model)
+    def from_preset(cls, preset: str | PathLike[str]) -> AVTransformer:
+        """The model of a preset with random weights, or a trained one with its weights.
+
+        Args:
+            preset: a preset's name or a `.yaml` file; or a trained model: the folder of a run or of `save_to_preset`,
+                `hf://USER/MODEL` or `kaggle://USER/MODEL/keras/VARIATION`.
+
+        Raises:
+            PemtError: there is no such preset or model, or its weights are damaged.
+        """
+        if not preset_folder.is_trained_preset(preset):
+            return cls(Config.from_preset(str(preset)).model)
+        folder = preset_folder.local_folder(preset)
+        model = cls(preset_folder.read_model_config(folder), name="backbone")
+        preset_folder.load_into(model, folder)
+        return model
+
+    def save_to_preset(self, folder: str | PathLike[str]) -> None:
+        """Writes what `from_preset` reads, into a folder that is created; raises PemtError where that fails."""
+        preset_folder.save(self, Path(folder))
 
     def _add_stream(self, modality: str, policy) -> None:
         config = self.config
@@ -157,6 +177,11 @@ class AVTransformer(keras.Model):
             x = inputs.get(INPUT_NAMES[modality])
             if x is None:
                 continue
+            if modality == "visual" and keras.backend.standardize_dtype(x.dtype) == "uint8":
+                raise ArgumentError(
+                    "frames are uint8, and the model takes normalized ones; pass them through "
+                    "pemt_tf.features.frame_crops.normalize, or read them by pemt_tf.read_clips"
+                )
             shape = ops.shape(x)
             pooled = cnn(ops.reshape(x, (-1, *shape[2:])), training=_mode(cnn, training))
             features[modality] = ops.reshape(pooled, (-1, shape[1], cnn.feature_size))

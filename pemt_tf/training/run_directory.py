@@ -22,15 +22,14 @@ from pemt_tf.files.strict_json import finite_or_none, json_text
 from pemt_tf.files.whole_file import whole_file
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
+from pemt_tf.models.preset_folder import BACKBONE, CONFIG
 from pemt_tf.models.pretraining_model import PretrainingModel
+from pemt_tf.models.weight_files import load_weights, save_pair_classifiers, save_weights
 from pemt_tf.training.checkpoint import checkpoint_name
 from pemt_tf.training.same_run import differences
-from pemt_tf.training.weight_files import load_weights, save_pair_classifiers, save_weights
 
-CONFIG = "config.json"
 RUN = "run.json"
 METRICS = "metrics.jsonl"
-BACKBONE = "backbone.weights.h5"
 CLASSIFIER = "classifier.weights.h5"
 PAIR_CLASSIFIERS = "pair_classifiers.npz"
 LOCK = "run.lock"

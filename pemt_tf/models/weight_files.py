@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from pemt_tf.errors import PemtError, first_line
 from pemt_tf.files.whole_file import whole_file
-from pemt_tf.models.pretraining_model import PretrainingModel
+
+if TYPE_CHECKING:
+    from pemt_tf.models.pretraining_model import PretrainingModel
 
 _BLOCK = 1 << 20
 

@@ -1,0 +1,164 @@
+"""What a Python program does with trained models: `load`, `embed`, `predict`, `read_clips` (docs/library.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pemt_tf.config import Config
+from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, training_clips
+from pemt_tf.errors import PemtError
+from pemt_tf.export.clip_request import record_of
+from pemt_tf.export.local_predictor import LocalPredictor
+from pemt_tf.export.servable_metadata import ServableMetadata
+from pemt_tf.export.serving_model import ServingModel
+from pemt_tf.export.signatures import ServingSignatures
+from pemt_tf.export.weight_storage import FLOAT32, StoredWeights
+from pemt_tf.models.finite_outputs import require_finite
+from pemt_tf.training.run_directory import CLASSIFIER, RUN, RunDirectory
+
+PathText = str | PathLike[str]
+
+
+class TrainedModel:
+    """A trained model with what belongs to it; `load` makes it.
+
+    Attributes:
+        model: `AVClassifier` or `AVTransformer`, in float32; None for a SavedModel, which has only its functions.
+        config: configuration of the run that trained it.
+        labels: classes in the order of `predict`'s columns; empty without a classifier.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | None,
+        config: Config,
+        labels: tuple[str, ...],
+        outputs_of: Callable[[list[bytes]], dict[str, np.ndarray]],
+    ) -> None:
+        self.model, self.config, self.labels = model, config, labels
+        self._outputs_of = outputs_of
+
+    def embed(self, files: PathText | Iterable[PathText], batch_size: int = 8) -> np.ndarray:
+        """Embeds media files; a file without frames or without audio is embedded by what it has.
+
+        Args:
+            files: media files, or one.
+            batch_size: files per call of the model.
+
+        Returns:
+            [files, hidden] float32.
+
+        Raises:
+            PemtError: a file cannot be used, or the model's output is not finite.
+        """
+        return self._outputs(files, batch_size, "embedding")
+
+    def predict(self, files: PathText | Iterable[PathText], batch_size: int = 8) -> np.ndarray:
+        """Classifies media files.
+
+        Args:
+            files: media files, or one.
+            batch_size: files per call of the model.
+
+        Returns:
+            [files, classes] float32 probabilities, in the order of `labels`.
+
+        Raises:
+            PemtError: the model has no classifier, a file cannot be used, or the output is not finite.
+        """
+        if not self.labels:
+            raise PemtError("the model has no classifier; load a run of `pemt finetune`")
+        return self._outputs(files, batch_size, "probabilities")
+
+    def _outputs(self, files: PathText | Iterable[PathText], batch_size: int, name: str) -> np.ndarray:
+        paths = [str(file) for file in ([files] if isinstance(files, str | PathLike) else files)]
+        if not paths:
+            raise PemtError("there are no files to look at; give at least one")
+        parts = []
+        for start in range(0, len(paths), batch_size):
+            batch = paths[start : start + batch_size]
+            parts.append(self._outputs_of([record_of(path, self.config.geometry) for path in batch])[name])
+        values = np.concatenate(parts)
+        require_finite(values, paths, f"the model's {name}")
+        return values
+
+
+def load(folder: PathText) -> TrainedModel:
+    """Loads a run of `pemt pretrain`, `pemt finetune` or `pemt convert`, or a SavedModel of `pemt export`.
+
+    Args:
+        folder: the command's `--output`.
+
+    Raises:
+        PemtError: the folder holds neither, or the run is not finished.
+    """
+    path = Path(folder)
+    if not (path / RUN).is_file():
+        predictor = LocalPredictor(path)
+        return TrainedModel(None, predictor.metadata.config, predictor.labels, predictor.answer)
+    run = RunDirectory(path)
+    run.require_finished()
+    config, labels = run.config(), ()
+    if (path / CLASSIFIER).is_file():
+        model, labels = run.load_classifier()
+    else:
+        model = run.load_backbone()
+    served = ServingModel(model, config.geometry, StoredWeights(model, FLOAT32))
+    # The function that a SavedModel of this run would offer: the same feature code, the same masks.
+    outputs = tf.function(ServingSignatures(served, ServableMetadata(config, labels)).all()[0].function)
+
+    def outputs_of(records: list[bytes]) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in outputs(tf.constant(records)).items()}
+
+    return TrainedModel(model, config, labels, outputs_of)
+
+
+def embed(folder: PathText, files: PathText | Iterable[PathText]) -> np.ndarray:
+    """`load(folder).embed(files)`: [files, hidden] float32."""
+    return load(folder).embed(files)
+
+
+def predict(folder: PathText, files: PathText | Iterable[PathText]) -> np.ndarray:
+    """`load(folder).predict(files)`: [files, classes] float32 probabilities."""
+    return load(folder).predict(files)
+
+
+def read_clips(
+    data: PathText,
+    split: str = "train",
+    batch_size: int = 8,
+    training: bool = False,
+    labelled: bool = True,
+    seed: int = 0,
+    modalities: tuple[str, ...] = ("visual", "audio"),
+) -> tf.data.Dataset:
+    """Reads the records of a data set as batches for `fit` or a loop of one's own.
+
+    Args:
+        data: folder written by `python -m beam_jobs.preprocess`.
+        split: the split to read.
+        batch_size: clips per batch.
+        training: True for an endless, shuffled stream of augmented clips; False for every clip once, in order.
+        labelled: whether to leave out clips without a label.
+        seed: random seed of order and augmentation.
+        modalities: modalities of the model that is fed.
+
+    Returns:
+        Pairs of inputs, as `AVTransformer` takes them, and labels [batch] int64 (-1: none).
+
+    Raises:
+        PemtError: the data set cannot be read or has no such clips.
+    """
+    source = ClipSource.open(str(data))
+    if training:
+        clips = training_clips(source, split, batch_size, seed, labelled=labelled)
+    else:
+        clips = evaluation_clips(source, split, batch_size, labelled=labelled)
+    return clips.map(lambda batch: (model_inputs(batch, modalities), batch["label"]))
