@@ -69,11 +69,11 @@ def test_a_run_and_its_servable_agree(video, finetuning_run, classifier_servable
 def test_what_cannot_be_done_is_said(tmp_path, pretraining_run, video):
     with pytest.raises(pemt_tf.PemtError, match="has no classifier; load a run of `pemt finetune`"):
         pemt_tf.predict(pretraining_run.path, video)
-    with pytest.raises(pemt_tf.PemtError, match="no-such.mp4: there is no such file"):
+    with pytest.raises(pemt_tf.PemtError, match=r"no-such\.mp4: there is no such file"):
         pemt_tf.embed(pretraining_run.path, "no-such.mp4")
     with pytest.raises(pemt_tf.PemtError, match="give at least one"):
         pemt_tf.embed(pretraining_run.path, [])
-    with pytest.raises(pemt_tf.PemtError, match="has no config.json; give a finished run"):
+    with pytest.raises(pemt_tf.PemtError, match=r"has no config\.json; give a finished run"):
         pemt_tf.AVTransformer.from_preset(tmp_path)
     with pytest.raises(pemt_tf.PemtError, match="no preset 'nothing'; known presets"):
         pemt_tf.AVTransformer.from_preset("nothing")
