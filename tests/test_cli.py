@@ -84,7 +84,7 @@ def test_run_that_is_none(capsys, tmp_path):
 
 def test_model_that_is_none(capsys, tmp_path):
     code, _, err = run(capsys, "predict", "clip.mp4", "--model", str(tmp_path / "nothing"))
-    assert_one_line_error(code, err, "no SavedModel", "pemt export")
+    assert_one_line_error(code, err, "is not a SavedModel", "pemt export")
 
 
 def test_cpu_devices_must_be_positive(capsys, tmp_path):

@@ -20,7 +20,6 @@ from beam_jobs.finish.dataset_index import IndexWriter
 from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, near_training, to_drop
 from beam_jobs.plan.output_folder import JobRecord
 from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
-from beam_jobs.report.dataset_report import write_report
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, by_name, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics
 from pemt_tf.config import Config, save_config
@@ -152,6 +151,8 @@ def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None
     storage.write_text(storage.join(job.folder, DUPLICATES_NAME), "".join(lines))
     card = _card(job, collected, pairs)
     _write_descriptions(job)
+    from beam_jobs.report.dataset_report import write_report  # templates and codecs: a refusal needs none
+
     write_report(job.folder, card, speed and _described(speed, card))
     with tempfile.TemporaryDirectory() as scratch:
         card.write(Path(scratch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 
 import keras
 from keras import KerasTensor, ops
@@ -111,10 +112,10 @@ class TransformerLayer(keras.layers.Layer):
             kernels = {name: layer.kernel for name, layer in self.maps.items()}
             joint = [layer.kernel for layer in inputs]
         else:
-            assert modality is not None  # low-rank maps have modalities
+            own = typing.cast(str, modality)  # the maps refuse a modality that they do not have, and None
             rotations = rotations or {}
-            kernels = {name: layer.expansion(modality, rotations.get(name)) for name, layer in self.maps.items()}
-            joint = [layer.projections[modality] for layer in inputs]
+            kernels = {name: layer.expansion(own, rotations.get(name)) for name, layer in self.maps.items()}
+            joint = [layer.projections[own] for layer in inputs]
         return {**kernels, "attention_input": ops.cast(ops.concatenate(joint, axis=-1), self.compute_dtype)}
 
     def call(

@@ -15,7 +15,6 @@ from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import EXAMPLE, IMAGE_TIMESTAMP, ClipRecord
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import readable
-from pemt_tf.media.clip_decoder import decode_clip
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.report.contents import ClipView
 from pemt_tf.report.images import small_jpeg, small_spectrogram
@@ -91,6 +90,8 @@ def view_of_record(clip: ClipRecord, geometry: ClipGeometry, label: str = "") ->
 
 def view_of_file(path: Path, geometry: ClipGeometry, start: float, end: float) -> ClipView | None:
     """The view of a stretch of a media file, in seconds; None where the file cannot be read any more."""
+    from pemt_tf.media.clip_decoder import decode_clip  # FFmpeg's libraries: a job's own report needs none of them
+
     try:
         decoded = decode_clip(str(path), geometry, start, end)
     except (MediaError, OSError):

@@ -449,7 +449,7 @@ def test_nothing_but_failures(capsys, tmp_path, quick_model, backbone_servable):
 
 def test_no_model(capsys, tmp_path, dataset_directory):
     line = refused(capsys, tmp_path / "e", "--model", tmp_path, "--input", dataset_directory)
-    assert "is no SavedModel" in line
+    assert "is not a SavedModel" in line
     line = refused(capsys, tmp_path / "e", "--model", "mem://bucket/none", "--input", dataset_directory)
     assert "mem://bucket/none" in line
 

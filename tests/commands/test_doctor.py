@@ -9,11 +9,11 @@ import pytest
 from pemt_tf import cli
 from pemt_tf.doctor import examination, machine
 from pemt_tf.doctor.finding import Finding
-from pemt_tf.doctor.probe import Answer
+from pemt_tf.doctor.probe import ProbeResult
 from tests.test_doctor import WORKING
 
 MEDIA = {"av": "17.1.0", "ffmpeg": "8.1", "missing": [], "clip": "", "jpeg": ""}
-ANSWERS = {"pemt_tf.doctor.tensorflow_probe": Answer(WORKING), "pemt_tf.doctor.media_probe": Answer(MEDIA)}
+ANSWERS = {"pemt_tf.doctor.tensorflow_probe": ProbeResult(WORKING), "pemt_tf.doctor.media_probe": ProbeResult(MEDIA)}
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def answers(monkeypatch):
         def __init__(self, module):
             self.module = module
 
-        def answer(self):
+        def result(self):
             return given[self.module]
 
         def stop(self):
             stopped.append(self.module)
 
-    monkeypatch.setattr(examination, "Probe", FakeProbe)
+    monkeypatch.setattr(examination, "ProbeProcess", FakeProbe)
     monkeypatch.setattr(examination.devices, "machine_has_gpu", lambda: False)
     yield given
     assert sorted(stopped) == sorted(given)
@@ -66,7 +66,7 @@ def test_healthy(capsys, tmp_path, answers):
 
 
 def test_one_problem_makes_the_exit_code_1(capsys, answers):
-    answers["pemt_tf.doctor.media_probe"] = Answer({}, "ImportError: no av")
+    answers["pemt_tf.doctor.media_probe"] = ProbeResult({}, "ImportError: no av")
     code, out, _ = run(capsys)
     assert code == 1
     place = out.splitlines().index("problem  codecs             ImportError: no av")
