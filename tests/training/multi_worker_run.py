@@ -17,6 +17,7 @@ from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.terminal.progress import Progress
+from pemt_tf.training import loop
 from pemt_tf.training import pretrain as pretraining
 from tests.conftest import SMALL
 from tests.training.small_cnns import use_small_cnns
@@ -55,13 +56,13 @@ def main(data: str, run: str, own: str, killed_after: str) -> int:
     use_small_cnns()
     if int(killed_after):
         kill_after(int(killed_after))
-    train = pretraining.train
+    train = loop.train
 
     def training(task, directory, strategy):
         train(task, directory, strategy)
         np.savez(own, *[np.asarray(v) for v in task.state], replicas=strategy.num_replicas_in_sync)
 
-    pretraining.train = training
+    loop.train = training
     try:
         pretraining.pretrain(config(), ClipSource.open(data), run)
     except PemtError as error:

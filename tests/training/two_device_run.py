@@ -17,6 +17,7 @@ from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.training import finetune as finetuning
+from pemt_tf.training import loop
 from pemt_tf.training import pretrain as pretraining
 from pemt_tf.training.strategy import make_strategy, split_cpu
 from tests.conftest import SMALL
@@ -35,20 +36,20 @@ def replica_differences(task) -> float:
     return largest
 
 
-def run_and_compare(module, function, *arguments, **more) -> float:
+def run_and_compare(function, *arguments, **more) -> float:
     """Calls `pretrain` or `finetune` and looks at what it trained when it is done."""
-    seen, train = [], module.train
+    seen, train = [], loop.train
 
     def watching(task, run, strategy):
         train(task, run, strategy)
         assert strategy.num_replicas_in_sync == 2
         seen.append(replica_differences(task))
 
-    module.train = watching
+    loop.train = watching
     try:
         function(*arguments, **more)
     finally:
-        module.train = train
+        loop.train = train
     return seen[0]
 
 
@@ -93,14 +94,12 @@ def main(data: str, out: str) -> None:
         [f"pretrain.{each}" for each in every_step] + ["finetune.steps=1", "finetune.checkpoint_every=1"]
     )
     gathered = short.with_overrides(["pretrain.gather_negatives=true"])
-    report["finetune_replicas_differ"] = run_and_compare(finetuning, finetuning.finetune, short, source, folder / "two")
+    report["finetune_replicas_differ"] = run_and_compare(finetuning.finetune, short, source, folder / "two")
     with one_device():
         finetuning.finetune(short, source, folder / "one")
 
     use_small_cnns()
-    report["pretrain_replicas_differ"] = run_and_compare(
-        pretraining, pretraining.pretrain, short, source, folder / "pretrain"
-    )
+    report["pretrain_replicas_differ"] = run_and_compare(pretraining.pretrain, short, source, folder / "pretrain")
     pretraining.pretrain(gathered, source, folder / "pretrain_gathered")
     with one_device():
         groups = short.with_overrides(["pretrain.negative_groups=2"])
