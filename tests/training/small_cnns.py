@@ -43,7 +43,7 @@ class SmallCNN(keras.layers.Layer):
 
     def call(self, x, training=False):
         x = x[..., : self.inputs // x.shape[-1], :]  # the crop of evaluation is larger
-        x = ops.reshape(x, (*x.shape[:-2], self.inputs))
+        x = ops.reshape(x, (-1, *x.shape[1:-2], self.inputs))
         x = self.norm(self.map(x), training=training)
         return ops.mean(ops.square(x) + x, axis=tuple(range(1, self.axes)))
 
