@@ -124,10 +124,13 @@ def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
     """Sends records in batches and keeps the order of the files."""
     from pemt_tf.export.clip_request import record_of
 
-    geometry = client.metadata().config.geometry
+    config = client.metadata().config
+    geometry, modalities = config.geometry, config.model.modalities
     for start in range(0, len(options.video), options.batch):
         videos = options.video[start : start + options.batch]
-        made = [_attempt(lambda v=video: record_of(v, geometry, options.start, options.end)) for video in videos]
+        made = [
+            _attempt(lambda v=video: record_of(v, geometry, options.start, options.end, modalities)) for video in videos
+        ]
         whole = [record for record in made if isinstance(record, bytes)]
         names = [video for video, record in zip(videos, made, strict=True) if isinstance(record, bytes)]
         answered = iter(_probabilities(client, whole, names) if whole else ())
@@ -148,7 +151,7 @@ def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray
 
 def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
     """Sends raw media one by one: files may differ in the size of their frames, and messages are large."""
-    from pemt_tf.export.clip_request import raw_media_of
+    from pemt_tf.export.clip_request import no_modality, raw_media_of
 
     config = client.metadata().config
     streams = {"frames": "visual", "waveform": "audio"}
@@ -159,7 +162,7 @@ def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
             continue
         media = {name: values for name, values in media.items() if streams[name] in config.model.modalities}
         if not media:
-            yield video, PemtError(f"{video} has none of the model's modalities ({', '.join(config.model.modalities)})")
+            yield video, no_modality(video, config.model.modalities)
             continue
         yield video, client.predict(**media).probabilities[0]
 

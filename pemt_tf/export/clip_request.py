@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from pemt_tf.config import ClipGeometry
+from pemt_tf.config.allowed_values import MODALITIES
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import ClipRecord, serialize
 from pemt_tf.errors import PemtError
@@ -17,9 +18,40 @@ from pemt_tf.media.clip_decoder import DecodedClip, decode_clip
 from pemt_tf.media.media_errors import MediaError
 
 
-def record_of(path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None) -> bytes:
-    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see."""
-    return serialize(clip_of(path, decode_media(path, geometry, start, end), geometry), geometry)
+def record_of(
+    path: str,
+    geometry: ClipGeometry,
+    start: float | None = None,
+    end: float | None = None,
+    modalities: tuple[str, ...] = MODALITIES,
+) -> bytes:
+    """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
+
+    Args:
+        path: the media file.
+        geometry: clip geometry of the model.
+        start: start of the stretch, seconds.
+        end: end of the stretch, seconds.
+        modalities: modalities of the model, which would return zeros for a file that has none of them.
+
+    Raises:
+        PemtError: the file cannot be used; says why.
+    """
+    decoded = decode_media(path, geometry, start, end)
+    require_modality(path, decoded, modalities)
+    return serialize(clip_of(path, decoded, geometry), geometry)
+
+
+def require_modality(path: str, decoded: DecodedClip, modalities: tuple[str, ...]) -> None:
+    """Raises PemtError unless a decoded file has one of the model's modalities."""
+    has = {"visual": decoded.jpegs is not None, "audio": decoded.waveform is not None}
+    if not any(has[modality] for modality in modalities):
+        raise no_modality(path, modalities)
+
+
+def no_modality(path: str, modalities: tuple[str, ...]) -> PemtError:
+    """The error for a file that has none of the model's modalities."""
+    return PemtError(f"{path} has none of the model's modalities ({', '.join(modalities)})")
 
 
 def clip_of(path: str, decoded: DecodedClip, geometry: ClipGeometry) -> ClipRecord:

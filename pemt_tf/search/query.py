@@ -10,7 +10,7 @@ import numpy as np
 from pemt_tf.data import records
 from pemt_tf.data.records import ClipRecord
 from pemt_tf.errors import PemtError
-from pemt_tf.export.clip_request import clip_of, decode_media
+from pemt_tf.export.clip_request import clip_of, decode_media, require_modality
 from pemt_tf.export.local_predictor import LocalPredictor
 from pemt_tf.media.decoded_clip import DecodedClip
 from pemt_tf.models.finite_outputs import require_finite
@@ -46,10 +46,7 @@ class QueryModel(LocalPredictor):
             PemtError: the file cannot be used; says why.
         """
         decoded = decode_media(path, self.metadata.config.geometry, start, end)
-        has = {"visual": decoded.jpegs is not None, "audio": decoded.waveform is not None}
-        modalities = self.metadata.config.model.modalities
-        if not any(has[modality] for modality in modalities):
-            raise PemtError(f"{path} has none of the model's modalities ({', '.join(modalities)})")
+        require_modality(path, decoded, self.metadata.config.model.modalities)
         return self._query(path, decoded)
 
     def sound_like(self, path: str, start: float | None = None, end: float | None = None) -> Query:

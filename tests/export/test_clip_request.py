@@ -1,10 +1,11 @@
-"""Raw media of a file: only the part of each picture that the model looks at."""
+"""What a model is asked about: raw media holds only the part of each frame that the model looks at."""
 
 import numpy as np
 import pytest
 import simplejpeg
 
-from pemt_tf.export.clip_request import _test_crop, decode_media, raw_media_of
+from pemt_tf.errors import PemtError
+from pemt_tf.export.clip_request import _test_crop, decode_media, raw_media_of, record_of
 from pemt_tf.features.frame_crops import plan_test_crop
 from tests.media_files import write_video
 
@@ -41,3 +42,12 @@ def test_only_the_crop_is_sent(tmp_path, small_config, size):
     expected = whole[places(decoded.height)][:, places(decoded.width)]
     np.testing.assert_array_equal(media["frames"][0, -1, -1], expected)
     assert media["waveform"].shape == (1, geometry.segments, geometry.samples_per_segment)
+
+
+@pytest.mark.parametrize(("modality", "lacking"), [("audio", "audio_codec"), ("visual", "video_codec")])
+def test_a_file_without_the_models_modality_is_refused(tmp_path, small_config, modality, lacking):
+    """The model would return zeros for it, which look like an embedding."""
+    path = str(write_video(tmp_path / "clip.mp4", **{lacking: None}))
+    with pytest.raises(PemtError, match=rf"clip\.mp4 has none of the model's modalities \({modality}\)"):
+        record_of(path, small_config.geometry, modalities=(modality,))
+    assert record_of(path, small_config.geometry)
