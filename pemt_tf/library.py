@@ -16,12 +16,13 @@ from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, training
 from pemt_tf.errors import PemtError
 from pemt_tf.export.clip_request import record_of
 from pemt_tf.export.local_predictor import LocalPredictor
+from pemt_tf.export.saved_model import computing_in_float32
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.export.serving_model import ServingModel
 from pemt_tf.export.signatures import ServingSignatures
 from pemt_tf.export.weight_storage import FLOAT32, StoredWeights
 from pemt_tf.models.finite_outputs import require_finite
-from pemt_tf.training.run_directory import CLASSIFIER, RUN, RunDirectory
+from pemt_tf.training.run_directory import RUN, RunDirectory
 
 PathText = str | PathLike[str]
 
@@ -81,10 +82,12 @@ class TrainedModel:
         paths = [str(file) for file in ([files] if isinstance(files, str | PathLike) else files)]
         if not paths:
             raise PemtError("there are no files to look at; give at least one")
+        geometry, modalities = self.config.geometry, self.config.model.modalities
         parts = []
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            parts.append(self._outputs_of([record_of(path, self.config.geometry) for path in batch])[name])
+            records = [record_of(path, geometry, modalities=modalities) for path in batch]
+            parts.append(self._outputs_of(records)[name])
         values = np.concatenate(parts)
         require_finite(values, paths, f"the model's {name}")
         return values
@@ -105,11 +108,9 @@ def load(folder: PathText) -> TrainedModel:
         return TrainedModel(None, predictor.metadata.config, predictor.labels, predictor.answer)
     run = RunDirectory(path)
     run.require_finished()
-    config, labels = run.config(), ()
-    if (path / CLASSIFIER).is_file():
-        model, labels = run.load_classifier()
-    else:
-        model = run.load_backbone()
+    config = run.config()
+    with computing_in_float32():
+        model, labels = run.load_model()
     served = ServingModel(model, config.geometry, StoredWeights(model, FLOAT32))
     # The function that a SavedModel of this run would offer: the same feature code, the same masks.
     outputs = tf.function(ServingSignatures(served, ServableMetadata(config, labels)).all()[0].function)

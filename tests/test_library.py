@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -64,6 +65,15 @@ def test_a_run_and_its_servable_agree(video, finetuning_run, classifier_servable
     for folder in (finetuning_run.path, str(classifier_servable)):
         np.testing.assert_allclose(pemt_tf.embed(folder, video), expected["embedding"], atol=2e-5)
         np.testing.assert_allclose(pemt_tf.predict(folder, [str(video)]), expected["probabilities"], atol=2e-5)
+
+
+def test_a_loaded_run_computes_in_float32_whatever_the_policy(pretraining_run):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = pemt_tf.load(pretraining_run.path).model
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.compute_dtype == "float32"
 
 
 def test_what_cannot_be_done_is_said(tmp_path, pretraining_run, video):

@@ -154,9 +154,7 @@ def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None
     from beam_jobs.report.dataset_report import write_report  # templates and codecs: a refusal needs none
 
     write_report(job.folder, card, speed and _described(speed, card))
-    with tempfile.TemporaryDirectory() as scratch:
-        card.write(Path(scratch))
-        storage.write_text(storage.join(job.folder, CARD_NAME), Path(scratch, CARD_NAME).read_text(encoding="utf-8"))
+    storage.write_text(storage.join(job.folder, CARD_NAME), card.text())
     return card
 
 

@@ -101,9 +101,13 @@ class DatasetCard:
         """Records in all splits."""
         return sum(split.clips for split in self.splits.values())
 
+    def text(self) -> str:
+        """The content of the file."""
+        return json_text(dataclasses.asdict(self), indent=2) + "\n"
+
     def write(self, directory: Path) -> Path:
         """Writes the card, atomically, as the last act of a job."""
-        return write_text(directory / CARD_NAME, json_text(dataclasses.asdict(self), indent=2) + "\n")
+        return write_text(directory / CARD_NAME, self.text())
 
     @classmethod
     def read(cls, directory: Path) -> DatasetCard:

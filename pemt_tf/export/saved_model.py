@@ -29,7 +29,7 @@ from pemt_tf.export.signatures import ServingSignatures
 from pemt_tf.export.warmup import write_warm_up
 from pemt_tf.export.weight_storage import FLOAT32, StoredWeights
 from pemt_tf.files.folder_lock import LockHeldError, lock
-from pemt_tf.training.run_directory import CLASSIFIER, RunDirectory
+from pemt_tf.training.run_directory import RunDirectory
 
 __all__ = ["METADATA", "ServableMetadata", "export_saved_model", "export_version"]
 
@@ -95,11 +95,8 @@ def export_saved_model(
     """
     run.require_finished()
     description, config = run.description(), run.config()
-    with _computing_in_float32():
-        if (run.path / CLASSIFIER).is_file():
-            model, labels = run.load_classifier()
-        else:
-            model, labels = run.load_backbone(), ()
+    with computing_in_float32():
+        model, labels = run.load_model()
         model = model.fold() if fold else model
         metadata = ServableMetadata(
             config, labels, str(run.path), description.get("data_hash", ""), version=version, weights=weights
@@ -116,7 +113,7 @@ def export_saved_model(
 
 
 @contextlib.contextmanager
-def _computing_in_float32() -> Iterator[None]:
+def computing_in_float32() -> Iterator[None]:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(FLOAT32)
     try:

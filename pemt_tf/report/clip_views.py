@@ -126,8 +126,7 @@ def record_views(
         return {**clip, "times": found.get(IMAGE_TIMESTAMP, tf.zeros([0], tf.int64))}
 
     wanted = None if clip_ids is None else set(clip_ids)
-    compression = "GZIP" if source.compression else ""  # literals, as the hints of TensorFlow want them
-    clips = tf.data.TFRecordDataset([str(file) for file in files], compression).map(read, tf.data.AUTOTUNE)
+    clips = tf.data.TFRecordDataset([str(file) for file in files], source.compression).map(read, tf.data.AUTOTUNE)
     for clip in read_batches(clips.as_numpy_iterator()):
         if wanted is not None and not wanted:
             return

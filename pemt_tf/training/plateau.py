@@ -9,8 +9,8 @@ GUESSING = 0.99  # of the loss at the start
 def plateau_line(step: int, steps: int, row: dict[str, float], first: dict[str, float]) -> str:
     """The warning in the second half of a run whose masked predictions are no better than at the start; else empty.
 
-    At the start all candidates are nearly equal, so the loss is that of guessing. Runs stay there for a while and then
-    start to learn; when depends on seed, learning rate and data. The limits are ours.
+    At the start all candidates get about the same score, so the loss is that of a random guess. A run stays there for a
+    while and then starts to learn; how long it takes depends on seed, learning rate and data. The limits are ours.
 
     Args:
         step: step of the log line.

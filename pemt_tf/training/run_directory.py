@@ -253,6 +253,12 @@ class RunDirectory:
         load_weights(model, self.path / CLASSIFIER)
         return model, labels
 
+    def load_model(self) -> tuple[AVClassifier | AVTransformer, tuple[str, ...]]:
+        """The trained classifier and its labels; of a run without one, the backbone and no labels."""
+        if (self.path / CLASSIFIER).is_file():
+            return self.load_classifier()
+        return self.load_backbone(), ()
+
     def load_backbone(self) -> AVTransformer:
         """The trained backbone."""
         self.require_finished()
