@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs, training_clips
 from pemt_tf.errors import PemtError
@@ -39,12 +38,11 @@ class TrainedModel:
     def __init__(
         self,
         model: keras.Model | None,
-        config: Config,
-        labels: tuple[str, ...],
+        metadata: ServableMetadata,
         outputs_of: Callable[[list[bytes]], dict[str, np.ndarray]],
     ) -> None:
-        self.model, self.config, self.labels = model, config, labels
-        self._outputs_of = outputs_of
+        self.model, self.config, self.labels = model, metadata.config, metadata.labels
+        self._modalities, self._outputs_of = metadata.modalities, outputs_of
 
     def embed(self, files: PathText | Iterable[PathText], batch_size: int = 8) -> np.ndarray:
         """Embeds media files; a file without frames or without audio is embedded by what it has.
@@ -82,11 +80,10 @@ class TrainedModel:
         paths = [str(file) for file in ([files] if isinstance(files, str | PathLike) else files)]
         if not paths:
             raise PemtError("there are no files to look at; give at least one")
-        geometry, modalities = self.config.geometry, self.config.model.modalities
-        parts = []
+        geometry, parts = self.config.geometry, []
         for start in range(0, len(paths), batch_size):
             batch = paths[start : start + batch_size]
-            records = [record_of(path, geometry, modalities=modalities) for path in batch]
+            records = [record_of(path, geometry, modalities=self._modalities) for path in batch]
             parts.append(self._outputs_of(records)[name])
         values = np.concatenate(parts)
         require_finite(values, paths, f"the model's {name}")
@@ -105,20 +102,21 @@ def load(folder: PathText) -> TrainedModel:
     path = Path(folder)
     if not (path / RUN).is_file():
         predictor = LocalPredictor(path)
-        return TrainedModel(None, predictor.metadata.config, predictor.labels, predictor.answer)
+        return TrainedModel(None, predictor.metadata, predictor.answer)
     run = RunDirectory(path)
     run.require_finished()
     config = run.config()
     with computing_in_float32():
         model, labels = run.load_model()
+    metadata = ServableMetadata(config, labels)
     served = ServingModel(model, config.geometry, StoredWeights(model, FLOAT32))
     # The function that a SavedModel of this run would offer: the same feature code, the same masks.
-    outputs = tf.function(ServingSignatures(served, ServableMetadata(config, labels)).all()[0].function)
+    outputs = tf.function(ServingSignatures(served, metadata).all()[0].function)
 
     def outputs_of(records: list[bytes]) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in outputs(tf.constant(records)).items()}
 
-    return TrainedModel(model, config, labels, outputs_of)
+    return TrainedModel(model, metadata, outputs_of)
 
 
 def embed(folder: PathText, files: PathText | Iterable[PathText]) -> np.ndarray:

@@ -27,7 +27,7 @@ from beam_jobs.job.options import EmbedOptions
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import PLAN_NAME
 from beam_jobs.worker.outcomes import FAILED, by_name, describe
-from pemt_tf.config import Config
+from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
 from pemt_tf.export.saved_model import ServableMetadata
 from pemt_tf.files.names import printable, readable
@@ -78,9 +78,9 @@ def embed(options: EmbedOptions) -> EmbeddingCard:
     if beam_runners.only_writes(pipeline_options):
         raise PemtError("this job must run, because it checks its result; it cannot be written as a template")
     with local_model(options.model) as directory:
-        config, digest = ServableMetadata.read(directory).config, model_hash(directory)
+        metadata, digest = ServableMetadata.read(directory), model_hash(directory)
         model = options.model if storage.is_remote(options.model) else str(directory.absolute())
-    source = open_source(options.input, config.geometry, options.split, options.clips_per_file)
+    source = open_source(options.input, metadata.config.geometry, options.split, options.clips_per_file)
     for note in source.notes:
         sys.stderr.write(f"note: {note}\n")
     output = OutputFolder(options.output, CARD_NAME, "embeddings")
@@ -91,8 +91,8 @@ def embed(options: EmbedOptions) -> EmbeddingCard:
         )
     output.prepare()
     with guarded(output):
-        _run(pipeline_options, source, SavedModelHandler(model, options.batch_size), config, output, options)
-        card = _checked_card(output.work, source, options, model, digest, config)
+        _run(pipeline_options, source, SavedModelHandler(model, options.batch_size), metadata, output, options)
+        card = _checked_card(output.work, source, options, model, digest, metadata.config.geometry)
         _tidy(output.work, source)
         storage.write_text(storage.join(output.work, CARD_NAME), card.text())
         output.publish()
@@ -100,7 +100,7 @@ def embed(options: EmbedOptions) -> EmbeddingCard:
 
 
 def _checked_card(
-    folder: str, source: EmbeddingInput, options: EmbedOptions, model: str, digest: str, config: Config
+    folder: str, source: EmbeddingInput, options: EmbedOptions, model: str, digest: str, geometry: ClipGeometry
 ) -> EmbeddingCard:
     """Writes errors/ and makes the card, if the files hold what was written and not too many inputs failed."""
     summaries = _collect(folder, source)
@@ -113,7 +113,7 @@ def _checked_card(
         model=model,
         model_hash=digest,
         vector_size=full[0]["width"],
-        geometry=config.geometry,
+        geometry=geometry,
         files={summary["name"]: summary["rows"] for summary in full},
         inputs=inputs,
         written=sum(summary["rows"] for summary in full),
@@ -132,7 +132,7 @@ def _run(
     pipeline_options: PipelineOptions,
     source: EmbeddingInput,
     handler: SavedModelHandler,
-    config: Config,
+    metadata: ServableMetadata,
     output: OutputFolder,
     options: EmbedOptions,
 ) -> None:
@@ -143,8 +143,8 @@ def _run(
         source=source.path,
         compression=source.compression,
         folder=output.work,
-        geometry=config.geometry,
-        modalities=tuple(config.model.modalities),
+        geometry=metadata.config.geometry,
+        modalities=metadata.modalities,
         decode_timeout=options.decode_timeout,
         decode_memory_mb=options.decode_memory_mb,
     )

@@ -194,7 +194,7 @@ class PredictionClient:
     def _signature(self, media: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
         """The signature for the given inputs, and its outputs."""
         metadata = self.metadata()
-        classifies, modalities = bool(metadata.labels), metadata.config.model.modalities
+        classifies, modalities = bool(metadata.labels), metadata.modalities
         outputs = _CLASSIFIER if classifies else ("embedding",)
         if not media:
             return "serving_default", outputs

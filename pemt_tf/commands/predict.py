@@ -124,8 +124,8 @@ def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
     """Sends records in batches and keeps the order of the files."""
     from pemt_tf.export.clip_request import record_of
 
-    config = client.metadata().config
-    geometry, modalities = config.geometry, config.model.modalities
+    metadata = client.metadata()
+    geometry, modalities = metadata.config.geometry, metadata.modalities
     for start in range(0, len(options.video), options.batch):
         videos = options.video[start : start + options.batch]
         made = [
@@ -153,16 +153,16 @@ def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
     """Sends raw media one by one: files may differ in the size of their frames, and messages are large."""
     from pemt_tf.export.clip_request import no_modality, raw_media_of
 
-    config = client.metadata().config
+    metadata = client.metadata()
     streams = {"frames": "visual", "waveform": "audio"}
     for video in options.video:
-        media = _attempt(lambda v=video: raw_media_of(v, config.geometry, options.start, options.end))
+        media = _attempt(lambda v=video: raw_media_of(v, metadata.config.geometry, options.start, options.end))
         if isinstance(media, PemtError):
             yield video, media
             continue
-        media = {name: values for name, values in media.items() if streams[name] in config.model.modalities}
+        media = {name: values for name, values in media.items() if streams[name] in metadata.modalities}
         if not media:
-            yield video, no_modality(video, config.model.modalities)
+            yield video, no_modality(video, metadata.modalities)
             continue
         yield video, client.predict(**media).probabilities[0]
 

@@ -48,8 +48,7 @@ class LocalPredictor:
 
     def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:
         """See `pemt_tf.export.clip_request.record_of`."""
-        config = self.metadata.config
-        return record_of(path, config.geometry, start, end, config.model.modalities)
+        return record_of(path, self.metadata.config.geometry, start, end, self.metadata.modalities)
 
 
 def latest_version(directory: Path) -> Path:

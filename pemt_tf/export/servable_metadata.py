@@ -37,6 +37,12 @@ class ServableMetadata:
     version: int = 0
     weights: str = "float32"
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the outputs depend on: a classifier may use only some of its model's."""
+        streams, all_of_model = self.config.finetune.streams, self.config.model.modalities
+        return tuple(m for m in all_of_model if not (self.labels and streams) or m in streams)
+
     def write(self, directory: Path) -> None:
         """Writes `assets.extra/pemt.json` into a SavedModel."""
         path = directory / METADATA
@@ -67,7 +73,7 @@ class ServableMetadata:
         values = {**self._values(), "run": Path(self.run).name}
         single = {name: values[name] for name in ("labels", "version", "weights", "release", "run", "data_hash")}
         single |= {"name": self.config.name, "geometry": values["config"]["geometry"]}
-        single["modalities"] = values["config"]["model"]["modalities"]
+        single["modalities"] = self.modalities
         # ASCII only: error messages of TF Serving escape other characters in a way that JSON does not allow.
         return {name: json.dumps(value) for name, value in {**single, "all": values}.items()}
 

@@ -21,7 +21,7 @@ class ServingModel:
         self._model, self._geometry, self._weights = model, geometry, weights
         self.classifies = isinstance(model, AVClassifier)
         self._backbone = model.backbone if self.classifies else model
-        self.modalities: tuple[str, ...] = tuple(self._backbone.config.modalities)
+        self.modalities: tuple[str, ...] = model.modalities if self.classifies else self._backbone.config.modalities
         self.outputs = ("probabilities", "embedding") if self.classifies else ("embedding",)
         self._cnns = {m: self._make_cnn(m) for m in self.modalities}
         self._rest = self._make_rest()

@@ -137,9 +137,14 @@ class AVClassifier(keras.Model):
         inputs = self.looked_at(inputs)
         return self.judge(self.backbone(inputs, training=training), inputs, training=training)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that this classifier uses."""
+        return tuple(m for m in self.backbone.config.modalities if not self.streams or m in self.streams)
+
     def looked_at(self, inputs: dict) -> dict:
         """The inputs without those of modalities that this classifier ignores."""
-        unused = {m for m in self.backbone.config.modalities if self.streams and m not in self.streams}
+        unused = set(self.backbone.config.modalities) - set(self.modalities)
         ignored = {name for m in unused for name in (INPUT_NAMES[m], f"{m}_mask")}
         return {name: value for name, value in inputs.items() if name not in ignored}
 

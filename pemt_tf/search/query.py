@@ -46,7 +46,7 @@ class QueryModel(LocalPredictor):
             PemtError: the file cannot be used; says why.
         """
         decoded = decode_media(path, self.metadata.config.geometry, start, end)
-        require_modality(path, decoded, self.metadata.config.model.modalities)
+        require_modality(path, decoded, self.metadata.modalities)
         return self._query(path, decoded)
 
     def sound_like(self, path: str, start: float | None = None, end: float | None = None) -> Query:
@@ -55,7 +55,7 @@ class QueryModel(LocalPredictor):
         Raises:
             PemtError: the file has no audio or cannot be used, or the model has no audio.
         """
-        if "audio" not in self.metadata.config.model.modalities:
+        if "audio" not in self.metadata.modalities:
             raise PemtError(f"{self.directory} is a visual model and cannot search by audio; use --like")
         decoded = decode_media(path, self.metadata.config.geometry, start, end)
         if decoded.waveform is None:
