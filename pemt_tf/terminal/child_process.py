@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
+
+from pemt_tf.terminal.interruption import handling
 
 STOPPED = 130
 
@@ -18,13 +19,13 @@ def run_and_wait(arguments: Sequence[str]) -> int:
     Ctrl-C reaches the child as well, which then saves its work; this function waits for it, whereas `subprocess.run`
     would kill it a quarter of a second later. SIGTERM is passed on to the child.
     """
-    with subprocess.Popen(arguments) as process, passing_on_sigterm(process) as came:
-        while True:
-            try:
-                code = process.wait()
-                return STOPPED if came else code
-            except KeyboardInterrupt:
-                continue
+    with (
+        handling(lambda number, frame: None, signal.SIGINT),  # a child does not inherit it
+        subprocess.Popen(arguments) as process,
+        passing_on_sigterm(process) as came,
+    ):
+        code = process.wait()
+        return STOPPED if came else code
 
 
 @contextlib.contextmanager
@@ -36,11 +37,5 @@ def passing_on_sigterm(process: subprocess.Popen) -> Iterator[list[int]]:
         came.append(number)
         process.terminate()
 
-    if threading.current_thread() is not threading.main_thread():
+    with handling(pass_on, signal.SIGTERM):
         yield came
-        return
-    before = signal.signal(signal.SIGTERM, pass_on)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -12,7 +12,7 @@ from types import FrameType
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
     """Treats SIGTERM as Ctrl-C within the block: Slurm, Kubernetes and `kill` send it."""
-    with _handling(signal.default_int_handler, signal.SIGTERM):
+    with handling(signal.default_int_handler, signal.SIGTERM):
         yield
 
 
@@ -32,14 +32,14 @@ def uninterrupted() -> Iterator[None]:
             raise KeyboardInterrupt
         came.append(number)
 
-    with _handling(remember, signal.SIGINT, signal.SIGTERM):
+    with handling(remember, signal.SIGINT, signal.SIGTERM):
         yield
     if came:
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def _handling(handler: Callable, *signals: signal.Signals) -> Iterator[None]:
+def handling(handler: Callable, *signals: signal.Signals) -> Iterator[None]:
     """Installs a handler within the block; only the main thread receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -36,6 +36,17 @@ def test_interrupt_from_the_keyboard_waits_for_the_child():
         assert parent.wait(timeout=20) == 7
 
 
+def test_an_interrupt_at_the_very_start_waits_for_the_child(monkeypatch):
+    class InterruptedAtOnce(subprocess.Popen):
+        def __init__(self, arguments):
+            super().__init__(arguments)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", InterruptedAtOnce)
+    assert run_and_wait([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_sigterm_is_passed_on_and_ends_the_parent_too():
     """A container's first process alone is told."""
     heard = "import signal, time; signal.signal(signal.SIGTERM, signal.default_int_handler)"
