@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __version__: str  # as installed; pyproject.toml states it
 
-_ROOMS = {
+ROOMS = {  # public name to the module that it is loaded from
     "AVClassifier": "models.heads",
     "AVTransformer": "models.av_transformer",
     "ClipGeometry": "config",
@@ -57,8 +57,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return getattr(importlib.import_module(f"pemt_tf.{_ROOMS[name]}"), name)
+    if name in ROOMS:
+        return getattr(importlib.import_module(f"pemt_tf.{ROOMS[name]}"), name)
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import metadata

@@ -114,6 +114,7 @@ def export_saved_model(
 
 @contextlib.contextmanager
 def computing_in_float32() -> Iterator[None]:
+    """Models that are made within the block compute in float32, whatever the policy is."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(FLOAT32)
     try:

@@ -71,6 +71,24 @@ def test_other_files_and_packages_of_other_names_count(tmp_path, monkeypatch):
     assert code_fingerprint("birds.trainer", files=[source]) != before != code_fingerprint("birds.trainer")
 
 
+def test_names_of_the_public_interface_are_followed_and_hints_are_not(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "fish").mkdir()
+    (tmp_path / "fish" / "__init__.py").write_text("")
+    hints = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pemt_tf.report import page\n"
+    for name, code in {
+        "attribute": "import pemt_tf\nlayer = pemt_tf.LowRankSharedDense\n",
+        "imported": "from pemt_tf import LowRankSharedDense\n",
+        "hints": hints,
+    }.items():
+        (tmp_path / "fish" / f"{name}.py").write_text(code)
+    layer = "pemt_tf.layers.low_rank_shared_dense"
+
+    assert layer in imported_code.imported_code("fish.attribute")
+    assert layer in imported_code.imported_code("fish.imported")
+    assert set(imported_code.imported_code("fish.hints")) == {"fish", "fish.hints"}
+
+
 def test_whatever_is_loaded_by_the_import_is_in_the_fingerprint():
     """Python's own list of what came with an import holds nothing of ours that the fingerprint lacks."""
     program = "import sys, pemt_tf.export.saved_model; print('modules:', *sys.modules)"

@@ -9,13 +9,16 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
+import pemt_tf
 from pemt_tf.errors import PemtError
 
 _LIBRARY = "pemt_tf"
+# Names of the public interface are loaded when they are first used.
+_LAZY = {f"{_LIBRARY}.{name}": f"{_LIBRARY}.{module}" for name, module in pemt_tf.ROOMS.items()}
 
 
 def code_fingerprint(module: str, passed_over: Collection[str] = (), files: Collection[Path] = ()) -> str:
@@ -47,6 +50,7 @@ def imported_code(module: str, passed_over: Collection[str] = ()) -> dict[str, P
     waiting = [module]
     while waiting:
         name = waiting.pop()
+        name = _LAZY.get(name, name)
         path = _file_of(name) if name.partition(".")[0] in packages else None
         if path is None or name in found or name in passed_over:
             continue
@@ -59,13 +63,27 @@ def imported_code(module: str, passed_over: Collection[str] = ()) -> dict[str, P
 def _imports(path: Path, package: str) -> list[str]:
     """Names that a file imports; for `from a import b` both `a` and `a.b`, which may be a module."""
     names = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _code_that_runs(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == _LIBRARY:
+            names.append(f"{_LIBRARY}.{node.attr}")
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return names
+
+
+def _code_that_runs(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes, but for the bodies of `if TYPE_CHECKING`, which only type checkers read."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            waiting += node.orelse
+            continue
+        yield node
+        waiting += ast.iter_child_nodes(node)
 
 
 def _file_of(name: str) -> Path | None:
