@@ -25,9 +25,6 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) 
         `expected_calibration_error`; `bins`, dicts of `low`, `high`, `clips`, `confidence`, `accuracy` (means of the
         bin, None if it is empty); `brier`, the mean over clips of sum_c (p_c - [c = true])^2, 0 to 2;
         `negative_log_likelihood`, the mean of -ln p_true, p_true taken to be at least 1e-12.
-
-    Raises:
-        PemtError: a probability is not finite.
     """
     probabilities = np.asarray(probabilities, np.float64)
     require_finite(probabilities, what="the probability")

@@ -1,6 +1,6 @@
 """Cautions about figures: test clips that training saw, tests with a single label, near-duplicates.
 
-Each caution is a part of a sentence, in the line of the figures, in the JSON file, and in reports.
+Each is a part of a sentence, in the line of the figures, in the JSON file, and in reports; empty where all is well.
 """
 
 from __future__ import annotations
@@ -21,13 +21,9 @@ def join_cautions(cautions: Iterable[str]) -> str:
 
 
 def seen_caution(description: dict[str, Any], source: ClipSource, split: str, validation_split: str) -> str:
-    """The caution that the clips of a split are not held out from a run; empty if they are.
+    """The caution that the clips of a split are not held out from a run, whose `run.json` is `description`.
 
-    Args:
-        description: the run's `run.json`.
-        source: the records of the measurement.
-        split: the split of the measurement.
-        validation_split: the split on which the run chose its weights, if it did.
+    `validation_split` is the split on which the run chose its weights, if it did.
     """
     trainings = [one for one in training_history(description) if one["data_hash"] == source.content_hash]
     if description.get("data_hash") == source.content_hash:
@@ -91,14 +87,9 @@ def probe_caution(
     truth: Collection[int],
     validation_split: str,
 ) -> str:
-    """All cautions about a probe.
+    """All cautions about a probe that is fitted to `train_split` and measured on `split`, where the labels are `truth`.
 
-    Args:
-        description: `run.json` of the network's run; empty for a network without training.
-        source: the records.
-        train_split, split: the splits to fit to and to measure on.
-        truth: labels of the test clips.
-        validation_split: the split on which the run chose its weights, if it did.
+    `description` is empty for a network without training; see `seen_caution`.
     """
     return join_cautions(
         (

@@ -18,11 +18,7 @@ _MAX_ITERATIONS = 500
 
 @dataclass(frozen=True)
 class Standardization:
-    """Shift and scale of every feature to mean 0 and deviation 1 over the training clips; constant ones become 0.
-
-    Attributes:
-        mean, scale: [width] float64.
-    """
+    """Shift and scale [width] of features to mean 0 and deviation 1 over the training clips; constant ones become 0."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -59,13 +55,9 @@ class LogisticModel:
 def fit_path(
     features: np.ndarray, labels: np.ndarray, classes: int, strengths: tuple[float, ...] = STRENGTHS
 ) -> Iterator[tuple[float, LogisticModel]]:
-    """Fits one model for every strength, each starting from the previous one.
+    """Fits one model for every strength (lambda, strongest first), each starting from the previous one.
 
-    Args:
-        features: [clips, width] float64, standardized.
-        labels: [clips] int, at least two different ones.
-        classes: number of labels.
-        strengths: values of lambda, strongest first.
+    Takes standardized features [clips, width] float64, and labels [clips] of at least two values.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

@@ -32,24 +32,14 @@ class LabelledVectors:
 
 @dataclass(frozen=True)
 class FittedProbe:
-    """Classifiers fitted to the training clips.
-
-    Attributes:
-        standardization: standardization of the features.
-        model: linear classifier.
-        strength: its regularization lambda.
-        neighbours: number of voting neighbours.
-        chosen_on: the clips on which `strength` and `neighbours` were chosen.
-        train: standardized training features, for the neighbours.
-        train_labels: labels of the training clips.
-    """
+    """Classifiers fitted to the training clips."""
 
     standardization: Standardization
     model: LogisticModel
-    strength: float
-    neighbours: int
-    chosen_on: str
-    train: np.ndarray
+    strength: float  # regularization lambda of the linear classifier
+    neighbours: int  # how many vote
+    chosen_on: str  # the clips on which `strength` and `neighbours` were chosen
+    train: np.ndarray  # standardized training features, for the neighbours
     train_labels: np.ndarray
 
     def linear(self, vectors: np.ndarray) -> np.ndarray:
@@ -73,14 +63,10 @@ def fit_probe(
     chosen_on: str,
     validation: LabelledVectors | None = None,
 ) -> FittedProbe:
-    """Chooses regularization and number of neighbours, then fits to all training clips.
+    """Chooses regularization and number of neighbours, then fits to all training clips, of at least two labels.
 
-    Args:
-        train: clips of at least two labels.
-        classes: number of labels.
-        folds: folds of the training clips to choose on; without any, the settings are fixed.
-        chosen_on: description of the choice.
-        validation: clips to choose on instead of the folds.
+    It chooses on `validation`, or else on the folds of the training clips; without any, the settings are fixed.
+    `chosen_on` describes the choice.
     """
     if validation is not None:
         pairs = [(train, validation)]

@@ -20,14 +20,9 @@ from pemt_tf.terminal.progress import Progress
 
 
 def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
-    """Prepares the page of a folder of embeddings.
+    """Prepares the page of a folder of embeddings, written by `beam_jobs.embed`.
 
-    Args:
-        directory: folder written by `beam_jobs.embed`.
-        options: the options of `pemt explore`.
-
-    Raises:
-        PemtError: no readable embeddings, no such data set, UMAP not installed.
+    Raises PemtError where the embeddings cannot be read, the data set is not there, or UMAP is not installed.
     """
     store = EmbeddingStore(directory)
     root = options.media or original(store.card.root)

@@ -12,24 +12,13 @@ from pemt_tf.explore.projection import Projection
 
 @dataclass(frozen=True, eq=False)
 class Explorer:
-    """A map of clips.
-
-    Attributes:
-        title: the page's title.
-        points: the clips.
-        projection: their positions.
-        neighbours: [clips, k] int32, places of the nearest clips, -1 where there is none.
-        cosines: [clips, k] float32, similarities of the neighbours.
-        pictures: JPEGs by place.
-        media: address of the folder that the clips' paths are relative to; empty where unknown.
-        notes: sentences about what is missing and why.
-    """
+    """A map of clips."""
 
     title: str
     points: ClipPoints
     projection: Projection
-    neighbours: np.ndarray
-    cosines: np.ndarray
-    pictures: dict[int, bytes] = field(default_factory=dict)
-    media: str = ""
-    notes: tuple[str, ...] = ()
+    neighbours: np.ndarray  # [clips, k] int32, places of the nearest clips, -1 where there is none
+    cosines: np.ndarray  # [clips, k] float32
+    pictures: dict[int, bytes] = field(default_factory=dict)  # JPEGs by place
+    media: str = ""  # address of the folder of the clips' paths; empty where unknown
+    notes: tuple[str, ...] = ()  # sentences about what is missing and why

@@ -30,11 +30,7 @@ SCRIPTS = (
 
 
 def write_explorer(path: Path, explorer: Explorer) -> Path:
-    """Writes the page; an old file is replaced as a whole.
-
-    Raises:
-        PemtError: the file cannot be written.
-    """
+    """Writes the page; an old file is replaced as a whole."""
     return write_text(path, explorer_page(explorer), make_folder=True)
 
 

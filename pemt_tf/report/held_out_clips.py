@@ -33,32 +33,19 @@ class AttendedClip:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutClips:
-    """Neighbours and attention of a few clips.
-
-    Attributes:
-        split: the split of the query clips.
-        searched_split, searched: the split in which neighbours were searched, and its number of clips.
-        neighbours, attended: an entry for each query clip.
-    """
+    """Neighbours and attention of a few clips of a split, an entry for each."""
 
     split: str
-    searched_split: str
-    searched: int
+    searched_split: str  # where neighbours were searched
+    searched: int  # its number of clips
     neighbours: tuple[Neighbours, ...]
     attended: tuple[AttendedClip, ...]
 
 
 def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_searched: int) -> HeldOutClips:
-    """Embeds clips of the training split and a few held-out ones.
+    """Embeds `count` held-out clips, of as many labels as possible, and the first `most_searched` training clips.
 
-    Args:
-        backbone: a trained model.
-        source: records of its geometry.
-        count: number of held-out clips, of as many labels as possible.
-        most_searched: number of clips among which neighbours are searched: the first of the training split.
-
-    Raises:
-        PemtError: the records cannot be read, or hold no clip.
+    Raises PemtError where the records cannot be read, or hold no clip.
     """
     splits = [split for split in HELD_OUT if source.files.get(split)]
     if not splits:

@@ -34,13 +34,7 @@ class Markdown(str):
 
 
 def model_card(files: RunFiles, parameters: ParameterReport, card: DatasetCard | None) -> str:
-    """The card as Markdown.
-
-    Args:
-        files: the run.
-        parameters: parameters of its model.
-        card: card of its data, if known.
-    """
+    """The card as Markdown, of a run, its model's parameters and its data's card, if known."""
     changes = preset_changes(files.config)
     split = card.splits.get(files.description.get("split") or "") if card else None
     return _template().render(

@@ -24,19 +24,12 @@ PACKAGE = "pemt_tf.report"
 
 @dataclass(frozen=True)
 class Section:
-    """One section of a page.
+    """One section of a page; an empty one is left out."""
 
-    Attributes:
-        anchor: its id, to which the list of sections links.
-        title: its heading.
-        template: name of the template that shows it.
-        content: plain data, which the template calls `it`; an empty section is left out.
-    """
-
-    anchor: str
+    anchor: str  # its id, to which the list of sections links
     title: str
-    template: str
-    content: Any
+    template: str  # name of the template that shows it
+    content: Any  # plain data, which the template calls `it`
 
 
 @functools.cache
@@ -79,11 +72,7 @@ def document(
 ) -> str:
     """A whole page: a header, the sections with links to them, and a last line. Empty parts are left out.
 
-    Args:
-        title, subtitle, footer: text.
-        key_figures: figures of the header.
-        sections: in the order of the page.
-        package: the package whose templates the sections name.
+    `package` is the one whose templates the sections name.
     """
     shown = [section for section in sections if section.content]
     page = templates(package).get_template("page.html")
@@ -108,11 +97,7 @@ def page(report: Report) -> str:
 
 
 def write_report(path: Path, report: Report) -> Path:
-    """Writes the page of the demo; an old file is replaced as a whole.
-
-    Raises:
-        PemtError: the file cannot be written.
-    """
+    """Writes the page of the demo; an old file is replaced as a whole."""
     return write_text(path, page(report))
 
 

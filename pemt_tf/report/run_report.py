@@ -29,16 +29,12 @@ REPORT, MODEL_CARD = "report.html", "MODEL_CARD.md"
 def report_run(
     path: Path, data: Path | None = None, output: Path | None = None, clips: int = 4, searched: int = 300
 ) -> tuple[Path, Path]:
-    """Writes the report and the model card of a run.
+    """Writes the report and the model card of a run, finished or not, and returns the paths of both.
 
     Args:
-        path: folder of the run, finished or not.
         data: data set whose held-out clips are looked at; None leaves these sections out.
         output: folder to write to; the run's own by default.
         clips, searched: see `look_at_clips`.
-
-    Returns:
-        The paths of both files.
 
     Raises:
         PemtError: no run, damaged files, other geometry, or an output that cannot be written.
@@ -64,14 +60,7 @@ def _look(files: RunFiles, data: Path, clips: int, searched: int) -> HeldOutClip
 
 
 def run_page(files: RunFiles, parameters: ParameterReport, card: DatasetCard | None, clips: HeldOutClips | None) -> str:
-    """The whole page.
-
-    Args:
-        files: the run.
-        parameters: parameters of its model.
-        card: card of its data, if known.
-        clips: held-out clips, if they were looked at.
-    """
+    """The whole page; without the data's card or held-out clips, what they would show is left out."""
     evaluation = files.evaluation or {}
     sections = (
         Section("missing", "What is missing", "missing.html", run_sections.missing_parts(files, clips)),

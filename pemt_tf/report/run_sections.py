@@ -76,9 +76,7 @@ def missing_parts(files: RunFiles, clips: HeldOutClips | None) -> list[MissingPa
 def about(files: RunFiles, clips: str) -> dict[str, Any]:
     """The command, the data, and the settings that differ from the preset.
 
-    Args:
-        files: the run.
-        clips: how many clips the data hold, in words; empty where unknown.
+    `clips` says how many clips the data hold, in words; empty where unknown.
     """
     config, description, changes = files.config, files.description, run_commands.preset_changes(files.config)
     selection, labels, split = (description.get(name) for name in ("selection", "labels", "split"))

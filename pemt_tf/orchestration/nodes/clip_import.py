@@ -23,10 +23,7 @@ from pemt_tf.orchestration.nodes.slices import add_slices
 
 
 class ClipImportExecutor(executor.Executor):
-    """Imports all clips of `train`, and the labelled clips of the other splits, which judge a model.
-
-    Pretraining needs the unlabelled clips of `train`. All clips get the features that the Evaluator slices by.
-    """
+    """Imports all clips of `train` (for pretraining), and the labelled clips of the splits that judge a model."""
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]):  # noqa: N802 (TFX)
         """The records of each split, by split name."""

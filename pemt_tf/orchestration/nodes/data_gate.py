@@ -1,8 +1,7 @@
-"""DataGate: stops the run before training if the data is bad.
+"""DataGate: stops the run before training if the data is bad; ExampleValidator only stores its anomalies.
 
-ExampleValidator only stores its anomalies; DataGate stops the run if there are any. It also reads every record and
-checks it against the data set's card (`clip_rules`), because statistics cover scalars only and miss NaN in a
-spectrogram, frames of another geometry and missing clips.
+It also reads every record and checks it against the data set's card (`clip_rules`), because statistics cover scalars
+only and miss NaN in a spectrogram, frames of another geometry and missing clips.
 """
 
 from __future__ import annotations
@@ -50,11 +49,7 @@ class DataGateExecutor(BaseBeamExecutor):
     """Reads the anomalies, then all records, with Beam."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Approves the data.
-
-        Raises:
-            PemtError: the data is bad; the message lists all that is wrong.
-        """
+        """Approves the data, or raises a PemtError that lists all that is wrong."""
         wrong = _stored_anomalies(artifact_utils.get_single_instance(input_dict[ANOMALIES]))
         if not wrong:
             folder = artifact_utils.get_single_uri(output_dict[APPROVAL])

@@ -1,7 +1,4 @@
-"""A TFMA metric that stops the Evaluator at predictions that are NaN or infinite.
-
-The metrics of TFMA and Keras take NaN for label 0, which may be right.
-"""
+"""A TFMA metric that stops the Evaluator at NaN and infinity. Others take NaN for label 0, which may be right."""
 
 from __future__ import annotations
 

@@ -39,11 +39,7 @@ class LabelGateExecutor(BaseExecutor):
     """Compares the vocabulary with the labels stored in the model."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Compares.
-
-        Raises:
-            PemtError: the vocabulary has changed, or the model was not exported by this package.
-        """
+        """Refuses a changed vocabulary, and a model that was not exported by this package."""
         for model in input_dict.get(MODEL, []):
             folder = local_path(path_utils.serving_model_path(model.uri))
             require_same_labels(ServableMetadata.read(folder).labels, tuple(json.loads(exec_properties[LABELS])))
@@ -61,11 +57,7 @@ class LabelGate(BaseComponent):
 
 
 def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    """Checks that labels keep their numbers; new labels may follow after the known ones.
-
-    Raises:
-        PemtError: they do not; the message says which labels are new, which are gone, and what to do.
-    """
+    """Raises a PemtError that names the changes, unless the known labels keep their numbers; new ones may follow."""
     if labels[: len(known)] == known:
         return
     new = [label for label in labels if label not in known]

@@ -17,15 +17,7 @@ _BASELINE = tfma.BASELINE_KEY
 
 @dataclass(frozen=True)
 class SliceMetrics:
-    """Metrics of one slice.
-
-    Attributes:
-        by: what the slice is cut by, such as `label`.
-        value: the slice's value, such as `dog`.
-        clips: number of clips.
-        top1: top-1 accuracy.
-        top5: top-5 accuracy.
-    """
+    """Metrics of one slice, such as `by` label the `value` dog; accuracies from 0 to 1."""
 
     by: str
     value: str
@@ -36,23 +28,14 @@ class SliceMetrics:
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """Metrics of a model on the held-out clips.
-
-    Attributes:
-        clips: number of clips.
-        top1: top-1 accuracy.
-        top5: top-5 accuracy.
-        baseline_top1: top-1 accuracy of the last blessed model on the same clips; None if there was none.
-        slices: metrics of the slices with at least `evaluator.slice_clips_at_least` clips.
-        precision: label to its precision; None for a label that was never predicted.
-    """
+    """Metrics of a model on the held-out clips; accuracies from 0 to 1."""
 
     clips: int
     top1: float
     top5: float
-    baseline_top1: float | None = None
-    slices: list[SliceMetrics] = field(default_factory=list)
-    precision: dict[str, float | None] = field(default_factory=dict)
+    baseline_top1: float | None = None  # of the last blessed model on the same clips; None if there was none
+    slices: list[SliceMetrics] = field(default_factory=list)  # of at least `slice_clips_at_least` clips
+    precision: dict[str, float | None] = field(default_factory=dict)  # by label; None: never predicted
 
     @classmethod
     def read(cls, evaluation: str, labels: list[str], least: int) -> ModelMetrics:

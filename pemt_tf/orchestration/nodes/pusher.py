@@ -1,7 +1,6 @@
-"""A Pusher that pushes the same model only once.
+"""A Pusher that pushes the same model only once, so that servers do not reload what they serve already.
 
-After a new blessing the Evaluator judges the same model again, now against itself. TFX's Pusher would then push it
-again under a new version, and every server would reload what it already serves.
+After a new blessing the Evaluator judges the same model again, now against itself, and TFX's Pusher would push it.
 """
 
 from __future__ import annotations

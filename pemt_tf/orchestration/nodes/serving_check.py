@@ -51,11 +51,7 @@ class ServingCheckExecutor(BaseExecutor):
     """Loads the model, runs every signature and checks the predictions."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Marks the model as fit for serving, as TFX's InfraValidator does.
-
-        Raises:
-            PemtError: the model does not load, a signature fails, a prediction is not finite, or there is no compiler.
-        """
+        """Marks the model as fit for serving, as TFX's InfraValidator does, or raises PemtError."""
         model = artifact_utils.get_single_instance(input_dict[MODEL])
         how = resolved_check(exec_properties[HOW])  # here, because the pipeline may be compiled on another machine
         check_model(local_path(path_utils.serving_model_path(model.uri)), how)
@@ -77,11 +73,7 @@ class ServingCheck(BaseComponent):
 
 
 def check_model(model: Path, how: str) -> Outputs:
-    """Runs every signature of a model and checks the outputs.
-
-    Returns:
-        (signature, output) to its values.
-    """
+    """Runs every signature of a model and checks the outputs: (signature, output) to its values."""
     try:
         requests = warm_up_requests(model)
         outputs = _ask_cpp(model, requests) if how == "cpp" else _ask_python(model, requests)

@@ -29,11 +29,7 @@ class RunHistory:
         return {context.id for context in self._store.get_contexts_by_type("pipeline_run")}
 
     def report(self, before: set[int], nodes: list[str], alive: bool = False) -> RunReport:
-        """Reports the latest run.
-
-        Returns:
-            The report; all nodes are NOT RUN if no run has begun since.
-        """
+        """Reports the latest run that is not in `before`; all nodes are NOT RUN if none has begun since."""
         found = [run for run in sorted(self.run_ids() - before) if self._executions(run)]
         return self._report(found[-1], nodes, alive) if found else RunReport(dict.fromkeys(nodes, NOT_RUN))
 
