@@ -10,29 +10,18 @@ import json
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts
-from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 
-MODEL, LABELS, CODE = "model", "labels", "code"
+MODEL, LABELS = "model", "labels"
 _NAMED = 3  # labels that a message names
-
-
-class LabelGateSpec(ComponentSpec):
-    """Parameters: the vocabulary as JSON, and the code's fingerprint. There is no model before the first blessing."""
-
-    PARAMETERS = {name: ExecutionParameter(type=str) for name in (LABELS, CODE)}  # noqa: RUF012 (TFX)
-    INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True)}  # noqa: RUF012
-    OUTPUTS = {}  # noqa: RUF012
 
 
 class LabelGateExecutor(BaseExecutor):
@@ -45,15 +34,15 @@ class LabelGateExecutor(BaseExecutor):
             require_same_labels(ServableMetadata.read(folder).labels, tuple(json.loads(exec_properties[LABELS])))
 
 
-class LabelGate(BaseComponent):
+class LabelGate(
+    OwnNode, inputs={MODEL: standard_artifacts.Model}, optional=(MODEL,), outputs={}, parameters={LABELS: str}
+):
     """The node. `model` is the last blessed model, if there is one."""
 
-    SPEC_CLASS = LabelGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(LabelGateExecutor)
 
     def __init__(self, model: types.BaseChannel, labels: list[str]):
-        values = {MODEL: model, LABELS: json.dumps(labels), CODE: code_fingerprint(__name__)}
-        super().__init__(spec=LabelGateSpec(**values))
+        super().__init__(**{MODEL: model, LABELS: json.dumps(labels)})
 
 
 def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None:

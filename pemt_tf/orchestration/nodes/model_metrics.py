@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -56,10 +56,6 @@ class ModelMetrics:
         return cls(
             round(whole[CLIPS]), whole[TOP_1], whole[TOP_5], whole.get(f"{_BASELINE}/{TOP_1}"), slices, precision
         )
-
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
 
     def as_evaluation(self, split: str, labels: list[str], **about: Any) -> dict[str, Any]:
         """The same in the form that `pemt evaluate` writes, which the model card takes; `about` is added."""

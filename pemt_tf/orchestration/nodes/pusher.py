@@ -17,7 +17,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts
+from pemt_tf.orchestration.nodes.own_node import Artifacts
 
 UNCHANGED = "unchanged"
 _PART = 2**20  # bytes read at a time

@@ -14,17 +14,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.warmup import WARM_UP
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts
 from pemt_tf.orchestration.nodes.cpp_loader import (
     SOURCE,
     Outputs,
@@ -33,18 +30,10 @@ from pemt_tf.orchestration.nodes.cpp_loader import (
     run_loader,
     write_request,
 )
-from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 
-MODEL, BLESSING, HOW, CODE = "model", "blessing", "how", "code"
+MODEL, BLESSING, HOW = "model", "blessing", "how"
 _TOLERANCE = 1e-3  # for the sum of probabilities
-
-
-class ServingCheckSpec(ComponentSpec):
-    """Parameters: `cpp`, `python` or `auto`, and the code's fingerprint."""
-
-    PARAMETERS = {name: ExecutionParameter(type=str) for name in (HOW, CODE)}  # noqa: RUF012 (TFX)
-    INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
-    OUTPUTS = {BLESSING: ChannelParameter(type=standard_artifacts.InfraBlessing)}  # noqa: RUF012
 
 
 class ServingCheckExecutor(BaseExecutor):
@@ -60,16 +49,19 @@ class ServingCheckExecutor(BaseExecutor):
         blessing.set_string_custom_property("how", how)
 
 
-class ServingCheck(BaseComponent):
+class ServingCheck(
+    OwnNode,
+    inputs={MODEL: standard_artifacts.Model},
+    outputs={BLESSING: standard_artifacts.InfraBlessing},
+    parameters={HOW: str},
+    code_files=(SOURCE,),
+):
     """The node. `how` is `cpp`, `python` or `auto`."""
 
-    SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(ServingCheckExecutor)
 
     def __init__(self, model: types.BaseChannel, how: str):
-        blessing = types.Channel(type=standard_artifacts.InfraBlessing)
-        values = {MODEL: model, HOW: how, CODE: code_fingerprint(__name__, files=[SOURCE]), BLESSING: blessing}
-        super().__init__(spec=ServingCheckSpec(**values))
+        super().__init__(**{MODEL: model, HOW: how})
 
 
 def check_model(model: Path, how: str) -> Outputs:
