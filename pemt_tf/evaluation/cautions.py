@@ -5,7 +5,7 @@ Each is a part of a sentence, in the line of the figures, in the JSON file, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pemt_tf.data.clip_source import ClipSource
@@ -15,7 +15,7 @@ from pemt_tf.training.history import training_history
 FINETUNE = "finetune"
 
 
-def join_cautions(cautions: Iterable[str]) -> str:
+def join_cautions(*cautions: str) -> str:
     """All cautions that are not empty, as one text."""
     return "; ".join(caution for caution in cautions if caution)
 
@@ -72,10 +72,8 @@ def find_caution(
 ) -> str:
     """All cautions about measuring a run on a split; see `seen_caution` for the arguments."""
     return join_cautions(
-        (
-            seen_caution(description, source, split, validation_split),
-            duplicate_caution(source, split, trained_splits(description, source)),
-        )
+        seen_caution(description, source, split, validation_split),
+        duplicate_caution(source, split, trained_splits(description, source)),
     )
 
 
@@ -92,10 +90,8 @@ def probe_caution(
     `description` is empty for a network without training; see `seen_caution`.
     """
     return join_cautions(
-        (
-            seen_caution(description, source, split, validation_split),
-            fitted_caution(description, source, train_split),
-            label_caution(source.labels, truth),
-            duplicate_caution(source, split, {train_split, *trained_splits(description, source)}),
-        )
+        seen_caution(description, source, split, validation_split),
+        fitted_caution(description, source, train_split),
+        label_caution(source.labels, truth),
+        duplicate_caution(source, split, {train_split, *trained_splits(description, source)}),
     )

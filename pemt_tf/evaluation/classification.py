@@ -149,7 +149,7 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
     hits = np.stack([predicted == truth, (best == truth[:, None]).any(-1)], axis=1)
     right, among_five = measure_shares(hits, np.array(votes.paths), seed)
     files = len(set(votes.paths))
-    about["caution"] = join_cautions((about.get("caution", ""), label_caution(labels, truth)))
+    about["caution"] = join_cautions(about.get("caution", ""), label_caution(labels, truth))
     return Evaluation(
         split=split,
         labels=labels,

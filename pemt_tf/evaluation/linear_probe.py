@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from pemt_tf.models.finite_outputs import require_finite
 
@@ -47,9 +48,7 @@ class LogisticModel:
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """[clips, classes] from standardized features [clips, width]."""
-        scores = features @ self.coefficients.T + self.intercepts
-        scores = scores - scores.max(axis=1, keepdims=True)
-        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return special.log_softmax(features @ self.coefficients.T + self.intercepts, axis=1)
 
 
 def fit_path(

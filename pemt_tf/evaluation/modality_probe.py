@@ -29,6 +29,10 @@ class LabelledVectors:
     labels: np.ndarray
     files: np.ndarray
 
+    def take(self, rows: np.ndarray) -> LabelledVectors:
+        """Some of the clips, by number."""
+        return LabelledVectors(self.vectors[rows], self.labels[rows], self.files[rows])
+
 
 @dataclass(frozen=True)
 class FittedProbe:
@@ -71,7 +75,7 @@ def fit_probe(
     if validation is not None:
         pairs = [(train, validation)]
     else:
-        pairs = [(_rows(train, fold.fit), _rows(train, fold.check)) for fold in folds]
+        pairs = [(train.take(fold.fit), train.take(fold.check)) for fold in folds]
     # As many neighbours as the smallest fold can give.
     counts = tuple(k for k in NEIGHBOURS if k <= min((len(fit.labels) for fit, _ in pairs), default=1))
     strength = _choose(pairs, STRENGTHS, lambda fit, check: _linear_scores(fit, check, classes)) or DEFAULT_STRENGTH
@@ -100,10 +104,6 @@ def measure_probe(probe: FittedProbe, test: LabelledVectors, seed: int = 0) -> d
         for share in measure_shares(hits, test.files, seed)
     )
     return {"linear": {**linear, "regularization": probe.strength}, "knn": {**knn, "k": probe.neighbours}}
-
-
-def _rows(vectors: LabelledVectors, rows: np.ndarray) -> LabelledVectors:
-    return LabelledVectors(vectors.vectors[rows], vectors.labels[rows], vectors.files[rows])
 
 
 def _choose(pairs: list, candidates: tuple, scores: Callable[[LabelledVectors, LabelledVectors], np.ndarray]) -> Any:

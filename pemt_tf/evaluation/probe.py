@@ -184,8 +184,7 @@ def probe_modality(
     fitted, measured = (_labelled(features, modality, plan.features) for features in (train, test))
     if plan.labels_per_class is not None:
         ids = train.ids[_usable(train, modality)]
-        rows = draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed)
-        fitted = LabelledVectors(fitted.vectors[rows], fitted.labels[rows], fitted.files[rows])
+        fitted = fitted.take(draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed))
     if len(np.unique(fitted.labels)) < 2 or not len(measured.labels):
         return None
     checked = None if validation is None else _labelled(validation, modality, plan.features)

@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pemt_tf.explore.explorer import Explorer
-from pemt_tf.explore.page_data import clip_data, picture_data, script_json
+from pemt_tf.explore.page_data import Explorer, clip_data, picture_data, script_json
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.report.page import asset, templates
 

@@ -32,18 +32,13 @@ class SummaryAttention:
     summaries: np.ndarray  # [clips] float32, probability of the summary token of `attended`
 
 
-@dataclass(frozen=True, eq=False)
-class Contextualized:
-    """The Transformers' outputs `visual_context`, `audio_context` and `joint`, as the model itself returns them."""
-
-    attention: tuple[SummaryAttention, ...]
-    outputs: dict[str, Tensor]
-
-
-def segment_attention(backbone: AVTransformer, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> Contextualized:
+def segment_attention(
+    backbone: AVTransformer, tokens: dict[str, Tensor], masks: dict[str, Tensor]
+) -> tuple[list[SummaryAttention], dict[str, Tensor]]:
     """Runs the Transformers of a built model, folded or not, and keeps the attention of their last layers.
 
-    `tokens` are by modality [batch, segments, hidden], from `AVTransformer.tokenize`, `masks` [batch, segments].
+    `tokens` are by modality [batch, segments, hidden], from `AVTransformer.tokenize`, `masks` [batch, segments]. Also
+    returns the outputs `visual_context`, `audio_context` and `joint`, which are those of the model's own call.
     """
     matrices = backbone.matrices()
     found, outputs, contexts = [], {}, {}
@@ -62,7 +57,7 @@ def segment_attention(backbone: AVTransformer, tokens: dict[str, Tensor], masks:
         joint, weights = _joint(backbone, contexts, masks, matrices)
         outputs[JOINT] = joint
         found += joint_attention(weights)
-    return Contextualized(tuple(found), outputs)
+    return found, outputs
 
 
 def last_attention(

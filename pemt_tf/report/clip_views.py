@@ -124,15 +124,8 @@ def record_views(
                 continue
             wanted.discard(clip_id)
         label = source.labels[clip["label"]] if 0 <= clip["label"] < len(source.labels) else ""
-        yield clip_view(
-            clip_id,
-            label,
-            source.geometry,
-            clip["jpegs"] if clip["has_video"] else (),
-            clip["times"] / 1e6,
-            clip["log_mel"] if clip["has_audio"] else None,
-            frames,
-        )
+        jpegs, log_mel = clip["jpegs"] if clip["has_video"] else (), clip["log_mel"] if clip["has_audio"] else None
+        yield clip_view(clip_id, label, source.geometry, jpegs, clip["times"] / 1e6, log_mel, frames)
 
 
 def read_clip_views(

@@ -58,7 +58,7 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     inputs = model_inputs(queries, modalities)
     tokens = backbone.tokenize(backbone.local_features(inputs, training=False))
     masks = {modality: inputs[f"{modality}_mask"] for modality in modalities}
-    attention = segment_attention(backbone, tokens, masks).attention
+    attention, _ = segment_attention(backbone, tokens, masks)
     embeddings = backbone.contextualize(tokens, masks, training=False)["embedding"].numpy()
     known = _embed(backbone, source, searched, most_searched)
     ids = [clip_id.decode("utf-8", "replace") for clip_id in queries["id"].numpy()]
@@ -108,7 +108,7 @@ def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -
     return ids[:most], np.concatenate(vectors)[:most]
 
 
-def _of_clip(attention: tuple[SummaryAttention, ...], masks: dict, row: int) -> tuple[SummaryAttention, ...]:
+def _of_clip(attention: list[SummaryAttention], masks: dict, row: int) -> tuple[SummaryAttention, ...]:
     """One clip's attention; that from or to an absent modality is left out."""
     there = {modality for modality, mask in masks.items() if float(mask[row, 0]) > 0}
     return tuple(

@@ -66,7 +66,7 @@ def run_page(files: RunFiles, parameters: ParameterReport, card: DatasetCard | N
         Section("missing", "What is missing", "missing.html", run_sections.missing_parts(files, clips)),
         Section("about", "What was run", "about.html", run_sections.about(files, _clips_in_words(files, card))),
         Section("evaluation", "Evaluation", "evaluation.html", evaluation and _evaluations(files)),
-        Section("labels", "Label by label", "labels.html", _labels(evaluation)),
+        Section("labels", "Label by label", "labels.html", label_accuracies(evaluation)),
         Section("confusion", "Which labels are confused", "confusion.html", evaluation and _confusion(evaluation)),
         Section("calibration", "Calibration", "calibration.html", run_sections.calibration(evaluation)),
         Section("probes", "Frozen features", "probes.html", run_sections.probe_sections(files.probes)),
@@ -135,10 +135,6 @@ def _clips_in_words(files: RunFiles, card: DatasetCard | None) -> str:
 def _evaluations(files: RunFiles) -> dict[str, Any]:
     notes = [" ".join(evaluation_notes(split, item)) for split, item in files.evaluations.items()]
     return {"table": evaluation_table(files.evaluations), "notes": notes}
-
-
-def _labels(evaluation: dict[str, Any]) -> dict[str, Any] | None:
-    return label_accuracies(evaluation) if evaluation.get("per_class") else None
 
 
 def _confusion(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -64,9 +64,9 @@ def missing_parts(files: RunFiles, clips: HeldOutClips | None) -> list[MissingPa
     if files.kind != "convert" and not files.metrics:
         parts.append(MissingPart("Curves: no step was logged yet."))
     if files.kind == "finetune" and not files.evaluations:
-        parts.append(MissingPart("Evaluation on held-out clips:", run_commands.evaluate_command(files)))
+        parts.append(MissingPart("Evaluation on held-out clips:", run_commands.measuring_command("evaluate", files)))
     if not files.probes:
-        parts.append(MissingPart("Probes of the frozen features:", run_commands.probe_command(files)))
+        parts.append(MissingPart("Probes of the frozen features:", run_commands.measuring_command("probe", files)))
     if clips is None:
         when = "" if finished else ", once the training is finished"
         parts.append(MissingPart(f"Nearest clips and attention{when}:", run_commands.report_command(files)))

@@ -29,8 +29,7 @@ class ClipImportExecutor(executor.Executor):
         """The records of each split, by split name."""
         splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
         return {
-            name: examples
-            | f"LabelledOnly[{name}]" >> beam.FlatMap(as_it_is if name == "train" else with_one_label)
+            name: (examples if name == "train" else examples | f"LabelledOnly[{name}]" >> beam.FlatMap(with_one_label))
             | f"AddSlices[{name}]" >> beam.Map(add_slices)
             for name, examples in splits.items()
         }
@@ -61,11 +60,6 @@ def decompress(folder: Path) -> None:
         with gzip.open(file) as packed, file.with_suffix("").open("wb") as plain:
             shutil.copyfileobj(packed, plain, 1 << 20)
         file.unlink()
-
-
-def as_it_is(example: tf.train.Example) -> list[tf.train.Example]:
-    """Keeps every example."""
-    return [example]
 
 
 def with_one_label(example: tf.train.Example) -> list[tf.train.Example]:

@@ -59,7 +59,7 @@ class ModelMetrics:
 
     def as_evaluation(self, split: str, labels: list[str], **about: Any) -> dict[str, Any]:
         """The same in the form that `pemt evaluate` writes, which the model card takes; `about` is added."""
-        by_label = {each.value: each for each in self.slices if each.by == "label"}
+        by_label = [each for each in self.slices if each.by == "label" and each.value in labels]
         return {
             "split": split,
             "labels": labels,
@@ -70,14 +70,8 @@ class ModelMetrics:
             "top5_interval": _interval(self.top5, self.clips),
             "chance": 1 / len(labels),
             "per_class": [
-                {
-                    "label": label,
-                    "clips": by_label[label].clips,
-                    "accuracy": by_label[label].top1,
-                    "interval": _interval(by_label[label].top1, by_label[label].clips),
-                }
-                for label in labels
-                if label in by_label
+                {"label": e.value, "clips": e.clips, "accuracy": e.top1, "interval": _interval(e.top1, e.clips)}
+                for e in sorted(by_label, key=lambda e: labels.index(e.value))
             ],
             **about,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -96,14 +97,11 @@ class RunHistory:
 
 def _open(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
     """Opens the database; another process may be creating its tables at this moment."""
-    for left in reversed(range(_TRIES)):
-        try:
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(RuntimeError):
             return MetadataStore(connection)
-        except RuntimeError:
-            if not left:
-                raise
-            time.sleep(1)
-    raise AssertionError("unreachable")
+        time.sleep(1)
+    return MetadataStore(connection)
 
 
 def _read_metrics(folder: str) -> dict[str, Any]:
