@@ -41,10 +41,7 @@ class PredictionError(PemtError):
 
 
 def server_sentence(message: str) -> str:
-    """The part of a server's message that is meant for people.
-
-    It is the sentence of a failed check, or the line before the name of the graph node that failed.
-    """
+    """The part of a message that is for people: the sentence of a failed check, or the line before the failed node."""
     start = message.find(_ASSERTION)
     if start >= 0:
         sentence = message[start + len(_ASSERTION) :].split("\n", 1)[0].rstrip()

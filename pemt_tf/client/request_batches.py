@@ -14,16 +14,10 @@ _ENVELOPE = 4096  # bytes of a request besides its inputs: names of the model, s
 def request_batches(
     inputs: Inputs, most: int, limit: int, request_bytes: Callable[[Inputs], int]
 ) -> Iterator[tuple[int, Inputs]]:
-    """Splits inputs along their first axis.
+    """Splits inputs along their first axis into requests of at most `most` clips and `limit` bytes.
 
-    Args:
-        inputs: name to array; all have the same number of clips.
-        most: largest number of clips in one request.
-        limit: largest request, bytes. A larger clip gets a request of its own.
-        request_bytes: gives the largest number of bytes that inputs take.
-
-    Yields:
-        The number of the first clip and the inputs of one request.
+    Yields the number of a request's first clip, and its inputs. A clip above the limit gets a request of its own.
+    `request_bytes` gives the largest number of bytes that inputs take.
     """
     count = len(next(iter(inputs.values())))
     first, used = 0, _ENVELOPE

@@ -58,15 +58,9 @@ _C_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class RestTransport:
-    """A connection to a server.
+    """A connection to a server. `timeout` (seconds) is shown in errors; `max_message` is in bytes.
 
-    Args:
-        model: the model to ask.
-        timeout: seconds, as shown in errors.
-        max_message: largest request or response, bytes.
-        access: TLS and headers.
-        layout: layout of requests: `columns` sends `inputs`, a list for each input; `rows` sends `instances`, an object
-            for each clip.
+    The layout `columns` sends `inputs`, one list per input; `rows` sends `instances`, one object per clip.
     """
 
     def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess, layout: str):
@@ -250,10 +244,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _error_text(body: str) -> str:
-    """The message of an error body.
-
-    TensorFlow Serving escapes it as C would, not as JSON would: apostrophes as \\' and other bytes in octal.
-    """
+    """The message of an error body, which TensorFlow Serving escapes as C does: apostrophes as \\', bytes in octal."""
     try:
         found = json.loads(body)
         return str(found["error"]) if isinstance(found, dict) and "error" in found else body[:200]

@@ -40,15 +40,7 @@ def seed_number(text: str) -> int:
 def add_command(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int | None], summary: str, example: str
 ) -> argparse.ArgumentParser:
-    """Declares a command; flags are added to the parser that it returns.
-
-    Args:
-        commands: the sub-parsers of `pemt`.
-        name: the command as typed.
-        run: function of the parsed flags; returns an exit code, or None for 0.
-        summary: one line, in lower case and without a full stop.
-        example: command lines for `--help`.
-    """
+    """Declares a command with an example for `--help`; `run` returns an exit code, or None for 0."""
     command = commands.add_parser(
         name,
         help=summary,

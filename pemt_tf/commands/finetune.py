@@ -36,12 +36,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def validation_line(rows: list[dict], select: str) -> str:
-    """The final weights' accuracy on the validation split, as one line; empty without validation.
-
-    Args:
-        rows: the lines of `metrics.jsonl`.
-        select: see `FinetuneConfig.select`.
-    """
+    """The final weights' validation accuracy in one line, from rows of `metrics.jsonl`; empty without validation."""
     rows = [row for row in rows if "validation_accuracy" in row]
     if not rows:
         return ""

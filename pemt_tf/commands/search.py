@@ -69,27 +69,16 @@ def _run(options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Where to search, and for what.
-
-    Attributes:
-        clips: the embeddings to search.
-        name: what to call them in messages.
-        geometry: geometry of the clips.
-        embedding: the query, [width] float32.
-        record_files: from rows of `clips` to the record files that hold them, for the gallery.
-        query: the query file; None where the query is one of the clips.
-        row: the query clip's row; None where the query is a file.
-        root: folder of the clips' paths; empty where it is not known.
-    """
+    """Where to search, and for what."""
 
     clips: Searchable
-    name: str
+    name: str  # of `clips` in messages
     geometry: ClipGeometry
-    embedding: np.ndarray
-    record_files: Callable[[list[int]], list[Path]]
-    query: Query | None
-    row: int | None
-    root: str = ""
+    embedding: np.ndarray  # the query, [width] float32
+    record_files: Callable[[list[int]], list[Path]]  # rows of `clips` to their record files, for the gallery
+    query: Query | None  # None where the query is one of the clips
+    row: int | None  # the query clip's row; None where the query is a file
+    root: str = ""  # folder that the clips' paths are relative to; empty if unknown
 
 
 def _in_embeddings(options: argparse.Namespace) -> _Task:

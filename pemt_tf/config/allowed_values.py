@@ -20,11 +20,9 @@ _LONGEST = 120
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A rule for a value.
+    """The allowed values in words, as messages show them, and a function from a value to its plain form.
 
-    Attributes:
-        allowed: the allowed values in words, for messages: `configuration field model.rank is 0; allowed: ...`.
-        read: from a value to its plain form; raises ValueError, TypeError or OverflowError if it is not allowed.
+    `read` raises ValueError, TypeError or OverflowError for a value that is not allowed.
     """
 
     allowed: str

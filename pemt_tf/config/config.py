@@ -1,7 +1,6 @@
 """The whole configuration of a run, and its presets: YAML files in `presets/`.
 
-The resolved configuration is written beside every output (`config.json`) and inside every SavedModel, so that two
-artefacts can be compared field by field before they are used together.
+The resolved configuration is written beside every output (`config.json`) and inside every SavedModel.
 """
 
 from __future__ import annotations

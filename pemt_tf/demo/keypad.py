@@ -1,7 +1,7 @@
-"""The audio of the demo: a digit's telephone keypad (DTMF) tone pair, pressed again and again, in noise.
+"""The audio of the demo: the telephone keypad (DTMF) tone pair of a digit, held down with changing loudness, in noise.
 
-Only the tone pair follows from the digit. Loudness, timing, noise and distracting tones are drawn at random, loudness,
-noise and the balance of the two tones anew for each of the short takes of a clip.
+Only the tone pair depends on the digit. Loudness, noise and distracting tones are drawn at random; loudness, noise and
+the balance of the two tones anew for each of the short takes of a clip.
 """
 
 from __future__ import annotations
@@ -42,17 +42,9 @@ def ratio(decibels: float | np.ndarray) -> float | np.ndarray:
 def key_sound(
     digit: int, seconds: float, sample_rate: int, channels: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Synthesizes one clip's audio.
+    """Synthesizes one clip's audio: [channels, samples] float32 within -1 and 1.
 
-    Args:
-        digit: 0 to 9.
-        seconds: length.
-        sample_rate: samples per second.
-        channels: 1, or 2: the same key and distractors, other noise.
-        generator: every random choice comes from it.
-
-    Returns:
-        [channels, samples] float32 waveform within -1 and 1.
+    The channels share the key and the distractors, but not the noise.
     """
     count = round(seconds * sample_rate)
     time = np.arange(count) / sample_rate
@@ -73,13 +65,13 @@ def key_sound(
 
 
 def _take_ends(seconds: float, generator: np.random.Generator) -> np.ndarray:
-    """When each take but the last ends, seconds, ascending."""
+    """End of each take but the last, seconds, ascending."""
     ends = np.cumsum(generator.uniform(*TAKE_SECONDS, size=1 + int(seconds / TAKE_SECONDS[0])))
     return ends[ends < seconds]
 
 
 def _per_take(take: np.ndarray, generator: np.random.Generator, bounds: tuple[float, float]) -> np.ndarray:
-    """One uniform draw per take, as a value per sample; `take` is the number of each sample's take."""
+    """One uniform draw per take, repeated for its samples; `take` is the number of each sample's take."""
     return generator.uniform(*bounds, size=take[-1] + 1)[take]
 
 
@@ -96,7 +88,7 @@ def _presses(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _swell(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Loudness over time of a key held down, swelling slowly: 0.4 to 1, [samples]."""
+    """Loudness of a key that is held down and swells slowly: 0.4 to 1, [samples]."""
     rate, phase = generator.uniform(0.3, 2.0), generator.uniform(0, 2 * np.pi)
     return 0.7 + 0.3 * np.sin(2 * np.pi * rate * time + phase)
 
@@ -117,14 +109,14 @@ def _distractors(time: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 
 def _noise(take: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of power 1, [samples]; in each take its spectrum falls at random between white and pink."""
+    """Noise of power 1, [samples]; each take has a random spectrum between white and pink."""
     return np.concatenate(
         [_coloured(int(np.count_nonzero(take == i)), sample_rate, generator) for i in range(take[-1] + 1)]
     )
 
 
 def _coloured(count: int, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of one colour, [count]."""
+    """Noise with a spectrum between white and pink, [count]."""
     spectrum = np.fft.rfft(generator.standard_normal(count))
     hertz = np.fft.rfftfreq(count, 1 / sample_rate)
     spectrum *= np.maximum(hertz, 50.0) ** -generator.uniform(0.0, 0.5)

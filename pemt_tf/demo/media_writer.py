@@ -11,21 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MediaFormat:
-    """A container with its codecs, as people have them in their archives.
+    """A container with its codecs, as they occur in archives."""
 
-    Attributes:
-        suffix: the file's suffix; decides the container.
-        video_codec, audio_codec: FFmpeg's encoder names.
-        sample_rates: rates that the audio codec takes, Hz.
-        video_options: encoder options: as fast as it goes, for clips a few seconds long.
-        video_bits, audio_bits: bits per second.
-    """
-
-    suffix: str
-    video_codec: str
-    audio_codec: str
-    sample_rates: tuple[int, ...]
-    video_options: tuple[tuple[str, str], ...] = ()
+    suffix: str  # decides the container
+    video_codec: str  # FFmpeg's encoder name
+    audio_codec: str  # FFmpeg's encoder name
+    sample_rates: tuple[int, ...]  # that the audio codec accepts, Hz
+    video_options: tuple[tuple[str, str], ...] = ()  # fast rather than small: clips last a few seconds
     video_bits: int = 220_000
     audio_bits: int = 64_000
 
@@ -51,12 +43,9 @@ def write_media(
     """Encodes one file; the same input gives the same bytes.
 
     Args:
-        path: the file; its suffix must be the format's.
-        media_format: container and codecs.
+        path: file with the suffix of the format.
         frames: [frames, height, width, 3] uint8 RGB, even sizes.
-        frame_rate: frames per second.
         sound: [channels, samples] float32, or None for a file without an audio stream.
-        sample_rate: Hz.
     """
     import av
 
@@ -90,7 +79,7 @@ def _add_audio_stream(container, media_format: MediaFormat, channels: int, sampl
 
 
 def _encode_sound(container, stream, sound: np.ndarray, sample_rate: int) -> None:
-    """Encodes the whole waveform; the resampler turns it into the codec's sample format and frame size."""
+    """Encodes the whole waveform; the resampler converts it to the codec's sample format and frame size."""
     import av
 
     context = stream.codec_context

@@ -1,7 +1,6 @@
 """All steps in one command: corpus, records, pretraining, fine-tuning, evaluation, SavedModel, predictions, report.
 
-Training and data preparation run as the commands that a user would type. When the demo is started again on the same
-folder, it skips the steps that are finished.
+The steps run as the commands that a user would type. Started again on the same folder, the demo skips finished steps.
 """
 
 from __future__ import annotations
@@ -30,17 +29,13 @@ QUERIES = 3
 
 @dataclass
 class _Commands:
-    """Runs commands, shows them, and remembers how long they took."""
+    """Runs commands, shows them, and records how long they took."""
 
     say: Callable[[str], None]
     runs: list[CommandRun] = field(default_factory=list)
 
     def run(self, title: str, module: str, *arguments: str, done: bool) -> None:
-        """Runs `python -m module arguments` unless its result is there already.
-
-        Raises:
-            PemtError: the command failed; it has said why itself.
-        """
+        """Runs `python -m module arguments`, unless it is done; a command that fails has said why itself."""
         name = "pemt" if module == "pemt_tf.cli" else f"python -m {module}"
         shown = f"{name} {shlex.join(arguments)}"
         self.say(f"\n== {title}\n$ {shown}")
@@ -58,20 +53,14 @@ class _Commands:
 
 
 def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str], say: Callable[[str], None]) -> Path:
-    """Runs the demo.
+    """Runs the demo, or continues an interrupted one; returns the path of the report.
 
     Args:
-        output: the demo's folder; an interrupted demo continues where it stopped.
-        videos: a folder of the user's own; None makes a corpus.
-        seed: random seed for the corpus and for training.
+        output: the demo's folder.
+        videos: folder of the user's own videos; None makes a corpus.
+        seed: random seed of the corpus and of training.
         overrides: `section.field=value` assignments for the training commands.
         say: writes one line.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        PemtError: a step failed.
     """
     started = time.monotonic()
     folder = DemoFolder(output)
@@ -104,7 +93,7 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
 
 
 def _prepare(folder: DemoFolder, videos: Path | None, seed: int, commands: _Commands) -> None:
-    """Makes the corpus, if no videos are given, and turns the videos into records."""
+    """Makes the corpus unless videos are given, and preprocesses the videos."""
     if videos is None and not folder.corpus.is_dir():
         from pemt_tf.demo.corpus import make_corpus
 
@@ -135,7 +124,7 @@ def _prepare(folder: DemoFolder, videos: Path | None, seed: int, commands: _Comm
 def _train(
     folder: DemoFolder, classifies: bool, overrides: list[str], commands: _Commands, held_out: str | None
 ) -> None:
-    """Pretrains, fine-tunes with and without that, evaluates both, and exports."""
+    """Pretrains; fine-tunes with and without pretraining; evaluates both; exports."""
     data = ("--data", str(folder.records))
     settings = ("--preset", PRESET, *(part for override in overrides for part in ("--set", override)))
     commands.run(

@@ -76,11 +76,7 @@ class DemoFolder:
         return self.path / "servable"
 
     def claim(self, videos: Path | None, seed: int, overrides: list[str]) -> None:
-        """Makes the folder ours, for these videos and settings.
-
-        Raises:
-            PemtError: it holds something else, or another demo, or cannot be written.
-        """
+        """Marks the folder as that of this demo; raises PemtError if it holds something else or cannot be written."""
         path = self.path / _CLAIM
         wanted = {"videos": str(videos.resolve()) if videos else None, "seed": seed, "set": overrides}
         if path.is_file():
@@ -133,7 +129,7 @@ class DemoResult:
             setattr(self, name, json.loads(path.read_text(encoding="utf-8")))
 
     def ask_model(self, count: int, say: Callable[[str], None]) -> None:
-        """Loads the SavedModel, classifies held-out video files with it and looks for their nearest clips."""
+        """Classifies some held-out files with the SavedModel, and finds the clips nearest to them."""
         from pemt_tf.export.local_predictor import LocalPredictor, best_labels
         from pemt_tf.search.exact_search import search
         from pemt_tf.search.record_embeddings import embed_split
@@ -165,7 +161,7 @@ class DemoResult:
         self.neighbours.append(contents.Neighbours(view, tuple((v, similarity[v.clip_id]) for v in views)))
 
     def summary_lines(self) -> list[str]:
-        """The end of the demo in a few lines."""
+        """The result in a few lines."""
         card = self.card
         failed, filtered = sum(card.failed.values()), sum(card.filtered.values())
         lines = [f"{card.inputs} files: {card.written} clips, {failed} failed, {filtered} filtered"]
@@ -247,7 +243,7 @@ def _notes(result: DemoResult) -> tuple[str, ...]:
 
 
 def _preprocessing(result: DemoResult) -> contents.Preprocessing:
-    """Counts from the card, names of files from the job's own lists."""
+    """The card's counts, with names of files from the job's lists."""
     card, files = result.card, {}
     for kind, name in (("failed", "failures.jsonl"), ("filtered", "filtered.jsonl")):
         path = result.folder.records / "errors" / name

@@ -18,21 +18,16 @@ UNANSWERED = "no answer"
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe reported.
-
-    Attributes:
-        values: reported values by name.
-        failure: why the probe did not finish, as part of a sentence; empty if it did.
-    """
+    """Values that a probe reported; `failure` completes a sentence and is empty if the probe finished."""
 
     values: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
 
 
 class ProbeProcess:
-    """Runs a module of this package that prints JSON objects, one a line. It starts at once.
+    """Runs a module of this package that prints one JSON object per line; it starts at once.
 
-    A line with `step` says what the module is about to do, so that a crash can be placed.
+    A line with `step` names what the module is about to do, so that a crash can be located.
     """
 
     def __init__(self, module: str, seconds: float = SECONDS):

@@ -22,16 +22,12 @@ _SCALARS = (records.HAS_VIDEO, records.HAS_AUDIO, records.IMAGE_HEIGHT, records.
 
 
 def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tuple[str, ...]) -> dict[str, tf.Tensor]:
-    """Checks and decodes a batch of clips.
-
-    Args:
-        examples: [clips] string, serialized `tf.train.Example`s.
-        geometry: geometry that they must have.
-        modalities: modalities that the model uses; others are not decoded.
+    """Checks and decodes a batch of serialized `tf.train.Example`s, [clips] string.
 
     Returns:
         As `decode_for_evaluation` for every clip: `frames` [clips, segments, frames, crop, crop, 3] uint8, `log_mel`
         [clips, segments, mel_bins, mel_frames, 1] float32, `visual_mask`, `audio_mask` [clips, segments] float32.
+        A modality that is not in `modalities` is not decoded.
     """
     examples = checked_strings(examples, "examples", "records as beam_jobs.preprocess and pemt predict make them")
     examples = _whole(examples)

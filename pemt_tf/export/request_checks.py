@@ -16,13 +16,7 @@ MAX_LEVEL = 16.0  # of a sample; full scale is 1, and far larger values are inte
 
 
 def require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
-    """Makes an operation that fails with INVALID_ARGUMENT unless a condition holds.
-
-    Args:
-        condition: scalar bool.
-        message: the sentence; `{}` is replaced by the values.
-        values: tensors to show.
-    """
+    """Makes an operation that fails with INVALID_ARGUMENT unless a scalar holds; `{}` in the message shows a value."""
     return tf.debugging.Assert(condition, [tf.strings.format(message, values) if values else tf.constant(message)])
 
 

@@ -30,11 +30,8 @@ class ServingModel:
     def predict(self, inputs: Tensors) -> Tensors:
         """Predicts for clips with all modalities of the model.
 
-        Args:
-            inputs: `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] if segments may lack one.
-
-        Returns:
-            `embedding` [clips, hidden] float32, and for a classifier `probabilities` [clips, classes] float32.
+        Inputs are `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] if segments may lack one.
+        Outputs are `embedding` [clips, hidden] float32, and of a classifier `probabilities` [clips, classes] float32.
         """
         features = {m: self._cnns[m](inputs[INPUT_NAMES[m]]) for m in self.modalities}
         present = tf.ones(tf.shape(next(iter(features.values())))[:2])

@@ -31,16 +31,10 @@ _SPECS = {name: tf.TensorSpec(_ANY_SHAPE, dtype, name) for name, dtype in _DTYPE
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature.
-
-    Attributes:
-        name: name in the SavedModel.
-        inputs: names of the inputs, in the order of the function's arguments.
-        function: tensors to a dict of outputs; the first axis of every input and output is the clips' axis.
-    """
+    """One signature; the first axis of every input and output is the clips' axis."""
 
     name: str
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...]  # in the order of the function's arguments
     function: Callable[..., Tensors]
 
     @property

@@ -1,7 +1,4 @@
-"""Warm-up requests: a server that finds them in a SavedModel runs them before it takes traffic.
-
-The first request of every signature is slow, because the graph is optimized then.
-"""
+"""Warm-up requests, which a server runs before it takes traffic: the first request of each signature is slow."""
 
 from __future__ import annotations
 

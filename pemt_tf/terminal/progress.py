@@ -56,15 +56,12 @@ class Pace:
 
 
 class Progress:
-    """Shows done / total and, once they are known, rate and time left.
+    """Shows done / total and, once they are known, rate and time left, on standard error.
 
     Args:
         what: first word of the line.
-        total: steps or items in all.
-        unit: what is counted, for the rate.
+        unit: what the rate counts; one of `total` is `units_per_step` of them.
         done: number done before, when work is resumed.
-        stream: output; standard error by default.
-        units_per_step: how many of `unit` one of `total` is, for the rate.
     """
 
     def __init__(
