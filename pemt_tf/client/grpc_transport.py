@@ -77,10 +77,7 @@ class GrpcTransport:
         state = get_model_status_pb2.ModelVersionStatus.State
         return [
             VersionStatus(
-                one.version,
-                state.Name(one.state),
-                _error_name(one.status.error_code),
-                one.status.error_message,
+                one.version, state.Name(one.state), _error_name(one.status.error_code), one.status.error_message
             )
             for one in response.model_version_status
         ]

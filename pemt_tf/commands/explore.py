@@ -25,13 +25,7 @@ def add(commands: Commands) -> None:
     add("--media", metavar="DIR", help="folder of the media files, if it has moved (default: as the embeddings say)")
     add("--projection", choices=("pca", "umap"), help="how clips are laid out (default: umap if installed, else pca)")
     usual = f"(default: {USUAL_LIMIT})"
-    add(
-        "--limit",
-        type=int,
-        default=USUAL_LIMIT,
-        metavar="N",
-        help=f"at most N clips, a sample of more {usual}",
-    )
+    add("--limit", type=int, default=USUAL_LIMIT, metavar="N", help=f"at most N clips, a sample of more {usual}")
     usual = f"(default: {USUAL_NEIGHBOURS})"
     add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=f"neighbours of each clip {usual}")
     usual = f"(default: {USUAL_MEGABYTES:g})"

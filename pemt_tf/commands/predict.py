@@ -46,12 +46,7 @@ def add(commands: Commands) -> None:
     add("--rest-layout", choices=("columns", "rows"), default="columns", help="form of requests (default: %(default)s)")
     add("--batch", type=int, default=8, help="largest number of clips in one request (default: %(default)s)")
     add("--raw", action="store_true", help="send pixels and samples instead of JPEG records, one clip at a time")
-    add(
-        "--max-message-mb",
-        type=float,
-        default=128.0,
-        help="largest message in megabytes (default: %(default)g)",
-    )
+    add("--max-message-mb", type=float, default=128.0, help="largest message in megabytes (default: %(default)g)")
 
 
 def _run(options: argparse.Namespace) -> None:

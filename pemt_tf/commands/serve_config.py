@@ -36,9 +36,7 @@ def add(commands: Commands) -> None:
     add("--model-name", default="pemt", help="name of the model (default: %(default)s)")
     add("--base-path", help="folder of versions as the server sees it (default of a new model: /models/NAME)")
     add(
-        "--versions",
-        metavar="FOLDER",
-        help="local folder of versions, to check which exist and to keep what is loaded",
+        "--versions", metavar="FOLDER", help="local folder of versions, to check which exist and to keep what is loaded"
     )
     add(
         "--label",
@@ -49,14 +47,7 @@ def add(commands: Commands) -> None:
     )
     add("--remove-label", action="append", default=[], metavar="LABEL", help="take a label away; may be repeated")
     add("--load", action="append", default=[], type=whole_number, metavar="N", help="load this version too")
-    add(
-        "--unload",
-        action="append",
-        default=[],
-        type=whole_number,
-        metavar="N",
-        help="unload this version",
-    )
+    add("--unload", action="append", default=[], type=whole_number, metavar="N", help="unload this version")
     add("--latest", type=whole_number, metavar="N", help="load the N highest versions, without labels")
     served = command.add_argument_group("the server, to wait for the change")
     served.add_argument("--server", metavar="HOST:PORT", help="wait until it has loaded what the file says")

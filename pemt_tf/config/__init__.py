@@ -1,13 +1,6 @@
 """Configuration: frozen dataclasses, validated on construction; presets are data, in `presets/`."""
 
-from pemt_tf.config.config import (
-    PRESET_DIRECTORY,
-    Config,
-    flat_fields,
-    load_config,
-    preset_names,
-    save_config,
-)
+from pemt_tf.config.config import PRESET_DIRECTORY, Config, flat_fields, load_config, preset_names, save_config
 from pemt_tf.config.geometry import ClipGeometry
 from pemt_tf.config.model import FUSION, SHARING, SUMMARIES, ModelConfig
 

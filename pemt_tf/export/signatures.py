@@ -9,14 +9,7 @@ import tensorflow as tf
 
 from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.export.record_request import decode_records
-from pemt_tf.export.request_checks import (
-    after,
-    checked_frames,
-    checked_strings,
-    checked_waveform,
-    require,
-    same_clips,
-)
+from pemt_tf.export.request_checks import after, checked_frames, checked_strings, checked_waveform, require, same_clips
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.export.serving_model import ServingModel, Tensors
 from pemt_tf.features import frame_crops, spectrogram

@@ -65,13 +65,7 @@ class Progress:
     """
 
     def __init__(
-        self,
-        what: str,
-        total: int,
-        unit: str,
-        done: int = 0,
-        stream: TextIO | None = None,
-        units_per_step: int = 1,
+        self, what: str, total: int, unit: str, done: int = 0, stream: TextIO | None = None, units_per_step: int = 1
     ) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._units_per_step = units_per_step
