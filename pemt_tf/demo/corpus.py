@@ -70,7 +70,6 @@ def make_corpus(
     others, plus one that is broken on purpose and one without audio. The folder appears when it is complete.
     `on_progress` receives the number of files written so far, and their total.
     """
-    directory = Path(directory)
     clips = plan_corpus(seed, labelled_per_class, unlabelled, test_per_class)
     partial = directory.with_name(directory.name + ".partial")
     try:
@@ -111,14 +110,15 @@ def plan_corpus(seed: int, labelled_per_class: int, unlabelled: int, test_per_cl
             f"the demo corpus would need {needed} handwritten images of one digit, but there are {fewest}; "
             "ask for fewer labelled, unlabelled or test clips"
         )
-    counts = (("test", test_per_class), ("train", labelled_per_class))
     places = [
         (f"{split}/{name}", digit)
-        for split, count in counts
+        for split, count in (("test", test_per_class), ("train", labelled_per_class))
         for digit, name in enumerate(DIGIT_NAMES)
         for _ in range(count)
-    ] + [(f"train/{UNLABELLED_FOLDER}", int(digit)) for digit in shown]
-    formats = _shuffled_cycle(FORMATS, len(places), generator)
+    ]
+    places += [(f"train/{UNLABELLED_FOLDER}", int(digit)) for digit in shown]
+    # Every format equally often, in an order that does not depend on the digits.
+    formats = [FORMATS[index % len(FORMATS)] for index in generator.permutation(len(places))]
     special = {len(places) - 2: SILENT_FILE, len(places) - 1: BROKEN_FILE}
     return [
         CorpusClip(
@@ -152,11 +152,6 @@ def render(clip: CorpusClip, seed: int) -> tuple[np.ndarray, Fraction, np.ndarra
         return pixels, frame_rate, None, sample_rate
     sound = key_sound(clip.digit, float(frames / frame_rate), sample_rate, channels, generator)
     return pixels, frame_rate, sound, sample_rate
-
-
-def _shuffled_cycle(choices: tuple, count: int, generator: np.random.Generator) -> list:
-    """Every choice equally often, in an order that tells nothing about the digits."""
-    return [choices[index % len(choices)] for index in generator.permutation(count)]
 
 
 def _write_clips(

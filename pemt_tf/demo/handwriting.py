@@ -29,7 +29,6 @@ class Look:
 DEMO_LOOK = Look()
 TEXTURE_GRAIN = (3.0, 14.0)  # size of the blobs of the background, pixels
 BACKGROUND_DRIFT = 12.0  # fastest drift of the background, pixels per second
-OVERHANG = 0.0  # how far the digit's image may leave the central square, as a share of the short side
 STROKE = (0.30, 0.75)  # ink below the first value is paper, above the second it is full
 
 
@@ -70,7 +69,7 @@ def draw_shot(
     """
     short = min(width, height)
     side = short * generator.uniform(*look.digit_size)
-    room = max((short - side) / 2 + OVERHANG * short, 0.0)
+    room = max((short - side) / 2, 0.0)
     left = width / 2 - side / 2 + room * _wander(time, generator)
     top = height / 2 - side / 2 + room * _wander(time, generator)
     rows, columns = _spread(top, side, height, len(ink)), _spread(left, side, width, len(ink))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+VIDEO_BITS, AUDIO_BITS = 220_000, 64_000  # per second
+
 
 @dataclass(frozen=True)
 class MediaFormat:
@@ -18,8 +20,6 @@ class MediaFormat:
     audio_codec: str  # FFmpeg's encoder name
     sample_rates: tuple[int, ...]  # that the audio codec accepts, Hz
     video_options: tuple[tuple[str, str], ...] = ()  # fast rather than small: clips last a few seconds
-    video_bits: int = 220_000
-    audio_bits: int = 64_000
 
 
 _X264 = (("preset", "ultrafast"), ("crf", "22"))
@@ -66,7 +66,7 @@ def _add_video_stream(container, media_format: MediaFormat, frames: np.ndarray, 
     stream = container.add_stream(media_format.video_codec, rate=frame_rate, options=dict(media_format.video_options))
     stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = "yuv420p"
-    stream.bit_rate = media_format.video_bits
+    stream.bit_rate = VIDEO_BITS
     stream.codec_context.thread_count = 1
     return stream
 
@@ -74,7 +74,7 @@ def _add_video_stream(container, media_format: MediaFormat, frames: np.ndarray, 
 def _add_audio_stream(container, media_format: MediaFormat, channels: int, sample_rate: int):
     layout = "mono" if channels == 1 else "stereo"
     stream = container.add_stream(media_format.audio_codec, rate=sample_rate, layout=layout)
-    stream.bit_rate = media_format.audio_bits
+    stream.bit_rate = AUDIO_BITS
     return stream
 
 
