@@ -35,7 +35,7 @@ def in_one_line(error: Exception) -> str | None:
         return _out_of_memory(error)
     if isinstance(error, OSError) or package in _READERS:
         return (
-            f"{package} cannot go on ({name}: {said}); if it is a damaged file, copy or make it again: "
+            f"{package} cannot continue ({name}: {said}); if it is a damaged file, copy or make it again: "
             "`pemt doctor --data DIR` looks through a data set"
         )
     return None

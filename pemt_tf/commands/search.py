@@ -207,16 +207,8 @@ def _line(hit: Hit) -> str:
 
 
 def _json(hit: Hit) -> str:
-    values = {
-        "id": hit.clip_id,
-        "path": hit.path,
-        "start": hit.start,
-        "end": hit.end,
-        "label": hit.label or None,
-        "split": hit.split or None,
-        "similarity": hit.similarity,
-    }
-    return json_text(values)
+    place = {"id": hit.clip_id, "path": hit.path, "start": hit.start, "end": hit.end}
+    return json_text({**place, "label": hit.label or None, "split": hit.split or None, "similarity": hit.similarity})
 
 
 def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) -> None:
@@ -225,9 +217,8 @@ def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) ->
     from pemt_tf.search.exact_search import describe_hits
 
     shown = list(hits) if task.row is None else [*describe_hits(task.clips, [task.row], [1.0]), *hits]
-    recorded = views_of_records(
-        task.record_files([hit.row for hit in shown]), task.geometry, [hit.clip_id for hit in shown]
-    )
+    files = task.record_files([hit.row for hit in shown])
+    recorded = views_of_records(files, task.geometry, [hit.clip_id for hit in shown])
 
     def gallery_clip(hit: Hit, similarity: float | None) -> GalleryClip:
         view = recorded.get(hit.clip_id)

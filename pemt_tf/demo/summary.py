@@ -100,7 +100,8 @@ class DemoResult:
 
     def ask_model(self, count: int, say: Callable[[str], None]) -> None:
         """Classifies some held-out files with the SavedModel, and finds the clips nearest to them."""
-        from pemt_tf.export.local_predictor import LocalPredictor, best_labels
+        from pemt_tf.export.local_predictor import LocalPredictor
+        from pemt_tf.export.servable_metadata import best_labels
         from pemt_tf.search.exact_search import search
         from pemt_tf.search.record_embeddings import embed_split
 

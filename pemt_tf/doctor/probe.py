@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SECONDS = 600.0  # a busy machine with a slow disk takes minutes to import TensorFlow
-
 UNANSWERED = "no answer"
 
 
@@ -33,14 +32,8 @@ class ProbeProcess:
     def __init__(self, module: str, seconds: float = SECONDS):
         self._seconds = seconds
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONWARNINGS": "ignore"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
+        command, pipe = [sys.executable, "-m", module], subprocess.PIPE
+        self._process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, errors="replace")
 
     def result(self) -> ProbeResult:
         """Waits for the process to end."""

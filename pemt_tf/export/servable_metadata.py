@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import pemt_tf
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
@@ -76,3 +78,9 @@ class ServableMetadata:
     @classmethod
     def _from_values(cls, values: dict[str, Any]) -> ServableMetadata:
         return cls(**{**values, "config": Config.from_dict(values["config"]), "labels": tuple(values["labels"])})
+
+
+def best_labels(probabilities: np.ndarray, labels: tuple[str, ...], count: int = 3) -> list[tuple[str, float]]:
+    """The most probable labels of one clip, best first."""
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [(labels[index], float(probabilities[index])) for index in order]

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
-WEIGHTS = (FLOAT32, FLOAT16, INT8)
 _SMALL = 4096  # elements; smaller weights gain nothing, and norms and biases stay exact
 _MOST_INT8 = 127
 
