@@ -23,15 +23,9 @@ _HEAD = "# Which models to serve: --model_config_file. Edited by `pemt serve-con
 
 
 class ModelsConfig:
-    """One model in a models config file.
+    """One model in a models config file, which need not exist yet.
 
-    Args:
-        path: the file; it need not exist yet.
-        model: the model's name.
-        base_path: the folder of versions as the server sees it, for a model that is not in the file yet.
-
-    Raises:
-        PemtError: the file is not a models config, or it has only other models and no base path is given.
+    `base_path` is the folder of versions as the server sees it; a model that is not in a file of others needs it.
     """
 
     def __init__(self, path: Path, model: str, base_path: str | None = None):
@@ -109,11 +103,7 @@ class ModelsConfig:
         return f"{self._model.name}: {loads}; {labels}"
 
     def write(self) -> None:
-        """Writes the file, whole or not at all.
-
-        Raises:
-            PemtError: it cannot be written, or a label points at a version that is not loaded.
-        """
+        """Writes the file, whole or not at all; raises PemtError if a label points at a version that is not loaded."""
         check_labels(self.labels, self.versions or ())
         text = self._head + text_format.MessageToString(self._config)
         mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else 0o644  # the server is another user
