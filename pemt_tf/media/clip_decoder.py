@@ -87,21 +87,10 @@ def decode_windows(
     end: float | None = None,
     settings: DecodeSettings = DEFAULTS,
 ) -> Iterator[DecodedClip | FailedWindow]:
-    """Decodes many clips of one file: windows of `seconds` that begin every `stride` seconds.
+    """Decodes many clips of one file: windows of `seconds` that begin every `stride` seconds, as far as one fits.
 
-    Each window is what `decode_clip` gives for its range, but the file is decoded once, from start to end, and only
-    the windows in progress are in memory. A remainder shorter than a window is dropped.
-
-    Args:
-        source: a local path, or a seekable binary file.
-        geometry: what to sample from each window.
-        seconds: length of a window; at least one segment.
-        stride: seconds from the start of a window to the start of the next.
-        start, end: range with the windows, seconds from the container's start; by default as in `decode_clip`.
-        settings: which streams to decode, and the quality of the JPEGs.
-
-    Yields:
-        The windows in order of time; a `FailedWindow` where one cannot be decoded.
+    Each window is what `decode_clip` gives for its range, but the file is decoded once, from start to end, and only the
+    windows in progress are in memory. Yields them in order of time; a `FailedWindow` where one cannot be decoded.
 
     Raises:
         ValueError: a window holds no segment, or `stride` is not positive.
@@ -259,12 +248,7 @@ def _checked_jpegs(frames: ClipFrames, notes: list[str]) -> list[bytes]:
 
 
 def _checked_waveform(audio: ClipAudio, alone: bool) -> tuple[np.ndarray | None, list[str]]:
-    """A clip's waveform, None where it is unusable, and notes.
-
-    Args:
-        audio: the clip's audio.
-        alone: whether the clip has no frames; unusable audio then fails it.
-    """
+    """A clip's waveform, None where it is unusable, and notes; unusable audio fails a clip that has it `alone`."""
     if audio.coverage == 0.0:
         why = f" ({audio.last_error})" if audio.last_error else ""
         if alone:

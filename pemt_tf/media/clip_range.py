@@ -28,12 +28,8 @@ class UsableStreams(NamedTuple):
 def usable_streams(media: MediaFile, shortest: float) -> UsableStreams:
     """Which of a file's chosen streams can be decoded, at least one.
 
-    Args:
-        media: the file, with its packets listed.
-        shortest: seconds that a clip must have; where the video is shorter, the audio alone is a clip.
-
-    Raises:
-        MediaError: there is neither, or there is video that cannot be decoded.
+    Where the video is shorter than `shortest` seconds, the audio alone is a clip. Video that cannot be decoded is an
+    error, whatever the audio is.
     """
     main = media.video_index if media.video is not None else media.audio_index
     if main.encrypted:
@@ -84,18 +80,10 @@ def _usable_audio(media: MediaFile) -> av.AudioStream | None:
 def find_range(
     media: MediaFile, start: float | None, end: float | None, streams: UsableStreams, shortest: float, unit: str
 ) -> tuple[float, float]:
-    """The range that was asked for, as far as it is in the file, seconds.
+    """The range that was asked for, as far as it is in the file, seconds; MediaError if it is shorter than `shortest`.
 
-    Args:
-        media: the file, with its packets listed.
-        start, end: seconds from the container's start; None for the whole length of the video, or of the audio where
-            there is no video.
-        streams: the file's usable streams.
-        shortest: seconds that the range must have.
-        unit: what is that long, for the message.
-
-    Raises:
-        MediaError: too little of it is there, or its timestamps tell nothing.
+    By default it is the whole length of the video, or of the audio where there is no video. `unit` says in the message
+    what is that long.
     """
     index = media.video_index if streams.video is not None else media.audio_index
     if np.isnan(index.start):
@@ -128,10 +116,8 @@ def known_times(index: StreamIndex) -> np.ndarray:
 def refuse_hole(known: np.ndarray, audio: np.ndarray, begin: float, finish: float) -> None:
     """Fails a range that lies between two packets that are farther apart than can be meant.
 
-    Args:
-        known: times of the main stream's packets, ascending, seconds.
-        audio: times of the audio packets, ascending, seconds; where there are any, the frame before is held.
-        begin, finish: first and last moment of the range, seconds.
+    `known` and `audio` are times of the main stream's and of the audio packets, ascending, seconds. Where there is
+    audio, the frame before is held.
     """
     before, after = np.searchsorted(known, [begin, finish])
     hole = before == after and 0 < before < len(known) and known[after] - known[before - 1] > LONGEST_HOLE

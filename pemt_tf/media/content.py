@@ -24,22 +24,13 @@ _DYNAMIC_RANGE = 8.0  # nepers of power below a segment's peak; anything weaker 
 
 @dataclass(frozen=True)
 class ClipContent:
-    """What was measured in a clip.
+    """What was measured in a clip; None without the modality."""
 
-    Attributes:
-        loudness_db: root mean square of all segments' samples, dB of full scale; None without audio.
-        peak_db: largest sample, dB of full scale; None without audio.
-        motion: mean absolute difference of luma (0 to 255) between successive frames of a segment; None without
-            video, or with one frame a segment.
-        brightness: mean luma, 0 to 255; None without video.
-        picture_hash: `HASH_BYTES` a segment, see `picture_hash`; None without video.
-    """
-
-    loudness_db: float | None = None
-    peak_db: float | None = None
-    motion: float | None = None
-    brightness: float | None = None
-    picture_hash: bytes | None = None
+    loudness_db: float | None = None  # root mean square of all segments' samples, dB of full scale
+    peak_db: float | None = None  # largest sample, dB of full scale
+    motion: float | None = None  # mean absolute difference of luma between a segment's frames; None with one frame
+    brightness: float | None = None  # mean luma, 0 to 255
+    picture_hash: bytes | None = None  # `HASH_BYTES` a segment, see `picture_hash`
 
 
 class Thumb(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
@@ -57,10 +48,12 @@ def thumb(luma: np.ndarray) -> Thumb:
 
 
 class FrameMeter:
-    """Takes the frames of a clip, each segment's in order of time; measures motion and brightness, and hashes."""
+    """Takes the frames of a clip, each segment's in order of time; measures motion and brightness, and hashes.
+
+    `frames` is the number of frames of a segment.
+    """
 
     def __init__(self, frames: int) -> None:
-        """Args: frames: frames of a segment."""
         self._frames = frames
         self._previous: dict[int, Thumb] = {}
         self._hashes: dict[int, bytes] = {}
@@ -110,37 +103,22 @@ def levels(waveform: np.ndarray) -> tuple[float, float]:
 
 
 def picture_hash(luma: np.ndarray) -> bytes:
-    """The perceptual hash of one frame.
-
-    Args:
-        luma: [height, width] uint8.
-
-    Returns:
-        `HASH_BYTES` bytes; zeros for a frame without structure.
-    """
+    """The perceptual hash of one frame, [height, width] uint8: `HASH_BYTES` bytes; zeros where it has no structure."""
     step = max(1, min(luma.shape) // HASHED_SIDE)
     return _hash(luma[::step, ::step].astype(np.float32), _SMALLEST_FRAME_COEFFICIENT)
 
 
 def sound_hash(log_mel: np.ndarray) -> bytes:
-    """The perceptual hash of a clip's audio.
+    """The perceptual hash of a clip's audio: `HASH_BYTES` bytes a segment; zeros where it has no structure (silence).
 
-    Args:
-        log_mel: [segments, mel_bins, mel_frames] natural log of mel power.
-
-    Returns:
-        `HASH_BYTES` bytes a segment; zeros for a segment without structure, such as silence.
+    `log_mel` is [segments, mel_bins, mel_frames], natural log of mel power.
     """
     floor = log_mel.max(axis=(1, 2), keepdims=True) - _DYNAMIC_RANGE
     return b"".join(_hash(segment, _SMALLEST_MEL_COEFFICIENT) for segment in np.maximum(log_mel, floor))
 
 
 def hash_distance(first: bytes, second: bytes) -> float:
-    """Share of the bits that differ, 0 to 1; about 0.5 for unrelated content.
-
-    Raises:
-        ValueError: the hashes are of different lengths.
-    """
+    """Share of the bits of two equally long hashes that differ, 0 to 1; about 0.5 for unrelated content."""
     if len(first) != len(second):
         raise ValueError(f"hashes of {len(first)} and {len(second)} bytes cannot be compared")
     if not first:

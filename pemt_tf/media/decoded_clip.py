@@ -13,17 +13,11 @@ __all__ = ["ClipContent", "DecodeSettings", "DecodedClip", "FailedWindow", "Sour
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How to decode.
-
-    Attributes:
-        video_stream, audio_stream: number among the video streams (cover art does not count) and among the audio
-            streams, from 0; None takes the file's default.
-        jpeg_quality: 1 to 100.
-    """
+    """How to decode. Streams count from 0 among those of their kind, without cover art; None takes the default one."""
 
     video_stream: int | None = None
     audio_stream: int | None = None
-    jpeg_quality: int = 95
+    jpeg_quality: int = 95  # 1 to 100
 
     def __post_init__(self) -> None:
         for name in ("video_stream", "audio_stream"):
@@ -36,35 +30,21 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """The file that a clip is from.
+    """The file that a clip is from; fields of a stream that is not there are 0 or empty."""
 
-    Attributes:
-        duration: seconds.
-        frame_rate: frames per second on average; 0 without video.
-        width, height: size of the upright frames before scaling, pixels; 0 without video.
-        video_codec, audio_codec: FFmpeg's names; empty where there is no such stream.
-        sample_rate: Hz; 0 without audio.
-        channels: number of audio channels; 0 without audio.
-    """
-
-    duration: float = 0.0
-    frame_rate: float = 0.0
-    width: int = 0
+    duration: float = 0.0  # seconds
+    frame_rate: float = 0.0  # frames per second on average
+    width: int = 0  # of the upright frames before scaling, pixels
     height: int = 0
-    video_codec: str = ""
+    video_codec: str = ""  # FFmpeg's name
     audio_codec: str = ""
-    sample_rate: int = 0
+    sample_rate: int = 0  # Hz
     channels: int = 0
 
 
 @dataclass(frozen=True)
 class FailedWindow:
-    """A window of a file that could not be decoded.
-
-    Attributes:
-        start, end: seconds from the container's start.
-        cause, detail: those of its `MediaError`.
-    """
+    """A window of a file, seconds from the container's start, that could not be decoded, and its `MediaError`."""
 
     start: float
     end: float
@@ -74,26 +54,15 @@ class FailedWindow:
 
 @dataclass(frozen=True)
 class DecodedClip:
-    """One clip, decoded.
+    """One clip, decoded."""
 
-    Attributes:
-        start, end: range of the file that the clip covers, seconds from the container's start.
-        jpegs: segments x frames JPEGs, row-major, all height x width pixels; None without video.
-        image_times: when the frame of each JPEG is first shown, seconds.
-        height, width: size of the JPEGs, pixels; 0 without video.
-        waveform: [segments, samples_per_segment] float32, mono, full scale 1; None without audio.
-        notes: what is unusual about the file, one sentence each.
-        content: loudness, motion and the like.
-        source: the file that the clip is from.
-    """
-
-    start: float
+    start: float  # range of the file that the clip covers, seconds from the container's start
     end: float
-    jpegs: list[bytes] | None
-    image_times: list[float]
-    height: int
+    jpegs: list[bytes] | None  # segments x frames, row-major, all height x width pixels; None without video
+    image_times: list[float]  # when the frame of each JPEG is first shown, seconds
+    height: int  # of the JPEGs, pixels; 0 without video
     width: int
-    waveform: np.ndarray | None
-    notes: tuple[str, ...] = ()
+    waveform: np.ndarray | None  # [segments, samples_per_segment] float32, mono, full scale 1; None without audio
+    notes: tuple[str, ...] = ()  # what is unusual about the file, one sentence each
     content: ClipContent = field(default_factory=ClipContent)
     source: SourceInfo = field(default_factory=SourceInfo)

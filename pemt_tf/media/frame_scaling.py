@@ -60,15 +60,10 @@ class FrameScaler:
         return self._turn
 
     def planes(self, frame: av.VideoFrame, aspect: float, height: int, width: int) -> list[np.ndarray]:
-        """Scales one frame.
+        """Scales one frame, whose pixels are `aspect` times as wide as high, to an even size in pixels.
 
-        Args:
-            frame: the decoded frame.
-            aspect: width of a pixel over its height.
-            height, width: target size, even; a frame of another shape is fitted in, with black beside it.
-
-        Returns:
-            Y [height, width], Cb and Cr [height / 2, width / 2], uint8, contiguous.
+        A frame of another shape is fitted in, with black beside it. Gives Y [height, width], Cb and Cr [height / 2,
+        width / 2], uint8, contiguous.
         """
         turn = self.turn(frame)
         inner_height, inner_width = _fitted(*display_size(frame, aspect, turn), height, width)

@@ -23,38 +23,25 @@ SHORTEST_FRAME = 1e-6  # seconds
 
 @dataclass
 class ClipFrames:
-    """The frames of one clip.
+    """The frames of one clip. Counts are those within it; the two fields of a frame count as one packet."""
 
-    Attributes:
-        jpegs: segments x frames, row-major; None where none is known (yet).
-        times: [segments x frames] timestamps of the frames, seconds.
-        meter: measures the frames.
-        height, width: size of the JPEGs, pixels; 0 until there is one.
-        fed, damaged_packets, decoded, damaged_frames: counts within the clip; the two fields of a frame count as one
-            packet.
-        last_error: the decoder's last error, also from outside the clip.
-    """
-
-    jpegs: list[bytes | None]
-    times: np.ndarray
+    jpegs: list[bytes | None]  # segments x frames, row-major; None where none is known (yet)
+    times: np.ndarray  # [segments x frames] timestamps of the frames, seconds
     meter: FrameMeter
-    height: int = 0
+    height: int = 0  # size of the JPEGs, pixels; 0 until there is one
     width: int = 0
     fed: int = 0
     damaged_packets: int = 0
     decoded: int = 0
     damaged_frames: int = 0
-    last_error: str = ""
+    last_error: str = ""  # the decoder's, also from outside the clip
 
 
 class FrameReader:
     """Takes the packets of the video stream and keeps the JPEGs of the moments that the clips want.
 
-    Attributes:
-        stream: the video stream.
-        passed: how many of the clips are complete; they are completed in order.
-        upright_height, upright_width: size of the first upright frame before scaling, pixels; 0 until there is one.
-        fed: packets given to the decoder so far.
+    `passed` clips are complete, in order. `upright_height` and `upright_width` are the size of the first upright frame
+    before scaling, pixels; 0 until there is one.
     """
 
     def __init__(
@@ -229,16 +216,11 @@ class FrameClock:
 
     Normally the presentation stamp (`pts`) is right; where it goes backwards more often than the decoding stamp
     (`dts`), the latter is used. AVI files store no presentation times: what FFmpeg then reports as `pts` jumps back and
-    forth at B-frames, so only `dts` counts, minus the decoder's delay.
+    forth at B-frames, so only `dts` counts, minus the decoder's delay; `first_dts` is that of the first packet there.
+    All are seconds. The duration of a frame is used only where it has no usable stamp at all.
     """
 
     def __init__(self, frame_duration: float, first_dts: float | None = None) -> None:
-        """Starts a clock.
-
-        Args:
-            frame_duration: seconds; used only where a frame has no usable stamp at all.
-            first_dts: decoding stamp, seconds, of the first packet, where the container has no presentation times.
-        """
         self._frame_duration = frame_duration
         self._first_dts = first_dts
         self._delay: float | None = None

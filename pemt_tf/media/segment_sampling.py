@@ -16,16 +16,9 @@ T = TypeVar("T")
 
 
 def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.ndarray:
-    """Start times of segments spread evenly over a clip: the first at its start, the last ending at its end.
+    """[segments] start times, seconds, spread evenly over a clip: the first at its start, the last ending at its end.
 
     A clip shorter than one segment gives segments that all begin at its start.
-
-    Args:
-        start, end: start and end of the clip, seconds.
-        geometry: number and length of the segments.
-
-    Returns:
-        [segments] float64, seconds.
     """
     free = max(end - start - geometry.segment_seconds, 0.0)
     steps = max(geometry.segments - 1, 1)
@@ -33,33 +26,19 @@ def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.nda
 
 
 def frame_moments(segment_starts: np.ndarray, geometry: ClipGeometry) -> np.ndarray:
-    """The moments at which frames are wanted.
-
-    Args:
-        segment_starts: [segments] seconds.
-        geometry: frames per segment and frame rate.
-
-    Returns:
-        [segments, frames] float64, seconds.
-    """
+    """[segments, frames] float64, seconds: the moments at which frames are wanted."""
     offsets = np.arange(geometry.frames_per_segment) / geometry.frame_rate
     return np.asarray(segment_starts)[:, None] + offsets[None, :]
 
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """When a clip's segments and frames are.
-
-    Attributes:
-        start, end: start and end of the clip, seconds.
-        segment_starts: [segments] seconds.
-        moments: [segments, frames] seconds.
-    """
+    """When a clip and its segments and frames are, seconds."""
 
     start: float
     end: float
-    segment_starts: np.ndarray
-    moments: np.ndarray
+    segment_starts: np.ndarray  # [segments]
+    moments: np.ndarray  # [segments, frames]
 
 
 def sample_clip(start: float, end: float, geometry: ClipGeometry) -> ClipSampling:
@@ -69,15 +48,9 @@ def sample_clip(start: float, end: float, geometry: ClipGeometry) -> ClipSamplin
 
 
 def window_starts(start: float, end: float, seconds: float, stride: float, slack: float = 0.0) -> np.ndarray:
-    """When windows of `seconds` begin, every `stride` seconds; a remainder shorter than a window is dropped.
+    """[windows] when windows of `seconds` begin, every `stride` seconds; a remainder shorter than a window is dropped.
 
-    Args:
-        start, end: start and end of the range, seconds.
-        seconds, stride: length of a window, and from one start to the next.
-        slack: seconds by which the last window may reach beyond the end.
-
-    Returns:
-        [windows] float64, seconds; empty if not one fits.
+    The last window may reach beyond the end by `slack` seconds.
     """
     # The billionth forgives rounding: 0.3 s hold three windows of 0.1 s.
     count = int(np.floor((end - start - seconds + slack) / stride + 1e-9)) + 1
@@ -85,13 +58,12 @@ def window_starts(start: float, end: float, seconds: float, stride: float, slack
 
 
 class FramePicker(Generic[T]):
-    """Picks, from frames that arrive in order of time, those that are shown at the wanted moments.
+    """Picks, from frames that arrive in order of time, those that are shown at the wanted moments (ascending seconds).
 
     A frame is shown from its timestamp until the next one; moments before the first frame see the first.
     """
 
     def __init__(self, moments: np.ndarray) -> None:
-        """Args: moments: [count] seconds, ascending."""
         self._moments = moments
         self._next = 0
         self._held: tuple[float, T] | None = None
@@ -102,11 +74,7 @@ class FramePicker(Generic[T]):
         return self._next == len(self._moments)
 
     def push(self, time: float, frame: T) -> Iterator[tuple[float, T, range]]:
-        """Takes the next frame; yields the one before it with the moments that only saw that one.
-
-        Yields:
-            (timestamp in seconds, frame, indices of the moments).
-        """
+        """Takes the next frame; yields the one before it: timestamp, frame, indices of the moments that only saw it."""
         until = int(np.searchsorted(self._moments, time - TIME_TOLERANCE, side="left"))
         yield from self._show(until)
         self._held = (time, frame)
@@ -125,19 +93,11 @@ class FramePicker(Generic[T]):
 def packets_to_decode(
     times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
 ) -> np.ndarray:
-    """Which packets must be decoded to see the wanted moments.
+    """[packets] bool: which must be decoded to see the wanted moments, seconds.
 
     Decoding can only begin at a keyframe, and ends with the last wanted frame of a group. Gaps of fewer than
-    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too.
-
-    Args:
-        times: [packets] presentation times in decoding order, seconds; NaN where unknown.
-        keyframes: [packets] bool.
-        moments: wanted times, seconds.
-        shortest_skip: number of packets.
-
-    Returns:
-        [packets] bool.
+    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too. `times` are [packets]
+    presentation times in decoding order, seconds; NaN where unknown.
     """
     count = len(times)
     heads = np.flatnonzero(keyframes)

@@ -29,15 +29,9 @@ _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392
 
 
 def tone_mapped(rgb: np.ndarray, transfer: int, primaries: int) -> np.ndarray:
-    """A frame of high dynamic range as one of standard range.
+    """[height, width, 3] uint16 of high dynamic range, full range as coded, to uint8 for a BT.1886 display.
 
-    Args:
-        rgb: [height, width, 3] uint16, full range, as coded.
-        transfer: `PQ` or `HLG`.
-        primaries: number in ITU-T H.273; all but BT.709 are treated as BT.2020.
-
-    Returns:
-        [height, width, 3] uint8, for a BT.1886 display.
+    `transfer` is `PQ` or `HLG`; all primaries (numbers of ITU-T H.273) but BT.709 are treated as BT.2020.
     """
     light = _light(transfer)[rgb >> 4]
     if transfer == HLG:
