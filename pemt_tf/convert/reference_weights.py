@@ -24,19 +24,12 @@ _MODALITIES = 2  # rows of the authors' summary table
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What happened to each name.
+    """What happened to each name."""
 
-    Attributes:
-        assigned: reference names whose values were assigned, including aliases.
-        dropped: reference names that are not needed here, with the reason.
-        missing: names that the model needs and the weights lack.
-        left_over: names that are not known.
-    """
-
-    assigned: tuple[str, ...] = ()
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    left_over: tuple[str, ...] = ()
+    assigned: tuple[str, ...] = ()  # including aliases
+    dropped: Mapping[str, str] = field(default_factory=dict)  # names that are not needed here, with the reason
+    missing: tuple[str, ...] = ()  # needed, but not among the weights
+    left_over: tuple[str, ...] = ()  # not known
 
 
 def assign_reference_weights(
@@ -46,12 +39,7 @@ def assign_reference_weights(
     allow_missing: bool = False,
     groups: Mapping[str, int] | None = None,
 ) -> ConversionReport:
-    """Fills a built model or layer with the authors' weights; all or nothing.
-
-    Args:
-        target, prefix, groups: the same as for `reference_slots`.
-        weights: arrays by reference name.
-        allow_missing: continue if names are missing or left over; missing variables keep their values.
+    """Fills a built model or layer with the authors' weights by reference name, all or nothing; see `reference_slots`.
 
     Raises:
         PemtError: a shape differs, aliases hold different values, a rotation has a base other than the identity or is

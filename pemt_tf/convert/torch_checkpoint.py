@@ -184,14 +184,10 @@ class _Contents:
 
 
 def read_torch_checkpoint(path: str | Path) -> Any:
-    """Reads what `torch.save` wrote.
+    """Reads what `torch.save` wrote: containers and plain values as they are, tensors as arrays (bfloat16 as float32).
 
-    Returns:
-        The saved object: containers and plain values as they are, tensors as NumPy arrays (bfloat16 as float32).
-
-    Raises:
-        PemtError: the file is missing, damaged, of another kind, or names a function or class that is not a tensor
-            or a plain container.
+    PemtError if the file is missing, damaged, of another kind, or names a function or class that is not a tensor or a
+    plain container.
     """
     path = Path(path)
     if not path.is_file():
@@ -265,14 +261,9 @@ def _with_arrays(value: Any, done: dict[int, Any] | None = None) -> Any:
 
 
 def state_dict_of(checkpoint: Any) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint by parameter name.
+    """The arrays of a checkpoint by parameter name; a leading `module.` (data parallel training) is cut.
 
-    Args:
-        checkpoint: what `read_torch_checkpoint` returned: a state_dict, or a dict that holds one under `state_dict`,
-            `model_state`, `model_state_dict` or `model`. A leading `module.` (data parallel training) is cut.
-
-    Raises:
-        PemtError: the checkpoint has no state_dict.
+    It is a state_dict, or holds one under `state_dict`, `model_state`, `model_state_dict` or `model`.
     """
     if isinstance(checkpoint, dict):
         wrapped = (checkpoint.get(key) for key in ("state_dict", "model_state", "model_state_dict", "model"))

@@ -25,10 +25,7 @@ _JPEG = b"\xff\xd8"
 def record_fault(record: bytes, labels: int, payload: str) -> str:
     """What is wrong with the content of a record, to follow on "record 3"; empty if nothing is.
 
-    Args:
-        record: serialized record.
-        labels: size of the vocabulary.
-        payload: form of the records.
+    `labels` is the size of the vocabulary.
     """
     try:
         features = _features(record, 1)
@@ -105,11 +102,7 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and value of the fields of a message.
-
-    Raises:
-        ValueError, IndexError: it is not a message.
-    """
+    """Number and value of the fields of a message; ValueError or IndexError if it is none."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)

@@ -9,12 +9,8 @@ from dataclasses import dataclass
 class WorkerShare:
     """A worker's rows of every batch: all workers read the same stream, and each keeps neighbouring rows.
 
-    So the batch of a step holds the same clips for any number of workers.
-
-    Attributes:
-        worker: number of this worker, from 0.
-        workers: number of workers.
-        replicas: number of devices of all workers, equally many on each.
+    So the batch of a step holds the same clips for any number of workers. All have equally many of the `replicas`,
+    devices.
     """
 
     worker: int = 0

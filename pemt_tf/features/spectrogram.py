@@ -29,11 +29,7 @@ def spectrogram_sizes(samples: int, mel_frames: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=8)
 def mel_filterbank(sample_rate: int, n_fft: int, mel_bins: int) -> np.ndarray:
-    """Triangular filters on the HTK mel scale, peak 1, no area normalization.
-
-    Returns:
-        [n_fft / 2 + 1, mel_bins] float32.
-    """
+    """[n_fft / 2 + 1, mel_bins] float32: triangular filters on the HTK mel scale, peak 1, no area normalization."""
     top = sample_rate // 2
     frequencies = np.linspace(0.0, top, n_fft // 2 + 1)
     mel_points = np.linspace(0.0, 2595.0 * math.log10(1.0 + top / 700.0), mel_bins + 2)
@@ -89,14 +85,5 @@ def log_mel_spectrogram(
 
 
 def log_mel(waveform: Array, geometry: ClipGeometry, ops: ModuleType | None = None) -> Array:
-    """`log_mel_spectrogram` with the sizes of a clip geometry.
-
-    Args:
-        waveform: [..., samples_per_segment] float32.
-        geometry: the clip's geometry.
-        ops: see `log_mel_spectrogram`.
-
-    Returns:
-        [..., mel_bins, mel_frames] float32, natural-log mel power.
-    """
+    """`log_mel_spectrogram` with the sizes of a clip geometry."""
     return log_mel_spectrogram(waveform, geometry.sample_rate, geometry.mel_bins, geometry.mel_frames, ops)

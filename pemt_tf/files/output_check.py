@@ -11,12 +11,7 @@ _ENOUGH = 1 << 14  # bytes
 
 
 def require_writable_file(path: Path, flag: str) -> None:
-    """Raises PemtError with the reason if a file cannot be written; leaves nothing behind.
-
-    Args:
-        path: file to be written later.
-        flag: the flag that names the file, as `--output`.
-    """
+    """Raises PemtError with the reason if a file cannot be written, naming its `flag`; leaves nothing behind."""
     try:
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder, not a file")
