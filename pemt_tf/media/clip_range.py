@@ -1,13 +1,15 @@
-"""Which streams of a file can be decoded, and which range of it a clip covers."""
+"""Which streams of a file can be decoded, which range of it a clip covers, and which moments are sampled there."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import av
 import numpy as np
 
+from pemt_tf.config import ClipGeometry
 from pemt_tf.media.container import message_of
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
@@ -170,3 +172,45 @@ def _without_timestamps(media: MediaFile, index: StreamIndex, video: av.VideoStr
     frames = len(index.times) - np.count_nonzero(media.second_fields)
     index.start, index.end = 0.0, frames / float(rate)
     media.notes.append(f"no timestamps: {float(rate):g} frames a second are assumed")
+
+
+def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.ndarray:
+    """[segments] start times, seconds, spread evenly over a clip: the first at its start, the last ending at its end.
+
+    A clip shorter than one segment gives segments that all begin at its start.
+    """
+    free = max(end - start - geometry.segment_seconds, 0.0)
+    steps = max(geometry.segments - 1, 1)
+    return start + free * np.arange(geometry.segments) / steps
+
+
+def frame_moments(segment_starts: np.ndarray, geometry: ClipGeometry) -> np.ndarray:
+    """[segments, frames] float64, seconds: the moments at which frames are wanted."""
+    offsets = np.arange(geometry.frames_per_segment) / geometry.frame_rate
+    return np.asarray(segment_starts)[:, None] + offsets[None, :]
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """When a clip and its segments and frames are, seconds."""
+
+    start: float
+    end: float
+    segment_starts: np.ndarray  # [segments]
+    moments: np.ndarray  # [segments, frames]
+
+
+def sample_clip(start: float, end: float, geometry: ClipGeometry) -> ClipSampling:
+    """Spreads segments evenly over a clip from `start` to `end` seconds."""
+    starts = uniform_segments(start, end, geometry)
+    return ClipSampling(start, end, starts, frame_moments(starts, geometry))
+
+
+def window_starts(start: float, end: float, seconds: float, stride: float, slack: float = 0.0) -> np.ndarray:
+    """[windows] when windows of `seconds` begin, every `stride` seconds; a remainder shorter than a window is dropped.
+
+    The last window may reach beyond the end by `slack` seconds.
+    """
+    # The billionth forgives rounding: 0.3 s hold three windows of 0.1 s.
+    count = int(np.floor((end - start - seconds + slack) / stride + 1e-9)) + 1
+    return start + stride * np.arange(max(count, 0))

@@ -12,10 +12,10 @@ from av.codec.codec import Properties
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.media.audio_clock import GAP_TOLERANCE
+from pemt_tf.media.clip_range import ClipSampling
 from pemt_tf.media.container import message_of
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
-from pemt_tf.media.segment_sampling import ClipSampling
 
 SETTLING = 1.0  # seconds decoded before a wanted segment: decoders and resampler need a past
 TRAILING = 0.25  # seconds decoded after it
