@@ -9,14 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pemt_tf.data.record_format import (
-    CLIP_ID,
-    IMAGE,
-    LABEL_INDEX,
-    LOG_MEL,
-    SEQUENCE_EXAMPLE,
-    SEQUENCE_LOG_MEL,
-)
+from pemt_tf.data.record_format import CLIP_ID, IMAGE, LABEL_INDEX, LOG_MEL, SEQUENCE_EXAMPLE, SEQUENCE_LOG_MEL
 
 _VARINT, _EIGHT_BYTES, _SIZED, _FOUR_BYTES = 0, 1, 2, 5
 _JPEG = b"\xff\xd8"

@@ -14,14 +14,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from pemt_tf.data.dataset_index import read_index
-from pemt_tf.data.record_format import (
-    CLIP_ID,
-    HAS_AUDIO,
-    HAS_VIDEO,
-    HEADER_BYTES,
-    LABEL_INDEX,
-    find_records,
-)
+from pemt_tf.data.record_format import CLIP_ID, HAS_AUDIO, HAS_VIDEO, HEADER_BYTES, LABEL_INDEX, find_records
 from pemt_tf.errors import PemtError
 
 _AT_ONCE = 16  # files

@@ -34,10 +34,7 @@ DISPLAY_GAMMA = 2.4  # BT.1886
 HLG_SYSTEM_GAMMA = 1.2  # BT.2100, for a display of 1000 cd/m2
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)  # BT.2020
 # BT.2087, from BT.2020 to BT.709 in linear light
-TO_BT709 = np.array(
-    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
-    np.float32,
-)
+TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 _CODES = 4096  # steps of the table of light
 _M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128  # BT.2100, PQ
 

@@ -16,14 +16,7 @@ import av
 import numpy as np
 
 from pemt_tf.media.audio_clock import decoded_frames, follow, is_irregular, place
-from pemt_tf.media.container import (
-    SingleFile,
-    check_size,
-    choose_stream,
-    encrypted_packets,
-    message_of,
-    open_container,
-)
+from pemt_tf.media.container import SingleFile, check_size, choose_stream, encrypted_packets, message_of, open_container
 from pemt_tf.media.file_layout import (
     another_follows,
     another_mp4_follows,
