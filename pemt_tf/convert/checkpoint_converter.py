@@ -15,8 +15,12 @@ import numpy as np
 
 from pemt_tf.config import SHARING, ClipGeometry, Config
 from pemt_tf.convert.reference_slots import WeightSlot, reference_slots
-from pemt_tf.convert.reference_weights import ConversionReport, assign_reference_weights, export_reference_weights
-from pemt_tf.convert.rotation_kind import rotation_kind
+from pemt_tf.convert.reference_weights import (
+    ConversionReport,
+    assign_reference_weights,
+    export_reference_weights,
+    rotation_kind,
+)
 from pemt_tf.convert.torch_checkpoint import read_torch_checkpoint, state_dict_of
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
