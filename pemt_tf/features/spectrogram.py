@@ -47,21 +47,11 @@ def _periodic_hann(length: int) -> np.ndarray:
 def log_mel_spectrogram(
     waveform: Array, sample_rate: int, mel_bins: int, mel_frames: int, ops: ModuleType | None = None
 ) -> Array:
-    """Natural-log mel power spectrogram of equally long waveforms.
+    """[..., mel_bins, mel_frames] float32: ln(1e-6 + mel power) of equally long mono waveforms in -1 to 1.
 
-    Args:
-        waveform: [..., samples] float32, mono, in -1 to 1; the number of samples must be static and exceed half
-            of the FFT length (`spectrogram_sizes`), because the edges are padded by reflection.
-        sample_rate: Hz.
-        mel_bins: mel bands.
-        mel_frames: time steps; missing ones at the end are 0.0 AFTER the logarithm, as in the reference.
-        ops: `keras.ops` (default) or `pemt_tf.features.numpy_ops`.
-
-    Returns:
-        [..., mel_bins, mel_frames] float32 = ln(1e-6 + mel power).
-
-    Raises:
-        ValueError: the waveform is too short for reflection.
+    They are [..., samples] float32. The number of samples must be static and exceed half of the FFT length
+    (`spectrogram_sizes`), because the edges are padded by reflection. Missing time steps at the end are 0.0 AFTER the
+    logarithm, as in the reference. `ops` are `keras.ops` (default) or `pemt_tf.features.numpy_ops`.
     """
     ops = importlib.import_module("keras.ops") if ops is None else ops
     waveform = ops.cast(ops.convert_to_tensor(waveform), "float32")

@@ -49,17 +49,10 @@ def decode_clip(
     end: float | None = None,
     settings: DecodeSettings = DEFAULTS,
 ) -> DecodedClip:
-    """Decodes a clip: `geometry.segments` segments spread evenly from `start` to `end`.
+    """Decodes a clip: `geometry.segments` segments spread evenly from `start` to `end`; MediaError says why it cannot.
 
-    Args:
-        source: a local path, or a seekable binary file.
-        geometry: what to sample.
-        start, end: seconds from the container's start; by default the whole length of the video, or of the audio
-            where there is no video.
-        settings: which streams to decode, and the quality of the JPEGs.
-
-    Raises:
-        MediaError: the file gives no clip; says why.
+    The source is a local path, or a seekable binary file. Times are seconds from the container's start; by default the
+    clip has the whole length of the video, or of the audio where there is no video.
     """
     with contextlib.closing(_decoded(source, geometry, start, end, settings)) as clips:
         clip = next(clips)

@@ -194,15 +194,9 @@ def _hash(values: np.ndarray, smallest: float) -> bytes:
     return np.packbits((spectrum >= median) & (np.abs(spectrum) > smallest)).tobytes()
 
 
-def _lowest() -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the 64 lowest frequencies without the mean, in zigzag order."""
-    places = [(row, column) for row in range(11) for column in range(11) if row + column > 0]
-    places.sort(key=lambda place: (sum(place), place))
-    rows, columns = zip(*places[: 8 * HASH_BYTES], strict=True)
-    return np.array(rows), np.array(columns)
-
-
-_LOWEST = _lowest()
+# Rows and columns of the 64 lowest frequencies without the mean, in zigzag order.
+_PLACES = sorted(((i, j) for i in range(11) for j in range(11) if i + j), key=lambda place: (sum(place), place))
+_LOWEST = tuple(np.array(_PLACES[: 8 * HASH_BYTES]).T)
 
 
 @lru_cache(maxsize=64)

@@ -61,9 +61,8 @@ class FrameReader:
         order = np.argsort(moments, axis=None, kind="stable")
         in_order = moments.ravel()[order]
         self._owners, self._places = np.divmod(order, moments.shape[1])
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        self._complete = np.maximum.accumulate(rank.reshape(moments.shape).max(axis=1) + 1)
+        rank = np.argsort(order, kind="stable").reshape(moments.shape)
+        self._complete = np.maximum.accumulate(rank.max(axis=1) + 1)
         index = media.video_index
         self._times = index.times
         # Without presentation times a keyframe's stamp may be early by the decoder's delay: decode a little more.

@@ -179,5 +179,4 @@ def rising_seconds(stamps: list[float]) -> float:
 
 
 def _latest(stamps: list[float]) -> float:
-    known = np.array(stamps, np.float64)
-    return float(known[~np.isnan(known)].max(initial=-np.inf))
+    return float(np.fmax.reduce(np.array(stamps, np.float64), initial=-np.inf))
