@@ -1,6 +1,6 @@
 """Finds near-duplicates, above all across splits: training on clips that are tested makes results look too good.
 
-Every clip has a perceptual hash of its frames and one of its audio (`pemt_tf.media.content`). Comparing all pairs would
+Every clip has a perceptual hash of its frames and one of its audio (`media.decoded_clip`). Comparing all pairs would
 take too long for large sets. So random samples of the bits are compared first (locality-sensitive hashing), and only
 clips that agree in one of many samples are compared as a whole.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from beam_jobs.worker.outcomes import InputOutcome
 from pemt_tf.data.dataset_card import SPLITS
-from pemt_tf.media.content import HASH_BYTES
+from pemt_tf.media.decoded_clip import HASH_BYTES
 
 # Shares of differing bits up to which clips are near-duplicates; unrelated clips differ in half of the bits.
 LIMITS = {"video": 0.12, "audio": 0.15}

@@ -24,7 +24,6 @@ from beam_jobs.worker.record_slot import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_format
 from pemt_tf.data.clip_builder import build_clip, clip_id
-from pemt_tf.media import content
 from pemt_tf.media.clip_decoder import (
     DecodedClip,
     DecodeSettings,
@@ -33,6 +32,7 @@ from pemt_tf.media.clip_decoder import (
     decode_clip,
     decode_windows,
 )
+from pemt_tf.media.decoded_clip import is_frozen, is_silent, sound_hash
 
 Answer = tuple[dict[str, Any], list[bytes]]  # facts about a clip, and the parts of its record
 
@@ -85,14 +85,14 @@ class RequestDecoder:
             "bytes": sum(map(len, record)),
             "has_video": clip.jpegs is not None,
             "has_audio": clip.waveform is not None,
-            "silent": bool(content.is_silent(seen)),
-            "frozen": bool(content.is_frozen(seen)),
+            "silent": bool(is_silent(seen)),
+            "frozen": bool(is_frozen(seen)),
             "loudness_db": seen.loudness_db,
             "peak_db": seen.peak_db,
             "motion": seen.motion,
             "brightness": seen.brightness,
             "picture_hash": (seen.picture_hash or b"").hex(),
-            "sound_hash": "" if built.log_mel is None else content.sound_hash(built.log_mel).hex(),
+            "sound_hash": "" if built.log_mel is None else sound_hash(built.log_mel).hex(),
             "notes": clip.notes,
         }
         return {"clip": about, "source": dataclasses.asdict(clip.source)}, record

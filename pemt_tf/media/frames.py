@@ -3,58 +3,49 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import av
 import numpy as np
 import simplejpeg
 
+from pemt_tf.media.clip_range import ClipSampling
 from pemt_tf.media.container import MOST_PIXELS, message_of
-from pemt_tf.media.content import FrameMeter, Thumb, thumb
+from pemt_tf.media.decoded_clip import FrameMeter, Thumb, thumb
 from pemt_tf.media.frame_scaling import FrameScaler, display_size, stored_size
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
-from pemt_tf.media.segment_sampling import TIME_TOLERANCE, ClipSampling, FramePicker, packets_to_decode
 
 MOST_ELONGATED = 100  # the long side over the short one
 SHORTEST_FRAME = 1e-6  # seconds
+# Containers with millisecond clocks round 66.67 ms up to 67 ms; such a frame is still the one shown at 66.67 ms.
+TIME_TOLERANCE = 1e-3
+T = TypeVar("T")
 
 
 @dataclass
 class ClipFrames:
-    """The frames of one clip.
+    """The frames of one clip. Counts are those within it; the two fields of a frame count as one packet."""
 
-    Attributes:
-        jpegs: segments x frames, row-major; None where none is known (yet).
-        times: [segments x frames] timestamps of the frames, seconds.
-        meter: measures the frames.
-        height, width: size of the JPEGs, pixels; 0 until there is one.
-        fed, damaged_packets, decoded, damaged_frames: counts within the clip; the two fields of a frame count as one
-            packet.
-        last_error: the decoder's last error, also from outside the clip.
-    """
-
-    jpegs: list[bytes | None]
-    times: np.ndarray
+    jpegs: list[bytes | None]  # segments x frames, row-major; None where none is known (yet)
+    times: np.ndarray  # [segments x frames] timestamps of the frames, seconds
     meter: FrameMeter
-    height: int = 0
+    height: int = 0  # size of the JPEGs, pixels; 0 until there is one
     width: int = 0
     fed: int = 0
     damaged_packets: int = 0
     decoded: int = 0
     damaged_frames: int = 0
-    last_error: str = ""
+    last_error: str = ""  # the decoder's, also from outside the clip
 
 
 class FrameReader:
     """Takes the packets of the video stream and keeps the JPEGs of the moments that the clips want.
 
-    Attributes:
-        stream: the video stream.
-        passed: how many of the clips are complete; they are completed in order.
-        upright_height, upright_width: size of the first upright frame before scaling, pixels; 0 until there is one.
-        fed: packets given to the decoder so far.
+    `passed` clips are complete, in order. `upright_height` and `upright_width` are the size of the first upright frame
+    before scaling, pixels; 0 until there is one.
     """
 
     def __init__(
@@ -70,9 +61,8 @@ class FrameReader:
         order = np.argsort(moments, axis=None, kind="stable")
         in_order = moments.ravel()[order]
         self._owners, self._places = np.divmod(order, moments.shape[1])
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        self._complete = np.maximum.accumulate(rank.reshape(moments.shape).max(axis=1) + 1)
+        rank = np.argsort(order, kind="stable").reshape(moments.shape)
+        self._complete = np.maximum.accumulate(rank.max(axis=1) + 1)
         index = media.video_index
         self._times = index.times
         # Without presentation times a keyframe's stamp may be early by the decoder's delay: decode a little more.
@@ -229,16 +219,11 @@ class FrameClock:
 
     Normally the presentation stamp (`pts`) is right; where it goes backwards more often than the decoding stamp
     (`dts`), the latter is used. AVI files store no presentation times: what FFmpeg then reports as `pts` jumps back and
-    forth at B-frames, so only `dts` counts, minus the decoder's delay.
+    forth at B-frames, so only `dts` counts, minus the decoder's delay; `first_dts` is that of the first packet there.
+    All are seconds. The duration of a frame is used only where it has no usable stamp at all.
     """
 
     def __init__(self, frame_duration: float, first_dts: float | None = None) -> None:
-        """Starts a clock.
-
-        Args:
-            frame_duration: seconds; used only where a frame has no usable stamp at all.
-            first_dts: decoding stamp, seconds, of the first packet, where the container has no presentation times.
-        """
         self._frame_duration = frame_duration
         self._first_dts = first_dts
         self._delay: float | None = None
@@ -274,3 +259,81 @@ class FrameClock:
     def interrupted(self) -> None:
         """Forgets earlier stamps: frames were skipped, so later ones have no relation to them."""
         self._last = {"pts": -np.inf, "dts": -np.inf}
+
+
+class FramePicker(Generic[T]):
+    """Picks, from frames that arrive in order of time, those that are shown at the wanted moments (ascending seconds).
+
+    A frame is shown from its timestamp until the next one; moments before the first frame see the first.
+    """
+
+    def __init__(self, moments: np.ndarray) -> None:
+        self._moments = moments
+        self._next = 0
+        self._held: tuple[float, T] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """True when every moment has its frame."""
+        return self._next == len(self._moments)
+
+    def push(self, time: float, frame: T) -> Iterator[tuple[float, T, range]]:
+        """Takes the next frame; yields the one before it: timestamp, frame, indices of the moments that only saw it."""
+        until = int(np.searchsorted(self._moments, time - TIME_TOLERANCE, side="left"))
+        yield from self._show(until)
+        self._held = (time, frame)
+
+    def finish(self) -> Iterator[tuple[float, T, range]]:
+        """Ends the stream: the last frame stays for all moments that are left."""
+        yield from self._show(len(self._moments))
+
+    def _show(self, until: int) -> Iterator[tuple[float, T, range]]:
+        if self._held is not None and until > self._next:
+            shown = range(self._next, until)
+            self._next = until
+            yield (*self._held, shown)
+
+
+def packets_to_decode(
+    times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
+) -> np.ndarray:
+    """[packets] bool: which must be decoded to see the wanted moments, seconds.
+
+    Decoding can only begin at a keyframe, and ends with the last wanted frame of a group. Gaps of fewer than
+    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too. `times` are [packets]
+    presentation times in decoding order, seconds; NaN where unknown.
+    """
+    count = len(times)
+    heads = np.flatnonzero(keyframes)
+    if np.isnan(times).any() or not len(heads):
+        return np.ones(count, bool)
+    heads[0] = 0  # what precedes the first keyframe belongs to it
+    borders = np.append(heads, count)
+    shown_from = np.maximum.accumulate(times[heads])
+    wanted = np.sort(np.asarray(list(moments), np.float64)) + TIME_TOLERANCE
+    groups = np.maximum(np.searchsorted(shown_from, wanted, side="right") - 1, 0)
+    needed = np.zeros(count, bool)
+    for group, next_group in _runs(groups):
+        first, end = borders[group], borders[group + 1]
+        # Frames stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
+        if group + 1 < len(heads) and times[end : borders[group + 2]].min() < shown_from[group + 1]:
+            end = borders[group + 2]
+        # Everything stored until the last wanted frame, whose references are stored before it.
+        shown = np.flatnonzero(times[first:end] <= wanted[next_group - 1])
+        needed[first : first + shown[-1] + 1 if len(shown) else end] = True
+    return _without_short_gaps(needed, shortest_skip)
+
+
+def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Each distinct value of an ascending row, with the index after its last occurrence."""
+    values, first = np.unique(groups, return_index=True)
+    return zip(values.tolist(), [*first[1:].tolist(), len(groups)], strict=True)
+
+
+def _without_short_gaps(needed: np.ndarray, shortest: int) -> np.ndarray:
+    edges = np.flatnonzero(np.diff(needed.astype(np.int8), prepend=0, append=0))
+    ends, next_starts = edges[1:-1:2], edges[2::2]
+    for end, start in zip(ends, next_starts, strict=True):
+        if start - end < shortest:
+            needed[end:start] = True
+    return needed

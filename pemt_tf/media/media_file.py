@@ -16,14 +16,7 @@ import av
 import numpy as np
 
 from pemt_tf.media.audio_clock import decoded_frames, follow, is_irregular, place
-from pemt_tf.media.container import (
-    SingleFile,
-    check_size,
-    choose_stream,
-    encrypted_packets,
-    message_of,
-    open_container,
-)
+from pemt_tf.media.container import SingleFile, check_size, choose_stream, encrypted_packets, message_of, open_container
 from pemt_tf.media.file_layout import (
     another_follows,
     another_mp4_follows,
@@ -43,14 +36,15 @@ SMALL_BYTES = 4 * 2**20  # files that are read from the beginning, wherever the 
 
 
 class MediaFile:
-    """One open media file. Use it as a context manager.
+    """One open media file, a path or a seekable binary file. Use it as a context manager.
+
+    Streams are chosen by number among those of their kind, without cover art; None takes the file's default.
 
     Attributes:
         video, audio: the chosen streams, or None.
         video_index, audio_index: the streams' packets; empty until `index` is called.
         second_fields: [video packets] bool: those that complete the frame before (`SecondFields`).
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
-        duration: seconds, as well as it is known.
         dts_only: whether the container stores no presentation times.
         notes: what is worth telling about the file.
         audio_times: [frames] when each decoded frame of audio begins, seconds, where its timestamps do not tell; the
@@ -60,16 +54,6 @@ class MediaFile:
     def __init__(
         self, source: str | BinaryIO, video_stream: int | None = None, audio_stream: int | None = None
     ) -> None:
-        """Opens the file and chooses streams.
-
-        Args:
-            source: a local path, or a seekable binary file.
-            video_stream, audio_stream: number among the video streams (cover art does not count) and among the audio
-                streams, from 0; None takes the file's default.
-
-        Raises:
-            MediaError: it cannot be opened, or has no such streams.
-        """
         self._source, self._size = source, size_of(source)
         self._numbers = video_stream, audio_stream
         self._kept: list[av.Packet] | None = []
@@ -279,8 +263,7 @@ class MediaFile:
     def _place_audio(self, audio: av.AudioStream) -> bool:
         """Finds the times of audio whose timestamps do not follow its length; it is decoded once for that.
 
-        Returns:
-            Whether the audio is heard at quite other times than its timestamps say.
+        True if the audio is heard at quite other times than its timestamps say.
         """
         index, context, number = self.audio_index, audio.codec_context, audio.index
         if not is_irregular(index, context.frame_size / context.sample_rate if context.sample_rate else 0.0):

@@ -19,22 +19,14 @@ LONGEST_HOLE = 60.0  # seconds without a packet that may be intended
 
 @dataclass
 class StreamIndex:
-    """The packets of one stream, in decoding order.
+    """The packets of one stream, in decoding order."""
 
-    Attributes:
-        times: [packets] presentation times, seconds; NaN where unknown.
-        durations: [packets] seconds; 0 where unknown.
-        keyframes: [packets] bool.
-        start, end: first and last moment, seconds; NaN where no packet has a time.
-        encrypted: number of encrypted packets; 1 where a transport stream is scrambled, which hides its packets.
-    """
-
-    times: np.ndarray
-    durations: np.ndarray
-    keyframes: np.ndarray
-    start: float
+    times: np.ndarray  # [packets] presentation times, seconds; NaN where unknown
+    durations: np.ndarray  # [packets] seconds; 0 where unknown
+    keyframes: np.ndarray  # [packets] bool
+    start: float  # first and last moment, seconds; NaN where no packet has a time
     end: float
-    encrypted: int
+    encrypted: int  # packets; 1 where a transport stream is scrambled, which hides its packets
 
     @property
     def typical(self) -> float:
@@ -57,13 +49,9 @@ class PacketList:
     encrypted: list[bool] = field(default_factory=list)
 
     def add(self, packet: av.Packet, place: int, time: float, stamp: float, unit: float) -> None:
-        """Notes the next packet.
+        """Notes the next packet, its `place` among those of all streams, and when it is shown and decoded, seconds.
 
-        Args:
-            packet: the packet.
-            place: its place among the packets of all streams, in file order.
-            time, stamp: when it is shown and when it is decoded, seconds; NaN where unknown.
-            unit: length of a tick of its duration, seconds.
+        Unknown times are NaN; `unit` is the length of a tick of its duration, seconds.
         """
         self.times.append(time)
         self.stamps.append(stamp)
@@ -117,8 +105,7 @@ def hold_slides(video: StreamIndex, audio: StreamIndex) -> None:
 def restart(stamps: np.ndarray) -> int | None:
     """The packet at which timestamps restart, as in joined files; None without one.
 
-    Args:
-        stamps: [packets] decoding times in file order, seconds; NaN where unknown.
+    `stamps` are [packets] decoding times in file order, seconds; NaN where unknown.
     """
     known = np.flatnonzero(~np.isnan(stamps))
     if len(known) < 3:
@@ -136,12 +123,7 @@ def restart(stamps: np.ndarray) -> int | None:
 
 
 def first_part(lists: dict[int, PacketList], formats: set[str]) -> dict[int, int] | None:
-    """How many packets of each stream belong to the first of several joined files; None for a single file.
-
-    Args:
-        lists: stream number to packets.
-        formats: FFmpeg's names of the file's format.
-    """
+    """How many packets of each stream belong to the first of several joined files; None for a single file."""
     counts = _before_restart(lists)
     if counts is None and formats & {"mpegts", "mpeg"}:
         counts = _before_other_streams(lists)
@@ -197,5 +179,4 @@ def rising_seconds(stamps: list[float]) -> float:
 
 
 def _latest(stamps: list[float]) -> float:
-    known = np.array(stamps, np.float64)
-    return float(known[~np.isnan(known)].max(initial=-np.inf))
+    return float(np.fmax.reduce(np.array(stamps, np.float64), initial=-np.inf))
