@@ -7,25 +7,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a manifest; see docs/data_format.md.
+    """One row of a manifest; see docs/data_format.md."""
 
-    Attributes:
-        path: path relative to the data set's root, with forward slashes.
-        label: name of the class.
-        split: `train`, `validation` or `test`.
-        group: name shared by entries of one recording, which are always in the same split.
-        start: start in seconds; None for the whole file.
-        end: end in seconds; None for the whole file.
-        extra: further columns as (name, value).
-    """
-
-    path: str
+    path: str  # relative to the data set's root, with forward slashes
     label: str
     split: str
-    group: str
-    start: float | None = None
+    group: str  # entries of one recording share it, and are always in the same split
+    start: float | None = None  # seconds; None for the whole file
     end: float | None = None
-    extra: tuple[tuple[str, str], ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()  # further columns as (name, value)
 
 
 @dataclass(frozen=True)
@@ -38,14 +28,8 @@ class Missing:
 
 @dataclass(frozen=True)
 class Collection:
-    """The content of a data set's folder.
-
-    Attributes:
-        entries: what was found.
-        missing: what the data set's own lists name and the disk does not have.
-        notes: sentences for the user about what was found.
-    """
+    """The content of a data set's folder."""
 
     entries: list[Entry]
-    missing: list[Missing] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)  # named by the data set's own lists, not on disk
+    notes: list[str] = field(default_factory=list)  # sentences for the user

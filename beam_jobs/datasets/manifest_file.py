@@ -15,10 +15,7 @@ COLUMNS = ("path", "label", "split", "group", "start", "end")
 
 
 def write_manifest(path: Path, entries: list[Entry]) -> None:
-    """Writes the rows, sorted by split and path, as CSV, whole or not at all.
-
-    Columns that no entry fills are left out.
-    """
+    """Writes the rows as CSV, sorted by split and path, without the columns that no entry fills."""
     rows = [
         {
             "path": readable(entry.path),
@@ -37,11 +34,7 @@ def write_manifest(path: Path, entries: list[Entry]) -> None:
 
 
 def write_missing(path: Path, collection: Collection) -> Path | None:
-    """Writes what is missing to `NAME.missing.csv` beside the manifest; removes an old list if nothing is missing.
-
-    Returns:
-        The list's path, or None.
-    """
+    """Writes NAME.missing.csv beside the manifest and returns its path; if nothing is missing, removes an old one."""
     place = path.with_suffix(".missing.csv")
     if not collection.missing:
         place.unlink(missing_ok=True)

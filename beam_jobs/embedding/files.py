@@ -63,17 +63,11 @@ class NoteProgress(beam.DoFn):
 
 @dataclass(frozen=True)
 class FileSettings:
-    """What a worker needs to know to write.
+    """What a worker needs to know to write."""
 
-    Attributes:
-        folder: working folder of the embeddings.
-        shards: number of Parquet files.
-        record_files: file of each unit of a data set, by the unit's number; empty for videos.
-    """
-
-    folder: str
-    shards: int
-    record_files: dict[int, str]
+    folder: str  # working folder of the embeddings
+    shards: int  # number of Parquet files
+    record_files: dict[int, str]  # of a data set, by the unit's number; empty for videos
 
 
 class WriteFile(beam.DoFn):

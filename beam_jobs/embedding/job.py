@@ -68,12 +68,7 @@ def build_graph(
 
 
 def embed(options: EmbedOptions) -> EmbeddingCard:
-    """Runs the whole job.
-
-    Raises:
-        PemtError: nothing was published; says why.
-        JobInterrupted: the user stopped it.
-    """
+    """Runs the whole job, or raises an error and publishes nothing."""
     pipeline_options = beam_runners.beam_options(options.runner, options.num_workers, options.beam_arguments)
     if beam_runners.only_writes(pipeline_options):
         raise PemtError("this job must run, because it checks its result; it cannot be written as a template")

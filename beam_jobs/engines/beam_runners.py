@@ -45,13 +45,7 @@ WORKER_ENDED = re.compile(r"Worker subprocess exited|Channel closed prematurely|
 
 
 def beam_options(runner: str, num_workers: int | None, arguments: Sequence[str]) -> PipelineOptions:
-    """Builds Beam's options.
-
-    Args:
-        runner: name of the runner; the names of Beam's local runners all mean the in-process one.
-        num_workers: local workers, each with its own decoding process, or workers of a remote runner.
-        arguments: flags that are Beam's.
-    """
+    """Builds Beam's options; the names of its local runners all mean the one in this process."""
     _refuse_unknown(arguments)
     chosen = list(arguments)
     if runner.lower() in (name.lower() for name in IN_PROCESS_NAMES):
@@ -144,13 +138,7 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
 
 
 def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> None:
-    """Builds a graph and runs it to its end.
-
-    Raises:
-        PemtError: the run failed; says why in one line.
-        KeyboardInterrupt: the run was interrupted.
-        JobWritten: the job was written to a file instead (`only_writes`).
-    """
+    """Builds a graph and runs it to its end; raises `JobWritten` if it was only written to a file (`only_writes`)."""
     written = only_writes(options)
     with _ends_of_workers() as ended:
         try:

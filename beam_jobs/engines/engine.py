@@ -31,24 +31,11 @@ class Engine(Protocol):
     """Makes shards."""
 
     def run(self, shards: list[Shard], settings: ShardSettings) -> None:
-        """Makes all shards.
-
-        Raises:
-            PemtError: a shard could not be made; says why in one line.
-            KeyboardInterrupt: the job was interrupted.
-            JobWritten: nothing was run, because the user wanted the job written to a file.
-        """
+        """Makes all shards; raises `JobWritten` if the user wanted the job written to a file."""
 
 
 def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: tuple[str, ...]) -> Engine:
-    """The engine that the flags name.
-
-    Args:
-        runner: `local`, a runner of Beam, or None for the default.
-        num_workers: number of workers, or None for the default.
-        beam_arguments: flags that are not the job's but Beam's; without `--runner`, Beam's runner in this process
-            takes them.
-    """
+    """The engine that the flags name; without a runner, flags of Beam choose its runner in this process."""
     runner = runner or (IN_PROCESS if beam_arguments else LOCAL)
     if runner.lower() != LOCAL:
         return BeamEngine(runner, num_workers, beam_arguments)
@@ -81,7 +68,6 @@ class LocalEngine:
     """Makes shards on this machine."""
 
     def __init__(self, workers: int) -> None:
-        """Args: workers: number of shards made at the same time."""
         if workers > MOST_WORKERS:
             raise PemtError(f"{workers} local workers; give 1 to {MOST_WORKERS}")
         self._workers = workers
@@ -117,7 +103,6 @@ class _Worker(threading.Thread):
         stopped: threading.Event,
         ended: queue.SimpleQueue[_Worker],
     ) -> None:
-        """Prepares the thread."""
         super().__init__(daemon=True)
         self._todo, self._stopped, self._ended = todo, stopped, ended
         self._maker = ShardMaker(settings)
@@ -156,12 +141,7 @@ class _Worker(threading.Thread):
             self.join(ENDING_SECONDS)
 
     def raise_error(self) -> None:
-        """Raises the error that ended the thread, if one did.
-
-        Raises:
-            PemtError: the worker failed.
-            KeyboardInterrupt: it was interrupted.
-        """
+        """Raises the error that ended the thread, if one did."""
         error = self._error
         if error is None:
             return

@@ -19,12 +19,7 @@ NUMBERS = {pa.int64(): "<i8", pa.float64(): "<f8"}
 
 
 def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """One column.
-
-    Args:
-        values: Python values; None for null.
-        kind: string, binary, bool, int64, float64, or a list or a map of these.
-    """
+    """One column of strings, bytes, flags, int64 or float64, or of lists or maps of these; None becomes null."""
     if pa.types.is_list(kind):
         lists = [value or () for value in values]
         parts = [column(list(chain.from_iterable(lists)), kind.value_type)]

@@ -40,7 +40,6 @@ class IndexWriter:
     """Writes the index row by row; memory does not grow with it. Use it as a context manager."""
 
     def __init__(self, folder: str) -> None:
-        """Args: folder: working folder of the data set."""
         self._folder = folder
         self._rows: list[dict[str, Any]] = []
         self._row_of_file: dict[str, int] = {}

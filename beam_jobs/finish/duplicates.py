@@ -29,26 +29,17 @@ SET_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two clips of different groups that are near-duplicates.
+    """Two clips of different groups that are near-duplicates."""
 
-    Attributes:
-        first, second: clip ids.
-        first_split, second_split: their splits, in the order train, validation, test.
-        what: what agrees: `video and audio`, `video` or `audio`.
-        is_whole: whether they agree in every modality that both have.
-        video_distance, audio_distance: share of differing bits; None where not both have the modality.
-        left_out: ids of those of the two that `--drop_duplicates` filtered.
-    """
-
-    first: str
+    first: str  # clip id; the pair is in the order train, validation, test
     second: str
     first_split: str
     second_split: str
-    what: str
-    is_whole: bool
-    video_distance: float | None
+    what: str  # `video and audio`, `video` or `audio`
+    is_whole: bool  # they agree in every modality that both have
+    video_distance: float | None  # share of differing bits; None where not both have the modality
     audio_distance: float | None
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # ids of those that `--drop_duplicates` filtered
 
     @property
     def is_across(self) -> bool:

@@ -25,7 +25,6 @@ class FileIdentity:
     """Names files by where they really are: `a.mp4`, `./a.mp4`, `x/../a.mp4`, an absolute path and a link are one."""
 
     def __init__(self, root: str) -> None:
-        """Args: root: folder that names are relative to, local or on any file system of Beam."""
         self._is_remote = storage.is_remote(root)
         self._below = (normal_address(root) if self._is_remote else os.path.realpath(root)).rstrip("/") + "/"
         # Caches the last file and the last folder: successive rows name parts of one file or files of one folder.
@@ -58,15 +57,9 @@ def normal_address(address: str) -> str:
 
 
 class GlobPattern:
-    """A glob: `*` and `?` stay within a folder, `**` does not, `[abc]` is one of these characters.
-
-    Attributes:
-        root: the folder before the first wildcard; empty where there is none.
-        prefix: everything before the first wildcard.
-    """
+    """A glob: `*` and `?` stay within a folder, `**` does not, `[abc]` is one of these characters."""
 
     def __init__(self, text: str) -> None:
-        """Args: text: a glob with at least one wildcard."""
         self.prefix = WILDCARDS.split(text, maxsplit=1)[0]
         folder, slash, _ = self.prefix.rpartition("/")
         self.root = folder or slash

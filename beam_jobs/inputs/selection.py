@@ -17,33 +17,18 @@ from pemt_tf.errors import PemtError
 
 @dataclass(frozen=True)
 class SelectedInputs:
-    """What to do.
+    """What to do."""
 
-    Attributes:
-        clips: inputs to decode, all with a split.
-        settled: outcomes that need no decoding: filtered files, unreadable folders, unknown labels.
-        vocabulary: label names.
-        extra_columns: further columns of a manifest, kept in the index.
-    """
-
-    clips: list[InputClip]
-    settled: list[InputOutcome]
+    clips: list[InputClip]  # to decode, all with a split
+    settled: list[InputOutcome]  # need no decoding: filtered files, unreadable folders, unknown labels
     vocabulary: list[str]
-    extra_columns: tuple[str, ...] = ()
+    extra_columns: tuple[str, ...] = ()  # of a manifest, kept in the index
 
 
 def select_inputs(
     source: str, root: str | None, allow_outside: bool, labels_from: str | None, split_fractions: str
 ) -> SelectedInputs:
-    """Lists the inputs and decides splits and labels; prints on standard error what the user should know.
-
-    Args:
-        source: folder, glob, file or manifest.
-        root: folder that a manifest's relative paths belong to; None for the manifest's own.
-        allow_outside: take files outside the root, and follow links.
-        labels_from: data set whose label vocabulary is used; None to collect the labels.
-        split_fractions: shares of the splits, as the user typed them.
-    """
+    """Lists the inputs and decides splits and labels; prints on standard error what the user should know."""
     listing = list_source(source, root, allow_outside)
     for note in listing.notes:
         sys.stderr.write(f"note: {note}\n")

@@ -115,14 +115,10 @@ def assign_splits(
 ) -> list[InputClip]:
     """Gives every input its group's split: the one that the user gave to any of it, or one drawn by hash.
 
-    If the draws alone would keep a label out of the training split, the label's group with the lowest hash moves there.
-    If a label is then missing in the test or validation split, and has enough groups, the one with the highest hash
-    moves there: in small data sets the draws alone would leave tests with only one or two labels.
-
-    Args:
-        clips: inputs with or without a split.
-        fractions: share of each split.
-        vocabulary: labels of another data set that this one extends; the training split here may lack them.
+    If the draws alone would keep a label out of the training split, the label's group with the lowest hash moves there,
+    unless it is in the `vocabulary` of another data set. If a label is then missing in the test or validation split,
+    and has enough groups, the one with the highest hash moves there: in small data sets the draws alone would leave
+    tests with only one or two labels.
     """
     given = _given_splits(clips)
     drawn = {clip.group_name: hashed_split(clip.group_name, fractions) for clip in clips}

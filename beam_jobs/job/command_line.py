@@ -75,12 +75,7 @@ def add_limits(group: argparse._ActionsContainer, consequence: str) -> None:
 
 
 def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
-    """Runs a job and prints the lines that it gives; returns the exit code (`pemt_tf.terminal.exit_code`).
-
-    Args:
-        work: the job. It imports what is heavy itself, so that `--help` is quick.
-        interrupted: line for an interruption that brings no message of its own.
-    """
+    """Prints the lines of a job, which imports what is heavy itself; returns the exit code."""
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # our own line says what failed
 
     def print_lines() -> None:

@@ -40,15 +40,7 @@ def guarded(output: OutputFolder) -> Iterator[None]:
 
 
 def refuse_failures(failed: dict[str, int], inputs: int, most: float, example: str, stopped_after: int = 0) -> None:
-    """Refuses a result of which too much is missing.
-
-    Args:
-        failed: number of failed inputs by cause.
-        inputs: number of all inputs.
-        most: share of the inputs that may fail.
-        example: end of the message, about one of the failures.
-        stopped_after: number of inputs that were tried, if the job was stopped early.
-    """
+    """Refuses a result if more than the share `most` of the inputs failed; `example` ends the message."""
     bad = sum(failed.values())
     if bad > most * inputs:
         stopped = f"stopped after {stopped_after} of {inputs} inputs: " if stopped_after else ""
@@ -73,14 +65,7 @@ def outcome_lines(filtered: dict[str, int], failed: dict[str, int], inputs: int,
 def job_progress(
     folder: str | None, total: int, most_bad: int | None = None, stop_file: str | None = None
 ) -> Iterator[None]:
-    """Shows progress while the context is open, and stops a job of which too many inputs have failed.
-
-    Args:
-        folder: local folder of the outcome files; None to show nothing.
-        total: number of clips.
-        most_bad: number of failures that are still allowed.
-        stop_file: file to create when there are more; workers stop when they see it.
-    """
+    """Shows progress while the context is open, and stops a job of which more than `most_bad` inputs have failed."""
     if folder is None:
         yield
         return

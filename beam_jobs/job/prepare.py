@@ -27,25 +27,14 @@ from pemt_tf.media.decoded_clip import DecodeSettings
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """What a job made.
-
-    Attributes:
-        card: the data set's card.
-        notes: lines for the user, printed before the summary.
-    """
+    """What a job made; the notes are lines for the user, printed before the summary."""
 
     card: DatasetCard
     notes: tuple[str, ...] = ()
 
 
 def prepare(options: PreprocessOptions) -> PreparedDataset:
-    """Runs the whole job.
-
-    Raises:
-        PemtError: nothing was published; says why.
-        JobInterrupted: the user stopped it.
-        JobWritten: nothing was run, because the user wanted the job written to a file.
-    """
+    """Runs the whole job, or raises an error and publishes nothing."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     inputs = select_inputs(

@@ -27,17 +27,11 @@ NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings tha
 
 @dataclass(frozen=True)
 class JobRecord:
-    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same.
+    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same."""
 
-    Attributes:
-        settings: values by name; nested names are joined by dots.
-        inputs: number of inputs.
-        inputs_hash: SHA-256 of their list: names and sizes count, the place of the files does not.
-    """
-
-    settings: dict[str, Any]
-    inputs: int
-    inputs_hash: str
+    settings: dict[str, Any]  # by name; nested names are joined by dots
+    inputs: int  # their number
+    inputs_hash: str  # SHA-256 of their list: names and sizes count, the place of the files does not
 
     @classmethod
     def of(cls, settings: ShardSettings, plan: list[PlannedShard], **others: str) -> JobRecord:
@@ -91,27 +85,15 @@ class JobRecord:
 
 
 class OutputFolder:
-    """The output of a job: a data set, or embeddings.
+    """The output of a job: a data set, or embeddings. It is made in `work` and then appears at `path`.
 
-    On a local disk the result is made in a hidden folder beside its place and moved there when it is complete; or
-    inside its place, if that is a mount point or the folder above it may not be written. Other file systems cannot move
-    folders: there the result is made in place, and the card, written last, completes it.
-
-    Attributes:
-        path: where the result will be.
-        work: where it is being made.
-        is_remote: whether it is on another file system than the local disk.
-        is_finished: whether a finished result is there already.
+    On a local disk `work` is a hidden folder beside the output; or inside it, if that is a mount point or the folder
+    above it may not be written. Other file systems cannot move folders: there the result is made in place, and the
+    card, written last, completes it.
     """
 
     def __init__(self, path: str, card_name: str = CARD_NAME, content: str = "a data set") -> None:
-        """Looks, but changes nothing.
-
-        Args:
-            path: the folder that the user gave.
-            card_name: name of the card that completes the result.
-            content: what the result is, for messages.
-        """
+        """Looks, but changes nothing. The card completes the result; `content` is what it is, for messages."""
         self.is_remote = storage.is_remote(path)
         self.path = path.rstrip("/") if self.is_remote else str(Path(path).absolute())
         self._card, self._content = card_name, content
@@ -134,12 +116,7 @@ class OutputFolder:
             raise PemtError(f"cannot look into the output folder {place}: {error.strerror}") from None
 
     def prepare(self, job: JobRecord | None = None, overwrite: bool = False) -> None:
-        """Makes the working folder, or takes over what an interrupted job left there.
-
-        Args:
-            job: what is to be done; None for a job that always starts from scratch.
-            overwrite: start from scratch, whatever is there.
-        """
+        """Makes the working folder, or takes over what an interrupted `job` left there (None: starts from scratch)."""
         try:
             if self.is_remote:
                 storage.remove(storage.join(self.path, self._card))
@@ -219,11 +196,7 @@ class OutputFolder:
         work.rmdir()
 
     def leave(self) -> int:
-        """Ends a job that did not finish; finished shards stay for the next run.
-
-        Returns:
-            Number of finished shards; without any, nothing is left.
-        """
+        """Ends a job that did not finish; returns how many finished shards stay for the next run."""
         if self._lock is None and not self.is_remote:
             return 0  # never begun
         finished = len(self.finished_shards())

@@ -32,18 +32,11 @@ STATISTICS_NAME = re.compile(r"stats/(\w+)-((?:\w+-)?)(\d{5})-of-(\d{5})\.json$"
 
 @dataclass(frozen=True)
 class ClipCutting:
-    """How clips are cut from an input (`--plan`).
+    """How clips are cut from an input (`--plan`)."""
 
-    Attributes:
-        kind: `uniform`, one clip an input, its segments spread over all of it; `windows`, clips of a fixed length one
-            after the other; `segments`, one clip for each stretch that the manifest names.
-        window: length of a window, seconds.
-        stride: time from the start of one window to the start of the next, seconds.
-    """
-
-    kind: str = UNIFORM
-    window: float | None = None
-    stride: float | None = None
+    kind: str = UNIFORM  # spread over all of it; of a fixed length; as the manifest says
+    window: float | None = None  # length, seconds
+    stride: float | None = None  # from the start of one window to the start of the next, seconds
 
     @classmethod
     def from_flags(cls, kind: str, window: float | None, stride: float | None, geometry: ClipGeometry) -> ClipCutting:
@@ -76,53 +69,32 @@ class ClipCutting:
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """What a worker needs to know.
+    """What a worker needs to know."""
 
-    Attributes:
-        folder: working folder of the data set.
-        geometry: the clips' geometry.
-        vocabulary: label names; a label's index is its place.
-        plan: how clips are cut from an input.
-        payload: form of the records, a name in `record_format.PAYLOADS`.
-        store_waveform: store the waveform beside its spectrogram.
-        on_missing: policy for a missing `audio` or `video`: `mask`, `skip` or `fail`.
-        on_flag: policy for a `silent` or `frozen` clip: `keep` or `skip`.
-        decoding: streams to decode and quality of the frames.
-        decode_timeout: time limit for one clip, seconds.
-        decode_memory_mb: memory limit of the decoding process, MiB.
-    """
-
-    folder: str
+    folder: str  # working folder of the data set
     geometry: ClipGeometry
-    vocabulary: tuple[str, ...]
+    vocabulary: tuple[str, ...]  # a label's index is its place
     plan: ClipCutting = field(default_factory=ClipCutting)
-    payload: str = EXAMPLE
+    payload: str = EXAMPLE  # form of the records, a name in `record_format.PAYLOADS`
     store_waveform: bool = False
     on_missing: dict[str, str] = field(default_factory=lambda: {"audio": "mask", "video": "mask"})
     on_flag: dict[str, str] = field(default_factory=lambda: {"silent": "keep", "frozen": "keep"})
     decoding: DecodeSettings = field(default_factory=DecodeSettings)
-    decode_timeout: float = 120.0
+    decode_timeout: float = 120.0  # seconds for a clip
     decode_memory_mb: int = 4096
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One record file to be written.
-
-    Attributes:
-        split, number, count: it is `number` of the `count` files of `split`.
-        offset, length: position of its clips in the plan file, bytes; 0 for a shard without a place there.
-        clips: number of inputs, each of which becomes one clip or, cut into windows, several.
-        tag: prefix of the number where shards are added to a data set, so that no name is used twice.
-    """
+    """One record file to be written: `number` of the `count` files of `split`."""
 
     split: str
     number: int
     count: int
-    offset: int
+    offset: int  # of its clips in the plan file, bytes; length 0: no place there
     length: int
-    clips: int
-    tag: str = ""
+    clips: int  # number of inputs, each of which becomes one clip or, cut into windows, several
+    tag: str = ""  # where shards are added to a data set, so that no name is used twice
 
     @classmethod
     def of_statistics(cls, path: str) -> Shard:
@@ -162,11 +134,7 @@ def default_shard_count(clips: int) -> int:
 
 
 def plan_shards(clips: list[InputClip], per_split: int | None, tag: str = "") -> list[PlannedShard]:
-    """Deals clips into shards, evenly and in an order that has nothing to do with their names.
-
-    Returns:
-        Shards, still without a place in the plan file, and their clips, sorted by name and id.
-    """
+    """Deals clips into shards, evenly and in an order that has nothing to do with their names."""
     plan = []
     for split in SPLITS:
         chosen = sorted(

@@ -16,11 +16,7 @@ from pemt_tf.report.contents import ClipView
 
 
 def read_clips(folder: str, card: DatasetCard, rows: Collection[IndexRow]) -> dict[str, ClipView]:
-    """Reads clips, by id. Of each record file only the part up to the last of them is read.
-
-    Raises:
-        ValueError: a record file is damaged.
-    """
+    """Reads clips, by id. Of each record file only the part up to the last of them is read."""
     views = {}
     unique = {(row.file, row.row): row for row in rows}
     for name, group in itertools.groupby((unique[key] for key in sorted(unique)), key=lambda row: row.file):

@@ -54,25 +54,16 @@ class IndexRow:
 
 @dataclass
 class Histogram:
-    """How a quantity is spread.
-
-    Attributes:
-        quantity: the quantity.
-        clips: number of clips that have a figure.
-        missing: number of clips without one.
-        low, high, total: smallest, largest and sum of the figures.
-        edges: borders of the columns, one more than there are columns.
-        counts: clips in each column.
-    """
+    """How a quantity is spread."""
 
     quantity: Quantity
-    clips: int = 0
-    missing: int = 0
+    clips: int = 0  # those that have a figure
+    missing: int = 0  # those without one
     low: float = np.inf
     high: float = -np.inf
     total: float = 0.0
-    edges: tuple[float, ...] = ()
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    edges: tuple[float, ...] = ()  # one more than there are columns
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # clips in each column
 
     def measure(self, table: pa.Table) -> None:
         """First pass: how far the figures reach."""
@@ -99,38 +90,19 @@ class Histogram:
 
 @dataclass
 class IndexFacts:
-    """What the report takes from the index.
-
-    Attributes:
-        clips: number of rows.
-        bytes: size of the records, by split.
-        histograms: one for each quantity.
-        properties: properties of the source files: clips by value, by title of the table.
-        samples: clips to show, spread over splits and labels.
-        flagged: some silent and frozen clips.
-        wanted: the clips that were asked for, by id, as far as they are there.
-    """
+    """What the report takes from the index."""
 
     clips: int = 0
-    bytes: Counter = field(default_factory=Counter)
+    bytes: Counter = field(default_factory=Counter)  # size of the records, by split
     histograms: list[Histogram] = field(default_factory=lambda: [Histogram(quantity) for quantity in QUANTITIES])
     properties: dict[str, Counter] = field(default_factory=lambda: {title: Counter() for title, _, _ in PROPERTIES})
-    samples: list[IndexRow] = field(default_factory=list)
-    flagged: list[IndexRow] = field(default_factory=list)
-    wanted: dict[str, IndexRow] = field(default_factory=dict)
+    samples: list[IndexRow] = field(default_factory=list)  # to show, spread over splits and labels
+    flagged: list[IndexRow] = field(default_factory=list)  # some silent and frozen ones
+    wanted: dict[str, IndexRow] = field(default_factory=dict)  # those asked for, by id, as far as they are there
 
 
 def read_index(folder: str, card: DatasetCard, wanted: Collection[str] = ()) -> IndexFacts:
-    """Reads the index.
-
-    Args:
-        folder: the data set's folder.
-        card: the data set's card.
-        wanted: ids of the clips to find.
-
-    Raises:
-        PemtError: the index does not have as many clips as the card says.
-    """
+    """Reads the index, which must have as many clips as the card says; `wanted` are ids of clips to find."""
     with storage.local_copy(storage.join(folder, INDEX_NAME)) as local, pq.ParquetFile(local) as file:
         facts, groups = _first_pass(file)
         if facts.clips != card.clips:

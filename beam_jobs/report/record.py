@@ -19,14 +19,9 @@ BYTES, FLOATS = 1, 2  # fields of a tf.train.Feature; the third holds whole numb
 
 
 def read_features(record: bytes) -> dict[str, Any]:  # what a value is follows from its name
-    """The frames, their times and the spectrogram of a record, `example` or `sequence_example`.
+    """Frames (JPEGs where they lie in the record), times (microseconds) and spectrogram ([values] float32) of a record.
 
-    Returns:
-        As far as the record has them: the JPEGs (where they lie in the record), microseconds, [values] float32; of a
-        `sequence_example` all entries of a list one after the other.
-
-    Raises:
-        ValueError: the bytes are no such record.
+    Of a `sequence_example` all entries of a list follow each other. Raises `ValueError` for other bytes.
     """
     features: dict[str, Any] = {}
     # An Example has one part, a SequenceExample another with lists; both are maps from names to values.

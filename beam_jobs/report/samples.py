@@ -8,17 +8,10 @@ Group = tuple[str, "str | None"]  # a split and a label, None for unlabelled cli
 
 
 def chosen_places(groups: dict[Group, int], most: int) -> dict[Group, list[int]]:
-    """Which clips of each group to show.
+    """Which clips of each group to show, as places among the group's clips, given the groups' sizes.
 
     Every split gets the same number as far as it has clips, and so does every label in it. If a split has more labels
     than it may show clips, evenly spread ones are shown.
-
-    Args:
-        groups: number of clips.
-        most: clips in all.
-
-    Returns:
-        For the groups of which clips are shown, in the order of splits and labels: places among the group's clips.
     """
     splits = [split for split in SPLITS if any(one == split for one, _ in groups)]
     labels = {split: _labels(groups, split) for split in splits}

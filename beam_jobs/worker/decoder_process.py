@@ -31,50 +31,31 @@ TAKEN = b"\n"  # tells the process that its record was read and the slot is free
 
 @dataclass(frozen=True)
 class ClipRequest:
-    """Which clips to make of a file.
+    """Which clips to make of a file."""
 
-    Attributes:
-        path: a local file.
-        start, end: stretch of it, seconds; None for all.
-        window, stride: length and distance of windows, seconds; None for one clip.
-        clip_id: the clip's id; windows get their seconds added.
-        name: name of the source in the record.
-        labels, label_indices: names, and their rows in the vocabulary.
-        extra: further columns of the manifest, (column, value).
-    """
-
-    path: str
-    start: float | None = None
+    path: str  # a local file
+    start: float | None = None  # stretch of it, seconds; None for all
     end: float | None = None
-    window: float | None = None
+    window: float | None = None  # length and distance of windows, seconds; None for one clip
     stride: float | None = None
-    clip_id: str = ""
-    name: str = ""
+    clip_id: str = ""  # windows get their seconds added
+    name: str = ""  # of the source in the record
     labels: tuple[str, ...] = ()
-    label_indices: tuple[int, ...] = ()
-    extra: tuple[tuple[str, str], ...] = ()
+    label_indices: tuple[int, ...] = ()  # rows in the vocabulary
+    extra: tuple[tuple[str, str], ...] = ()  # further columns of the manifest, (column, value)
 
 
 @dataclass(frozen=True)
 class MadeClip:
-    """A clip, ready to be written.
+    """A clip, ready to be written."""
 
-    Attributes:
-        record: serialized record; `ExpendableDecoder.clips` keeps it valid until the next clip is asked for.
-        about: what is in it.
-        source: facts about the file: the fields of `pemt_tf.media.clip_decoder.SourceInfo`.
-    """
-
-    record: bytes | memoryview
+    record: bytes | memoryview  # `ExpendableDecoder.clips` keeps it valid until the next clip is asked for
     about: WrittenClip
-    source: dict[str, Any]
+    source: dict[str, Any]  # facts about the file: the fields of `SourceInfo`
 
 
 class ExpendableDecoder:
-    """One process that makes clips; it is started when first needed and again after it died.
-
-    Use it as a context manager, or call `close`.
-    """
+    """One process that makes clips; it is started when first needed and again after it died."""
 
     def __init__(
         self,
@@ -86,17 +67,6 @@ class ExpendableDecoder:
         store_waveform: bool = False,
         command: tuple[str, ...] | None = None,
     ) -> None:
-        """Starts nothing yet.
-
-        Args:
-            geometry: the clips' geometry.
-            timeout: time limit for one clip, seconds.
-            memory_mb: limit on the address space of the process, MiB.
-            decoding: streams to decode and quality of the frames.
-            payload: form of the records.
-            store_waveform: store the waveform in them.
-            command: program to run instead of our own child, for tests with children that misbehave.
-        """
         self._timeout = timeout
         settings = {
             "geometry": dataclasses.asdict(geometry),
@@ -121,11 +91,7 @@ class ExpendableDecoder:
         self.close()
 
     def clip(self, request: ClipRequest) -> MadeClip:
-        """Makes one clip; the caller may keep its record.
-
-        Raises:
-            MediaError: the file is unusable, or the process crashed or took too long.
-        """
+        """Makes one clip; the caller may keep its record. `MediaError`: see `clips`."""
         (made,) = (
             dataclasses.replace(made, record=bytes(made.record))
             for made in self.clips(request)
@@ -136,8 +102,7 @@ class ExpendableDecoder:
     def clips(self, request: ClipRequest) -> Iterator[MadeClip | FailedWindow]:
         """Makes all clips of a request; the time limit applies to each of them.
 
-        Raises:
-            MediaError: the file is unusable, or the process crashed or took too long, possibly after some clips.
+        A `MediaError`, possibly after some clips: the file is unusable, or the process crashed or took too long.
         """
         begin = time.monotonic()
         if self._process is None:

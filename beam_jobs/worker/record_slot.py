@@ -22,13 +22,9 @@ class RecordSlot:
     A decoder that a hostile file has taken over might truncate the file, and reading a mapping beyond the end of its
     file would kill the job. So the file is sealed against truncation; where a system has no seals it is read, not
     mapped.
-
-    Attributes:
-        descriptor: the file's descriptor.
     """
 
     def __init__(self, descriptor: int, is_sealed: bool = False) -> None:
-        """Args: descriptor: the file's, from the other process; is_sealed: the file cannot become shorter."""
         self.descriptor = descriptor
         self._is_sealed = is_sealed
         self._map: mmap.mmap | None = None
@@ -47,11 +43,7 @@ class RecordSlot:
         return cls(descriptor, is_sealed=True)
 
     def put(self, parts: Sequence[bytes]) -> int:
-        """Writes the parts of a record over the previous one; returns its size.
-
-        Raises:
-            MemoryError: the record does not fit into the memory that the process may take.
-        """
+        """Writes the parts of a record over the previous one; returns its size, or raises `MemoryError`."""
         size = sum(map(len, parts))
         if self._map is None or len(self._map) < size:
             room = -(-size // GRAIN) * GRAIN
@@ -65,11 +57,7 @@ class RecordSlot:
         return size
 
     def take(self, size: int) -> memoryview:
-        """Reads a record of `size` bytes, valid until the other process is told that it was taken.
-
-        Raises:
-            EOFError: the file is shorter.
-        """
+        """Reads a record of `size` bytes, valid until the other process is told that it was taken."""
         there = os.fstat(self.descriptor).st_size
         if there < size:
             raise EOFError(f"{there} of {size} bytes")

@@ -60,12 +60,7 @@ class ShardMaker:
         self._decoder.kill()
 
     def make(self, shard: Shard, go_on: Callable[[], None] = lambda: None) -> Iterator[InputOutcome]:
-        """Writes the record file and the outcomes of a shard's inputs.
-
-        Args:
-            shard: the shard; it is finished when the iterator is at its end.
-            go_on: called before each file and before each outcome is noted; raises an error to stop the work.
-        """
+        """Writes a shard, which is finished when the iterator is at its end; `go_on` may raise an error to stop."""
         folder = self._settings.folder
         maker = ClipMaker(self._settings, self._decoder)
         try:
@@ -106,13 +101,7 @@ class ClipMaker:
         self._index_of = {label: index for index, label in enumerate(settings.vocabulary)}
 
     def outcomes(self, path: str, inputs: Iterator[InputClip], write: WriteRecord) -> Iterator[InputOutcome]:
-        """Makes the clips of inputs that are parts of one file.
-
-        Args:
-            path: the file.
-            inputs: parts of the file.
-            write: receives each serialized record, which is valid during the call only.
-        """
+        """Makes the clips of inputs that are parts of one file; `write` may use a record during the call only."""
         with contextlib.ExitStack() as stack:
             try:
                 local = stack.enter_context(storage.local_copy(path))
@@ -183,7 +172,6 @@ class ShardWriter:
     """Takes the records and outcomes of one shard. Use it as a context manager and call `finish` at the end."""
 
     def __init__(self, folder: str, shard: Shard) -> None:
-        """Args: folder: the data set's working folder; shard: the shard."""
         self._folder, self._shard = folder, shard
         self._counts = OutcomeCounts()
         self._stack = contextlib.ExitStack()
