@@ -140,8 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> list[str]:
-        from beam_jobs.engines.engine import JobWritten
         from beam_jobs.job import dry_run, prepare, retry_failed
+        from beam_jobs.plan.output_folder import JobWritten
 
         _check(options)
         if options.dry_run:

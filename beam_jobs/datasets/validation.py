@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beam_jobs.datasets.collection import Entry
-from beam_jobs.inputs.splits import hash_fraction
+from beam_jobs.inputs.file_listing import hash_fraction
 from pemt_tf.errors import PemtError
 
 

@@ -22,11 +22,10 @@ from beam_jobs.embedding.model import SavedModelHandler, local_model
 from beam_jobs.embedding.reading import ReadSettings, ReadUnit
 from beam_jobs.embedding.sources import EmbeddingInput, open_source
 from beam_jobs.engines import beam_runners, storage
-from beam_jobs.job.guard import guarded, job_progress, outcome_lines, refuse_failures
 from beam_jobs.job.options import EmbedOptions
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import PLAN_NAME
-from beam_jobs.worker.outcomes import FAILED, by_name, describe
+from beam_jobs.worker.outcomes import FAILED, by_name, describe, job_progress, outcome_lines, refuse_failures
 from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
 from pemt_tf.export.saved_model import ServableMetadata
@@ -85,7 +84,7 @@ def embed(options: EmbedOptions) -> EmbeddingCard:
             "--overwrite"
         )
     output.prepare()
-    with guarded(output):
+    with output.guarded():
         _run(pipeline_options, source, SavedModelHandler(model, options.batch_size), metadata, output, options)
         card = _checked_card(output.work, source, options, model, digest, metadata.config.geometry)
         _tidy(output.work, source)

@@ -32,7 +32,8 @@ from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.engines import beam_worker
-from beam_jobs.engines.engine import MOST_WORKERS, JobWritten
+from beam_jobs.engines.engine import MOST_WORKERS
+from beam_jobs.plan.output_folder import JobWritten
 from pemt_tf.errors import PemtError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.

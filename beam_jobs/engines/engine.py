@@ -23,10 +23,6 @@ ENDING_SECONDS = 0.1
 LONGEST_ENDING_SECONDS = 10.0  # a worker may be copying a large file from a bucket, which cannot be interrupted
 
 
-class JobWritten(Exception):  # noqa: N818 - not an error: the user asked for it
-    """The job was not run but written to a file, for an engine to run; the message says what to do with it."""
-
-
 class Engine(Protocol):
     """Makes shards."""
 

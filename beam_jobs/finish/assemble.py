@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.finish import drop_clips
 from beam_jobs.finish.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.finish.dataset_index import IndexWriter
-from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, near_training, to_drop
-from beam_jobs.plan.output_folder import JobRecord
-from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
+from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, drop_clips, near_training, to_drop
+from beam_jobs.plan.shards import JobRecord, Shard, ShardSettings, read_plan
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, by_name, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics
 from pemt_tf.config import Config, save_config
@@ -116,7 +114,7 @@ def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None
     pairs = collected.fingerprints.pairs()
     unwanted = to_drop(pairs, job.drop_duplicates == "all") if job.drop_duplicates else {}
     if unwanted:
-        drop_clips.drop(job.folder, job.shards, unwanted)
+        drop_clips(job.folder, job.shards, unwanted)
         collected = collect(job)
     pairs = [
         dataclasses.replace(pair, left_out=tuple(name for name in (pair.first, pair.second) if name in unwanted))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.paths import WILDCARDS, FileIdentity, GlobPattern
-from beam_jobs.inputs.splits import notes_on_folders, split_named
+from beam_jobs.inputs.paths import WILDCARDS, FileIdentity, GlobPattern, notes_on_folders, split_named
 from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import readable
@@ -37,6 +37,12 @@ NO_INPUT = (
     ".py .sh .log .list .lst .tab .psv .srt .vtt .ass"
 )
 NO_LABEL_FOLDERS = ("unlabelled", "unlabeled")
+
+
+def hash_fraction(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def _what_was_seen(listing: InputListing) -> str:
 def split_and_label(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
     """The split and the label that the folders between the root and a file say.
 
-    `train`, `validation` and `test` (other names: `split_names.NAMES_OF`) directly under the root are splits,
+    `train`, `validation` and `test` (other names: `paths.NAMES_OF`) directly under the root are splits,
     and the next folder is the label; otherwise the first folder is. Files without such a folder, or in `unlabelled`,
     have no label.
     """

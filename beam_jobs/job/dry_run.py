@@ -6,9 +6,8 @@ import math
 import resource
 from collections import Counter
 
-from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.inputs.file_listing import InputClip, hash_fraction
 from beam_jobs.inputs.selection import select_inputs
-from beam_jobs.inputs.splits import hash_fraction
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.job.prepare import worker_settings
 from beam_jobs.plan.shards import ShardSettings

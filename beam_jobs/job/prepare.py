@@ -13,12 +13,20 @@ from beam_jobs.finish import assemble
 from beam_jobs.finish.assemble import DatasetJob
 from beam_jobs.finish.split_findings import split_findings
 from beam_jobs.inputs.selection import read_card, select_inputs
-from beam_jobs.job.guard import guarded, job_progress, outcome_lines, refuse_failures
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.plan import shards
-from beam_jobs.plan.output_folder import STOP_NAME, JobRecord, OutputFolder
-from beam_jobs.plan.shards import ClipCutting, Shard, ShardSettings
-from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, OutcomeCounts, describe
+from beam_jobs.plan.output_folder import STOP_NAME, OutputFolder
+from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard, ShardSettings
+from beam_jobs.worker.outcomes import (
+    FAILED,
+    FILTERED,
+    WRITTEN,
+    OutcomeCounts,
+    describe,
+    job_progress,
+    outcome_lines,
+    refuse_failures,
+)
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
@@ -51,7 +59,7 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
     notes = ()
     if inputs.extra_columns:
         notes = (f"columns of the manifest that are carried along: {', '.join(inputs.extra_columns)}",)
-    with guarded(output):
+    with output.guarded():
         job = DatasetJob(
             folder=output.work,
             shards=shards.write_plan(output.work, plan),

@@ -16,12 +16,11 @@ from beam_jobs.engines import storage
 from beam_jobs.engines.engine import choose_engine
 from beam_jobs.finish.assemble import LISTED_NAME, DatasetJob
 from beam_jobs.inputs.selection import read_card
-from beam_jobs.job.guard import guarded
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.job.prepare import PreparedDataset, make, worker_settings
 from beam_jobs.plan import shards
-from beam_jobs.plan.output_folder import JobRecord, OutputFolder
-from beam_jobs.plan.shards import ClipCutting, Shard
+from beam_jobs.plan.output_folder import OutputFolder
+from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard
 from beam_jobs.worker.outcomes import FAILED, OutcomeCounts, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics, write_statistics
 from pemt_tf.config import Config, load_config
@@ -53,7 +52,7 @@ def retry_failed(options: PreprocessOptions) -> PreparedDataset:
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     output.prepare(record, options.overwrite)
     retried = {clip.clip_id for clip in failed}
-    with guarded(output):
+    with output.guarded():
         kept = [_take_over(base, output.work, shard, retried) for shard in old_shards]
         job = DatasetJob(
             folder=output.work,

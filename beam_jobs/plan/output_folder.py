@@ -2,86 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import fcntl
-import hashlib
-import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from beam_jobs.engines import storage
-from beam_jobs.plan.shards import PLAN_NAME, PlannedShard, ShardSettings
-from pemt_tf.config import flat_fields
+from beam_jobs.plan.shards import PLAN_NAME, JobRecord
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS
 from pemt_tf.errors import PemtError
 
-JOB_NAME = "job.json"
 STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, so the rest need not be tried
 WORK_INSIDE = ".partial"
 LOCK_NAME = ".lock"
 NOT_FOREIGN = (WORK_INSIDE, "lost+found")
-NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings that good clips do not depend on
 
 
-@dataclass(frozen=True)
-class JobRecord:
-    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same."""
+class JobInterrupted(KeyboardInterrupt):
+    """The user stopped the job; the message says what is left of it."""
 
-    settings: dict[str, Any]  # by name; nested names are joined by dots
-    inputs: int  # their number
-    inputs_hash: str  # SHA-256 of their list: names and sizes count, the place of the files does not
 
-    @classmethod
-    def of(cls, settings: ShardSettings, plan: list[PlannedShard], **others: str) -> JobRecord:
-        """Records a job; `others` are further settings."""
-        digest = hashlib.sha256()
-        for shard, clips in plan:
-            digest.update(shard.name.encode() + b"\n")
-            for clip in clips:
-                line = json.dumps({**clip.to_json(), "path": ""}, sort_keys=True)
-                digest.update(line.encode("ascii") + b"\n")
-        fields = dataclasses.asdict(settings)
-        chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})
-        values = json.loads(json.dumps({**chosen, **others}))  # as they will be read: JSON makes lists of tuples
-        return cls(values, sum(len(clips) for _, clips in plan), digest.hexdigest())
-
-    @property
-    def configuration_hash(self) -> str:
-        """SHA-256 of the whole record."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
-
-    def differences(self, earlier: JobRecord) -> list[str]:
-        """The differences from an earlier job, one sentence each."""
-        found = [
-            f"{name} was {earlier.settings.get(name)!r} and is {self.settings.get(name)!r}"
-            for name in sorted(set(self.settings) | set(earlier.settings))
-            if self.settings.get(name) != earlier.settings.get(name)
-        ]
-        if self.inputs != earlier.inputs:
-            found.append(f"there were {earlier.inputs} inputs and are {self.inputs}")
-        elif self.inputs_hash != earlier.inputs_hash:
-            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is different")
-        return found
-
-    def write(self, folder: str) -> None:
-        """Writes `job.json`."""
-        storage.write_text(storage.join(folder, JOB_NAME), json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def read(cls, folder: str) -> JobRecord | None:
-        """Reads `job.json`; None where there is none, or where a crash left half of it."""
-        path = storage.join(folder, JOB_NAME)
-        if not storage.exists(path):
-            return None
-        try:
-            with storage.open_read(path) as file:
-                return cls(**json.loads(file.read()))
-        except OSError as error:
-            raise PemtError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, TypeError):
-            return None
+class JobWritten(Exception):  # noqa: N818 - not an error: the user asked for it
+    """The job was not run but written to a file, for an engine to run; the message says what to do with it."""
 
 
 class OutputFolder:
@@ -194,6 +138,23 @@ class OutputFolder:
         for entry in sorted(work.iterdir(), key=lambda entry: entry.name == self._card):
             entry.rename(place / entry.name)
         work.rmdir()
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Runs a part of a job; if it fails, finished shards stay for the next run, and nothing else."""
+        try:
+            yield
+        except JobWritten:
+            raise  # its engine will read the plan
+        except BaseException as error:
+            left = self.leave()
+            if isinstance(error, KeyboardInterrupt):
+                kept = f"{left} finished shards are kept: the same command continues from there"
+                said = f"interrupted; nothing was written to {self.path}; {kept if left else 'nothing is kept'}"
+                raise JobInterrupted(said) from None
+            if isinstance(error, OSError):
+                raise PemtError(f"cannot write to the output folder {self.path}: {error.strerror or error}") from None
+            raise
 
     def leave(self) -> int:
         """Ends a job that did not finish; returns how many finished shards stay for the next run."""

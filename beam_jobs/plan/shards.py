@@ -9,21 +9,23 @@ whatever the runner and the number of workers.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.inputs.splits import hash_fraction
-from pemt_tf.config import ClipGeometry
+from beam_jobs.inputs.file_listing import InputClip, hash_fraction
+from pemt_tf.config import ClipGeometry, flat_fields
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
 
 UNIFORM, WINDOWS, SEGMENTS = "uniform", "windows", "segments"
-PLAN_NAME = "plan.jsonl"
+PLAN_NAME, JOB_NAME = "plan.jsonl", "job.json"
+NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings that good clips do not depend on
 CLIPS_PER_SHARD = 64  # about 150 MB of avbert_base records
 SMALL_SHARD = 8  # clips; lets a few workers share a small data set
 SMALL_SHARDS = 16
@@ -167,3 +169,62 @@ def read_plan(folder: str, shard: Shard) -> list[InputClip]:
         file.seek(shard.offset)
         lines = file.read(shard.length)
     return [InputClip.from_json(json.loads(line)) for line in lines.splitlines()]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same."""
+
+    settings: dict[str, Any]  # by name; nested names are joined by dots
+    inputs: int  # their number
+    inputs_hash: str  # SHA-256 of their list: names and sizes count, the place of the files does not
+
+    @classmethod
+    def of(cls, settings: ShardSettings, plan: list[PlannedShard], **others: str) -> JobRecord:
+        """Records a job; `others` are further settings."""
+        digest = hashlib.sha256()
+        for shard, clips in plan:
+            digest.update(shard.name.encode() + b"\n")
+            for clip in clips:
+                line = json.dumps({**clip.to_json(), "path": ""}, sort_keys=True)
+                digest.update(line.encode("ascii") + b"\n")
+        fields = dataclasses.asdict(settings)
+        chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})
+        values = json.loads(json.dumps({**chosen, **others}))  # as they will be read: JSON makes lists of tuples
+        return cls(values, sum(len(clips) for _, clips in plan), digest.hexdigest())
+
+    @property
+    def configuration_hash(self) -> str:
+        """SHA-256 of the whole record."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, earlier: JobRecord) -> list[str]:
+        """The differences from an earlier job, one sentence each."""
+        found = [
+            f"{name} was {earlier.settings.get(name)!r} and is {self.settings.get(name)!r}"
+            for name in sorted(set(self.settings) | set(earlier.settings))
+            if self.settings.get(name) != earlier.settings.get(name)
+        ]
+        if self.inputs != earlier.inputs:
+            found.append(f"there were {earlier.inputs} inputs and are {self.inputs}")
+        elif self.inputs_hash != earlier.inputs_hash:
+            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is different")
+        return found
+
+    def write(self, folder: str) -> None:
+        """Writes `job.json`."""
+        storage.write_text(storage.join(folder, JOB_NAME), json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: str) -> JobRecord | None:
+        """Reads `job.json`; None where there is none, or where a crash left half of it."""
+        path = storage.join(folder, JOB_NAME)
+        if not storage.exists(path):
+            return None
+        try:
+            with storage.open_read(path) as file:
+                return cls(**json.loads(file.read()))
+        except OSError as error:
+            raise PemtError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, TypeError):
+            return None

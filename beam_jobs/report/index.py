@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_jobs.engines import storage
-from beam_jobs.finish.arrow_columns import column, numbers
-from beam_jobs.finish.dataset_index import INDEX_NAME
+from beam_jobs.finish.dataset_index import INDEX_NAME, column, numbers
 from beam_jobs.report.quantities import QUANTITIES, Quantity, round_edges
 from beam_jobs.report.samples import Group, chosen_places
 from pemt_tf.data.dataset_card import DatasetCard

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.finish.arrow_columns import numbers
+from beam_jobs.finish.dataset_index import numbers
 
 MOST_COLUMNS = 24
 FINE, COARSE, COARSEST = (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)  # borders in each power of ten

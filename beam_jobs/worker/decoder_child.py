@@ -1,6 +1,6 @@
 """The expendable process that makes clips: reads requests on standard input, answers on standard output.
 
-The answer for a clip is a line of JSON; its record stays in the slot (`beam_jobs.worker.record_slot`) until the job
+The answer for a clip is a line of JSON; its record stays in the slot (`RecordSlot`) until the job
 says, with an empty line, that it has taken it.
 
 The process imports PyAV, NumPy and SciPy, but neither TensorFlow nor Beam. It does everything that takes time
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from beam_jobs.worker.record_slot import RecordSlot
+from beam_jobs.worker.decoder_process import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_format
 from pemt_tf.data.clip_builder import build_clip, clip_id

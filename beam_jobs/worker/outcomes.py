@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +14,12 @@ from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip
+from pemt_tf.errors import PemtError
+from pemt_tf.terminal.progress import Progress
 
 WRITTEN, FILTERED, FAILED = "written", "filtered", "failed"
 FLAGS = ("has_video", "has_audio", "silent", "frozen")
+PROGRESS_SECONDS = 0.5  # between two looks at the outcome files
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,40 @@ class OutcomeWatcher:
         return sum((kinds for *_, kinds in self._seen.values()), Counter())
 
 
+@contextlib.contextmanager
+def job_progress(
+    folder: str | None, total: int, most_bad: int | None = None, stop_file: str | None = None
+) -> Iterator[None]:
+    """Shows progress while the context is open, and stops a job of which more than `most_bad` inputs have failed."""
+    if folder is None:
+        yield
+        return
+    watcher, ended = OutcomeWatcher(folder), threading.Event()
+    line = Progress("clips", total, "clips", watcher.counts().total())
+
+    def look() -> str:
+        counts = watcher.counts()
+        if stop_file and most_bad is not None and counts[FAILED] > most_bad:
+            Path(stop_file).touch()
+        line.done = counts.total()
+        return f"{counts[WRITTEN]} ok, {line.done - counts[WRITTEN]} bad"
+
+    def show() -> None:
+        while not ended.wait(PROGRESS_SECONDS):
+            before, detail = line.done, look()
+            if line.done > before:
+                line.update(line.done, detail)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        line.close(look())
+
+
 def by_name(counts: Counter[str]) -> dict[str, int]:
     """Counts in the order of their names."""
     return dict(sorted(counts.items()))
@@ -166,3 +205,25 @@ def describe(counts: dict[str, int]) -> str:
     return ", ".join(
         f"{cause} {count}" for cause, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
+
+
+def refuse_failures(failed: dict[str, int], inputs: int, most: float, example: str, stopped_after: int = 0) -> None:
+    """Refuses a result if more than the share `most` of the inputs failed; `example` ends the message."""
+    bad = sum(failed.values())
+    if bad > most * inputs:
+        stopped = f"stopped after {stopped_after} of {inputs} inputs: " if stopped_after else ""
+        raise PemtError(
+            f"{stopped}{bad} of {inputs} inputs failed ({describe(failed)}), more than --max_bad_fraction={most:g} "
+            f"allows{example}"
+        )
+
+
+def outcome_lines(filtered: dict[str, int], failed: dict[str, int], inputs: int, written: int) -> tuple[list[str], str]:
+    """Closing lines: those about filtered and failed inputs, by cause, and the one that sums up all inputs."""
+    lines = [
+        f"{kind}: {describe(causes)} (errors/{name}.jsonl)"
+        for kind, name, causes in (("filtered", "filtered", filtered), ("failed", "failures", failed))
+        if causes
+    ]
+    lost = f"{sum(filtered.values())} filtered + {sum(failed.values())} failed"
+    return lines, f"{inputs} inputs = {written} written + {lost}"
