@@ -31,9 +31,10 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from beam_jobs.engines import beam_worker
-from beam_jobs.engines.engine import MOST_WORKERS
+from beam_jobs.engines import beam_graph, beam_worker
 from beam_jobs.plan.output_folder import JobWritten
+from beam_jobs.plan.shards import Shard, ShardSettings
+from beam_jobs.worker.shard_maker import MOST_WORKERS
 from pemt_tf.errors import PemtError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.
@@ -161,6 +162,17 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> N
             f"wrote the job to {written}; nothing was run. Start it on its engine; when it has ended, give the same "
             "command without that option: it takes over the finished shards and makes the data set"
         )
+
+
+class BeamEngine:
+    """Makes shards with a runner of Beam."""
+
+    def __init__(self, runner: str, num_workers: int | None, arguments: tuple[str, ...]) -> None:
+        self._options = beam_options(runner, num_workers, arguments)
+
+    def run(self, shards: list[Shard], settings: ShardSettings) -> None:
+        """Makes all shards; raises `JobWritten` if the user wanted the job written to a file."""
+        run(self._options, lambda pipeline: beam_graph.build_graph(pipeline, shards, settings))
 
 
 class _WorkerEndedError(KeyboardInterrupt):

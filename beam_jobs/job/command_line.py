@@ -67,10 +67,7 @@ def add_limits(group: argparse._ActionsContainer, consequence: str) -> None:
         "--decode_timeout", type=positive_number, default=120.0, help="seconds a clip may take (default: 120)"
     )
     group.add_argument(
-        "--decode_memory_mb",
-        type=positive,
-        default=4096,
-        help="MiB that a decoding process may take (default: 4096)",
+        "--decode_memory_mb", type=positive, default=4096, help="MiB that a decoding process may take (default: 4096)"
     )
 
 

@@ -6,9 +6,9 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from beam_jobs.engines import storage
-from beam_jobs.engines.engine import Engine, choose_engine
 from beam_jobs.finish import assemble
 from beam_jobs.finish.assemble import DatasetJob
 from beam_jobs.finish.split_findings import split_findings
@@ -27,10 +27,16 @@ from beam_jobs.worker.outcomes import (
     outcome_lines,
     refuse_failures,
 )
+from beam_jobs.worker.shard_maker import LocalEngine
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
+
+if TYPE_CHECKING:
+    from beam_jobs.engines.beam_runners import BeamEngine
+
+    Engine = LocalEngine | BeamEngine
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,18 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
             drop_duplicates=options.drop_duplicates,
         )
         return PreparedDataset(make(job, output, engine, options), notes)
+
+
+def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: tuple[str, ...]) -> Engine:
+    """The engine that the flags name; without a runner, flags of Beam choose its runner in this process."""
+    runner = runner or ("FnApiRunner" if beam_arguments else "local")
+    if runner.lower() != "local":
+        from beam_jobs.engines.beam_runners import BeamEngine  # Beam's import takes seconds
+
+        return BeamEngine(runner, num_workers, beam_arguments)
+    if beam_arguments:
+        raise PemtError(f"unknown option {beam_arguments[0]}; see --help. Flags of Beam need a --runner of Beam")
+    return LocalEngine(num_workers or 1)
 
 
 def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list[str], folder: str) -> ShardSettings:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.engines.engine import choose_engine
 from beam_jobs.finish.assemble import LISTED_NAME, DatasetJob
 from beam_jobs.inputs.selection import read_card
 from beam_jobs.job.options import PreprocessOptions
-from beam_jobs.job.prepare import PreparedDataset, make, worker_settings
+from beam_jobs.job.prepare import PreparedDataset, choose_engine, make, worker_settings
 from beam_jobs.plan import shards
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard
@@ -110,11 +109,7 @@ def _as_before(options: PreprocessOptions, card: DatasetCard, before: dict[str, 
         "drop_duplicates": before.get("drop_duplicates", ""),
     }
     chosen = {name: value for name, value in flags.items() if name not in options.typed}
-    fixed = {
-        **_cutting_flags(card),
-        "payload": card.payload,
-        "store_waveform": bool(before.get("store_waveform")),
-    }
+    fixed = {**_cutting_flags(card), "payload": card.payload, "store_waveform": bool(before.get("store_waveform"))}
     return dataclasses.replace(options, **chosen, **fixed)
 
 
