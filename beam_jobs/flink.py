@@ -68,13 +68,7 @@ def compare(one: Path, other: Path) -> list[tuple[str, str, str]]:
 
 
 def _digest(path: Path) -> str:
-    if not path.is_file():
-        return "missing"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(2**20):
-            digest.update(data)
-    return digest.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def run(options: argparse.Namespace, job: list[str]) -> int:

@@ -147,10 +147,10 @@ def main(arguments: list[str] | None = None) -> int:
         if options.dry_run:
             return dry_run.estimate(options)
         try:
-            result = (retry_failed.retry_failed if options.retry_failed else prepare.prepare)(options)
+            card, notes = (retry_failed.retry_failed if options.retry_failed else prepare.prepare)(options)
         except JobWritten as written:
             return [str(written)]
-        return [*result.notes, *prepare.summary(result.card, options.output)]
+        return [*notes, *prepare.summary(card, options.output)]
 
     return command_line.run(work, "interrupted; nothing was written")
 

@@ -17,7 +17,7 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
 
-from beam_jobs.embedding.files import FileSettings, NoteProgress, WriteFile, file_name, outcome_name
+from beam_jobs.embedding.files import NoteProgress, WriteFile, file_name, outcome_name
 from beam_jobs.embedding.model import SavedModelHandler, local_model
 from beam_jobs.embedding.reading import ReadSettings, ReadUnit
 from beam_jobs.embedding.sources import EmbeddingInput, open_source
@@ -41,7 +41,7 @@ def build_graph(
     source: EmbeddingInput,
     handler: SavedModelHandler,
     reading: ReadSettings,
-    writing: FileSettings,
+    writing: WriteFile,
     noted: str | None,
 ) -> PCollection:
     """Units -> clips -> RunInference -> Parquet files -> (kind of outcome, count)."""
@@ -61,7 +61,7 @@ def build_graph(
         results
         | "All" >> beam.Flatten()
         | "ByFile" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(WriteFile(writing))
+        | "Write" >> beam.ParDo(writing)
         | "Count" >> beam.CombinePerKey(sum)
     )
 
@@ -143,7 +143,7 @@ def _run(
         decode_memory_mb=options.decode_memory_mb,
     )
     files = {unit.number: unit.record_file for unit in source.units if unit.record_file}
-    writing = FileSettings(output.work, source.shards, files)
+    writing = WriteFile(output.work, source.shards, files)
     noted = None if output.is_remote else storage.join(output.work, PROGRESS)
     with _without_false_warning(), job_progress(noted, source.clips):
         beam_runners.run(

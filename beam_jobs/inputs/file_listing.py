@@ -70,13 +70,9 @@ class InputClip:
         """The group, or the file's name."""
         return self.name if self.group is None else self.group
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputClip:
-        """Restores what `to_json` returned."""
+        """Restores what `dataclasses.asdict` returned."""
         extra = tuple((name, value) for name, value in values["extra"])
         return cls(**{**values, "labels": tuple(values["labels"]), "extra": extra})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import resource
+import time
 from collections import Counter
 
 from beam_jobs.inputs.file_listing import InputClip, hash_fraction
@@ -69,12 +69,7 @@ def _try(chosen: list[InputClip], settings: ShardSettings) -> list[tuple[InputOu
         decoder.warm_up()
         maker = ClipMaker(settings, decoder)
         for clip in chosen:
-            begin, child = _own_cpu(), decoder.cpu_seconds()
+            begin, child = time.process_time(), decoder.cpu_seconds()
             (outcome,) = maker.outcomes(clip.path, iter([clip]), lambda record: None)
-            tried.append((outcome, _own_cpu() - begin + max(decoder.cpu_seconds() - child, 0.0)))
+            tried.append((outcome, time.process_time() - begin + max(decoder.cpu_seconds() - child, 0.0)))
     return tried
-
-
-def _own_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime

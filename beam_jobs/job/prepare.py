@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from beam_jobs.engines import storage
@@ -38,16 +37,10 @@ if TYPE_CHECKING:
 
     Engine = LocalEngine | BeamEngine
 
-
-@dataclass(frozen=True)
-class PreparedDataset:
-    """What a job made; the notes are lines for the user, printed before the summary."""
-
-    card: DatasetCard
-    notes: tuple[str, ...] = ()
+Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, printed before the summary
 
 
-def prepare(options: PreprocessOptions) -> PreparedDataset:
+def prepare(options: PreprocessOptions) -> Prepared:
     """Runs the whole job, or raises an error and publishes nothing."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
@@ -62,9 +55,8 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
     if output.is_finished and not options.overwrite:
         return _already_finished(options, output, record)
     output.prepare(record, options.overwrite)
-    notes = ()
-    if inputs.extra_columns:
-        notes = (f"columns of the manifest that are carried along: {', '.join(inputs.extra_columns)}",)
+    extra = ", ".join(inputs.extra_columns)
+    notes = [f"columns of the manifest that are carried along: {extra}"] if extra else []
     with output.guarded():
         job = DatasetJob(
             folder=output.work,
@@ -77,7 +69,7 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
             command=options.command,
             drop_duplicates=options.drop_duplicates,
         )
-        return PreparedDataset(make(job, output, engine, options), notes)
+        return make(job, output, engine, options), notes
 
 
 def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: tuple[str, ...]) -> Engine:
@@ -109,7 +101,7 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
     )
 
 
-def _already_finished(options: PreprocessOptions, output: OutputFolder, record: JobRecord) -> PreparedDataset:
+def _already_finished(options: PreprocessOptions, output: OutputFolder, record: JobRecord) -> Prepared:
     if not options.resume:
         raise PemtError(
             f"{options.output} already holds a finished data set; choose another --output, or replace it with "
@@ -122,7 +114,7 @@ def _already_finished(options: PreprocessOptions, output: OutputFolder, record: 
             f"{options.output} holds a finished data set of other settings: {differences}; choose another --output, "
             "or replace it with --overwrite"
         )
-    return PreparedDataset(read_card(output.path), ("nothing to do: the data set is finished",))
+    return read_card(output.path), ["nothing to do: the data set is finished"]
 
 
 def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: PreprocessOptions) -> DatasetCard:

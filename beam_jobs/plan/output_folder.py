@@ -98,7 +98,7 @@ class OutputFolder:
     def _clear(self) -> None:
         if self.is_remote:
             for pattern in (*(f"{split}/clips-*" for split in SPLITS), "stats/*", "outcomes/*", "errors/*"):
-                storage.remove_all(storage.list_sizes(self.work, pattern))
+                storage.file_systems().delete(list(storage.list_sizes(self.work, pattern)))
             return
         for old in Path(self.work).iterdir():
             if old.name != LOCK_NAME:

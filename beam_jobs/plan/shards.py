@@ -156,7 +156,7 @@ def write_plan(folder: str, plan: list[PlannedShard]) -> list[Shard]:
     placed, offset = [], 0
     with storage.open_write(storage.join(folder, PLAN_NAME)) as file:
         for shard, clips in plan:
-            lines = "".join(json.dumps(clip.to_json()) + "\n" for clip in clips).encode("ascii")
+            lines = "".join(json.dumps(dataclasses.asdict(clip)) + "\n" for clip in clips).encode("ascii")
             file.write(lines)
             placed.append(dataclasses.replace(shard, offset=offset, length=len(lines)))
             offset += len(lines)
@@ -186,7 +186,7 @@ class JobRecord:
         for shard, clips in plan:
             digest.update(shard.name.encode() + b"\n")
             for clip in clips:
-                line = json.dumps({**clip.to_json(), "path": ""}, sort_keys=True)
+                line = json.dumps({**dataclasses.asdict(clip), "path": ""}, sort_keys=True)
                 digest.update(line.encode("ascii") + b"\n")
         fields = dataclasses.asdict(settings)
         chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})

@@ -37,25 +37,17 @@ LONGEST_ENDING_SECONDS = 10.0  # a worker may be copying a large file from a buc
 
 
 class ShardMaker:
-    """Makes shards, one after the other, with one decoding process; call `close` at the end."""
+    """Makes shards, one after the other, with one decoding process, which the caller closes."""
 
     def __init__(self, settings: ShardSettings) -> None:
         """Starts no process yet."""
         self._settings = settings
-        self._decoder = decoder_of(settings)
-
-    def close(self) -> None:
-        """Ends the decoding process."""
-        self._decoder.close()
-
-    def interrupt(self) -> None:
-        """Ends the decoding process from another thread, so that `make` stops waiting for it."""
-        self._decoder.kill()
+        self.decoder = decoder_of(settings)
 
     def make(self, shard: Shard, go_on: Callable[[], None] = lambda: None) -> Iterator[InputOutcome]:
         """Writes a shard, which is finished when the iterator is at its end; `go_on` may raise an error to stop."""
         folder = self._settings.folder
-        maker = ClipMaker(self._settings, self._decoder)
+        maker = ClipMaker(self._settings, self.decoder)
         try:
             with ShardWriter(folder, shard) as writer:
                 for path, parts in itertools.groupby(read_plan(folder, shard), key=lambda clip: clip.path):
@@ -282,7 +274,7 @@ class _Worker(threading.Thread):
             self.error = error
             self._stopped.set()
         finally:
-            self._maker.close()
+            self._maker.decoder.close()
             self._ended.put(self)
 
     def _shards(self) -> Iterator[Shard]:
@@ -300,5 +292,5 @@ class _Worker(threading.Thread):
         """Waits for the thread; whatever it is decoding is cut off, because the job is stopped."""
         deadline = time.monotonic() + LONGEST_ENDING_SECONDS
         while self.is_alive() and time.monotonic() < deadline:
-            self._maker.interrupt()
+            self._maker.decoder.kill()
             self.join(ENDING_SECONDS)
