@@ -110,10 +110,8 @@ class DatasetCard:
             )
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if values.get("format_version") != FORMAT_VERSION:
-                raise PemtError(
-                    f"{path} has format version {values.get('format_version')}; this release reads {FORMAT_VERSION}"
-                )
+            if (version := values.get("format_version")) != FORMAT_VERSION:
+                raise PemtError(f"{path} has format version {version}; this release reads {FORMAT_VERSION}")
             values["geometry"] = ClipGeometry(**values["geometry"])
             values["splits"] = {name: SplitCard(**split) for name, split in values["splits"].items()}
             return cls(**values)
