@@ -32,7 +32,7 @@ class SplitCard:
     with_video: int = 0
     with_audio: int = 0
     seconds: float = 0.0  # total length of the clips
-    near_duplicates: int | None = None  # of training clips; None in cards of earlier releases
+    near_duplicates: int | None = None  # near-duplicates of training clips; None in cards of earlier releases
 
 
 @dataclass(frozen=True)

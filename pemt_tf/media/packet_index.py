@@ -29,7 +29,7 @@ class StreamIndex:
     keyframes: np.ndarray  # [packets] bool
     start: float  # first and last moment, seconds; NaN where no packet has a time
     end: float
-    encrypted: int  # packets; 1 where a transport stream is scrambled, which hides its packets
+    encrypted: int  # number of packets; 1 where a transport stream is scrambled, which hides its packets
 
     @property
     def typical(self) -> float:
