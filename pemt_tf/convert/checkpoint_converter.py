@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pemt_tf.config import SHARING, ClipGeometry, Config
-from pemt_tf.convert.reference_slots import WeightSlot, reference_slots
-from pemt_tf.convert.reference_weights import (
+from pemt_tf.convert.reference_slots import reference_slots  # noqa: F401 - callers find it here
+from pemt_tf.convert.reference_weights import (  # noqa: F401 - callers find them here
     ConversionReport,
     assign_reference_weights,
     export_reference_weights,
@@ -26,16 +26,6 @@ from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.run_directory import RunDirectory
-
-__all__ = [
-    "ConversionReport",
-    "WeightSlot",
-    "assign_reference_weights",
-    "convert_checkpoint",
-    "export_reference_weights",
-    "infer_model_fields",
-    "reference_slots",
-]
 
 _BACKBONE = "avbert."
 # Fields of the released models, which are 768 wide, that no shape shows.

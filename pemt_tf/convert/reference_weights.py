@@ -193,21 +193,13 @@ def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
     """
     for name, cached in weights.items():
         raw = weights.get(name.removesuffix(_CACHED) + _PARAMETER) if name.endswith(_CACHED) else None
-        if (
-            raw is None
-            or np.shape(raw) != np.shape(cached)
-            or np.ndim(raw) != 2
-            or np.shape(raw)[0] != np.shape(raw)[1]
-        ):
+        if raw is None or np.ndim(raw) != 2 or not np.shape(cached) == np.shape(raw) == np.shape(raw)[::-1]:
             continue
         upper = np.triu(np.asarray(raw, np.float64), 1)
-        skew, identity = upper - upper.T, np.eye(len(upper))
+        skew, one = upper - upper.T, np.eye(len(upper))
         if not np.isfinite(skew).all() or np.abs(skew).max(initial=0.0) < _SMALL:
             continue
-        rotations = {
-            "exponential": scipy.linalg.expm(skew),
-            "cayley": np.linalg.solve(identity + skew, identity - skew),
-        }
+        rotations = {"exponential": scipy.linalg.expm(skew), "cayley": np.linalg.solve(one + skew, one - skew)}
         off = {kind: np.abs(rotation - cached).max() for kind, rotation in rotations.items()}
         nearest, other = sorted(off, key=off.__getitem__)
         if off[nearest] < off[other] / 4:

@@ -21,10 +21,10 @@ _HALF = np.uint64(32)
 
 
 class ClipOrder:
-    """The order of the `chosen` rows of some files, epoch after epoch; [rows] bool, counted over all files.
+    """The order of the `chosen` rows ([rows] bool, counted over all files), epoch after epoch.
 
-    `file_key` and `clip_key` are the two seeds each, as `tf.compat.v1.get_seed` gives them, with which tf.data would
-    shuffle files and clips; with `same_files` every epoch reads the files in the same order.
+    `file_key` and `clip_key` are each the two seeds, as `tf.compat.v1.get_seed` gives them, with which tf.data would
+    shuffle files or clips. With `same_files` every epoch reads the files in the same order.
     """
 
     def __init__(

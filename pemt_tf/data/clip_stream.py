@@ -28,8 +28,7 @@ _PLACES_AT_ONCE = 256
 class WorkerShare:
     """A worker's rows of every batch: all workers read the same stream, and each keeps neighbouring rows.
 
-    So the batch of a step holds the same clips for any number of workers. All have equally many of the `replicas`,
-    devices.
+    So the batch of a step holds the same clips for any number of workers. Each has equally many of the `replicas`.
     """
 
     worker: int = 0
@@ -81,7 +80,7 @@ def found_clips(
     """The endless shuffled stream of clips of local files, without compression; only the wanted records are read.
 
     TensorFlow's global seed is mixed into the order. `first` is a place in the stream, in clips; `own` are the rows of
-    each batch to keep. Gives pairs of a place in the stream, int64, and a parsed clip.
+    each batch to keep. Elements are pairs of a place in the stream, int64, and a parsed clip.
     """
     files = source.require_split(split)
     index = RecordIndex.of(files, source.directory, source.labels)

@@ -32,7 +32,7 @@ class SplitCard:
     with_video: int = 0
     with_audio: int = 0
     seconds: float = 0.0  # total length of the clips
-    near_duplicates: int | None = None  # of training clips; None in cards of earlier releases
+    near_duplicates: int | None = None  # near-duplicates of training clips; None in cards of earlier releases
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,8 @@ class DatasetCard:
             )
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if values.get("format_version") != FORMAT_VERSION:
-                raise PemtError(
-                    f"{path} has format version {values.get('format_version')}; this release reads {FORMAT_VERSION}"
-                )
+            if (version := values.get("format_version")) != FORMAT_VERSION:
+                raise PemtError(f"{path} has format version {version}; this release reads {FORMAT_VERSION}")
             values["geometry"] = ClipGeometry(**values["geometry"])
             values["splits"] = {name: SplitCard(**split) for name, split in values["splits"].items()}
             return cls(**values)

@@ -12,9 +12,9 @@ from pemt_tf.data.record_index import RecordIndex
 
 
 def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Draws clips of every label, all where it has fewer, whatever their order; a smaller draw is part of a larger one.
+    """Row numbers, ascending, of `per_class` clips of every label (all where it has fewer), whatever their order.
 
-    `labels` is [clips] int, -1 without a label. Gives row numbers, ascending.
+    `labels` is [clips] int, -1 without a label. A smaller draw is part of a larger one.
     """
     drawn = []
     for label in np.unique(labels[labels >= 0]):

@@ -13,7 +13,7 @@ DUPLICATES_NAME = "duplicates.jsonl"
 
 
 def near_duplicates(directory: Path, split: str, others: Collection[str]) -> set[str]:
-    """Ids of the clips of a split that are listed together with a clip of one of the `others`, splits but itself.
+    """Ids of the clips of a split that are listed with a clip of one of the `others`; the split itself does not count.
 
     Pairs with a clip that was dropped from the data set do not count. Older releases dropped clips
     (`--drop_duplicates`) without saying which; their pairs do not count either.

@@ -38,7 +38,7 @@ def require_whole(directory: Path, split: str, files: Sequence[str], clips: int)
 def require_count(name: str, split: str, found: int, clips: int | None, where: str = "") -> None:
     """Refuses a split whose number of clips `found` is not that of its data card, `clips`; None is not compared.
 
-    `where` they differ ends the message.
+    The message ends with `where` they differ.
     """
     if clips is not None and found != clips:
         raise PemtError(

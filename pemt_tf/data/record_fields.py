@@ -95,7 +95,7 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and value of the fields of a message; ValueError or IndexError if it is none."""
+    """Number and value of the fields of a message; ValueError or IndexError if it is not a message."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)

@@ -15,7 +15,7 @@ DEVIATION = 0.225
 Scalar = tf.Tensor | int
 
 
-class CropPlan(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
+class CropPlan(NamedTuple):
     """Source rows and columns of a crop: two int32 vectors of the crop's height and width.
 
     Rows ascend; columns ascend too, or descend in a mirrored crop.

@@ -48,7 +48,7 @@ class SourceInfo:
 
     duration: float = 0.0  # seconds
     frame_rate: float = 0.0  # frames per second on average
-    width: int = 0  # of the upright frames before scaling, pixels
+    width: int = 0  # size of the upright frames before scaling, pixels
     height: int = 0
     video_codec: str = ""  # FFmpeg's name
     audio_codec: str = ""
@@ -85,7 +85,7 @@ class DecodedClip:
     end: float
     jpegs: list[bytes] | None  # segments x frames, row-major, all height x width pixels; None without video
     image_times: list[float]  # when the frame of each JPEG is first shown, seconds
-    height: int  # of the JPEGs, pixels; 0 without video
+    height: int  # size of the JPEGs, pixels; 0 without video
     width: int
     waveform: np.ndarray | None  # [segments, samples_per_segment] float32, mono, full scale 1; None without audio
     notes: tuple[str, ...] = ()  # what is unusual about the file, one sentence each

@@ -17,11 +17,10 @@ from pemt_tf.media.decoded_clip import FrameMeter, Thumb, thumb
 from pemt_tf.media.frame_scaling import FrameScaler, display_size, stored_size
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
+from pemt_tf.media.packet_index import TIME_TOLERANCE, packets_to_decode
 
 MOST_ELONGATED = 100  # the long side over the short one
 SHORTEST_FRAME = 1e-6  # seconds
-# Containers with millisecond clocks round 66.67 ms up to 67 ms; such a frame is still the one shown at 66.67 ms.
-TIME_TOLERANCE = 1e-3
 T = TypeVar("T")
 
 
@@ -292,48 +291,3 @@ class FramePicker(Generic[T]):
             shown = range(self._next, until)
             self._next = until
             yield (*self._held, shown)
-
-
-def packets_to_decode(
-    times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
-) -> np.ndarray:
-    """[packets] bool: which must be decoded to see the wanted moments, seconds.
-
-    Decoding can only begin at a keyframe, and ends with the last wanted frame of a group. Gaps of fewer than
-    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too. `times` are [packets]
-    presentation times in decoding order, seconds; NaN where unknown.
-    """
-    count = len(times)
-    heads = np.flatnonzero(keyframes)
-    if np.isnan(times).any() or not len(heads):
-        return np.ones(count, bool)
-    heads[0] = 0  # what precedes the first keyframe belongs to it
-    borders = np.append(heads, count)
-    shown_from = np.maximum.accumulate(times[heads])
-    wanted = np.sort(np.asarray(list(moments), np.float64)) + TIME_TOLERANCE
-    groups = np.maximum(np.searchsorted(shown_from, wanted, side="right") - 1, 0)
-    needed = np.zeros(count, bool)
-    for group, next_group in _runs(groups):
-        first, end = borders[group], borders[group + 1]
-        # Frames stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
-        if group + 1 < len(heads) and times[end : borders[group + 2]].min() < shown_from[group + 1]:
-            end = borders[group + 2]
-        # Everything stored until the last wanted frame, whose references are stored before it.
-        shown = np.flatnonzero(times[first:end] <= wanted[next_group - 1])
-        needed[first : first + shown[-1] + 1 if len(shown) else end] = True
-    return _without_short_gaps(needed, shortest_skip)
-
-
-def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Each distinct value of an ascending row, with the index after its last occurrence."""
-    values, first = np.unique(groups, return_index=True)
-    return zip(values.tolist(), [*first[1:].tolist(), len(groups)], strict=True)
-
-
-def _without_short_gaps(needed: np.ndarray, shortest: int) -> np.ndarray:
-    edges = np.flatnonzero(np.diff(needed.astype(np.int8), prepend=0, append=0))
-    ends, next_starts = edges[1:-1:2], edges[2::2]
-    for end, start in zip(ends, next_starts, strict=True):
-        if start - end < shortest:
-            needed[end:start] = True
-    return needed

@@ -1,7 +1,8 @@
-"""What the packets of a stream tell: when each is shown, when the stream ends, where its timestamps restart."""
+"""What the packets of a stream tell: when each is shown, when it ends, where timestamps restart, what to decode."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import av
@@ -14,6 +15,8 @@ LATE_PACKETS = 1.0  # seconds by which one stream of a part may be longer than t
 LONGEST_AUDIO_PACKET = 10  # times the average length of a packet
 LONGEST_HELD = 6 * 3600.0  # seconds that a single frame may be shown; broken durations have 2**32 ticks
 SLOW = 1.0  # seconds per frame above which video is a slide show
+# Containers with millisecond clocks round 66.67 ms up to 67 ms; such a frame is still the one shown at 66.67 ms.
+TIME_TOLERANCE = 1e-3
 LONGEST_HOLE = 60.0  # seconds without a packet that may be intended
 
 
@@ -26,7 +29,7 @@ class StreamIndex:
     keyframes: np.ndarray  # [packets] bool
     start: float  # first and last moment, seconds; NaN where no packet has a time
     end: float
-    encrypted: int  # packets; 1 where a transport stream is scrambled, which hides its packets
+    encrypted: int  # number of packets; 1 where a transport stream is scrambled, which hides its packets
 
     @property
     def typical(self) -> float:
@@ -180,3 +183,48 @@ def rising_seconds(stamps: list[float]) -> float:
 
 def _latest(stamps: list[float]) -> float:
     return float(np.fmax.reduce(np.array(stamps, np.float64), initial=-np.inf))
+
+
+def packets_to_decode(
+    times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
+) -> np.ndarray:
+    """[packets] bool: which must be decoded to see the wanted moments, seconds.
+
+    Decoding can only begin at a keyframe, and ends with the last wanted frame of a group. Gaps of fewer than
+    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too. `times` are [packets]
+    presentation times in decoding order, seconds; NaN where unknown.
+    """
+    count = len(times)
+    heads = np.flatnonzero(keyframes)
+    if np.isnan(times).any() or not len(heads):
+        return np.ones(count, bool)
+    heads[0] = 0  # what precedes the first keyframe belongs to it
+    borders = np.append(heads, count)
+    shown_from = np.maximum.accumulate(times[heads])
+    wanted = np.sort(np.asarray(list(moments), np.float64)) + TIME_TOLERANCE
+    groups = np.maximum(np.searchsorted(shown_from, wanted, side="right") - 1, 0)
+    needed = np.zeros(count, bool)
+    for group, next_group in _runs(groups):
+        first, end = borders[group], borders[group + 1]
+        # Frames stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
+        if group + 1 < len(heads) and times[end : borders[group + 2]].min() < shown_from[group + 1]:
+            end = borders[group + 2]
+        # Everything stored until the last wanted frame, whose references are stored before it.
+        shown = np.flatnonzero(times[first:end] <= wanted[next_group - 1])
+        needed[first : first + shown[-1] + 1 if len(shown) else end] = True
+    return _without_short_gaps(needed, shortest_skip)
+
+
+def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Each distinct value of an ascending row, with the index after its last occurrence."""
+    values, first = np.unique(groups, return_index=True)
+    return zip(values.tolist(), [*first[1:].tolist(), len(groups)], strict=True)
+
+
+def _without_short_gaps(needed: np.ndarray, shortest: int) -> np.ndarray:
+    edges = np.flatnonzero(np.diff(needed.astype(np.int8), prepend=0, append=0))
+    ends, next_starts = edges[1:-1:2], edges[2::2]
+    for end, start in zip(ends, next_starts, strict=True):
+        if start - end < shortest:
+            needed[end:start] = True
+    return needed

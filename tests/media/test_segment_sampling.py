@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.media.clip_range import frame_moments, uniform_segments
-from pemt_tf.media.frames import FramePicker, packets_to_decode
+from pemt_tf.media.frames import FramePicker
+from pemt_tf.media.packet_index import packets_to_decode
 
 
 def geometry(segments=4, frames=4, rate=8.0):
