@@ -20,10 +20,7 @@ Tensor: TypeAlias = KerasTensor  # or an eager tensor, for which Keras has no na
 
 @dataclass(frozen=True, eq=False)
 class SummaryAttention:
-    """What one summary token attends to, averaged over the heads of the last layer.
-
-    `segments` and `summaries` sum to 1, in the joint Transformer over both attended modalities together.
-    """
+    """What a summary token attends to, averaged over the heads of the last layer; in a Transformer it sums to 1."""
 
     transformer: str  # `visual`, `audio` or `joint`
     summary: str  # `visual` or `audio`, the modality of the summary token

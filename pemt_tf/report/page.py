@@ -70,10 +70,7 @@ def document(
     footer: str = "",
     package: str = PACKAGE,
 ) -> str:
-    """A whole page: a header, the sections with links to them, and a last line. Empty parts are left out.
-
-    `package` is the one whose templates the sections name.
-    """
+    """A whole page; empty parts are left out. `package` is the one whose templates the sections name."""
     shown = [section for section in sections if section.content]
     page = templates(package).get_template("page.html")
     return page.render(title=title, subtitle=subtitle, key_figures=key_figures, sections=shown, footer=footer) + "\n"
