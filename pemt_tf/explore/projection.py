@@ -32,7 +32,7 @@ def default_projection() -> str:
 
 
 def project(directions: np.ndarray, name: str) -> Projection:
-    """Lays out embeddings [clips, width] of length 1, or zeros, on a plane; UMAP may raise PemtError: not installed."""
+    """Lays out embeddings [clips, width] of length 1, or zeros, on a plane; PemtError if UMAP is not installed."""
     if name == PRINCIPAL:
         return principal_plane(directions)
     try:

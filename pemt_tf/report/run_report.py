@@ -31,8 +31,7 @@ def report_run(
 ) -> tuple[Path, Path]:
     """Writes the report and the model card of a run, finished or not, and returns the paths of both.
 
-    They go to the run's own folder, or to `output`. Without `data` no held-out clips are looked at: see
-    `look_at_clips`.
+    They go to the run's own folder, or to `output`. Without `data` no held-out clips are looked at.
     """
     if min(clips, searched) < 1:
         raise PemtError(f"--clips {clips} and --search {searched} must both be at least 1")
