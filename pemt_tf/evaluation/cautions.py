@@ -21,10 +21,7 @@ def join_cautions(*cautions: str) -> str:
 
 
 def seen_caution(description: dict[str, Any], source: ClipSource, split: str, validation_split: str) -> str:
-    """The caution that the clips of a split are not held out from a run, whose `run.json` is `description`.
-
-    `validation_split` is the split on which the run chose its weights, if it did.
-    """
+    """The caution that the clips of a split are not held out from a run; `description` is its `run.json`."""
     trainings = [one for one in training_history(description) if one["data_hash"] == source.content_hash]
     if description.get("data_hash") == source.content_hash:
         if split == description.get("split"):
@@ -85,10 +82,7 @@ def probe_caution(
     truth: Collection[int],
     validation_split: str,
 ) -> str:
-    """All cautions about a probe that is fitted to `train_split` and measured on `split`, where the labels are `truth`.
-
-    `description` is empty for a network without training; see `seen_caution`.
-    """
+    """All cautions about a probe; `description` is empty for a network without training."""
     return join_cautions(
         seen_caution(description, source, split, validation_split),
         fitted_caution(description, source, train_split),

@@ -79,16 +79,9 @@ def evaluate(
     plan: ViewPlan = _AS_STORED,
     seed: int = 0,
 ) -> Evaluation:
-    """Classifies every labelled clip of a split.
+    """Classifies every labelled clip of a split by a finished fine-tuning run; `seed` is that of the bootstrap.
 
-    Args:
-        run: a finished fine-tuning run.
-        source: records of the same geometry and vocabulary.
-        plan: votes to sum.
-        seed: random seed of the bootstrap.
-
-    Raises:
-        PemtError: no classifier, other geometry or labels, no labelled clip, or a plan that the clips do not allow.
+    Raises PemtError for no classifier, other geometry or labels, no labelled clip, or a plan that clips do not allow.
     """
     model, labels = run.load_classifier()
     source.require_geometry(run.config().geometry)

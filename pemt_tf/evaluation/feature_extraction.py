@@ -69,10 +69,7 @@ class FeatureExtractor:
         self._pass = SplitPass(source, self._features, batch_size)
 
     def extract(self, split: str, labelled: bool = False) -> ClipFeatures:
-        """Passes once over a split; over its labelled clips only, if asked.
-
-        Raises a PemtError that names the clip where a record is damaged or a feature is not finite.
-        """
+        """Passes once over a split, or its labelled clips; a PemtError names a clip that is damaged or not finite."""
         return assemble(list(self._pass.over(split, labelled, progress=f"features of {split}")), self._backbone)
 
     def _features(self, batch: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:

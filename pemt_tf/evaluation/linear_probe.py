@@ -54,10 +54,7 @@ class LogisticModel:
 def fit_path(
     features: np.ndarray, labels: np.ndarray, classes: int, strengths: tuple[float, ...] = STRENGTHS
 ) -> Iterator[tuple[float, LogisticModel]]:
-    """Fits one model for every strength (lambda, strongest first), each starting from the previous one.
-
-    Takes standardized features [clips, width] float64, and labels [clips] of at least two values.
-    """
+    """Fits a model for every strength, strongest first, to standardized [clips, width] and at least two labels."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

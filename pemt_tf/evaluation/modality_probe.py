@@ -70,7 +70,6 @@ def fit_probe(
     """Chooses regularization and number of neighbours, then fits to all training clips, of at least two labels.
 
     It chooses on `validation`, or else on the folds of the training clips; without any, the settings are fixed.
-    `chosen_on` describes the choice.
     """
     if validation is not None:
         pairs = [(train, validation)]

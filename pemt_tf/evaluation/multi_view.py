@@ -56,10 +56,7 @@ def sum_votes(segment_votes: np.ndarray, segments: np.ndarray) -> np.ndarray:
 
 
 def judge(sums: np.ndarray, truth: np.ndarray, ids: list[str], paths: list[str], sum_over: str) -> Votes:
-    """Turns sums [clips, classes] into votes, of clips or of whole files, in the order of first appearance.
-
-    Raises PemtError where clips of one file have different labels.
-    """
+    """Turns sums [clips, classes] into votes of clips or, with one label each, of whole files, in their order."""
     if sum_over == "path":
         first: dict[str, int] = {}
         numbers = np.array([first.setdefault(path, len(first)) for path in paths])

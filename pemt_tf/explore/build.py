@@ -21,10 +21,7 @@ from pemt_tf.terminal.progress import Progress
 
 
 def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
-    """Prepares the page of a folder of embeddings, written by `beam_jobs.embed`.
-
-    Raises PemtError where the embeddings cannot be read, the data set is not there, or UMAP is not installed.
-    """
+    """Prepares the page of a folder of embeddings, written by `beam_jobs.embed`."""
     store = EmbeddingStore(directory)
     root = options.media or original(store.card.root)
     records = _records(store, options)  # refuses a wrong --data before the work

@@ -32,10 +32,7 @@ def default_projection() -> str:
 
 
 def project(directions: np.ndarray, name: str) -> Projection:
-    """Lays out embeddings on a plane: `directions` [clips, width] float32, of length 1, or zeros.
-
-    Raises PemtError if UMAP is asked for and not installed.
-    """
+    """Lays out embeddings [clips, width] of length 1, or zeros, on a plane; PemtError if UMAP is not installed."""
     if name == PRINCIPAL:
         return principal_plane(directions)
     try:

@@ -20,15 +20,12 @@ Tensor: TypeAlias = KerasTensor  # or an eager tensor, for which Keras has no na
 
 @dataclass(frozen=True, eq=False)
 class SummaryAttention:
-    """What one summary token attends to, averaged over the heads of the last layer.
-
-    `segments` and `summaries` sum to 1, in the joint Transformer over both attended modalities together.
-    """
+    """What one summary token attends to, averaged over the heads of the last layer."""
 
     transformer: str  # `visual`, `audio` or `joint`
     summary: str  # `visual` or `audio`, the modality of the summary token
     attended: str  # `visual` or `audio`, the modality of the segments that it attends to
-    segments: np.ndarray  # [clips, segments] float32, probabilities
+    segments: np.ndarray  # [clips, segments] float32, probabilities; a token's sum to 1 in each Transformer
     summaries: np.ndarray  # [clips] float32, probability of the summary token of `attended`
 
 

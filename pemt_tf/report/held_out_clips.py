@@ -43,10 +43,7 @@ class HeldOutClips:
 
 
 def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_searched: int) -> HeldOutClips:
-    """Embeds `count` held-out clips, of as many labels as possible, and the first `most_searched` training clips.
-
-    Raises PemtError where the records cannot be read, or hold no clip.
-    """
+    """Embeds `count` held-out clips, of as many labels as possible, and the first `most_searched` training clips."""
     splits = [split for split in HELD_OUT if source.files.get(split)]
     if not splits:
         raise PemtError(f"{source.name} has no clips")

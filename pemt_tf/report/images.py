@@ -45,10 +45,7 @@ def encoded(pixels: np.ndarray, most_bytes: int) -> bytes:
 
 
 def small_spectrogram(log_mel: np.ndarray, bins: int, frames: int) -> np.ndarray:
-    """Averages neighbouring values, so that no segment has more than `bins` x `frames` of them.
-
-    Takes and returns [segments, mel_bins, mel_frames] float.
-    """
+    """Averages neighbours in [segments, mel_bins, mel_frames], so that a segment has at most `bins` x `frames`."""
     height, width = min(bins, log_mel.shape[1]), min(frames, log_mel.shape[2])
     if (height, width) == log_mel.shape[1:]:
         return log_mel
@@ -57,10 +54,7 @@ def small_spectrogram(log_mel: np.ndarray, bins: int, frames: int) -> np.ndarray
 
 
 def spectrogram_uris(log_mel: np.ndarray) -> list[str]:
-    """Draws the segments of one clip on one scale, low frequencies at the bottom: a PNG data URI per segment.
-
-    Takes [segments, mel_bins, mel_frames] float, natural-log mel power.
-    """
+    """PNG data URIs of the segments [segments, mel_bins, mel_frames], on one scale, low frequencies at the bottom."""
     return [_data_uri(palette_png(segment), "image/png") for segment in spectrogram_levels(log_mel)]
 
 

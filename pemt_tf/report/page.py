@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.report import charts, images
-from pemt_tf.report.contents import ClipView, KeyFigure, Report
+from pemt_tf.report.contents import KeyFigure, Report
 from pemt_tf.report.wording import counted, duration, percent
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
@@ -49,7 +49,7 @@ def templates(package: str = PACKAGE) -> Environment:
         "duration": duration,
         "jpeg_uri": images.jpeg_uri,
         "percent": percent,
-        "spectrogram_uris": _spectrogram_uris,
+        "spectrogram_uris": lambda clip: [] if clip.log_mel is None else images.spectrogram_uris(clip.log_mel),
         "tenths": "{:.1f}".format,
     }
     environment.globals |= {"counted": counted, "style_sheet": asset(STYLE_SHEET), "policy": CONTENT_POLICY}
@@ -70,10 +70,7 @@ def document(
     footer: str = "",
     package: str = PACKAGE,
 ) -> str:
-    """A whole page: a header, the sections with links to them, and a last line. Empty parts are left out.
-
-    `package` is the one whose templates the sections name.
-    """
+    """A whole page; empty parts are left out. `package` is the one whose templates the sections name."""
     shown = [section for section in sections if section.content]
     page = templates(package).get_template("page.html")
     return page.render(title=title, subtitle=subtitle, key_figures=key_figures, sections=shown, footer=footer) + "\n"
@@ -107,7 +104,3 @@ def _confusion(report: Report) -> dict[str, Any] | None:
 
 def _with_note(about: str = "", **content: Sequence[Any]) -> dict[str, Any]:
     return {**content, "about": about} if all(content.values()) else {}
-
-
-def _spectrogram_uris(clip: ClipView) -> list[str]:
-    return [] if clip.log_mel is None else images.spectrogram_uris(clip.log_mel)

@@ -31,13 +31,7 @@ def report_run(
 ) -> tuple[Path, Path]:
     """Writes the report and the model card of a run, finished or not, and returns the paths of both.
 
-    Args:
-        data: data set whose held-out clips are looked at; None leaves these sections out.
-        output: folder to write to; the run's own by default.
-        clips, searched: see `look_at_clips`.
-
-    Raises:
-        PemtError: no run, damaged files, other geometry, or an output that cannot be written.
+    They go to the run's own folder, or to `output`. Without `data` no held-out clips are looked at.
     """
     if min(clips, searched) < 1:
         raise PemtError(f"--clips {clips} and --search {searched} must both be at least 1")

@@ -74,10 +74,7 @@ def missing_parts(files: RunFiles, clips: HeldOutClips | None) -> list[MissingPa
 
 
 def about(files: RunFiles, clips: str) -> dict[str, Any]:
-    """The command, the data, and the settings that differ from the preset.
-
-    `clips` says how many clips the data hold, in words; empty where unknown.
-    """
+    """The command, the data (`clips` is their number in words), and the settings that differ from the preset."""
     config, description, changes = files.config, files.description, run_commands.preset_changes(files.config)
     selection, labels, split = (description.get(name) for name in ("selection", "labels", "split"))
     preset = f"{config.name}, {'with the changes below' if changes else 'unchanged'}"

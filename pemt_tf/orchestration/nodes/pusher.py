@@ -31,7 +31,7 @@ class PushOnceExecutor(executor.Executor):
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         newest = newest_version(destination.filesystem.base_directory)
-        if newest and self.CheckBlessing(input_dict) and same_files(self.GetModelPath(input_dict), newest):
+        if newest and self.CheckBlessing(input_dict) and _contents(self.GetModelPath(input_dict)) == _contents(newest):
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
             self._MarkPushed(pushed, pushed_destination=newest, pushed_version=newest.rpartition("/")[2])
             pushed.set_int_custom_property(UNCHANGED, 1)
@@ -50,11 +50,6 @@ def newest_version(folder: str) -> str | None:
     names = fileio.listdir(folder) if fileio.isdir(folder) else []
     versions = [name.rstrip("/") for name in names if name.rstrip("/").isdecimal()]
     return f"{folder.rstrip('/')}/{max(versions, key=int)}" if versions else None
-
-
-def same_files(one: str, other: str) -> bool:
-    """Whether two folders hold files with the same names and contents."""
-    return _contents(one) == _contents(other)
 
 
 def _contents(folder: str) -> dict[str, str]:

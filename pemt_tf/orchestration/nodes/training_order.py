@@ -47,17 +47,10 @@ class TrainingOrder:
 def make_orders(
     folder: Path, training: Config, *, preset: str, pretrains: bool, cpu_devices: int, root: Path, trainers: str
 ) -> dict[str, TrainingOrder]:
-    """Makes an order for each stage: `pretrain`, unless it is left out, and `finetune`.
+    """Makes an order for each stage: `pretrain`, unless it is left out, and `finetune`; checks the data set first.
 
-    Args:
-        folder: the data set.
-        preset: name of the preset that `training` was made from.
-        root: the pipeline's root.
-        trainers: full name of the module that the trainers run, such as `pipeline.trainer_module`.
-
-    Raises:
-        PemtError: the data set has another geometry than the preset, labels that training cannot learn, or another
-            number of clips than its card says.
+    `preset` is the name of the one that `training` was made from, `trainers` the module that the trainers run, such as
+    `pipeline.trainer_module`.
     """
     source = ClipSource.open(folder)
     source.require_geometry(training.geometry)

@@ -26,10 +26,7 @@ def run_locally(
 ) -> None:
     """Runs a pipeline to its end; raises PemtError if a check, another run under way or a failed node prevents it.
 
-    Args:
-        create: builds the pipeline; it is called after the checks, because TFX takes half a minute to load.
-        data: folder of the data set, or a pattern of folders.
-        infra_check: what loads a model before it is pushed: `cpp`, `python`, `auto` or `off`.
+    `create` builds it after the checks, because TFX takes half a minute to load. `data` may be a pattern of folders.
     """
     DatasetCard.read(find_data(data).path)
     if infra_check == "cpp":
