@@ -64,7 +64,8 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
     fault = connection_fault(message) if code == Code.UNAVAILABLE else None
     if fault:
         return PredictionError(Code.UNIMPLEMENTED, f"{server} {fault}", reason=fault)
-    if _is_busy(code, message):
+    busy = code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED) and _BUSY.search(message)
+    if busy and not (_OUT_OF_MEMORY.search(message) or _TOO_LARGE.search(message)):
         again = True
         text = (
             f"{server} is too busy ({said}); ask from fewer clients at once, or give the server more threads "
@@ -88,12 +89,6 @@ def explain(code: str, message: str, server: str, asked: str, timeout: float) ->
     else:
         text = f"{server} failed with {code}: {said}"
     return PredictionError(code, text, again, said)
-
-
-def _is_busy(code: str, message: str) -> bool:
-    """Whether the server was only busy at this moment."""
-    fits = code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED) and _BUSY.search(message)
-    return bool(fits) and not (_OUT_OF_MEMORY.search(message) or _TOO_LARGE.search(message))
 
 
 def too_large_advice(last: str = "raise --max-message-mb") -> str:

@@ -125,12 +125,11 @@ def rules_of(owner: type | Callable) -> dict[str, Rule]:
     """The rules of a dataclass' fields or of a function's arguments, by name; those without a rule are omitted."""
     rules = {}
     for name, hint in typing.get_type_hints(owner, include_extras=True).items():
-        optional = type(None) in typing.get_args(hint)
-        for option in (hint, *typing.get_args(hint)):
-            found = [each for each in getattr(option, "__metadata__", ()) if isinstance(each, Rule)]
-            if found:
-                rules[name] = _or_none(found[0]) if optional else found[0]
-                break
+        options = typing.get_args(hint)
+        notes = [note for option in (hint, *options) for note in getattr(option, "__metadata__", ())]
+        rule = next((note for note in notes if isinstance(note, Rule)), None)
+        if rule is not None:
+            rules[name] = _or_none(rule) if type(None) in options else rule
     return rules
 
 

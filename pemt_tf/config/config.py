@@ -1,7 +1,4 @@
-"""The whole configuration of a run, and its presets: YAML files in `presets/`.
-
-The resolved configuration is written beside every output (`config.json`) and inside every SavedModel.
-"""
+"""The whole configuration of a run, written beside every output and into every SavedModel; and its presets."""
 
 from __future__ import annotations
 

@@ -148,9 +148,8 @@ def render(clip: CorpusClip, seed: int) -> tuple[np.ndarray, Fraction, np.ndarra
     frames = round(generator.uniform(*CLIP_SECONDS) * frame_rate)
     ink = handwritten_digits()[0][clip.image]
     pixels = moving_digit(ink, frames, float(frame_rate), width, height, generator)
-    if not clip.has_sound:
-        return pixels, frame_rate, None, sample_rate
-    sound = key_sound(clip.digit, float(frames / frame_rate), sample_rate, channels, generator)
+    seconds = float(frames / frame_rate)
+    sound = key_sound(clip.digit, seconds, sample_rate, channels, generator) if clip.has_sound else None
     return pixels, frame_rate, sound, sample_rate
 
 

@@ -53,8 +53,7 @@ def moving_digit(
     cuts = np.cumsum(generator.uniform(*SHOT_SECONDS, size=1 + int(time[-1] / SHOT_SECONDS[0])))
     shots = np.split(time, np.searchsorted(time, cuts[cuts < time[-1]]))
     # Each shot draws from a generator of its own, so that its path does not depend on the number of frames before it.
-    own = generator.spawn(len(shots))
-    pairs = zip(shots, own, strict=True)
+    pairs = zip(shots, generator.spawn(len(shots)), strict=True)
     return np.concatenate([draw_shot(ink, shot, width, height, draws) for shot, draws in pairs if len(shot)])
 
 

@@ -89,8 +89,7 @@ def check_disk(name: str, folder: Path, fix: str) -> Finding:
     if not place.is_dir():
         return Finding(PROBLEM, name, f"{place} is a file", "name a folder")
     try:
-        with tempfile.NamedTemporaryFile(dir=place):
-            pass
+        tempfile.NamedTemporaryFile(dir=place).close()
     except OSError as error:
         found = f"{place} cannot be written ({error.strerror})"
         return Finding(PROBLEM, name, found, "name another folder, or change its permissions")

@@ -53,11 +53,8 @@ class ServableMetadata:
             raise PemtError(f"{path} is damaged ({error}); export the model again") from None
 
     def served_fields(self) -> dict[str, str]:
-        """The outputs of the signature `metadata`: field to JSON. `all` is for `from_served`, others are for people.
-
-        The run is served by the name of its folder, without the path.
-        """
-        values = {**self._values(), "run": Path(self.run).name}
+        """The outputs of the signature `metadata`, field to JSON: `all` for `from_served`, the others for people."""
+        values = {**self._values(), "run": Path(self.run).name}  # without its path
         single = {name: values[name] for name in ("labels", "version", "weights", "release", "run", "data_hash")}
         single |= {"name": self.config.name, "geometry": values["config"]["geometry"]}
         single["modalities"] = self.modalities
