@@ -39,16 +39,7 @@ def train_run(
 ) -> RunDirectory:
     """Trains a run from its beginning, or from where it stopped, and saves its model.
 
-    Args:
-        run: the run's folder.
-        config: the run's configuration.
-        description: see `run_description`.
-        source: the records.
-        strategy: the devices.
-        make: makes the task; called under the strategy's scope.
-
-    Returns:
-        The finished run.
+    `make` is called under the strategy's scope.
     """
     with run.alone():
         if not run.start(config, description):
@@ -66,10 +57,7 @@ def train_run(
 def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Trains to the last step, from the newest checkpoint if there is one; the model ends with its final weights.
 
-    Raises:
-        PemtError: the loss or the gradient is no longer a number, and the last good checkpoint is kept; the clips
-            cannot be read; the folder cannot be written; another machine that trains along is gone.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, and after saving a checkpoint.
+    After Ctrl-C or SIGTERM a checkpoint is saved and KeyboardInterrupt raised.
     """
     with stopped_by_sigterm():
         _Loop(task, run, strategy).run_to_the_end()

@@ -40,12 +40,7 @@ class ParameterGroup:
 
 
 def finetune_groups(base_learning_rate: float, finetune_learning_rate: float) -> tuple[ParameterGroup, ...]:
-    """The reference's groups: heads at the base rate, the backbone at its own, no decay for batch norms.
-
-    Args:
-        base_learning_rate: learning rate of the heads and of the optimizer.
-        finetune_learning_rate: learning rate of the backbone; 0 freezes it.
-    """
+    """The reference's groups: heads at the base rate, backbone at its own (0 freezes it), batch norms without decay."""
     scale = finetune_learning_rate / base_learning_rate
     return (ParameterGroup(_HEAD), ParameterGroup(_BATCH_NORM, scale, 0.0), ParameterGroup("", scale))
 

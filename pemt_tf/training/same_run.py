@@ -11,12 +11,7 @@ _MAY_CHANGE = ("keep", "log_every", "checkpoint_every", "images_every")  # they 
 
 
 def differences(kind: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Names of changed fields that make it a different run.
-
-    Args:
-        kind: `pretrain` or `finetune`.
-        old, new: configuration and description of the run, flat.
-    """
+    """Names of changed fields that make it a different run; `old` and `new` are configuration and description, flat."""
 
     def matters(name: str) -> bool:
         if name == f"{kind}.steps":

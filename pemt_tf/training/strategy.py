@@ -17,11 +17,7 @@ _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiti
 
 
 def split_cpu(devices: int) -> None:
-    """Splits the CPU into logical devices, to try data parallelism without a GPU; 1 changes nothing.
-
-    Raises:
-        PemtError: TensorFlow has already started, or the number is less than 1.
-    """
+    """Splits the CPU into logical devices, to try data parallelism without a GPU; 1 changes nothing."""
     if devices < 1:
         raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
     if devices == 1:
@@ -38,9 +34,6 @@ def make_strategy() -> tf.distribute.Strategy:
 
     MultiWorkerMirroredStrategy if TF_CONFIG names more than one worker; else MirroredStrategy whenever more than one
     GPU, or without GPUs more than one logical CPU, is visible. Call it before anything else uses TensorFlow.
-
-    Raises:
-        PemtError: TF_CONFIG is malformed, or the other workers cannot be reached.
     """
     cluster = this_cluster()
     if cluster is not None:
@@ -74,9 +67,7 @@ def is_chief() -> bool:
 def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset]) -> Iterable:
     """Batches for all devices of this process: the rows of the global batch in the order of the devices.
 
-    Args:
-        strategy: the strategy of `make_strategy`.
-        clips: makes the endless stream of global batches; called with `share`, the stream of a worker's rows.
+    `clips` makes the endless stream of global batches; called with `share`, the stream of a worker's rows.
     """
     if this_cluster() is None:
         return strategy.experimental_distribute_dataset(clips())
@@ -120,14 +111,7 @@ def _mirror(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 
 def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strategy, smallest: int = 1) -> None:
-    """Raises PemtError if a global batch does not split evenly over devices.
-
-    Args:
-        field: configuration field that holds the batch size, for the message.
-        batch_size: clips on all devices together.
-        strategy: the devices.
-        smallest: smallest number of clips per device.
-    """
+    """Raises PemtError if a global batch does not split evenly over devices, with `smallest` clips or more on each."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas or batch_size // replicas < smallest:
         raise PemtError(

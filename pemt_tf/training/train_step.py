@@ -16,13 +16,8 @@ _SUM, _MEAN = tf.distribute.ReduceOp.SUM, tf.distribute.ReduceOp.MEAN
 def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Callable[[list[dict]], dict[str, float]]:
     """Makes the function of a step; it is compiled on its first call.
 
-    Returns:
-        A function of the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's
-        replicas. It returns the task's metrics, means over the batch, and `gradient_norm`, that of the whole batch
-        before clipping.
-
-    Raises:
-        PemtError: XLA on several devices.
+    It takes the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's replicas, and
+    returns the task's metrics, means over the batch, and `gradient_norm`, that of the whole batch before clipping.
     """
     if task.settings.jit_compile and strategy.num_replicas_in_sync > 1:
         raise PemtError(
