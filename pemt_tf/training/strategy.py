@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from pemt_tf.config.training import PretrainConfig
+from pemt_tf.config.training import PretrainConfig, TrainingConfig
 from pemt_tf.data.share import WorkerShare
 from pemt_tf.errors import PemtError
 from pemt_tf.training.cluster import Cluster, noticing_lost_workers, this_cluster, waiting_for_others
+from pemt_tf.training.device_choices import ahead_on_gpu
 
 _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiting in one step
 
@@ -64,13 +65,16 @@ def is_chief() -> bool:
     return cluster is None or cluster.is_chief
 
 
-def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset]) -> Iterable:
+def distribute_clips(
+    strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset], settings: TrainingConfig
+) -> Iterable:
     """Batches for all devices of this process: the rows of the global batch in the order of the devices.
 
     `clips` makes the endless stream of global batches; called with `share`, the stream of a worker's rows.
     """
     if this_cluster() is None:
-        return strategy.experimental_distribute_dataset(clips())
+        alone = strategy is tf.distribute.get_strategy()  # other strategies copy ahead themselves
+        return ahead_on_gpu(clips(), settings) if alone else strategy.experimental_distribute_dataset(clips())
     replicas = strategy.num_replicas_in_sync
 
     def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:

@@ -33,6 +33,7 @@ class TrainingTask:
     losses: Callable[[dict], dict]  # from a batch of one replica to scalars, among them `loss`, the mean over it
     clips: Callable[[int], tf.data.Dataset]  # from the first step to its batches of `settings.part_size` clips
     settings: TrainingConfig
+    schedule: Callable[[int], Any]  # from the number of earlier steps to the learning rate
     shown: tuple[str, ...] = ("loss",)  # metrics of the progress line
     hyperparameters: dict[str, Any] = field(default_factory=dict)  # of TensorBoard
     modalities: tuple[str, ...] = ()  # that TensorBoard shows
@@ -134,6 +135,7 @@ def make_task(
         losses,
         clips,
         settings,
+        schedule,
         average=WeightAverage(weights, settings.ema) if settings.ema else None,
         loss_scale=LossScale() if settings.precision == "mixed_float16" else None,
         best=BestWeights(weights) if keep_best else None,
