@@ -42,6 +42,7 @@ PARTS = (
 )
 
 _FROM_0 = Annotated[int, whole(0, allowed="a whole number, 0 (off) or more")]
+_STEPS_PER_CALL = Annotated[int, whole(0, allowed="0 (chosen by the device) or more")]
 _OFF_OR_MORE = Annotated[float, number(0, allowed="a finite number, 0 (off) or more")]
 _OFF_TO_1 = Annotated[float, number(0, below=1, allowed="0 (off) to below 1, as 0.999")]
 _GROUPS = (
@@ -64,6 +65,9 @@ class TrainingConfig:
         precision: `float32`; `mixed_bfloat16`; or `mixed_float16`, with a loss scale that adapts itself. Weights and
             optimizer stay float32.
         jit_compile: compile the step with XLA; on one device only.
+        steps_per_call: largest number of steps that TensorFlow does without coming back to Python; 0 chooses (1 on a
+            CPU, up to 8 on a GPU if batches are small). More than 1 needs `accumulation` 1 and another precision than
+            `mixed_float16`. The results are the same; a loss that is not a number is noticed at the end of the call.
         clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
         ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
             Early it decays faster: min(ema, (1 + step) / (10 + step)).
@@ -88,6 +92,7 @@ class TrainingConfig:
     accumulation: Count = 1
     precision: Annotated[str, one_of(PRECISIONS)] = "float32"
     jit_compile: Truth = False
+    steps_per_call: _STEPS_PER_CALL = 0
     clip_norm: _OFF_OR_MORE = 0.0
     ema: _OFF_TO_1 = 0.0
     frozen: Annotated[tuple[str, ...], names(PARTS)] = ()
@@ -105,6 +110,9 @@ class TrainingConfig:
         allowed = f"a number that splits the {self.batch_size} clips of a batch into equal parts"
         fits = self.batch_size % self.accumulation == 0
         require(fits, f"{self.section}.accumulation", self.accumulation, allowed)
+        allowed = "0 or 1 with accumulation or mixed_float16, whose steps come back to Python"
+        fits = self.steps_per_call <= 1 or (self.accumulation == 1 and self.precision != "mixed_float16")
+        require(fits, f"{self.section}.steps_per_call", self.steps_per_call, allowed)
 
     @property
     def part_size(self) -> int:

@@ -41,11 +41,7 @@ class Score:
 
 
 class BestWeights:
-    """The weights with the best score so far; checkpoints hold `arrays`, and the score as a note.
-
-    Args:
-        weights: weights of a built model, see `float_weights`.
-    """
+    """The best `float_weights` of a built model so far; checkpoints hold `arrays`, and the score as a note."""
 
     def __init__(self, weights: list):
         self.weights = weights

@@ -20,16 +20,11 @@ _NOTES = "notes"
 
 
 class Checkpoints:
-    """A folder of checkpoints, the newest of which are kept.
+    """A folder of checkpoints, the newest `keep` of which are kept; without `writes`, another machine saves them.
 
     The archive holds the variables in their order, because Keras numbers the names of unnamed ones anew in every
     process; shapes are checked on restoring. Weights, optimizer slots, step count and random state are all variables.
     Beside them it holds notes: a few named numbers of the training loop.
-
-    Args:
-        directory: folder of the checkpoints; created if missing.
-        keep: number of checkpoints to keep.
-        writes: False where several machines train and another one writes; `save` then does nothing.
     """
 
     def __init__(self, directory: Path, keep: int, writes: bool = True):
@@ -43,16 +38,7 @@ class Checkpoints:
         return sorted(int(match.group(1)) for match in found if match)
 
     def save(self, step: int, variables: list, notes: dict[str, Any] | None = None) -> Path:
-        """Writes a checkpoint, and deletes older ones only when it is safely on disk.
-
-        Args:
-            step: number of finished steps.
-            variables: the variables, always in the same order.
-            notes: values that `restore` returns.
-
-        Raises:
-            PemtError: it cannot be written; the last good one is still there.
-        """
+        """Writes the variables, always in the same order, and deletes older checkpoints once this is safely on disk."""
         path = self._path(step)
         if not self.writes:
             return path
@@ -72,14 +58,7 @@ class Checkpoints:
         return path
 
     def restore(self, variables: list) -> tuple[int, dict[str, Any]]:
-        """Loads the newest checkpoint into the variables.
-
-        Returns:
-            Its step and its notes; 0 and nothing if there is no checkpoint.
-
-        Raises:
-            PemtError: it is damaged, or does not fit the variables.
-        """
+        """Loads the newest checkpoint into the variables; returns its step and notes, 0 and {} if there is none."""
         steps = self.steps()
         if not steps:
             return 0, {}

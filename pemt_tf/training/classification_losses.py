@@ -17,17 +17,12 @@ _Loss = Annotated[str, one_of(LOSSES)]
 def classification_losses(
     outputs: dict, labels, label_smoothing: float = 0.0, loss: str = "cross_entropy", margin: float = 0.1
 ) -> dict:
-    """The loss of every head, each segment with its clip's label, and their sum.
+    """`<head>_loss` of every head, each segment with its clip's label, their sum `loss`, and `accuracy`; float32.
 
     Args:
         outputs: outputs of `AVClassifier`.
         labels: [batch] integers.
         label_smoothing: share of a label's weight that is spread evenly over all classes; cross-entropy only.
-        loss: `cross_entropy` or `multi_margin`.
-        margin: margin of `multi_margin`.
-
-    Returns:
-        `loss`, `<head>_loss` per head, and `accuracy` of the clip's summed vote; scalar float32.
     """
     by_clip = head_losses(outputs, labels, label_smoothing, loss, margin)
     return {**summed({name: ops.mean(value) for name, value in by_clip.items()}), "accuracy": accuracy(outputs, labels)}

@@ -31,14 +31,9 @@ _LOST = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers that train together.
+    """Workers that train together, and which of them this process is; the first is the chief, which writes the run."""
 
-    Attributes:
-        addresses: host:port of every worker; the first one is the chief, which writes the run.
-        index: place of this process in `addresses`.
-    """
-
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...]  # host:port
     index: int
 
     @property

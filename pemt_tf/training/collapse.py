@@ -8,18 +8,11 @@ SMALLEST_SHARE = 0.1
 
 
 def collapse_alarms(row: dict[str, float], first: dict[str, float]) -> dict[str, float]:
-    """Whether tokens have collapsed, by modality.
+    """`<modality>_collapsed`, 1.0 or 0.0, for every `<modality>_spread` of a log line.
 
     Tokens are layer-normed, so each has a size of about 1 per element. Their spread is the standard deviation over the
     batch, averaged over elements: 1 for independent tokens, 0 for equal ones. The alarm is on below 0.02, or below a
     tenth of the first log line's value; healthy runs stay far above both. The limits are ours.
-
-    Args:
-        row: a log line.
-        first: the run's first log line.
-
-    Returns:
-        `<modality>_collapsed`, 1.0 or 0.0, for every `<modality>_spread` of the row.
     """
     alarms = {}
     for name, spread in row.items():

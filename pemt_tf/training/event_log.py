@@ -46,11 +46,7 @@ def hyperparameters(config: Config, section: str) -> dict[str, Any]:
 
 
 class EventLog:
-    """Writes events. Every method raises PemtError if the folder cannot be written.
-
-    Args:
-        folder: folder of the events; None writes nothing.
-    """
+    """Writes events, nothing without a folder. Every method raises PemtError if the folder cannot be written."""
 
     def __init__(self, folder: str | None):
         self._folder = folder
@@ -72,14 +68,7 @@ class EventLog:
                 hparams.hparams(values)
 
     def images(self, step: int, batch: dict[str, np.ndarray], modalities: tuple[str, ...]) -> None:
-        """Writes the first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`.
-
-        Args:
-            step: number of the step.
-            batch: `frames` [batch, segments, frames, height, width, 3] uint8, `log_mel` [batch, segments, mel_bins,
-                mel_frames, 1] float32.
-            modalities: modalities to show.
-        """
+        """Writes the first clips of a batch as the network sees them: `clips/frames` and `clips/log_mel`."""
         with self._writing(), self._writer.as_default(step=step):
             if "visual" in modalities:
                 tf.summary.image("clips/frames", frame_strips(batch["frames"][:_CLIPS]), max_outputs=_CLIPS)
@@ -113,11 +102,8 @@ def frame_strips(frames: np.ndarray) -> np.ndarray:
 def spectrogram_strips(log_mel: np.ndarray) -> np.ndarray:
     """Spectrograms of all segments side by side, low frequencies at the bottom, each clip scaled to its own range.
 
-    Args:
-        log_mel: [clips, segments, mel_bins, mel_frames, 1] float32.
-
-    Returns:
-        [clips, mel_bins, segments * (mel_frames + 2) - 2, 1] uint8, 0 for the lowest value.
+    From [clips, segments, mel_bins, mel_frames, 1] float32 to [clips, mel_bins, segments * (mel_frames + 2) - 2, 1]
+    uint8.
     """
     axes = (1, 2, 3, 4)
     low, high = log_mel.min(axes, keepdims=True), log_mel.max(axes, keepdims=True)

@@ -8,15 +8,7 @@ from pemt_tf.models.visual_resnet3d import stages_of
 
 
 def freeze(backbone: AVTransformer, parts: tuple[str, ...]) -> None:
-    """Makes parts of a built backbone not trainable; called before the optimizer is built.
-
-    Args:
-        backbone: the backbone.
-        parts: names of `pemt_tf.config.training.PARTS`.
-
-    Raises:
-        PemtError: the model has no such part.
-    """
+    """Makes some `PARTS` of a built backbone not trainable; called before the optimizer is built."""
     for part in parts:
         for layer in _layers(backbone, part):
             layer.trainable = False

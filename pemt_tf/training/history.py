@@ -16,15 +16,7 @@ _TOLD = ("kind", "data_hash", "split")
 def run_description(
     kind: str, source: ClipSource, split: str, initial: RunDirectory | None, **more: Any
 ) -> dict[str, Any]:
-    """The content of `run.json`: the kind of run, its data, and the run that it starts from.
-
-    Args:
-        kind: `pretrain` or `finetune`.
-        source: the records.
-        split: the split to train on.
-        initial: the run to start from; None for random weights.
-        **more: further fields.
-    """
+    """The content of `run.json`: the kind of run, its data, and the run that it starts from."""
     return {
         "kind": kind,
         **more,
@@ -39,14 +31,9 @@ def run_description(
 
 
 def training_history(description: dict[str, Any]) -> list[dict[str, str]]:
-    """The trainings that led to the weights of a run, the last one first.
+    """`kind`, `data_hash` and `split` of the trainings that led to the weights of a run, the last one first.
 
-    Args:
-        description: the run's `run.json`.
-
-    Returns:
-        `kind`, `data_hash` and `split` of every training. Runs of older releases name only the folder that they started
-        from; if that is gone, its trainings are unknown and omitted.
+    Runs of older releases name only the folder that they started from; if that is gone, its trainings are omitted.
     """
     own = [{name: description.get(name, "") for name in _TOLD}] if description.get("split") else []
     if HISTORY in description:

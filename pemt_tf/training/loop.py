@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
@@ -20,6 +22,7 @@ from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
 from pemt_tf.training.cluster import noticing_lost_workers
 from pemt_tf.training.collapse import alarm_line, collapse_alarms
+from pemt_tf.training.device_choices import bytes_of, describe, steps_per_call
 from pemt_tf.training.event_log import EventLog
 from pemt_tf.training.plateau import plateau_line
 from pemt_tf.training.run_directory import RunDirectory
@@ -39,16 +42,7 @@ def train_run(
 ) -> RunDirectory:
     """Trains a run from its beginning, or from where it stopped, and saves its model.
 
-    Args:
-        run: the run's folder.
-        config: the run's configuration.
-        description: see `run_description`.
-        source: the records.
-        strategy: the devices.
-        make: makes the task; called under the strategy's scope.
-
-    Returns:
-        The finished run.
+    `make` is called under the strategy's scope.
     """
     with run.alone():
         if not run.start(config, description):
@@ -66,10 +60,7 @@ def train_run(
 def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Trains to the last step, from the newest checkpoint if there is one; the model ends with its final weights.
 
-    Raises:
-        PemtError: the loss or the gradient is no longer a number, and the last good checkpoint is kept; the clips
-            cannot be read; the folder cannot be written; another machine that trains along is gone.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, and after saving a checkpoint.
+    After Ctrl-C or SIGTERM a checkpoint is saved and KeyboardInterrupt raised.
     """
     with stopped_by_sigterm():
         _Loop(task, run, strategy).run_to_the_end()
@@ -124,6 +115,9 @@ class _Loop:
         if self.inside_step and done == self.step and self.settings.accumulation > 1:
             self.progress.close("stopped within a step; run the same command to go on from the last checkpoint")
             return
+        if done > self.step and not all(np.isfinite(ops.convert_to_numpy(v)).all() for v in self.task.model.weights):
+            self.progress.close("stopped; run the same command to go on from the last checkpoint")
+            return
         if not self.run.writes:
             self.progress.close("stopped; run the same command on every machine to go on from the last checkpoint")
             return
@@ -134,36 +128,54 @@ class _Loop:
     def _steps(self) -> None:
         if self.step >= self.settings.steps:
             return
-        clips = distribute_clips(self.strategy, functools.partial(self.task.clips, self.step))
+        clips = distribute_clips(self.strategy, functools.partial(self.task.clips, self.step), self.settings)
         parts = read_batches(clips)
         train_step = make_train_step(self.task, self.strategy)
-        first = self.step + 1
+        ahead = [self.window.timed(self._next_parts, parts)]
+        most = steps_per_call(self.settings, bytes_of(self._of_one_device(ahead[0][0])))
+        self.progress.say(f"{self.task.name} on {describe(self.settings, self.strategy, self.task.optimizer, most)}")
+        first = True
         while self.step < self.settings.steps:
-            batches = self.window.timed(self._next_parts, parts)
+            while len(ahead) < self._steps_together(most):
+                ahead.append(self.window.timed(self._next_parts, parts))
             with uninterrupted(), noticing_lost_workers():
-                self._one_step(train_step, batches)
-            if self.step == first:  # compiled by now
+                self._call(train_step, ahead, most)
+            ahead = []
+            if first:  # compiled by now
                 self.progress.restart_clock(self.step)
                 self.window.restart_clock()
+            first = False
 
     def _next_parts(self, parts: Iterator) -> list[dict]:
         return [next(parts) for _ in range(self.settings.accumulation)]
 
-    def _one_step(self, train_step, batches: list[dict]) -> None:
-        """Does a step with its logging, validation and checkpoint, in an order that a resumed run repeats."""
-        rate = float(self.task.optimizer.learning_rate)
+    def _of_one_device(self, batch: dict) -> dict:
+        return {name: self.strategy.experimental_local_results(value)[0] for name, value in batch.items()}
+
+    def _steps_together(self, most: int) -> int:
+        """Number of steps of the next call, at most up to the next one with which something is due."""
+        validates = [self.task.validate_every] if self.task.validate is not None else []
+        dues = (self.settings.log_every, self.settings.checkpoint_every, *validates)
+        return min(most, self.settings.steps - self.step, *(every - self.step % every for every in dues))
+
+    def _call(self, train_step, batches: list[list[dict]], most: int) -> None:
+        """Does steps, and then the logging, validation and checkpoint of the last; a resumed run repeats the order."""
         self.inside_step = True
-        metrics = train_step(batches)
-        self.step += 1
+        rows = [train_step(batches[0])] if most == 1 else train_step.several(batches, most)
         self.inside_step = False
-        self._require_finite(metrics, batches)
-        self.window.add(metrics)
+        for metrics, parts in zip(rows, batches, strict=True):
+            self.step += 1
+            self._require_finite(metrics, parts)
+            self.window.add(metrics)
+            every = self.settings.images_every
+            if self.task.modalities and every and (self.step - 1) % every == 0:
+                self._show(parts[0])
+        self._after(rows[-1])
+
+    def _after(self, metrics: dict[str, float]) -> None:
         speed = self.window.speed(self.settings.batch_size)
         if self._due(self.settings.log_every):
-            self._log(rate, speed)
-        every = self.settings.images_every
-        if self.task.modalities and every and (self.step - 1) % every == 0:
-            self._show(batches[0])
+            self._log(float(self.task.schedule(self.step - 1)), speed)
         if self.task.validate is not None and self._due(self.task.validate_every):
             self.validated = self.task.score(self.step)
             self._write({"step": self.step, **self.validated})
@@ -199,7 +211,7 @@ class _Loop:
         self.events.numbers(row)
 
     def _show(self, batch: dict) -> None:
-        local = {n: self.strategy.experimental_local_results(batch[n])[0].numpy() for n in ("frames", "log_mel")}
+        local = {name: self._of_one_device(batch)[name].numpy() for name in ("frames", "log_mel")}
         self.events.images(self.step, local, self.task.modalities)
 
     def _require_finite(self, metrics: dict[str, float], batches: list[dict]) -> None:

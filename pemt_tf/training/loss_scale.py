@@ -14,14 +14,10 @@ class LossScale:
 
     A step whose gradient overflows changes no weight, but counts as a step: the schedule advances, and its clips are
     not repeated.
-
-    Attributes:
-        value: factor of the loss.
-        good_steps: steps since the last change.
     """
 
     value: float = 2.0**15
-    good_steps: int = 0
+    good_steps: int = 0  # since the last change
 
     @property
     def exhausted(self) -> bool:

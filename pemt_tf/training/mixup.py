@@ -10,15 +10,8 @@ from pemt_tf.training.classification_losses import accuracy, head_losses, summed
 def mix_with_neighbours(inputs: dict, weight):
     """Mixes every clip with the one before it in the batch, the first with the last.
 
-    Frames and log-mel spectrograms are mixed as the network receives them. Two clips with different modalities are not
-    mixed.
-
-    Args:
-        inputs: inputs of the model; every value is [batch, ...].
-        weight: [batch] float32, each clip's share of its mixture.
-
-    Returns:
-        The mixed inputs, and the weights that were used: 1 for clips that were not mixed.
+    `weight` [batch] float32 is each clip's share of its mixture. Two clips with different modalities are not mixed.
+    Returns the mixed inputs, and the weights that were used: 1 for clips that were not mixed.
     """
     masks = {name: value for name, value in inputs.items() if name.endswith("_mask")}
     for mask in masks.values():
@@ -29,14 +22,8 @@ def mix_with_neighbours(inputs: dict, weight):
 
 
 def mixed_losses(outputs: dict, labels, weight, *kind) -> dict:
-    """`classification_losses` with the weighted mean of both labels' losses; `accuracy` is that of the main label.
-
-    Args:
-        outputs: outputs of the model for mixed inputs.
-        labels: [batch] integers.
-        weight: [batch] float32, from `mix_with_neighbours`.
-        *kind: further arguments of `classification_losses`.
-    """
+    """`classification_losses` with the mean of both labels' losses, weighted by `weight` from `mix_with_neighbours`;
+    `accuracy` is that of the main label."""
     own, other = (head_losses(outputs, values, *kind) for values in (labels, _neighbour(labels)))
     mixed = {name: ops.mean(weight * own[name] + (1.0 - weight) * other[name]) for name in own}
     return {**summed(mixed), "accuracy": accuracy(outputs, labels)}

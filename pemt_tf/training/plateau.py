@@ -11,12 +11,6 @@ def plateau_line(step: int, steps: int, row: dict[str, float], first: dict[str, 
 
     At the start all candidates get about the same score, so the loss is that of a random guess. A run stays there for a
     while and then starts to learn; how long it takes depends on seed, learning rate and data. The limits are ours.
-
-    Args:
-        step: step of the log line.
-        steps: steps of the whole run.
-        row: the log line.
-        first: the run's first log line.
     """
     now, then = (sum(each[name] for name in _terms(row)) for each in (row, first))
     if steps < SHORTEST or 2 * step < steps or row is first or now <= GUESSING * then:

@@ -25,15 +25,7 @@ def shown_split(source: ClipSource) -> str | None:
 
 
 def require_shown_split(source: ClipSource, split: str) -> None:
-    """Checks the clips of the shown split before training rather than after it.
-
-    Args:
-        source: the records.
-        split: the split of the training, which was checked already.
-
-    Raises:
-        PemtError: clips are missing, or the files cannot be read.
-    """
+    """Checks the clips of the shown split before training rather than after it; `split`, the training's, is checked."""
     shown = shown_split(source)
     if shown not in (None, split):
         source.require_readable(shown)
@@ -45,16 +37,6 @@ def write_projector(
     """Embeds the first clips of the validation split, or of the training split where there is none.
 
     Clips without any of the model's modalities are left out, and clips whose embedding is not finite.
-
-    Args:
-        folder: TensorBoard's folder of events.
-        backbone: the model with its final weights.
-        source: the records.
-        batch_size: clips per batch.
-        most: largest number of clips.
-
-    Raises:
-        PemtError: the folder cannot be written.
     """
     split = shown_split(source)
     if split is None:

@@ -25,15 +25,11 @@ def compared_clips(settings: PretrainConfig, replicas: int) -> int:
 
 
 def same_clip_share(batch: int, clips: int) -> float:
-    """Share of the pairs of places in a batch that hold the same clip, on average over a training.
+    """Share of the pairs of places in a batch (at least 2) that hold the same clip, on average over a training.
 
     Every clip comes once before any comes again, in a new order each round. So places of one round hold different
     clips, and places of different rounds hold the same one with probability 1 / clips. Batches start at the places of a
     round that are multiples of the greatest common divisor of the two numbers, equally often.
-
-    Args:
-        batch: number of clips that are compared with each other, at least 2.
-        clips: number of clips in the data.
     """
     begins = range(0, clips, math.gcd(batch, clips))
     of_one_round = 0.0
@@ -44,14 +40,7 @@ def same_clip_share(batch: int, clips: int) -> float:
 
 
 def repetition_warning(source: ClipSource, split: str, modalities: tuple[str, ...], batch: int) -> str:
-    """The warning for the user; empty if the batch is not larger than the data.
-
-    Args:
-        source: the records.
-        split: the split of the training.
-        modalities: modalities that a clip must have to be used.
-        batch: number of clips that are compared with each other.
-    """
+    """The warning for the user; empty if no more clips are compared than have all `modalities`."""
     if source.clips.get(split, 0) >= _SURELY_ENOUGH * batch:
         return ""
     clips = _count_usable(source, split, modalities, batch)

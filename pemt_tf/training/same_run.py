@@ -7,16 +7,11 @@ from typing import Any
 HISTORY = "history"  # field of `run.json`: the trainings that a run started from, see `history.training_history`
 _NAMED_BY = {"data": "data_hash", "initial": "initial_hash"}
 _OTHER = {"pretrain": "finetune.", "finetune": "pretrain."}  # kind of run: fields that it does not use
-_MAY_CHANGE = ("keep", "log_every", "checkpoint_every", "images_every")  # they do not affect the weights
+_MAY_CHANGE = ("keep", "log_every", "checkpoint_every", "images_every", "steps_per_call")  # weights stay the same
 
 
 def differences(kind: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Names of changed fields that make it a different run.
-
-    Args:
-        kind: `pretrain` or `finetune`.
-        old, new: configuration and description of the run, flat.
-    """
+    """Names of changed fields that make it a different run; `old` and `new` are configuration and description, flat."""
 
     def matters(name: str) -> bool:
         if name == f"{kind}.steps":

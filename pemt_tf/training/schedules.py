@@ -17,13 +17,7 @@ from pemt_tf.errors import PemtError
 
 
 class _WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises to the base rate over the warm-up steps, then follows `_decay`.
-
-    Args:
-        base_learning_rate: the highest rate.
-        total_steps: optimizer steps of the whole run, including the warm-up; afterwards the rate keeps its last value.
-        warmup_steps: steps of warm-up; 0 for none.
-    """
+    """Rises to the base rate over the warm-up steps, then follows `_decay`; after the total steps the rate stays."""
 
     def __init__(self, base_learning_rate: float, total_steps: int, warmup_steps: int = 0, name: str | None = None):
         super().__init__()
@@ -109,17 +103,7 @@ class ConstantSchedule(_WarmupSchedule):
 def make_schedule(
     kind: str, base_learning_rate: float, total_steps: int, warmup_steps: int = 0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The schedule that a configuration names.
-
-    Args:
-        kind: `cosine`, `linear` or `constant`.
-        base_learning_rate: the highest rate.
-        total_steps: optimizer steps of the run, including the warm-up.
-        warmup_steps: steps of warm-up.
-
-    Raises:
-        PemtError: unknown kind, or more warm-up than steps.
-    """
+    """The schedule that a configuration names; `total_steps` include the warm-up."""
     kinds = {"cosine": CosineSchedule, "linear": LinearSchedule, "constant": ConstantSchedule}
     if kind not in kinds:
         raise PemtError(f"no learning-rate schedule {kind!r}; known: {', '.join(SCHEDULES)}")

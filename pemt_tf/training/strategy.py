@@ -8,20 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from pemt_tf.config.training import PretrainConfig
+from pemt_tf.config.training import PretrainConfig, TrainingConfig
 from pemt_tf.data.clip_stream import WorkerShare
 from pemt_tf.errors import PemtError
 from pemt_tf.training.cluster import Cluster, noticing_lost_workers, this_cluster, waiting_for_others
+from pemt_tf.training.device_choices import ahead_on_gpu
 
 _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiting in one step
 
 
 def split_cpu(devices: int) -> None:
-    """Splits the CPU into logical devices, to try data parallelism without a GPU; 1 changes nothing.
-
-    Raises:
-        PemtError: TensorFlow has already started, or the number is less than 1.
-    """
+    """Splits the CPU into logical devices, to try data parallelism without a GPU; 1 changes nothing."""
     if devices < 1:
         raise PemtError(f"--cpu-devices is {devices}; it must be 1 or more")
     if devices == 1:
@@ -38,9 +35,6 @@ def make_strategy() -> tf.distribute.Strategy:
 
     MultiWorkerMirroredStrategy if TF_CONFIG names more than one worker; else MirroredStrategy whenever more than one
     GPU, or without GPUs more than one logical CPU, is visible. Call it before anything else uses TensorFlow.
-
-    Raises:
-        PemtError: TF_CONFIG is malformed, or the other workers cannot be reached.
     """
     cluster = this_cluster()
     if cluster is not None:
@@ -71,15 +65,16 @@ def is_chief() -> bool:
     return cluster is None or cluster.is_chief
 
 
-def distribute_clips(strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset]) -> Iterable:
+def distribute_clips(
+    strategy: tf.distribute.Strategy, clips: Callable[..., tf.data.Dataset], settings: TrainingConfig
+) -> Iterable:
     """Batches for all devices of this process: the rows of the global batch in the order of the devices.
 
-    Args:
-        strategy: the strategy of `make_strategy`.
-        clips: makes the endless stream of global batches; called with `share`, the stream of a worker's rows.
+    `clips` makes the endless stream of global batches; called with `share`, the stream of a worker's rows.
     """
     if this_cluster() is None:
-        return strategy.experimental_distribute_dataset(clips())
+        alone = strategy is tf.distribute.get_strategy()  # other strategies copy ahead themselves
+        return ahead_on_gpu(clips(), settings) if alone else strategy.experimental_distribute_dataset(clips())
     replicas = strategy.num_replicas_in_sync
 
     def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -120,14 +115,7 @@ def _mirror(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 
 def require_divisible(field: str, batch_size: int, strategy: tf.distribute.Strategy, smallest: int = 1) -> None:
-    """Raises PemtError if a global batch does not split evenly over devices.
-
-    Args:
-        field: configuration field that holds the batch size, for the message.
-        batch_size: clips on all devices together.
-        strategy: the devices.
-        smallest: smallest number of clips per device.
-    """
+    """Raises PemtError if a global batch does not split evenly over devices, with `smallest` clips or more on each."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas or batch_size // replicas < smallest:
         raise PemtError(

@@ -25,37 +25,20 @@ from pemt_tf.training.weight_average import WeightAverage, float_weights
 
 @dataclass
 class TrainingTask:
-    """A model with its optimizer and data, made by `make_task`.
+    """A model with its optimizer, both built under the strategy's scope, and its data; made by `make_task`."""
 
-    Attributes:
-        name: first words of the progress line.
-        model: the model, built under the strategy's scope.
-        optimizer: the optimizer, built on the model's trainable variables under the same scope.
-        losses: from a batch of one replica to a dict of scalars, among them `loss`, the mean over that batch.
-        clips: from the first step to the stream of batches that begins there, of `settings.part_size` clips each.
-        settings: steps, accumulation and so on.
-        shown: metrics of the progress line.
-        hyperparameters: fields of the configuration by their full names, for TensorBoard.
-        modalities: modalities that TensorBoard shows.
-        show_embeddings: writes embeddings of clips into TensorBoard's folder, with the final weights; None for none.
-        validate: measures `validation_accuracy`, `validation_loss` and so on of the model; None for no validation.
-        validate_every: steps between validations.
-        average: moving average of the weights; None for none.
-        loss_scale: loss scale of float16; None for none.
-        best: weights that validated best; None if they are not kept.
-    """
-
-    name: str
+    name: str  # first words of the progress line
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
-    losses: Callable[[dict], dict]
-    clips: Callable[[int], tf.data.Dataset]
+    losses: Callable[[dict], dict]  # from a batch of one replica to scalars, among them `loss`, the mean over it
+    clips: Callable[[int], tf.data.Dataset]  # from the first step to its batches of `settings.part_size` clips
     settings: TrainingConfig
-    shown: tuple[str, ...] = ("loss",)
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    modalities: tuple[str, ...] = ()
-    show_embeddings: Callable[[Path], None] | None = None
-    validate: Callable[[], dict[str, float]] | None = None
+    schedule: Callable[[int], Any]  # from the number of earlier steps to the learning rate
+    shown: tuple[str, ...] = ("loss",)  # metrics of the progress line
+    hyperparameters: dict[str, Any] = field(default_factory=dict)  # of TensorBoard
+    modalities: tuple[str, ...] = ()  # that TensorBoard shows
+    show_embeddings: Callable[[Path], None] | None = None  # writes them for TensorBoard, with the final weights
+    validate: Callable[[], dict[str, float]] | None = None  # `validation_accuracy`, `validation_loss` and so on
     validate_every: int = 0
     average: WeightAverage | None = None
     loss_scale: LossScale | None = None
@@ -138,15 +121,7 @@ def make_task(
 ) -> TrainingTask:
     """Makes a task; called under the strategy's scope, with the model built, loaded and frozen.
 
-    Args:
-        name, model, losses, clips, settings: see `TrainingTask`.
-        schedule: learning-rate schedule.
-        groups: parameter groups, see `make_optimizer`.
-        keep_best: end with the weights that validate best.
-        **more: further attributes of the task.
-
-    Raises:
-        PemtError: nothing is left to train.
+    With `keep_best` the run ends with the weights that validate best.
     """
     if not model.trainable_variables:
         raise PemtError("every part of the model is frozen, so there is nothing to train; freeze less")
@@ -160,6 +135,7 @@ def make_task(
         losses,
         clips,
         settings,
+        schedule,
         average=WeightAverage(weights, settings.ema) if settings.ema else None,
         loss_scale=LossScale() if settings.precision == "mixed_float16" else None,
         best=BestWeights(weights) if keep_best else None,

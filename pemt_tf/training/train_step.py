@@ -13,16 +13,12 @@ from pemt_tf.training.task import TrainingTask
 _SUM, _MEAN = tf.distribute.ReduceOp.SUM, tf.distribute.ReduceOp.MEAN
 
 
-def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> Callable[[list[dict]], dict[str, float]]:
+def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> _WholeStep | _AccumulatedStep:
     """Makes the function of a step; it is compiled on its first call.
 
-    Returns:
-        A function of the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's
-        replicas. It returns the task's metrics, means over the batch, and `gradient_norm`, that of the whole batch
-        before clipping.
-
-    Raises:
-        PemtError: XLA on several devices.
+    It takes the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's replicas, and
+    returns the task's metrics, means over the batch, and `gradient_norm`, that of the whole batch before clipping.
+    That of a batch in one part has `several` too.
     """
     if task.settings.jit_compile and strategy.num_replicas_in_sync > 1:
         raise PemtError(
@@ -77,10 +73,29 @@ class _WholeStep(_Step):
     def __init__(self, task: TrainingTask, strategy: tf.distribute.Strategy):
         super().__init__(task, strategy)
         self._run = self.compiled(self._step)
+        self._run_several = tf.function(self._steps)
+        self._names: list[str] = []  # of the metrics; known when several steps are traced
 
     def __call__(self, batches: list[dict]) -> dict[str, float]:
         (batch,) = batches
         return {name: float(value) for name, value in self._run(_numbers(batch, self.strategy)).items()}
+
+    def several(self, steps: list[list[dict]], most: int) -> list[dict[str, float]]:
+        """Up to `most` steps in one call, which is traced once for all numbers; their metrics come in one transfer."""
+        batches = [_numbers(batch, self.strategy) for (batch,) in steps]
+        batches += batches[-1:] * (most - len(batches))  # not used, and not copied
+        rows = self._run_several(batches, tf.constant(len(steps))).numpy().tolist()
+        return [dict(zip(self._names, row, strict=True)) for row in rows]
+
+    def _steps(self, batches: list[dict], count):
+        def one(index, rows):
+            metrics = self._run(self.strategy.run(_pick, args=(batches, index)))
+            self._names = list(metrics)
+            return index + 1, rows.write(index, [tf.cast(value, tf.float32) for value in metrics.values()])
+
+        rows = tf.TensorArray(tf.float32, count)
+        _, rows = tf.while_loop(lambda index, _: index < count, one, (0, rows), parallel_iterations=1)
+        return rows.stack()
 
     def _step(self, batch: dict) -> dict:
         steps_before = tf.identity(self.task.optimizer.iterations.value)
@@ -182,6 +197,14 @@ class _AccumulatedStep(_Step):
     def _zero_on_replica(self) -> None:
         for index in self._used:
             self._sums[index].assign(tf.zeros_like(self._sums[index].read_value()))
+
+
+def _pick(batches: list[dict], index) -> dict:
+    """One of several batches."""
+    return {
+        name: tf.switch_case(index, [lambda value=batch[name]: tf.identity(value) for batch in batches])
+        for name in batches[0]
+    }
 
 
 def _numbers(batch: dict, strategy: tf.distribute.Strategy) -> dict:

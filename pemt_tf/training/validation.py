@@ -17,10 +17,7 @@ from pemt_tf.training.classification_losses import classification_losses
 class Validation:
     """Accuracy and loss on all labelled clips of a split, with the centre crop; without smoothing and mixup.
 
-    Args:
-        model: the classifier, under any strategy; one device validates.
-        source: the records.
-        settings: the split, the batch size and the loss.
+    The model may be under any strategy; one device validates.
     """
 
     def __init__(self, model: AVClassifier, source: ClipSource, settings: FinetuneConfig):
@@ -34,11 +31,7 @@ class Validation:
         self._pass = SplitPass(source, terms, settings.part_size)
 
     def __call__(self) -> dict[str, float]:
-        """`validation_loss`, `validation_accuracy` and the loss of every head; means over clips.
-
-        Raises:
-            PemtError: the network's output for a clip is not finite, clips are missing, or a record is damaged.
-        """
+        """`validation_loss`, `validation_accuracy` and the loss of every head; means over clips."""
         sums: dict[str, float] = {}
         count = 0
         for batch in self._pass.over(self._split, labelled=True):
@@ -51,11 +44,7 @@ class Validation:
 
 
 def can_validate(source: ClipSource, settings: FinetuneConfig, training_split: str) -> bool:
-    """Whether there are labelled clips to validate on, other than the training clips.
-
-    Raises:
-        PemtError: there are none, but weights are to be selected on them.
-    """
+    """Whether there are labelled clips to validate on, other than the training clips; a PemtError if needed."""
     split, problem = settings.validation_split, ""
     if split == training_split:
         problem = f"weights cannot be selected on the split {split!r}, which they are trained on"

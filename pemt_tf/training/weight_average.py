@@ -12,12 +12,10 @@ from keras import ops
 
 
 class WeightAverage:
-    """A moving average of all weights of a model, including running statistics of batch norms; not of random state.
+    """A moving average of the `float_weights` of a built model.
 
-    Args:
-        weights: weights of a built model, see `float_weights`.
-        decay: decay per step. Early steps decay faster, min(decay, (1 + step) / (10 + step)): otherwise the random
-            initial weights would stay in the average for long.
+    Early steps decay faster, min(decay, (1 + step) / (10 + step)): otherwise the random initial weights would stay in
+    the average for long.
     """
 
     def __init__(self, weights: list, decay: float):
@@ -29,12 +27,7 @@ class WeightAverage:
         ]
 
     def update(self, strategy: tf.distribute.Strategy, step: tf.Tensor) -> None:
-        """Updates the average after an optimizer step; called inside the compiled step, outside the replicas.
-
-        Args:
-            strategy: the strategy of the weights.
-            step: number of earlier steps, int scalar.
-        """
+        """Updates the average after an optimizer step; `step` counts earlier ones. Called outside the replicas."""
         step = tf.cast(step, tf.float32)
         rate = 1.0 - tf.minimum(self.decay, (1.0 + step) / (10.0 + step))
 

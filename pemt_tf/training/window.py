@@ -10,13 +10,9 @@ T = TypeVar("T")
 
 
 class Window:
-    """Sums and counts since the last log line; checkpoints hold them, so that a resumed run logs the same means.
+    """Sums and counts since the last log line; checkpoints hold them, so that a resumed run logs the same means."""
 
-    Args:
-        sums: metric to [sum, count], from a checkpoint.
-    """
-
-    def __init__(self, sums: dict[str, list[float]] | None = None) -> None:
+    def __init__(self, sums: dict[str, list[float]] | None = None) -> None:  # metric to [sum, count]
         self.sums: dict[str, list[float]] = {name: list(pair) for name, pair in (sums or {}).items()}
         self.restart_clock()
 

@@ -7,10 +7,13 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pemt_tf.config import ModelConfig
+from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.models.heads import AVClassifier
-from pemt_tf.training.optimizers import ParameterGroup, TorchAdam, TorchSGD, finetune_groups
+from pemt_tf.training import optimizers
+from pemt_tf.training.optimizers import ParameterGroup, TorchAdam, TorchSGD, finetune_groups, make_optimizer
 from pemt_tf.training.schedules import CosineSchedule
 from tests.golden import Golden, assert_close
 
@@ -25,6 +28,7 @@ def descend(optimizer, start, gradients):
     return np.stack(trace)
 
 
+@pytest.mark.parametrize("fused", [False, True], ids=["single operations", "one kernel"])
 @pytest.mark.parametrize(
     "name, optimizer",
     [
@@ -33,16 +37,21 @@ def descend(optimizer, start, gradients):
         ("sgd_nesterov", TorchSGD(1e-2, momentum=0.9, nesterov=True, weight_decay=5e-3)),
     ],
 )
-def test_equals_pytorch_step_by_step(name, optimizer):
+def test_equals_pytorch_step_by_step(name, optimizer, fused):
     golden = Golden("optim_schedule")
+    optimizer = type(optimizer).from_config(optimizer.get_config())
+    optimizer.fused = fused
     assert_close(descend(optimizer, golden["in/p0"], golden["in/grads"]), golden[f"out64/{name}"], 1e-6)
 
 
-def test_epsilon_is_added_after_the_bias_correction():
+@pytest.mark.parametrize("fused", [False, True])
+def test_epsilon_is_added_after_the_bias_correction(fused):
     # One step from 0 with gradient g: m' = g, v' = g^2, so the step is lr g / (|g| + eps) exactly. With epsilon added
     # first, as Keras' Adam does, it would be lr g / (|g| + eps / sqrt(1 - beta_2)), 32 times the epsilon.
     gradient, epsilon = np.array([1e-6, -2e-6, 1e-3]), 1e-6
-    trace = descend(TorchAdam(0.1, epsilon=epsilon), np.zeros(3), [gradient])
+    optimizer = TorchAdam(0.1, epsilon=epsilon)
+    optimizer.fused = fused
+    trace = descend(optimizer, np.zeros(3), [gradient])
     np.testing.assert_allclose(trace[0], -0.1 * gradient / (np.abs(gradient) + epsilon), rtol=2e-6)
 
 
@@ -67,16 +76,60 @@ def test_momentum_without_nesterov():
     np.testing.assert_allclose(trace[:, 0], [-0.1, -0.25], rtol=1e-6)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("decoupled", [False, True])
-def test_groups_scale_the_rate_and_replace_the_decay(decoupled):
+def test_groups_scale_the_rate_and_replace_the_decay(decoupled, fused):
     frozen, slow, plain = (keras.Variable([2.0], name=name) for name in ("frozen", "slow", "plain"))
     groups = (ParameterGroup("frozen", 0.0), ParameterGroup("slow", 0.1, 0.5), ParameterGroup("s", 100.0))
     optimizer = TorchAdam(0.01, epsilon=1e-12, weight_decay=0.25, decoupled=decoupled, groups=groups)
+    optimizer.fused = fused
     optimizer.apply([keras.ops.ones(1)] * 3, [frozen, slow, plain])
     # The first Adam step is the rate itself; decoupled decay takes rate * decay * parameter more.
     taken = [2.0 - float(v.numpy()[0]) for v in (frozen, slow, plain)]
     extra = [0.0, 0.001 * 0.5 * 2.0, 0.01 * 0.25 * 2.0] if decoupled else [0.0, 0.0, 0.0]
     np.testing.assert_allclose(taken, [0.0, 0.001 + extra[1], 0.01 + extra[2]], atol=1e-7)
+
+
+def test_momentum_of_zero_betas_is_the_gradient_itself():
+    """No bias to correct: with both betas 0 a step is rate * g / (|g| + epsilon)."""
+    trace = descend(TorchAdam(0.5, beta_1=0.0, beta_2=0.0, epsilon=1e-12), [1.0, 1.0], [[3.0, -4.0]])
+    np.testing.assert_allclose(trace[0], [0.5, 1.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [
+        (lambda: TorchAdam(1e-3), 1),
+        (lambda: TorchSGD(1e-3), 1),
+        (lambda: TorchAdam(1e-3, weight_decay=1e-4, decoupled=True, amsgrad=True), 4),  # read, times, subtract, Adam
+        (lambda: TorchAdam(1e-3, weight_decay=1e-4), 4),
+    ],
+    ids=["adam", "sgd", "adamw with amsgrad", "adam with decay"],
+)
+def test_a_fused_update_is_at_most_four_operations_a_variable(make, most):
+    """On a GPU each of them is a kernel. Operations of all variables together do not grow with their number."""
+
+    def operations(number):
+        variables = [keras.Variable(np.ones(3, np.float32), name=f"weight_{n}") for n in range(number)]
+        optimizer = make()
+        optimizer.fused = True
+        optimizer.build(variables)
+        step = tf.function(lambda *gradients: optimizer.apply(list(gradients), variables))
+        graph = step.get_concrete_function(*[tf.TensorSpec((3,))] * number).graph
+        no_kernels = ("Placeholder", "Const", "Identity", "IdentityN")
+        return sum(operation.type not in no_kernels for operation in graph.get_operations())
+
+    counts = [operations(2), operations(12)]
+    assert counts[1] - counts[0] <= most * 10
+    assert counts[0] - 2 * most <= 25
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_updates_are_fused_on_a_gpu_unless_xla_does_it(kind, monkeypatch):
+    settings = [FinetuneConfig(optimizer=kind, jit_compile=xla) for xla in (False, True)]
+    assert [make_optimizer(each, 1e-3).fused for each in settings] == [False, False]
+    monkeypatch.setattr(optimizers, "on_gpu", lambda: True)
+    assert [make_optimizer(each, 1e-3).fused for each in settings] == [True, False]
 
 
 def scales_and_decays(optimizer):
@@ -151,12 +204,13 @@ import keras
 from pemt_tf.training.optimizers import ParameterGroup, TorchAdam
 from pemt_tf.training.schedules import LinearSchedule
 
-def train(strategy, gradients):
+def train(strategy, gradients, fused=False):
     with strategy.scope():
         variables = [keras.Variable([1.0, 2.0], name=name) for name in ("slow", "fast")]
         optimizer = TorchAdam(LinearSchedule(0.1, 8), weight_decay=0.1, decoupled=True, amsgrad=True,
                               groups=[ParameterGroup("slow", 0.5)])
         optimizer.build(variables)
+    optimizer.fused = fused
     def update(gradient):
         optimizer.apply([gradient, 2.0 * gradient], variables)
     step = tf.function(lambda gradient: strategy.run(update, args=(gradient,)))
@@ -171,6 +225,7 @@ gradients = np.random.default_rng(0).normal(size=(4, 2))
 two = train(strategy, gradients)
 one = train(tf.distribute.OneDeviceStrategy("CPU:0"), gradients)
 np.testing.assert_allclose(two, one, rtol=1e-6)
+np.testing.assert_allclose(train(strategy, gradients, fused=True), one, rtol=1e-6)
 assert np.abs(one - [[1.0, 2.0]]).min() > 1e-3
 """
 

@@ -42,7 +42,7 @@ def test_another_configuration_is_refused_by_name(tmp_path, small_config, assign
         started(tmp_path, small_config.with_overrides([assignment]))
 
 
-@pytest.mark.parametrize("field", ["keep", "log_every", "checkpoint_every", "images_every"])
+@pytest.mark.parametrize("field", ["keep", "log_every", "checkpoint_every", "images_every", "steps_per_call"])
 def test_what_does_not_touch_the_weights_may_change(tmp_path, small_config, field):
     changed = small_config.with_overrides([f"pretrain.{field}=5", "finetune.batch_size=7"])
     started(tmp_path, small_config)
