@@ -40,7 +40,7 @@ def train_step(layer: keras.layers.Layer):
         with tf.GradientTape() as tape:
             outputs = tf.nest.flatten(layer(inputs, training=True))
             loss = tf.add_n([tf.reduce_sum(tf.cast(output, tf.float32)) for output in outputs])
-        gradients = tape.gradient(loss, layer.trainable_variables, unconnected_gradients="zero")
+        gradients = tape.gradient(loss, layer.trainable_variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return loss, gradients
 
     return step

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -100,7 +101,11 @@ def _visible_device() -> str:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
+        if not tf.config.list_logical_devices("GPU"):
+            return "cpu"
+        # Otherwise cuDNN's batch norm is given a transposed copy of channels-last tensors, in half precision too.
+        os.environ.setdefault("TF_USE_CUDNN_BATCHNORM_SPATIAL_PERSISTENT", "1")
+        return "gpu"
     if backend == "jax":
         import jax
 

@@ -95,11 +95,13 @@ class FoldedConv(keras.layers.Layer):
         sides, shape = self.kernel_size, ops.shape(x)
         if sides[0] == 1:
             compute = self._pointwise if max(sides) == 1 else self._convolve
-            return compute(x, self.kernel[0], self.strides[1:], paths)
+            kernel = ops.reshape(self.kernel, self.kernel.shape[1:])  # no copy, unlike a slice
+            return compute(x, kernel, self.strides[1:], paths)
         if sides[1:] == (1, 1) and max(self.strides) == 1 and paths.temporal == "convolution":
             # An image of a clip has a row for each frame and a column for each position.
             clips = ops.reshape(x, (-1, frames, shape[1] * shape[2], x.shape[-1]))
-            return ops.reshape(self._convolve(clips, self.kernel[:, 0], (1, 1), paths), (*shape[:-1], self.filters))
+            kernel = ops.reshape(self.kernel, (sides[0], 1, x.shape[-1], self.filters))
+            return ops.reshape(self._convolve(clips, kernel, (1, 1), paths), (*shape[:-1], self.filters))
         video = ops.reshape(x, (-1, frames, *shape[1:]))
         over_time = sides[1:] == (1, 1) and max(self.strides) == 1
         y = self._over_time(video) if over_time else self._convolve(video, self.kernel, self.strides, paths)
