@@ -9,6 +9,8 @@ from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Positive, Probability
 from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.layers.batch_norm_kernels import Channels, normalize_batch, normalize_by, normalize_by_running
+from pemt_tf.layers.device_paths import device_paths
 from pemt_tf.layers.replicas import mean_over_replicas, replica_count
 
 
@@ -30,28 +32,50 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.keep(statistics)
         return outputs
 
-    def normalize(self, x: KerasTensor, training: bool | None = None) -> KerasTensor:
-        """The outputs, and the batch's mean and unbiased variance for `keep` (None where the running ones are used).
+    def normalize(self, x: KerasTensor, training: bool | None = None) -> tuple:
+        """The outputs, and the running statistics after this batch for `keep` (None where they are only used).
 
         It has no side effect, so the backward pass may compute it again.
         """
-        mean, variance, statistics = self.moving_mean, self.moving_variance, None
+        channels = Channels(self.gamma, self.beta, self.moving_mean, self.moving_variance)
         of_batch = bool(training and self.trainable)
+        path = _path()
+        if path == "gpu_kernels" and not (of_batch and _single_value(x)):
+            channels = Channels(*map(ops.convert_to_tensor, channels))
+            if of_batch:
+                return normalize_batch(x, channels, self.epsilon, self.momentum)
+            return normalize_by_running(x, channels, self.epsilon), None
+        statistics = None
         if of_batch:
             mean, variance, count = _batch_statistics(ops.cast(x, "float32"))
+            channels = channels._replace(mean=mean, variance=variance)
             unbiased = variance * count / ops.maximum(count - 1.0, 1.0)
-            statistics = (ops.stop_gradient(mean), ops.stop_gradient(unbiased))
-        if _has_fused_kernels():
-            return _fused(x, self.gamma, self.beta, mean, variance, self.epsilon, of_batch), statistics
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        outputs = (ops.cast(x, "float32") - mean) * scale + self.beta
+            statistics = self._moved(self.moving_mean, mean), self._moved(self.moving_variance, unbiased)
+        if path == "cpu_kernels":
+            return normalize_by(x, channels, self.epsilon, of_batch), statistics
+        scale = channels.gain * ops.rsqrt(channels.variance + self.epsilon)
+        outputs = (ops.cast(x, "float32") - channels.mean) * scale + channels.offset
         return ops.cast(outputs, self.compute_dtype), statistics
 
+    def _moved(self, running, value: KerasTensor) -> KerasTensor:
+        return running * self.momentum + ops.stop_gradient(value) * (1.0 - self.momentum)
+
     def keep(self, statistics) -> None:
-        """Moves the running statistics towards those of a batch."""
+        """Stores the running statistics of `normalize`."""
         if statistics is not None:
             for running, value in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
-                running.assign(running * self.momentum + value * (1.0 - self.momentum))
+                running.assign(value)
+
+
+def _path() -> str:
+    """The path of `DevicePaths.batch_norm` that works here: the CPU's kernels do not know several replicas."""
+    path = device_paths().batch_norm
+    return "plain" if path == "cpu_kernels" and replica_count() > 1 else path
+
+
+def _single_value(x: KerasTensor) -> bool:
+    """Whether there is one value for each channel, whose unbiased variance no kernel defines."""
+    return None not in x.shape and math.prod(x.shape[:-1]) == 1
 
 
 def _batch_statistics(inputs):
@@ -87,61 +111,3 @@ def _over_replicas(mean: KerasTensor, variance: KerasTensor):
         return mean, variance
     total = mean_over_replicas(mean)
     return total, mean_over_replicas(variance + ops.square(mean - total))
-
-
-def _has_fused_kernels() -> bool:
-    """Whether `_fused` works here: TensorFlow's CPU kernels take any statistics, its GPU kernels only their own."""
-    if keras.backend.backend() != "tensorflow" or replica_count() > 1:
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_logical_devices("GPU")
-
-
-def _fused(
-    x: KerasTensor,
-    gain: KerasTensor,
-    offset: KerasTensor,
-    mean: KerasTensor,
-    variance: KerasTensor,
-    epsilon: float,
-    of_batch: bool,
-) -> KerasTensor:
-    """Normalizes by TensorFlow's own kernels, forwards and backwards: two to three times faster than by `keras.ops`.
-
-    Only the statistics are ours: the kernels sum a whole batch in one float32, which leaves five digits of a variance.
-
-    Args:
-        x: [batch, ..., channels] in any float type.
-        gain, offset, mean, variance: [channels] float32.
-        epsilon: added to the variance.
-        of_batch: whether the statistics are those of `x`, so that they have gradients too.
-    """
-    import tensorflow as tf
-
-    def as_image(values: KerasTensor):
-        return tf.reshape(values, (1, 1, -1, values.shape[-1]))
-
-    @tf.custom_gradient
-    def normalize(x: KerasTensor, gain, offset) -> KerasTensor:
-        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=as_image(x), scale=gain, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=False
-        )
-
-        def gradient(upstream):
-            of_x, of_gain, of_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=as_image(upstream),
-                x=as_image(x),
-                scale=gain,
-                reserve_space_1=mean,
-                reserve_space_2=variance,
-                reserve_space_3=tf.zeros((0,)),
-                epsilon=epsilon,
-                is_training=of_batch,
-            )
-            return tf.reshape(of_x, tf.shape(x)), of_gain, of_offset
-
-        return tf.reshape(outputs, tf.shape(x)), gradient
-
-    mean, variance = tf.stop_gradient(mean), tf.stop_gradient(variance)
-    return normalize(x, tf.convert_to_tensor(gain), tf.convert_to_tensor(offset))

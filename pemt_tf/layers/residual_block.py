@@ -64,23 +64,24 @@ class ResidualBlock(keras.layers.Layer):
             self.shortcut_norm.build((*axes, channels))
         self.built = True
 
-    def call(self, x: KerasTensor, training: bool = False) -> KerasTensor:
-        forward = functools.partial(self._forward, training=training)
+    def call(self, x: KerasTensor, training: bool = False, frames: int | None = None) -> KerasTensor:
+        """Runs the block; `frames` as in `FoldedConv.call`."""
+        forward = functools.partial(self._forward, training=training, frames=frames)
         # Running statistics are kept outside of `forward`, which may run twice.
         outputs, statistics = remat(forward)(x) if self.remat and training else forward(x)
         for norm, values in zip(self._all_norms(), statistics, strict=True):
             norm.keep(values)
         return outputs
 
-    def _forward(self, x: KerasTensor, training: bool) -> tuple[KerasTensor, list]:
+    def _forward(self, x: KerasTensor, training: bool, frames: int | None) -> tuple[KerasTensor, list]:
         branch, all_statistics = x, []
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            branch, statistics = norm.normalize(convolution(branch), training)
+            branch, statistics = norm.normalize(convolution(branch, frames=frames), training)
             all_statistics.append(statistics)
             if index + 1 < len(self.steps):
                 branch = ops.relu(branch)
         if self.shortcut is not None and self.shortcut_norm is not None:
-            x, statistics = self.shortcut_norm.normalize(self.shortcut(x), training)
+            x, statistics = self.shortcut_norm.normalize(self.shortcut(x, frames=frames), training)
             all_statistics.append(statistics)
         return ops.relu(x + branch), all_statistics
 

@@ -11,6 +11,7 @@ from keras import KerasTensor, ops
 from pemt_tf.config.allowed_values import Count, ResNetDepth, Truth
 from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.layers.batch_normalization import BatchNormalization
+from pemt_tf.layers.device_paths import device_paths
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.rematerialization import remat
 from pemt_tf.layers.residual_block import ResidualBlock
@@ -86,17 +87,24 @@ class VisualResNet3D(keras.layers.Layer):
         start = functools.partial(self._start, training=training)
         x, statistics = remat(start)(frames) if self.remat and training else start(frames)
         self.stem_norm.keep(statistics)
-        maps = [x]
+        maps, frames = [x], None
+        if device_paths().frames == "images":
+            frames, x = ops.shape(x)[1], _images(x)
         for blocks in stages_of(self.blocks, self.depth):
-            x = maps[-1]
             for block in blocks:
-                x = block(x, training=training)
-            maps.append(x)
+                x = block(x, training=training, frames=frames)
+            maps.append(x if frames is None else ops.reshape(x, (-1, frames, *ops.shape(x)[1:])))
         return maps
 
     def _start(self, frames: KerasTensor, training: bool) -> tuple:
         """Stem, norm, ReLU and pooling, and the statistics of the norm."""
-        x, statistics = self.stem_norm.normalize(self.stem(frames), training)
+        x = self.stem(frames)
+        if device_paths().frames == "images":
+            time, x = ops.shape(x)[1], _images(x)
+            x, statistics = self.stem_norm.normalize(x, training)
+            x = ops.relu(x)
+            return _pool(ops.reshape(x, (-1, time, *ops.shape(x)[1:]))), statistics
+        x, statistics = self.stem_norm.normalize(x, training)
         return _pool(ops.relu(x)), statistics
 
     def call(self, frames: KerasTensor, training: bool = False) -> KerasTensor:
@@ -119,6 +127,11 @@ class VisualResNet3D(keras.layers.Layer):
         return {**super().get_config(), "depth": self.depth, "width": self.width, "remat": self.remat}
 
 
+def _images(x: KerasTensor) -> KerasTensor:
+    """[batch, time, height, width, channels] to [batch * time, height, width, channels]."""
+    return ops.reshape(x, (-1, *ops.shape(x)[2:]))
+
+
 def _pool(x: KerasTensor) -> KerasTensor:
     """The maxima of 3 x 3 windows at stride 2 of [batch, time, height, width, channels], which are not negative.
 
@@ -127,6 +140,6 @@ def _pool(x: KerasTensor) -> KerasTensor:
     """
     shape = ops.shape(x)
     # After ReLU a border of zeros is as good as the reference's border of minus infinity.
-    frames = ops.pad(ops.reshape(x, (-1, *shape[2:])), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    frames = ops.pad(_images(x), ((0, 0), (1, 1), (1, 1), (0, 0)))
     pooled = ops.max_pool(frames, 3, 2, padding="valid", data_format="channels_last")
     return ops.reshape(pooled, (-1, shape[1], *ops.shape(pooled)[1:]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pemt_tf.layers.device_paths import kernels
 from pemt_tf.layers.folded_conv import FoldedConv
 from tests.layer_contract import assert_layer_contract
 
@@ -36,25 +37,28 @@ def convolve(x: np.ndarray, kernel: np.ndarray, strides: tuple[int, ...]) -> np.
 
 @pytest.mark.parametrize("kernel, strides", VIDEO + IMAGE)
 @pytest.mark.parametrize("size", [7, 8])
-def test_equals_a_plain_sum(kernel, strides, size):
+@pytest.mark.parametrize("path", ["cpu", "gpu"])
+def test_equals_a_plain_sum(kernel, strides, size, path):
     random = np.random.default_rng(0)
     x = random.normal(size=(2, *(size + axis for axis in range(len(kernel))), 3)).astype(np.float32)
     layer = FoldedConv(4, kernel, strides)
     layer.build(x.shape)
-    y = np.asarray(layer(x))
+    with kernels(path):
+        y = np.asarray(layer(x))
     expected = convolve(x, layer.kernel.numpy(), strides)
     assert y.shape == expected.shape == tuple(layer.compute_output_shape(x.shape))
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kernel, strides", VIDEO + IMAGE)
-def test_kernel_gradient_equals_a_plain_sum(kernel, strides):
+@pytest.mark.parametrize("path", ["cpu", "gpu"])
+def test_kernel_gradient_equals_a_plain_sum(kernel, strides, path):
     # Few channels and an even size: here TensorFlow's own strided 1 x 1 convolution writes outside its buffers.
     random = np.random.default_rng(0)
     x = random.normal(size=(2, *(20,) * len(kernel), 2)).astype(np.float32)
     layer = FoldedConv(2, kernel, strides)
     layer.build(x.shape)
-    with tf.GradientTape() as tape:
+    with kernels(path), tf.GradientTape() as tape:
         y = layer(x)
         cotangent = random.normal(size=y.shape).astype(np.float32)
         loss = tf.reduce_sum(y * cotangent)
@@ -66,6 +70,18 @@ def test_kernel_gradient_equals_a_plain_sum(kernel, strides):
         unit[entry] = 1.0
         expected = (convolve(x, unit, strides) * cotangent).sum()
         assert float(gradient[entry]) == pytest.approx(expected, abs=1e-4 * float(np.abs(gradient).max()))
+
+
+@pytest.mark.parametrize("path", ["cpu", "gpu"])
+@pytest.mark.parametrize("kernel, strides", [case for case in VIDEO if case[1][0] == 1])
+def test_frames_may_come_as_images(kernel, strides, path):
+    x = np.random.default_rng(0).normal(size=(2, 5, 7, 8, 3)).astype(np.float32)
+    layer = FoldedConv(4, kernel, strides)
+    layer.build(x.shape)
+    expected = convolve(x, layer.kernel.numpy(), strides)
+    with kernels(path):
+        y = layer(x.reshape(10, 7, 8, 3), frames=5)
+    np.testing.assert_allclose(y, expected.reshape(10, *expected.shape[2:]), rtol=0, atol=1e-5)
 
 
 def test_initial_deviation_is_he_normal_over_the_fan_out():
