@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -31,6 +32,14 @@ def test_source_that_is_not_installed_says_so(tmp_path):
     code = "import sys; sys.path.insert(0, sys.argv[1]); import pemt_tf; print(pemt_tf.__version__)"
     done = subprocess.run([sys.executable, "-ISc", code, tmp_path], capture_output=True, text=True, check=True)
     assert done.stdout == "0+unknown\n"
+
+
+def test_python_m_starts_the_command_whatever_pemt_is_on_the_path(tmp_path):
+    (tmp_path / "pemt").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "pemt").chmod(0o755)
+    command = [sys.executable, "-m", "pemt_tf", "params", "--preset", "huge"]
+    done = subprocess.run(command, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "avbert_base" in done.stderr
 
 
 @pytest.mark.slow
