@@ -45,7 +45,12 @@ os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 def file_systems() -> type[FileSystems]:
     """Beam's file systems. Local jobs do not call this, because importing Beam takes seconds."""
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    if (
+        FileSystems._pipeline_options is None
+    ):  # until a pipeline sets them; the file system of s3:// refuses to go without
+        FileSystems.set_options(PipelineOptions())
     return FileSystems
 
 
