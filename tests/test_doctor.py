@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -161,13 +162,16 @@ def scripts(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
     monkeypatch.setattr(console_scripts.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr("sysconfig.get_path", lambda kind: str(tmp_path / "own"))
+    origin = '{"url": "file:///home/me/my%20work", "dir_info": {"editable": true}}'
+    ours = types.SimpleNamespace(read_text={"direct_url.json": origin}.get)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: ours)
     return tmp_path
 
 
 def test_commands_of_other_packages(scripts):
     pemt = command(scripts / "path", "pemt", "from pemt.cli import main", "sys.exit(main())")
     tfx = command(scripts / "path", "tfx", "from tfx.tools.cli.cli_main import cli_group", "sys.exit(cli_group())")
-    again = "to replace it: pip install --force-reinstall --no-deps pemt-tf"
+    again = "to replace it: pip install --force-reinstall --no-deps --editable '/home/me/my work'"
     assert said(console_scripts.check_console_scripts()) == [
         (
             *("warning", "command pemt", f"{pemt} is the command of another package (it starts pemt.cli)"),
