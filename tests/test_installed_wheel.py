@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import zipfile
 
 import pytest
 import yaml
@@ -48,3 +50,31 @@ def test_from_videos_to_a_prediction(wheel, tmp_path, place):
 
     shares = {each["label"]: each["probability"] for each in prediction["predictions"]}
     assert set(shares) == {"cat", "dog"} and sum(shares.values()) == pytest.approx(1, abs=1e-4)
+
+
+def other_package(folder):
+    """A wheel of another project that brings a command `pemt`, as the one on PyPI does."""
+    about = "pemt-1.dist-info"
+    with zipfile.ZipFile(folder / "pemt-1-py3-none-any.whl", "w") as archive:
+        archive.writestr("pemt/cli.py", "def main():\n    print('patents')\n")
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: pemt\nVersion: 1\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/entry_points.txt", "[console_scripts]\npemt = pemt.cli:main\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return folder / "pemt-1-py3-none-any.whl"
+
+
+def test_another_package_with_a_command_pemt(wheel, tmp_path):
+    with fresh_environment(tmp_path, list(pythons())[-1], wheel) as environment:
+        for package in (wheel, other_package(tmp_path)):
+            environment.run("pip", "install", "--quiet", "--no-deps", package)
+
+        def command() -> dict:
+            # Nothing that we need is installed, so there are problems, too.
+            found = json.loads(environment.run("python", "-m", "pemt_tf.doctor", "--json", code=1).stdout)["findings"]
+            return next(each for each in found if each["name"] == "command pemt")
+
+        assert environment.run("pemt").stdout == "patents\n"
+        assert command()["status"] == "warning" and "use python -m pemt_tf in its place" in command()["fix"]
+        environment.run(*shlex.split(command()["fix"].partition("to replace it: ")[2]))
+        assert command()["status"] == "ok" and "pemt_tf.cli" in (environment.bin / "pemt").read_text()
