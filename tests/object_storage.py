@@ -44,12 +44,7 @@ def object_storage(folder: Path) -> Iterator[str]:
                 self._send_file(file.read_bytes(), with_body)
 
         def _send_file(self, data: bytes, with_body: bool) -> None:
-            headers = {
-                "ETag": '"1"',
-                "Last-Modified": HTTP_DATE,
-                "Accept-Ranges": "bytes",
-                "Content-Type": "text/plain",
-            }
+            headers = {"ETag": '"1"', "Last-Modified": HTTP_DATE, "Content-Type": "text/plain"}
             if "Range" not in self.headers:
                 return self._send(200, data, with_body, headers)
             first, last = self.headers["Range"].removeprefix("bytes=").split("-")

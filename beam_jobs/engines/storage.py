@@ -47,9 +47,7 @@ def file_systems() -> type[FileSystems]:
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    if (
-        FileSystems._pipeline_options is None
-    ):  # until a pipeline sets them; the file system of s3:// refuses to go without
+    if FileSystems._pipeline_options is None:  # s3:// refuses to go without; a pipeline will set its own
         FileSystems.set_options(PipelineOptions())
     return FileSystems
 
