@@ -1,14 +1,17 @@
-"""An S3 with one bucket that runs in this process, on a port of its own: what a reader of objects asks for."""
+"""An S3 with one bucket, in this process, on a port of its own: as much as reading and writing files asks for."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from uuid import uuid4
+from xml.sax.saxutils import escape, unescape
 
 BUCKET = "bucket"
 DATE = "2026-11-01T00:00:00.000Z"
@@ -19,6 +22,8 @@ HTTP_DATE = "Sun, 01 Nov 2026 00:00:00 GMT"
 def object_storage(folder: Path) -> Iterator[str]:
     """Serves the files below a folder as `s3://bucket/PATH`; yields host and port."""
 
+    parts = collections.defaultdict(list)
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -28,15 +33,54 @@ def object_storage(folder: Path) -> Iterator[str]:
         def do_GET(self):
             self._answer(with_body=True)
 
+        def do_POST(self):
+            """Begins an upload, ends it, or deletes objects."""
+            body, address = self._body(), urlsplit(self.path)
+            if "uploads" in address.query:
+                begun = f"<UploadId>{uuid4().hex}</UploadId>"
+                answer = f"<InitiateMultipartUploadResult>{begun}</InitiateMultipartUploadResult>"
+            elif "delete" in address.query:
+                keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
+                for key in keys:
+                    (folder / unescape(key)).unlink(missing_ok=True)
+                deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+                answer = f"<DeleteResult>{deleted}</DeleteResult>"
+            else:
+                file = folder / self._key()
+                file.parent.mkdir(parents=True, exist_ok=True)
+                upload = parts.pop(parse_qs(address.query)["uploadId"][0])  # fails without a part, as S3 does
+                file.write_bytes(b"".join(data for _, data in sorted(upload)))
+                answer = "<CompleteMultipartUploadResult><ETag>1</ETag></CompleteMultipartUploadResult>"
+            self._send(200, answer.encode(), True, {"Content-Type": "application/xml"})
+
+        def do_PUT(self):
+            """Takes a part of an upload, or a whole object."""
+            query = parse_qs(urlsplit(self.path).query)
+            if not query:
+                (folder / self._key()).parent.mkdir(parents=True, exist_ok=True)
+                (folder / self._key()).write_bytes(self._body())
+                return self._send(200, b"", False, {"ETag": '"1"'})
+            parts[query["uploadId"][0]].append((int(query["partNumber"][0]), self._body()))
+            self._send(200, b"", False, {"ETag": '"1"'})
+
+        def do_DELETE(self):
+            (folder / self._key()).unlink(missing_ok=True)
+            self._send(204, b"", False)
+
+        def _key(self) -> str:
+            return unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}").lstrip("/")
+
+        def _body(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
         def log_message(self, *_):
             pass
 
         def _answer(self, with_body: bool) -> None:
-            address = urlsplit(self.path)
-            key = unquote(address.path).removeprefix(f"/{BUCKET}").lstrip("/")
+            key = self._key()
             file = folder / key
             if not key:
-                prefix = parse_qs(address.query).get("prefix", [""])[0]
+                prefix = parse_qs(urlsplit(self.path).query).get("prefix", [""])[0]
                 self._send(200, _listing(folder, prefix), with_body, {"Content-Type": "application/xml"})
             elif not file.is_file():
                 self._send(404, b"<Error><Code>NoSuchKey</Code></Error>", with_body)

@@ -73,6 +73,7 @@ def bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")  # whole bodies, not chunks with checksums
     with object_storage(tmp_path / "bucket") as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}")  # of boto3
         monkeypatch.setenv("S3_ENDPOINT", f"http://{address}")  # of tensorflow-io
@@ -108,7 +109,15 @@ def test_umap_brings_the_other_map(newest):
 def test_aws_brings_s3_paths_in_the_jobs(newest, bucket):
     newest.install("pemt-tf[aws]")
 
-    assert EIGHT in newest.run(*PREPARE, "s3://bucket/videos").stdout
+    assert EIGHT in newest.run(*PREPARE, str(bucket / "videos")).stdout
+    from_bucket = (*PREPARE, "s3://bucket/videos", "--output", "s3://bucket/records")
+    assert EIGHT in newest.run(*from_bucket).stdout
+
+    def records(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.suffix == ".tfrecord"}
+
+    assert records(bucket / "records") == records(newest.work / "records") != {}
+    assert (bucket / "records" / "errors" / "failures.jsonl").read_bytes() == b""
 
 
 def test_dataflow_brings_gs_paths_in_the_jobs(newest, bucket):

@@ -95,6 +95,34 @@ class _RemoteFile(io.RawIOBase):
         super().close()
 
 
+class _UploadToS3(io.RawIOBase):
+    """A file that is written to S3. Beam cannot end an upload without a byte, so empty files are put there whole."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._upload: BinaryIO | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        if not len(data):
+            return 0
+        if self._upload is None:
+            self._upload = file_systems().create(self._path, **_uncompressed())
+        return self._upload.write(data)
+
+    def close(self) -> None:
+        if not self.closed and self._upload is not None:
+            self._upload.close()
+        elif not self.closed:
+            from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+
+            bucket, name = parse_s3_path(self._path)
+            S3IO(options=file_systems()._pipeline_options).client.client.put_object(Bucket=bucket, Key=name, Body=b"")
+        super().close()
+
+
 @contextlib.contextmanager
 def _translated(path: str) -> Iterator[None]:
     """Turns the errors of Beam's file systems, each of which has its own kinds, into OSErrors of one line."""
@@ -156,6 +184,8 @@ def open_read(path: str) -> BinaryIO:
 def open_write(path: str) -> BinaryIO:
     """Opens a file for writing bytes; makes local folders as needed."""
     require(path)
+    if path.startswith("s3://"):
+        return _UploadToS3(path)  # pyright: ignore[reportReturnType] - all that is done with it is writing
     if is_remote(path):
         return file_systems().create(path, **_uncompressed())
     Path(path).parent.mkdir(parents=True, exist_ok=True)
