@@ -10,11 +10,12 @@ import resource
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from pemt_tf.doctor import devices, examination, machine, packages
+from pemt_tf.doctor import console_scripts, devices, examination, machine, packages
 from pemt_tf.doctor.data_folder import check_data
 from pemt_tf.doctor.finding import Finding
 from pemt_tf.doctor.probe import ProbeProcess, ProbeResult
@@ -141,6 +142,71 @@ def test_extras_that_are_absent_are_no_problem(monkeypatch):
     assert found["extra umap"].fix == "if you want it: pip install 'pemt-tf[umap]'"
     monkeypatch.setattr(sys, "version_info", (3, 11, 2))
     assert "this machine has 2.36" in next(iter(packages.check_extras(("glibc", "2.36")))).fix
+
+
+# The commands
+
+
+def command(folder: Path, name: str, *lines: str) -> Path:
+    """A script as pip writes it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text("\n".join(["#!/usr/bin/python3", "# -*- coding: utf-8 -*-", "import re", "import sys", *lines]))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def scripts(monkeypatch, tmp_path):
+    """A folder on PATH, and beside it the environment's own folder of scripts, both empty; TFX is installed."""
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(console_scripts.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr("sysconfig.get_path", lambda kind: str(tmp_path / "own"))
+    origin = '{"url": "file:///home/me/my%20work", "dir_info": {"editable": true}}'
+    ours = types.SimpleNamespace(read_text={"direct_url.json": origin}.get)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: ours)
+    return tmp_path
+
+
+def test_commands_of_other_packages(scripts):
+    pemt = command(scripts / "path", "pemt", "from pemt.cli import main", "sys.exit(main())")
+    tfx = command(scripts / "path", "tfx", "from tfx.tools.cli.cli_main import cli_group", "sys.exit(cli_group())")
+    again = "to replace it: pip install --force-reinstall --no-deps --editable '/home/me/my work'"
+    assert said(console_scripts.check_console_scripts()) == [
+        (
+            *("warning", "command pemt", f"{pemt} is the command of another package (it starts pemt.cli)"),
+            f"use python -m pemt_tf in its place; {again}",
+        ),
+        (
+            *(
+                "warning",
+                "command tfx",
+                f"{tfx} has no `tfx pipeline run`: TFX was installed after pemt-tf, and its own command replaced ours",
+            ),
+            f"use pemt pipeline run in its place; {again}",
+        ),
+    ]
+
+
+def test_commands_of_ours(scripts):
+    pemt = command(scripts / "path", "pemt", "from pemt_tf.cli import main", "sys.exit(main())")
+    # pyenv's shim starts what is installed in the environment.
+    (scripts / "path" / "tfx").write_text('#!/usr/bin/env bash\nexec "/pyenv" exec "tfx" "$@"\n')
+    (scripts / "path" / "tfx").chmod(0o755)
+    module = "pemt_tf.orchestration.running.tfx_command"
+    tfx = command(scripts / "own", "tfx", f"from {module} import main", "sys.exit(main())")
+    assert said(console_scripts.check_console_scripts()) == [
+        ("ok", "command pemt", str(pemt), ""),
+        ("ok", "command tfx", f"{tfx}, with `tfx pipeline run`", ""),
+    ]
+
+
+def test_commands_that_are_not_on_the_path(scripts, monkeypatch):
+    found = list(console_scripts.check_console_scripts())
+    assert [(each.status, each.found) for each in found] == [("ok", "not on PATH")] * 2
+    assert [each.fix.partition(" is the same")[0] for each in found] == ["python -m pemt_tf", "pemt pipeline run"]
+    monkeypatch.setattr(console_scripts.importlib.util, "find_spec", lambda name: None)
+    assert [each.name for each in console_scripts.check_console_scripts()] == ["command pemt"]
 
 
 # The machine

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from email import message_from_string
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
 import pemt_tf
+from tests.fresh_environment import ROOT, build_wheel, needs_uv
 
-ROOT = Path(__file__).resolve().parents[1]
-UV = ROOT / ".venv-tools" / "bin" / "uv"
 # Where each folder is in the wheel: `pipeline` would clash with the packages of others.
 PACKAGES = {"pemt_tf": "pemt_tf", "beam_jobs": "beam_jobs", "pipeline": "pemt_tf/orchestration/template"}
 
@@ -33,12 +33,18 @@ def test_source_that_is_not_installed_says_so(tmp_path):
     assert done.stdout == "0+unknown\n"
 
 
+def test_python_m_starts_the_command_whatever_pemt_is_on_the_path(tmp_path):
+    (tmp_path / "pemt").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "pemt").chmod(0o755)
+    command = [sys.executable, "-m", "pemt_tf", "params", "--preset", "huge"]
+    done = subprocess.run(command, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "avbert_base" in done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not UV.exists(), reason="no .venv-tools/bin/uv; `make setup` brings it")
+@needs_uv
 def test_wheel_has_every_file(tmp_path):
-    subprocess.run([UV, "build", "--quiet", "--out-dir", tmp_path, ROOT], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(build_wheel(tmp_path)) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         (entry_points,) = (archive.read(name).decode() for name in archive.namelist() if "entry_points" in name)
     files = {
@@ -50,3 +56,22 @@ def test_wheel_has_every_file(tmp_path):
     assert names == files
     assert {"pemt_tf/py.typed", "beam_jobs/py.typed"} <= names
     assert re.findall(r"^(\w+) = ", entry_points, re.M) == ["pemt", "tfx"]
+
+
+@pytest.mark.slow
+@needs_uv
+def test_the_page_of_a_package_index_renders_and_has_no_link_to_a_file(tmp_path):
+    markdown = pytest.importorskip("markdown")
+    with zipfile.ZipFile(build_wheel(tmp_path)) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        described = message_from_string(archive.read(name).decode())
+    assert described["Description-Content-Type"] == "text/markdown"
+    text = described.get_payload()
+    page = markdown.markdown(text, extensions=["fenced_code", "tables"])
+    targets = re.findall(r"(?:href|src)=\"(.*?)\"", page)
+    assert [target for target in targets if not re.match(r"https?://", target)] == []
+    assert "](" not in re.sub(r"\]\(https?://", "", text) and "<img" not in page
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for kind in ("^## .*", "^```", "^\\| .*? \\|"):  # headings, code and rows of tables are all there
+        assert len(re.findall(kind, text, re.M)) == len(re.findall(kind, readme, re.M)) > 5, kind
+    assert "The **tutorial** goes through every step" in text

@@ -45,7 +45,10 @@ os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 def file_systems() -> type[FileSystems]:
     """Beam's file systems. Local jobs do not call this, because importing Beam takes seconds."""
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    if FileSystems._pipeline_options is None:  # s3:// refuses to go without; a pipeline will set its own
+        FileSystems.set_options(PipelineOptions())
     return FileSystems
 
 
@@ -89,6 +92,34 @@ class _RemoteFile(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._source.close()
+        super().close()
+
+
+class _UploadToS3(io.RawIOBase):
+    """A file that is written to S3. Beam cannot end an upload without a byte, so empty files are put there whole."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._upload: BinaryIO | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        if not len(data):
+            return 0
+        if self._upload is None:
+            self._upload = file_systems().create(self._path, **_uncompressed())
+        return self._upload.write(data)
+
+    def close(self) -> None:
+        if not self.closed and self._upload is not None:
+            self._upload.close()
+        elif not self.closed:
+            from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+
+            bucket, name = parse_s3_path(self._path)
+            S3IO(options=file_systems()._pipeline_options).client.client.put_object(Bucket=bucket, Key=name, Body=b"")
         super().close()
 
 
@@ -153,6 +184,8 @@ def open_read(path: str) -> BinaryIO:
 def open_write(path: str) -> BinaryIO:
     """Opens a file for writing bytes; makes local folders as needed."""
     require(path)
+    if path.startswith("s3://"):
+        return _UploadToS3(path)  # pyright: ignore[reportReturnType] - all that is done with it is writing
     if is_remote(path):
         return file_systems().create(path, **_uncompressed())
     Path(path).parent.mkdir(parents=True, exist_ok=True)

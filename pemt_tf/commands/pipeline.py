@@ -25,12 +25,15 @@ def add(commands) -> None:
 
 def _init(options: argparse.Namespace) -> None:
     from pemt_tf.orchestration.template_copy import copy_template
+    from pemt_tf.terminal.console_script import TFX, find_console_script
 
+    script = find_console_script("tfx")
+    command = "tfx" if script is None or script.module == TFX else "pemt"  # TFX's own command has no `pipeline run`
     copy_template(options.folder)
     say(f"your pipeline is in {options.folder / 'pipeline'}: settings in config.yaml, nodes in pipeline.py. Next:")
     say(f"  cd {options.folder}")
     say("  python -m beam_jobs.preprocess --input VIDEOS --output data --preset tiny")
-    say("  PEMT_PIPELINE_DATA=data tfx pipeline run --pipeline-path pipeline/local_runner.py")
+    say(f"  PEMT_PIPELINE_DATA=data {command} pipeline run --pipeline-path pipeline/local_runner.py")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pemt_tf.doctor import data_folder, devices, machine, packages
+from pemt_tf.doctor import console_scripts, data_folder, devices, machine, packages
 from pemt_tf.doctor.finding import PROBLEM, WARNING, Finding
 from pemt_tf.doctor.probe import ProbeProcess
 
@@ -37,6 +37,7 @@ def _checks(data: str | None, output: str | None, probes: dict[str, ProbeProcess
     yield "tested versions", packages.check_tested
     yield "needs of packages", packages.check_needs_of_packages
     yield "known traps", packages.check_traps
+    yield "commands", console_scripts.check_console_scripts
     yield "processor", machine.check_processor
     yield "memory", lambda: machine.check_memory(machine.memory_limit())
     yield "disk", lambda: machine.check_disk("disk here", Path.cwd(), "make room, or work in another folder")

@@ -33,6 +33,21 @@ def test_a_project_gets_every_file_and_is_told_how_to_go_on(tmp_path, capsys):
     assert f"cd {tmp_path / 'project'}" in said and "--pipeline-path pipeline/local_runner.py" in said
 
 
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [("pemt_tf.orchestration.running.tfx_command", "tfx"), ("tfx.tools.cli.cli_main", "pemt")],
+)
+def test_a_project_is_told_the_command_that_works_here(tmp_path, capsys, monkeypatch, module, command):
+    """TFX's own `tfx` has no `pipeline run`."""
+    (tmp_path / "tfx").write_text(f"#!/usr/bin/python3\nfrom {module} import main\nmain()\n")
+    (tmp_path / "tfx").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert cli.main(["pipeline", "init", str(tmp_path / "project")]) == 0
+
+    assert f"PEMT_PIPELINE_DATA=data {command} pipeline run --pipeline-path" in capsys.readouterr().out
+
+
 def test_a_pipeline_that_is_there_is_left_as_it_is(tmp_path, capsys):
     (tmp_path / "pipeline").mkdir()
 

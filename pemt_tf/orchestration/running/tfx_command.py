@@ -1,7 +1,9 @@
 """The console script `tfx`: TFX's own commands, and `tfx pipeline run`.
 
-Where TFX was installed after this package, its own `tfx` script took the place of ours; `pemt pipeline run` and
-`python -m pemt_tf.orchestration.running.tfx_command` work there as well.
+    tfx pipeline run --pipeline-path pipeline/local_runner.py
+
+Where TFX was installed after this package, its own `tfx` script took the place of ours (TFX's command group takes no
+plug-ins). `pemt pipeline run` works there as well, and `pemt doctor` says so.
 """
 
 from __future__ import annotations
