@@ -64,6 +64,7 @@ lint: setup  ## ruff, pyright for the types, oxlint for the JavaScript of the ex
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/oxlint --deny-warnings
+	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/pyright --warnings
 
 wheel: | $(UV)  ## the wheel and the source archive: out/dist

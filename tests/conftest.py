@@ -70,7 +70,17 @@ def pytest_addoption(parser):
     parser.addoption("--leave-slow", action="store_true", help="skip what is marked slow, and count it")
 
 
+# Files that take longest, the longest first (`--durations=0` says so): `ci/test` has them begin early.
+LONGEST = (
+    *("test_tutorial", "test_end_to_end", "test_multi_worker", "test_two_devices"),  # of `make test-slow`
+    *("test_projection", "test_embed", "test_search", "test_saved_model", "test_checkpoint_converter"),
+    *("test_input_pipeline", "test_run_report", "test_run", "test_library", "test_readme"),
+)
+
+
 def pytest_collection_modifyitems(config, items):
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
     if config.getoption("--leave-slow"):
         for item in items:
             if item.get_closest_marker("slow"):

@@ -135,16 +135,6 @@ def test_worker_requirements_are_those_of_the_locks(python):
     }
 
 
-def test_container_has_the_locked_versions_of_python_and_beam():
-    text = (ROOT / "docker" / "worker.Dockerfile").read_text()
-    assert re.search(r"^ARG PYTHON=(.*)$", text, re.M).group(1) == "3.11"
-    assert re.search(r"^ARG BEAM=(.*)$", text, re.M).group(1) == _lock("current.lock")["apache-beam"]
-    assert f"BEAM={_lock('legacy.lock')['apache-beam']}" in text
-    for path in re.findall(r"^COPY (.*) \S+$", text, re.M):
-        for part in path.replace("${LOCK}", "current.lock").split():
-            assert (ROOT / part).exists(), part
-
-
 def test_workers_need_only_what_the_container_has():
     """Beam brings numpy, pyarrow and Google's libraries; of what else we use, only the listed packages are there."""
     code = """
