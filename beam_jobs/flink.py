@@ -21,6 +21,7 @@ from pathlib import Path
 
 from beam_jobs.engines import flink_cluster
 from beam_jobs.engines.flink_cluster import RELEASES, free_port, running, wait_for_port
+from beam_jobs.job import command_line
 from pemt_tf.errors import PemtError
 from pemt_tf.terminal.exit_code import exit_code_of
 
@@ -34,13 +35,11 @@ STEP = "DecodeAndWrite"  # the step of the job's graph that makes a shard of eac
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m beam_jobs.flink",
-        description="Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with separate Python "
+    parser = command_line.job_parser(
+        "flink",
+        "Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with separate Python "
         "worker processes, runs it locally as well, and compares the records.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        EXAMPLE,
     )
     add = parser.add_argument
     add("--parallelism", type=int, default=2, help="task slots and Python workers (default: 2)")

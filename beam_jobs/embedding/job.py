@@ -112,7 +112,7 @@ def _checked_card(
         inputs=inputs,
         written=sum(summary["rows"] for summary in full),
         filtered=by_name(Counter(file.cause for file in source.filtered)),
-        failed=by_name(_causes(failures)),
+        failed=by_name(Counter(row["cause"] for row in failures)),
         source_kind=source.kind,
         source=readable(source.path),
         root=readable(source.root),
@@ -200,14 +200,10 @@ def _write_errors(folder: str, source: EmbeddingInput, summaries: list[dict[str,
     return failures
 
 
-def _causes(rows: list[dict[str, str]]) -> Counter[str]:
-    return Counter(row["cause"] for row in rows)
-
-
 def _refuse_bad_result(
     failures: list[dict[str, str]], summaries: list[dict[str, Any]], inputs: int, max_bad: float
 ) -> None:
-    causes = _causes(failures)
+    causes = Counter(row["cause"] for row in failures)
     example = f"; for example {failures[0]['path']}: {failures[0]['detail']}" if failures else ""
     if not any(summary["rows"] for summary in summaries):
         said = f"{len(failures)} of {inputs} inputs failed ({describe(causes)})"

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ LABELS_NAME = "labels.txt"
 DUPLICATES_NAME = "duplicates.jsonl"
 LISTED_NAME = "outcomes/listed.jsonl"  # outcomes of inputs that no worker saw
 FAILURES_NAME = "errors/failures.jsonl"
+FEW_CLIPS = 30  # in a test split; with fewer, one more correct clip adds over three points to a result
+NAMED = 5  # labels that a finding names
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _card(job: DatasetJob, collected: Collected, pairs: list[DuplicatePair]) -> 
         filtered=by_name(counts.causes[FILTERED]),
         failed=by_name(counts.causes[FAILED]),
         left_out=by_name(counts.skipped_windows),
-        plan=job.settings.plan.to_json(),
+        plan={name: value for name, value in dataclasses.asdict(job.settings.plan).items() if value is not None},
         payload=job.settings.payload,
         silent=counts.flags["silent"],
         frozen=counts.flags["frozen"],
@@ -229,14 +231,6 @@ def error_lists(folder: str) -> Iterator[Callable[[InputOutcome], None]]:
         yield add
 
 
-def write_failures(folder: str, outcomes: Iterable[InputOutcome]) -> str:
-    """Lists the failures of a job that is given up; returns where."""
-    with error_lists(folder) as list_outcome:
-        for outcome in outcomes:
-            list_outcome(outcome)
-    return storage.join(folder, FAILURES_NAME)
-
-
 def is_whole(folder: str, shard: Shard) -> bool:
     """Whether a shard that has statistics is complete: files may be lost when a machine stops."""
     outcomes = storage.list_sizes(folder, shard.outcome_name)
@@ -253,3 +247,35 @@ def outcomes_so_far(folder: str) -> Iterator[InputOutcome]:
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):
                 yield InputOutcome.from_line(line)
+
+
+def split_findings(card: DatasetCard) -> list[str]:
+    """One sentence for each weak point of the splits, the worst first."""
+    held_out = {name: split for name, split in card.splits.items() if name != "train"}
+    findings = [_near_duplicates(name, split) for name, split in held_out.items()]
+    labels = sorted({label for split in card.splits.values() for label in split.labels})
+    findings += [_labels(name, split, labels) for name, split in held_out.items()]
+    test = held_out.get("test")
+    if labels and test and test.clips < FEW_CLIPS:
+        clips = "1 clip" if test.clips == 1 else f"{test.clips} clips"
+        findings.append(f"The test split has only {clips}; a single one changes a result by {100 / test.clips:.0f} %.")
+    return [finding for finding in findings if finding]
+
+
+def _near_duplicates(name: str, split: SplitCard) -> str:
+    count = split.near_duplicates
+    if not count:
+        return ""
+    are = "is a near-duplicate" if count == 1 else "are near-duplicates"
+    return (
+        f"{count:,} of {split.clips:,} {name} clips {are} of training clips, so results on "
+        "them are too good (duplicates.jsonl); --drop_duplicates leaves the training clips out."
+    )
+
+
+def _labels(name: str, split: SplitCard, labels: list[str]) -> str:
+    missing = [label for label in labels if label not in split.labels]
+    if not missing or len(labels) < 2:
+        return ""
+    some = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else "")
+    return f"The {name} split has no clip of {len(missing):,} of {len(labels):,} labels: {some}."

@@ -80,7 +80,8 @@ def _table_rows(path: str, text: str) -> Iterator[Row]:
     columns: list[str | None] = []
     try:
         for fields in reader:
-            if not any(field.strip() for field in fields) or _names_delimiter(fields, reader.line_num):
+            is_blank = not any(field.strip() for field in fields)
+            if is_blank or (reader.line_num == 1 and fields[0].casefold().startswith("sep=")):
                 continue
             if not columns:
                 columns = known_columns(path, fields)
@@ -103,10 +104,6 @@ def _delimiter(path: str, text: str) -> str:
         if "path" in (name.strip().casefold() for name in names):
             return delimiter
     return max(DELIMITERS, key=header.count)
-
-
-def _names_delimiter(fields: list[str], line: int) -> bool:
-    return line == 1 and fields[0].casefold().startswith("sep=")
 
 
 def _values(where: str, columns: list[str | None], fields: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from beam_jobs.engines import storage
 from beam_jobs.inputs import file_listing, manifest, manifest_rows
 from beam_jobs.inputs.file_listing import InputClip, InputListing, SkippedFile, hash_fraction
+from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.worker.outcomes import FAILED, FILTERED, InputOutcome
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard
 from pemt_tf.errors import PemtError
@@ -29,28 +30,26 @@ class SelectedInputs:
     extra_columns: tuple[str, ...] = ()  # of a manifest, kept in the index
 
 
-def select_inputs(
-    source: str, root: str | None, allow_outside: bool, labels_from: str | None, split_fractions: str
-) -> SelectedInputs:
+def select_inputs(options: PreprocessOptions) -> SelectedInputs:
     """Lists the inputs and decides splits and labels; prints on standard error what the user should know."""
-    listing = list_source(source, root, allow_outside)
+    listing = list_source(options.input, options.input_root, options.allow_outside)
     for note in listing.notes:
         sys.stderr.write(f"note: {note}\n")
     settled = [_settled(FILTERED, file) for file in listing.filtered]
     settled += [_settled(FAILED, folder) for folder in listing.unreadable]
     clips, vocabulary = listing.clips, None
-    if labels_from:
-        vocabulary = read_card(labels_from).labels
+    if options.labels_from:
+        vocabulary = read_card(options.labels_from).labels
         known = []
         for clip in clips:
             unknown = [label for label in clip.labels if label not in vocabulary]
             if unknown:
-                detail = f"label {unknown[0]!r} is not in the vocabulary of {labels_from}"
+                detail = f"label {unknown[0]!r} is not in the vocabulary of {options.labels_from}"
                 settled.append(InputOutcome(FAILED, clip, "plan", "unknown_label", detail))
             else:
                 known.append(clip)
         clips = known
-    clips = assign_splits(clips, parse_fractions(split_fractions), vocabulary)
+    clips = assign_splits(clips, parse_fractions(options.split_fractions), vocabulary)
     if vocabulary is None:
         vocabulary = sorted({label for clip in clips for label in clip.labels})
     return SelectedInputs(clips, settled, vocabulary, listing.extra_columns)

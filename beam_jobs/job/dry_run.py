@@ -21,9 +21,7 @@ SAMPLE = 16
 def estimate(options: PreprocessOptions) -> list[str]:
     """Makes the estimate; returns lines for the user."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
-    inputs = select_inputs(
-        options.input, options.input_root, options.allow_outside, options.labels_from, options.split_fractions
-    )
+    inputs = select_inputs(options)
     settings = worker_settings(options, config, inputs.vocabulary, "")
     settings.plan.check(inputs.clips)
     chosen = sorted(inputs.clips, key=lambda clip: (hash_fraction("sample " + clip.clip_id), clip.clip_id))[:SAMPLE]

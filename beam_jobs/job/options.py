@@ -6,14 +6,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class PreprocessOptions:
-    """The flags of `beam_jobs.preprocess`: a field has the name and the meaning of its flag."""
+class JobOptions:
+    """The flags that both jobs have: a field has the name and the meaning of its flag."""
 
     input: str
-    input_root: str | None
-    allow_outside: bool
     output: str
     overwrite: bool
+    max_bad_fraction: float
+    decode_timeout: float
+    decode_memory_mb: int
+    num_workers: int | None
+    beam_arguments: tuple[str, ...]  # flags that are Beam's
+    command: str  # the whole command, for the card
+
+
+@dataclass(frozen=True)
+class PreprocessOptions(JobOptions):
+    """The flags of `beam_jobs.preprocess`."""
+
+    input_root: str | None
+    allow_outside: bool
     resume: bool
     retry_failed: str
     split_fractions: str
@@ -33,32 +45,17 @@ class PreprocessOptions:
     on_silent: str
     on_frozen: str
     drop_duplicates: str
-    max_bad_fraction: float
-    decode_timeout: float
-    decode_memory_mb: int
     dry_run: bool
     runner: str | None
-    num_workers: int | None
     typed: frozenset[str]  # names of the flags that were typed; the others have their defaults
-    beam_arguments: tuple[str, ...]  # flags that are Beam's
-    command: str  # the whole command, for the card
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
-    """The flags of `beam_jobs.embed`: a field has the name and the meaning of its flag."""
+class EmbedOptions(JobOptions):
+    """The flags of `beam_jobs.embed`."""
 
     model: str
-    input: str
-    output: str
-    overwrite: bool
     split: str
     batch_size: int
     clips_per_file: int
-    max_bad_fraction: float
-    decode_timeout: float
-    decode_memory_mb: int
     runner: str
-    num_workers: int | None
-    beam_arguments: tuple[str, ...]  # flags that are Beam's
-    command: str  # the whole command, for the card

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
 from beam_jobs.engines import storage
 from beam_jobs.finish import assemble
-from beam_jobs.finish.assemble import DatasetJob
-from beam_jobs.finish.split_findings import split_findings
+from beam_jobs.finish.assemble import DatasetJob, split_findings
 from beam_jobs.inputs.selection import read_card, select_inputs
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.plan import shards
@@ -44,9 +43,7 @@ def prepare(options: PreprocessOptions) -> Prepared:
     """Runs the whole job, or raises an error and publishes nothing."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
-    inputs = select_inputs(
-        options.input, options.input_root, options.allow_outside, options.labels_from, options.split_fractions
-    )
+    inputs = select_inputs(options)
     output = OutputFolder(options.output)
     settings = worker_settings(options, config, inputs.vocabulary, output.work)
     settings.plan.check(inputs.clips)
@@ -139,8 +136,7 @@ def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: Preproc
 
 def _core_seconds() -> float:
     """CPU time of this process and of its children that have ended."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return sum(os.times()[:4])
 
 
 def _unfinished(job: DatasetJob, output: OutputFolder) -> list[Shard]:
@@ -170,7 +166,9 @@ def _run(engine: Engine, todo: list[Shard], job: DatasetJob, output: OutputFolde
     except PemtError:
         if stop and storage.exists(stop):
             so_far = [*job.settled, *assemble.outcomes_so_far(output.work)]
-            assemble.write_failures(output.work, so_far)
+            with assemble.error_lists(output.work) as list_outcome:
+                for outcome in so_far:
+                    list_outcome(outcome)
             _refuse_bad_result(OutcomeCounts(so_far), max_bad, output, early_of=inputs)
         raise
 

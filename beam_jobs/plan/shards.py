@@ -55,10 +55,6 @@ class ClipCutting:
             )
         return cls(kind, window, window if stride is None else stride)
 
-    def to_json(self) -> dict[str, object]:
-        """The fields that this kind has, as JSON values."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-
     def check(self, clips: list[InputClip]) -> None:
         """Refuses inputs without the start and end that `segments` needs."""
         without = next((clip for clip in clips if clip.start is None or clip.end is None), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from beam_jobs.engines import storage
-from beam_jobs.finish.split_findings import split_findings
+from beam_jobs.finish.assemble import split_findings
 from beam_jobs.report import card_sections, clip_sections
 from beam_jobs.report.clips import read_clips
 from beam_jobs.report.index import read_index

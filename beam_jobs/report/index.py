@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 import pyarrow as pa
@@ -169,7 +170,7 @@ def _second_pass(
             there = np.flatnonzero(numbers(pc.is_in(table["id"], value_set=ids)))
             facts.wanted |= {row.id: row for row in _rows(table, there)}
     facts.samples = [row for rows in samples.values() for row in rows]
-    both = {row.id: row for pair in _interleaved(flagged["silent"], flagged["frozen"]) for row in pair}
+    both = {row.id: row for pair in zip_longest(flagged["silent"], flagged["frozen"]) for row in pair if row}
     facts.flagged = list(both.values())[:FLAGGED_SHOWN]
 
 
@@ -184,11 +185,6 @@ def _is_in_group(table: pa.Table, group: Group) -> np.ndarray:
 def _rows(table: pa.Table, places: Collection[int]) -> list[IndexRow]:
     chosen = table.select(ROW_COLUMNS)
     return [IndexRow(**row) for place in places for row in chosen.slice(place, 1).to_pylist()]
-
-
-def _interleaved(first: list, second: list) -> Iterator[list]:
-    for place in range(max(len(first), len(second))):
-        yield first[place : place + 1] + second[place : place + 1]
 
 
 def chosen_places(groups: dict[Group, int], most: int) -> dict[Group, list[int]]:

@@ -12,12 +12,8 @@ from dataclasses import dataclass, field
 from beam_jobs.engines import storage
 from beam_jobs.finish.duplicates import DuplicatePair
 
-FAILURES, FILTERED, NOTES, DUPLICATES = (
-    "errors/failures.jsonl",
-    "errors/filtered.jsonl",
-    "errors/notes.jsonl",
-    "duplicates.jsonl",
-)
+FAILURES, FILTERED, NOTES = "errors/failures.jsonl", "errors/filtered.jsonl", "errors/notes.jsonl"
+DUPLICATES = "duplicates.jsonl"
 LINES_SHOWN = 200
 PAIRS_READ = 64  # the clips of some may have been dropped
 LINES_PARSED = 20_000  # in which examples of each cause are looked for
@@ -34,13 +30,13 @@ class ErrorList:
     examples: dict[str, list[str]] = field(default_factory=dict)  # names of inputs, by cause
 
 
-def read_listing(folder: str, name: str, shown: int = LINES_SHOWN) -> ErrorList:
+def read_listing(folder: str, name: str) -> ErrorList:
     """Reads one of the files under errors/."""
     listing = ErrorList(name)
     for line in _lines(folder, name):
         if listing.lines < LINES_PARSED:
             values = json.loads(line)
-            if len(listing.first) < shown:
+            if len(listing.first) < LINES_SHOWN:
                 listing.first.append(values)
             # What has a start is a window of an input that was written.
             if "cause" in values and "start" not in values:

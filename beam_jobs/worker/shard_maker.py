@@ -13,7 +13,6 @@ import queue
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,7 +229,7 @@ class LocalEngine:
 
     def run(self, shards: list[Shard], settings: ShardSettings) -> None:
         """Makes all shards, the largest first, so that the workers finish at about the same time."""
-        todo = deque(sorted(shards, key=lambda shard: -shard.clips))
+        todo = iter(sorted(shards, key=lambda shard: -shard.clips))
         stopped = threading.Event()
         ended: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         workers = [_Worker(todo, settings, stopped, ended) for _ in range(min(self._workers, len(shards)))]
@@ -256,7 +255,7 @@ class _Worker(threading.Thread):
     """Takes one shard after the other until none is left, one fails, or the job is stopped."""
 
     def __init__(
-        self, todo: deque[Shard], settings: ShardSettings, stopped: threading.Event, ended: queue.SimpleQueue[_Worker]
+        self, todo: Iterator[Shard], settings: ShardSettings, stopped: threading.Event, ended: queue.SimpleQueue
     ) -> None:
         super().__init__(daemon=True)
         self._todo, self._stopped, self._ended = todo, stopped, ended
@@ -265,7 +264,8 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            for shard in self._shards():
+            for shard in self._todo:
+                self._go_on()
                 for _ in self._maker.make(shard, self._go_on):
                     pass
         except _StoppedError:
@@ -276,13 +276,6 @@ class _Worker(threading.Thread):
         finally:
             self._maker.decoder.close()
             self._ended.put(self)
-
-    def _shards(self) -> Iterator[Shard]:
-        while not self._stopped.is_set():
-            try:
-                yield self._todo.popleft()
-            except IndexError:
-                return
 
     def _go_on(self) -> None:
         if self._stopped.is_set():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from beam_jobs.finish.split_findings import split_findings
+from beam_jobs.finish.assemble import split_findings
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import DatasetCard, SplitCard
 
