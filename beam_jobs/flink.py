@@ -50,13 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
-    """The flags that make Beam run on the cluster.
-
-    Args:
-        job_server: port of the job server.
-        pool: port of the worker pool.
-        parallelism: number of shards made at the same time, each in its own worker process.
-    """
+    """The flags that make Beam run on the cluster, given two ports and the number of worker processes."""
     return [
         "--runner=PortableRunner",
         f"--job_endpoint=localhost:{job_server}",
@@ -68,31 +62,17 @@ def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
 
 
 def compare(one: Path, other: Path) -> list[tuple[str, str, str]]:
-    """Compares the record files of two data sets.
-
-    Returns:
-        For every file that is in either: name, SHA-256 in `one`, SHA-256 in `other`; `missing` where there is none.
-    """
+    """Name and both SHA-256 of each record file of two data sets, `missing` where a file is not there."""
     names = sorted({str(path.relative_to(root)) for root in (one, other) for path in root.glob("*/*.tfrecord")})
     return [(name, _digest(one / name), _digest(other / name)) for name in names]
 
 
 def _digest(path: Path) -> str:
-    if not path.is_file():
-        return "missing"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(2**20):
-            digest.update(data)
-    return digest.hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def run(options: argparse.Namespace, job: list[str]) -> int:
-    """Runs the job twice and prints the comparison.
-
-    Returns:
-        0 if all records are the same.
-    """
+    """Runs the job twice and prints the comparison; returns 0 if all records are the same."""
     output = _check_job(job)
     if options.parallelism < 1:
         raise PemtError(f"--parallelism={options.parallelism} is not above 0")
@@ -155,11 +135,7 @@ def report(digests: list[tuple[str, str, str]]) -> int:
 
 @contextlib.contextmanager
 def worker_pool(logs: Path) -> Iterator[int]:
-    """Runs Beam's worker pool, which starts Python workers on request.
-
-    Yields:
-        Its port.
-    """
+    """Runs Beam's worker pool, which starts Python workers on request; yields its port."""
     port = free_port()
     # The pool starts the `python` that is first in the search path, which must be this environment's.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

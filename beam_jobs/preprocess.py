@@ -140,17 +140,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> list[str]:
-        from beam_jobs.engines.engine import JobWritten
         from beam_jobs.job import dry_run, prepare, retry_failed
+        from beam_jobs.plan.output_folder import JobWritten
 
         _check(options)
         if options.dry_run:
             return dry_run.estimate(options)
         try:
-            result = (retry_failed.retry_failed if options.retry_failed else prepare.prepare)(options)
+            card, notes = (retry_failed.retry_failed if options.retry_failed else prepare.prepare)(options)
         except JobWritten as written:
             return [str(written)]
-        return [*result.notes, *prepare.summary(result.card, options.output)]
+        return [*notes, *prepare.summary(card, options.output)]
 
     return command_line.run(work, "interrupted; nothing was written")
 

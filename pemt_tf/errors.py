@@ -21,11 +21,7 @@ class ArgumentError(PemtError, ValueError):
 
 
 def in_one_line(error: Exception) -> str | None:
-    """An error of the system or a library in one line; None for an error that only a defect of ours explains.
-
-    Args:
-        error: an error that was not turned into a PemtError, because it may come from anywhere.
-    """
+    """An error of the system or a library in one line; None for an error that only a defect of ours explains."""
     if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename is None:
         return first_line(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -39,7 +35,7 @@ def in_one_line(error: Exception) -> str | None:
         return _out_of_memory(error)
     if isinstance(error, OSError) or package in _READERS:
         return (
-            f"{package} cannot go on ({name}: {said}); if it is a damaged file, copy or make it again: "
+            f"{package} cannot continue ({name}: {said}); if it is a damaged file, copy or make it again: "
             "`pemt doctor --data DIR` looks through a data set"
         )
     return None

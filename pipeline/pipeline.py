@@ -118,10 +118,6 @@ def stored_schema(root: Path, labels: list[str]) -> Path:
     """Writes the curated schema with this data set's vocabulary, so that ExampleValidator finds unknown labels.
 
     The file's name is a hash of its content, because TFX caches by name.
-
-    Args:
-        root: the pipeline's root.
-        labels: the vocabulary.
     """
     schema = text_format.Parse(SCHEMA_FILE.read_text(encoding="utf-8"), schema_pb2.Schema())
     for feature in schema.feature:

@@ -143,7 +143,7 @@ def test_what_libraries_say_is_one_line(monkeypatch, capsys):
 
     for error, part in (
         (tf.errors.DataLossError(None, None, "Graph execution error:\n\ncorrupted record at 7\n\t [[a]]"), "corrupted"),
-        (DecodeError("Error parsing message"), "google cannot go on (DecodeError: Error parsing message)"),
+        (DecodeError("Error parsing message"), "google cannot continue (DecodeError: Error parsing message)"),
         (PermissionError(13, "Permission denied", "/a/b"), "cannot read or write /a/b: Permission denied"),
     ):
 

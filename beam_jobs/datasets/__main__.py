@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
-from beam_jobs.datasets.collection import Collection
+from beam_jobs.datasets.collection import Collection, hold_out, summary, write_manifest, write_missing
 from beam_jobs.job import command_line
 
 INCOMPLETE = 3  # the exit code if files are missing
@@ -139,12 +139,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(options: argparse.Namespace, found: Collection) -> list[str]:
-    from beam_jobs.datasets import manifest_file, validation
-
-    entries = validation.hold_out(found.entries, options.validation_fraction)
-    manifest_file.write_manifest(options.output, entries)
-    place = manifest_file.write_missing(options.output, found)
-    lines = [f"{options.output}: {manifest_file.summary(entries)}", *found.notes]
+    entries = hold_out(found.entries, options.validation_fraction)
+    write_manifest(options.output, entries)
+    place = write_missing(options.output, found)
+    lines = [f"{options.output}: {summary(entries)}", *found.notes]
     if place is not None:
         shown = [f"  {item.name}: {item.reason}" for item in found.missing[:MISSING_SHOWN]]
         lines.append(f"{len(found.missing):,} of {len(found.missing) + len(entries):,} are missing, listed in {place}:")

@@ -27,13 +27,7 @@ NUMBERED_FOLDER = re.compile(r"\d+ - ")  # "001 - Dog bark" in the release of ES
 
 
 def collect(root: Path, fold: int, subset: str = "esc50") -> Collection:
-    """Reads either layout.
-
-    Args:
-        root: folder of the data set.
-        fold: 1 to 5, the one to test.
-        subset: `esc50` for all that is there, `esc10` for the ten classes of ESC-10.
-    """
+    """Reads either layout; `fold`, 1 to 5, is tested. `subset` `esc10` takes the ten classes of ESC-10 only."""
     require_folder(root, "the folder of ESC-50, with audio/ and meta/esc50.csv, or of ESC-10, with a folder a class")
     table = root / "meta" / "esc50.csv"
     found = _from_table(root, table, fold, subset) if table.is_file() else _from_folders(root, fold)

@@ -38,14 +38,7 @@ FILE_NAME = re.compile(r"(?P<youtube_id>.+)_\d+_\d+")
 
 
 def collect(root: Path, annotations: list[Path], classes: tuple[str, ...] | None, test_on: str) -> Collection:
-    """Finds the videos of some classes.
-
-    Args:
-        root: folder that holds the videos.
-        annotations: CSV files of Kinetics; none takes the videos of the class folders.
-        classes: names in Kinetics; None for all.
-        test_on: `val` or `test`.
-    """
+    """Finds the videos of some classes (None: all), in the CSV files of Kinetics or, without any, in class folders."""
     require_folder(root, "the folder of the videos")
     wanted = None if classes is None else frozenset(classes)
     splits = SPLITS[test_on]

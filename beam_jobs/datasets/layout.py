@@ -28,11 +28,7 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def read_table(path: Path, what: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header; values are stripped.
-
-    Raises:
-        PemtError: it cannot be read, lacks one of the columns, or a row is too short.
-    """
+    """The rows of a CSV file with a header, which must have these columns; values are stripped."""
     reader = csv.DictReader(read_lines(path, what))
     absent = [column for column in columns if column not in (reader.fieldnames or [])]
     if absent:

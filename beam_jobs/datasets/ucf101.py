@@ -25,13 +25,7 @@ NAME = re.compile(r"(?P<label>[^/]+)/v_[^/]+_(?P<group>g\d+)_c\d+\.avi")
 
 
 def collect(root: Path, lists: Path | None, fold: int) -> Collection:
-    """Reads one of the published splits.
-
-    Args:
-        root: folder of the data set.
-        lists: folder of the split lists; `ucfTrainTestlist` under the root by default.
-        fold: 1 to 3.
-    """
+    """Reads a published split, `fold` 1 to 3; its lists are in `ucfTrainTestlist` under the root by default."""
     require_folder(root, f"the folder of UCF101, with {VIDEOS}/")
     lists = require_folder(lists or root / LISTS, "classInd.txt, trainlist0N.txt and testlist0N.txt (--splits)")
     videos = f"{VIDEOS}/" if (root / VIDEOS).is_dir() else ""

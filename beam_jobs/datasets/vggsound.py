@@ -19,12 +19,7 @@ SPLITS = ("train", "test")
 
 
 def collect(root: Path, annotations: Path | None) -> Collection:
-    """Finds the clips of the list.
-
-    Args:
-        root: folder that holds the clips, at any depth.
-        annotations: `vggsound.csv`; by default the one in the root.
-    """
+    """Finds the clips of the list, by default the root's `vggsound.csv`, at any depth under the root."""
     require_folder(root, "the folder of the clips")
     path = annotations or root / "vggsound.csv"
     files, found = files_by_stem(root, VIDEO_SUFFIXES), Collection([])

@@ -7,7 +7,6 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
@@ -61,26 +60,12 @@ class NoteProgress(beam.DoFn):
             self._log.close()
 
 
-@dataclass(frozen=True)
-class FileSettings:
-    """What a worker needs to know to write.
-
-    Attributes:
-        folder: working folder of the embeddings.
-        shards: number of Parquet files.
-        record_files: file of each unit of a data set, by the unit's number; empty for videos.
-    """
-
-    folder: str
-    shards: int
-    record_files: dict[int, str]
-
-
 class WriteFile(beam.DoFn):
     """(Shard, its clips) -> (kind of outcome, count); writes the Parquet file and the outcomes of the clips."""
 
-    def __init__(self, settings: FileSettings) -> None:
-        self._settings = settings
+    def __init__(self, folder: str, shards: int, record_files: dict[int, str]) -> None:
+        """Args: record_files: those of a data set, by the unit's number; empty for videos."""
+        self._folder, self._shards, self._record_files = folder, shards, record_files
 
     def process(self, element: tuple[int, Iterable[EmbeddedClip]]) -> Iterator[tuple[str, int]]:
         shard, results = element
@@ -89,7 +74,7 @@ class WriteFile(beam.DoFn):
             counts = self._write(shard, results)
         except OSError as error:
             raise PemtError(
-                f"cannot write {file_name(shard, self._settings.shards)} in {self._settings.folder}: "
+                f"cannot write {file_name(shard, self._shards)} in {self._folder}: "
                 f"{error.strerror or error}; make room there or choose another --output"
             ) from error
         for kind, count in sorted(counts.items()):
@@ -97,7 +82,7 @@ class WriteFile(beam.DoFn):
             yield kind, count
 
     def _write(self, shard: int, results: list[EmbeddedClip]) -> Counter[str]:
-        folder, written = self._settings.folder, [one for one in results if one.vector is not None]
+        folder, written = self._folder, [one for one in results if one.vector is not None]
         vectors = [one.vector for one in results if one.vector is not None]
         summary = {
             "places": [[one.place.unit, one.place.index] for one in results],
@@ -107,7 +92,7 @@ class WriteFile(beam.DoFn):
             "sha256": "",
         }
         if written:
-            name = file_name(shard, self._settings.shards)
+            name = file_name(shard, self._shards)
             with storage.whole_file(storage.join(folder, name)) as table_file:
                 # The hint of `use_dictionary` lacks the names of columns.
                 pq.write_table(self._table(written, vectors), table_file, use_dictionary=TEXT_COLUMNS)  # pyright: ignore[reportArgumentType]
@@ -119,7 +104,7 @@ class WriteFile(beam.DoFn):
     def _table(self, written: list[EmbeddedClip], vectors: list[bytes]) -> pa.Table:
         numbers = np.frombuffer(b"".join(vectors), "<f4").reshape(len(written), -1)
         table = embedding_table([one.about for one in written], numbers)
-        files = self._settings.record_files
+        files = self._record_files
         if not files:
             return table
         rows = Counter(one.place.unit for one in written)  # in the order of the rows

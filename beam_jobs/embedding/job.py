@@ -17,16 +17,15 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
 
-from beam_jobs.embedding.files import FileSettings, NoteProgress, WriteFile, file_name, outcome_name
+from beam_jobs.embedding.files import NoteProgress, WriteFile, file_name, outcome_name
 from beam_jobs.embedding.model import SavedModelHandler, local_model
 from beam_jobs.embedding.reading import ReadSettings, ReadUnit
 from beam_jobs.embedding.sources import EmbeddingInput, open_source
 from beam_jobs.engines import beam_runners, storage
-from beam_jobs.job.guard import guarded, job_progress, outcome_lines, refuse_failures
 from beam_jobs.job.options import EmbedOptions
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import PLAN_NAME
-from beam_jobs.worker.outcomes import FAILED, by_name, describe
+from beam_jobs.worker.outcomes import FAILED, by_name, describe, job_progress, outcome_lines, refuse_failures
 from pemt_tf.config import ClipGeometry
 from pemt_tf.errors import PemtError
 from pemt_tf.export.saved_model import ServableMetadata
@@ -42,7 +41,7 @@ def build_graph(
     source: EmbeddingInput,
     handler: SavedModelHandler,
     reading: ReadSettings,
-    writing: FileSettings,
+    writing: WriteFile,
     noted: str | None,
 ) -> PCollection:
     """Units -> clips -> RunInference -> Parquet files -> (kind of outcome, count)."""
@@ -62,18 +61,13 @@ def build_graph(
         results
         | "All" >> beam.Flatten()
         | "ByFile" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(WriteFile(writing))
+        | "Write" >> beam.ParDo(writing)
         | "Count" >> beam.CombinePerKey(sum)
     )
 
 
 def embed(options: EmbedOptions) -> EmbeddingCard:
-    """Runs the whole job.
-
-    Raises:
-        PemtError: nothing was published; says why.
-        JobInterrupted: the user stopped it.
-    """
+    """Runs the whole job, or raises an error and publishes nothing."""
     pipeline_options = beam_runners.beam_options(options.runner, options.num_workers, options.beam_arguments)
     if beam_runners.only_writes(pipeline_options):
         raise PemtError("this job must run, because it checks its result; it cannot be written as a template")
@@ -90,7 +84,7 @@ def embed(options: EmbedOptions) -> EmbeddingCard:
             "--overwrite"
         )
     output.prepare()
-    with guarded(output):
+    with output.guarded():
         _run(pipeline_options, source, SavedModelHandler(model, options.batch_size), metadata, output, options)
         card = _checked_card(output.work, source, options, model, digest, metadata.config.geometry)
         _tidy(output.work, source)
@@ -149,7 +143,7 @@ def _run(
         decode_memory_mb=options.decode_memory_mb,
     )
     files = {unit.number: unit.record_file for unit in source.units if unit.record_file}
-    writing = FileSettings(output.work, source.shards, files)
+    writing = WriteFile(output.work, source.shards, files)
     noted = None if output.is_remote else storage.join(output.work, PROGRESS)
     with _without_false_warning(), job_progress(noted, source.clips):
         beam_runners.run(

@@ -36,58 +36,35 @@ class RowPlace:
 
 @dataclass(frozen=True)
 class ClipExample:
-    """A clip on its way to the model.
-
-    Attributes:
-        place: where its row belongs.
-        about: the row's other columns.
-        serialized: the record.
-    """
+    """A clip on its way to the model."""
 
     place: RowPlace
-    about: dict[str, Any]
-    serialized: bytes
+    about: dict[str, Any]  # the row's other columns
+    serialized: bytes  # the record
 
 
 @dataclass(frozen=True)
 class EmbeddedClip:
-    """What became of a clip: a vector, or a failure.
-
-    Attributes:
-        place: where its row belongs.
-        about: the row's other columns; for a failure at least `id` and `path`.
-        vector: bytes of little-endian float32 numbers; None for a failure.
-        stage: where it failed: `read`, `decode` or `model`.
-        cause, detail: why it failed.
-    """
+    """What became of a clip: a vector, or a failure."""
 
     place: RowPlace
-    about: dict[str, Any]
-    vector: bytes | None = None
-    stage: str = ""
+    about: dict[str, Any]  # the row's other columns; for a failure at least `id` and `path`
+    vector: bytes | None = None  # little-endian float32; None for a failure
+    stage: str = ""  # where it failed: `read`, `decode` or `model`
     cause: str = ""
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """What a worker needs to know to read.
+    """What a worker needs to know to read."""
 
-    Attributes:
-        source: the data set, for units of record files.
-        compression: compression of the record files.
-        folder: folder of the plan file, for units of videos.
-        geometry, modalities: what the model takes.
-        decode_timeout: time limit for one clip, seconds.
-        decode_memory_mb: memory limit of the decoding process, MiB.
-    """
-
-    source: str
-    compression: str
-    folder: str
+    source: str  # the data set, for units of record files
+    compression: str  # of the record files, as TensorFlow names it
+    folder: str  # folder of the plan file, for units of videos
     geometry: ClipGeometry
     modalities: tuple[str, ...]
-    decode_timeout: float
+    decode_timeout: float  # seconds for a clip
     decode_memory_mb: int
 
 

@@ -32,51 +32,31 @@ VIDEOS_PER_UNIT = 8  # lets a few workers share a small input
 
 @dataclass(frozen=True)
 class InputUnit:
-    """What a worker reads at once.
+    """What a worker reads at once."""
 
-    Attributes:
-        number: place among all units; rows are sorted by it.
-        shard: number of the Parquet file that its rows go to.
-        record_file: file of a data set, as written in its card; empty for videos.
-        split: split of the record file.
-        offset, length: position of its videos in the plan file, bytes.
-    """
-
-    number: int
-    shard: int
-    record_file: str = ""
+    number: int  # place among all units; rows are sorted by it
+    shard: int  # number of the Parquet file that its rows go to
+    record_file: str = ""  # as written in the data set's card; empty for videos
     split: str = ""
-    offset: int = 0
+    offset: int = 0  # of its videos in the plan file, bytes
     length: int = 0
 
 
 @dataclass(frozen=True)
 class EmbeddingInput:
-    """Everything that is to be embedded.
+    """Everything that is to be embedded."""
 
-    Attributes:
-        kind: `records` or `videos`.
-        path, root, source_hash: where it comes from, for the card.
-        units: units in order.
-        clips: number of clips.
-        filtered: files that were found and filtered.
-        unreadable: folders that could not be read, each a failure.
-        notes: what the user should know about how videos were understood, one line each.
-        compression: compression of the record files, as TensorFlow names it.
-        plan: contents of the plan file, for videos.
-    """
-
-    kind: str
+    kind: str  # `records` or `videos`
     path: str
     root: str
     source_hash: str
     units: list[InputUnit]
-    clips: int
+    clips: int  # their number
     filtered: list[SkippedFile] = dataclasses.field(default_factory=list)
-    compression: str = ""
-    plan: bytes = b""
-    unreadable: list[SkippedFile] = dataclasses.field(default_factory=list)
-    notes: tuple[str, ...] = ()
+    compression: str = ""  # of the record files, as TensorFlow names it
+    plan: bytes = b""  # contents of the plan file, for videos
+    unreadable: list[SkippedFile] = dataclasses.field(default_factory=list)  # folders, each a failure
+    notes: tuple[str, ...] = ()  # what the user should know about how videos were understood, one line each
 
     @property
     def shards(self) -> int:

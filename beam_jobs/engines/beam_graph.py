@@ -39,7 +39,7 @@ class WriteShard(beam.DoFn):
         self._maker = ShardMaker(self._settings)
 
     def teardown(self) -> None:
-        self._maker.close()
+        self._maker.decoder.close()
 
     def process(self, element: Shard) -> Iterator[tuple[str, int]]:
         counts: Counter[str] = Counter()

@@ -31,8 +31,10 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from beam_jobs.engines import beam_worker
-from beam_jobs.engines.engine import MOST_WORKERS, JobWritten
+from beam_jobs.engines import beam_graph, beam_worker
+from beam_jobs.plan.output_folder import JobWritten
+from beam_jobs.plan.shards import Shard, ShardSettings
+from beam_jobs.worker.shard_maker import MOST_WORKERS
 from pemt_tf.errors import PemtError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.
@@ -45,13 +47,7 @@ WORKER_ENDED = re.compile(r"Worker subprocess exited|Channel closed prematurely|
 
 
 def beam_options(runner: str, num_workers: int | None, arguments: Sequence[str]) -> PipelineOptions:
-    """Builds Beam's options.
-
-    Args:
-        runner: name of the runner; the names of Beam's local runners all mean the in-process one.
-        num_workers: local workers, each with its own decoding process, or workers of a remote runner.
-        arguments: flags that are Beam's.
-    """
+    """Builds Beam's options; the names of its local runners all mean the one in this process."""
     _refuse_unknown(arguments)
     chosen = list(arguments)
     if runner.lower() in (name.lower() for name in IN_PROCESS_NAMES):
@@ -144,13 +140,7 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
 
 
 def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> None:
-    """Builds a graph and runs it to its end.
-
-    Raises:
-        PemtError: the run failed; says why in one line.
-        KeyboardInterrupt: the run was interrupted.
-        JobWritten: the job was written to a file instead (`only_writes`).
-    """
+    """Builds a graph and runs it to its end; raises `JobWritten` if it was only written to a file (`only_writes`)."""
     written = only_writes(options)
     with _ends_of_workers() as ended:
         try:
@@ -172,6 +162,17 @@ def run(options: PipelineOptions, build: Callable[[beam.Pipeline], object]) -> N
             f"wrote the job to {written}; nothing was run. Start it on its engine; when it has ended, give the same "
             "command without that option: it takes over the finished shards and makes the data set"
         )
+
+
+class BeamEngine:
+    """Makes shards with a runner of Beam."""
+
+    def __init__(self, runner: str, num_workers: int | None, arguments: tuple[str, ...]) -> None:
+        self._options = beam_options(runner, num_workers, arguments)
+
+    def run(self, shards: list[Shard], settings: ShardSettings) -> None:
+        """Makes all shards; raises `JobWritten` if the user wanted the job written to a file."""
+        run(self._options, lambda pipeline: beam_graph.build_graph(pipeline, shards, settings))
 
 
 class _WorkerEndedError(KeyboardInterrupt):

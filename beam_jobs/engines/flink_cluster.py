@@ -67,12 +67,7 @@ def require(program: str) -> str:
 
 
 def fetch(artifacts: tuple[str, ...], with_dependencies: bool = True) -> str:
-    """Fetches jars through Maven, which keeps them in its own store.
-
-    Args:
-        artifacts: jars, each as `group:name:version`.
-        with_dependencies: fetch everything that they need as well.
-    """
+    """Fetches jars, each named `group:name:version`, through Maven; returns the class path."""
     maven = require("mvn")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pom.xml").write_text(_project(artifacts, with_dependencies), encoding="utf-8")
@@ -110,17 +105,11 @@ def _project(artifacts: tuple[str, ...], with_dependencies: bool) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class JobServer:
-    """Beam's program that takes jobs from Python and passes them to Flink.
+    """Beam's program that takes jobs from Python and passes them to Flink."""
 
-    Attributes:
-        flink: Flink version that it is built for, a key of `RELEASES`.
-        classpath: Java class path.
-        name: what it is and where it comes from.
-    """
-
-    flink: str
+    flink: str  # version that it is built for, a key of `RELEASES`
     classpath: str
-    name: str
+    name: str  # what it is and where it comes from
 
 
 def cluster_jars(flink: str) -> tuple[str, ...]:
@@ -222,11 +211,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], what: str, log: P
 
 @contextlib.contextmanager
 def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
-    """Runs a cluster with one TaskManager while the context is open.
-
-    Yields:
-        The address of its REST port.
-    """
+    """Runs a cluster with one TaskManager while the context is open; yields the address of its REST port."""
     java, classpath, rest_port = require("java"), fetch(cluster_jars(flink)), free_port()
     Path(logs, "config.yaml").write_text(configuration(slots, rest_port, free_port()), encoding="utf-8")
     base = [java, *JAVA_OPTIONS, "-Xmx512m", "-cp", classpath]
@@ -240,11 +225,7 @@ def local_cluster(flink: str, slots: int, logs: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running_job_server(server: JobServer, address: str, logs: Path) -> Iterator[int]:
-    """Runs Beam's job server while the context is open.
-
-    Yields:
-        Its port, for `--job_endpoint`.
-    """
+    """Runs Beam's job server while the context is open; yields its port, for `--job_endpoint`."""
     port = free_port()
     command = [require("java"), *JAVA_OPTIONS, "-Xmx512m", "-cp", server.classpath, JOB_SERVER]
     command += [f"--flink-master={address.removeprefix('http://')}", "--job-host=localhost", f"--job-port={port}"]

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO
@@ -274,14 +274,3 @@ def list_sizes(folder: str, pattern: str) -> dict[str, int]:
             matches = file_systems().match([join(folder, pattern)])[0].metadata_list
         return {match.path: match.size_in_bytes for match in matches}
     return {str(path): path.stat().st_size for path in sorted(Path(folder).glob(pattern)) if path.is_file()}
-
-
-def remove_all(paths: Iterable[str]) -> None:
-    """Removes files; on another file system with a single request."""
-    paths = list(paths)
-    remote = [path for path in paths if is_remote(path)]
-    if remote:
-        file_systems().delete(remote)
-    for path in paths:
-        if not is_remote(path):
-            remove(path)

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.finish import drop_clips
 from beam_jobs.finish.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.finish.dataset_index import IndexWriter
-from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, near_training, to_drop
-from beam_jobs.plan.output_folder import JobRecord
-from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
+from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, drop_clips, near_training, to_drop
+from beam_jobs.plan.shards import JobRecord, Shard, ShardSettings, read_plan
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, by_name, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics
 from pemt_tf.config import Config, save_config
@@ -35,41 +33,22 @@ FAILURES_NAME = "errors/failures.jsonl"
 
 @dataclass(frozen=True)
 class DatasetJob:
-    """What the last steps need to know about a job.
+    """What the last steps need to know about a job."""
 
-    Attributes:
-        folder: working folder of the data set.
-        shards: all shards, in the order of the plan.
-        settled: outcomes of the inputs that no worker saw.
-        settings: the workers' settings.
-        config: resolved configuration.
-        record: the job's record.
-        source, command: where the data comes from.
-        drop_duplicates: `""`, `across` or `all`.
-    """
-
-    folder: str
-    shards: list[Shard]
-    settled: list[InputOutcome]
+    folder: str  # working folder
+    shards: list[Shard]  # all of them, in the order of the plan
+    settled: list[InputOutcome]  # inputs that no worker saw
     settings: ShardSettings
     config: Config
     record: JobRecord
     source: str
     command: str
-    drop_duplicates: str = ""
+    drop_duplicates: str = ""  # `""`, `across` or `all`
 
 
 @dataclass
 class Collected:
-    """What the outcomes of a data set say.
-
-    Attributes:
-        counts: counts of the whole data set.
-        splits: counts of each split.
-        files: record files of each split.
-        digest: hash of all record files.
-        fingerprints: perceptual hashes of the clips.
-    """
+    """What the outcomes of a data set say."""
 
     counts: OutcomeCounts = field(default_factory=OutcomeCounts)
     splits: dict[str, OutcomeCounts] = field(default_factory=lambda: {split: OutcomeCounts() for split in SPLITS})
@@ -131,17 +110,11 @@ def _check_file(folder: str, shard: Shard, outcomes: list[InputOutcome], size: i
 
 
 def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None = None) -> DatasetCard:
-    """Settles duplicates and writes everything beside the records that is not there yet; the card comes last.
-
-    Args:
-        job: the job.
-        collected: what its outcomes say.
-        speed: `seconds`, `core_seconds` and `workers`, for the report; None where they are not known.
-    """
+    """Settles duplicates and writes everything beside the records; the card comes last. `speed` is for the report."""
     pairs = collected.fingerprints.pairs()
     unwanted = to_drop(pairs, job.drop_duplicates == "all") if job.drop_duplicates else {}
     if unwanted:
-        drop_clips.drop(job.folder, job.shards, unwanted)
+        drop_clips(job.folder, job.shards, unwanted)
         collected = collect(job)
     pairs = [
         dataclasses.replace(pair, left_out=tuple(name for name in (pair.first, pair.second) if name in unwanted))

@@ -1,20 +1,27 @@
-"""Finds near-duplicates, above all across splits: training on clips that are tested makes results look too good.
+"""Finds and drops near-duplicates, above all across splits: results on clips that were trained on look too good.
 
-Every clip has a perceptual hash of its frames and one of its audio (`pemt_tf.media.content`). Comparing all pairs would
+Every clip has a perceptual hash of its frames and one of its audio (`decoded_clip`). Comparing all pairs would
 take too long for large sets. So random samples of the bits are compared first (locality-sensitive hashing), and only
 clips that agree in one of many samples are compared as a whole.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from beam_jobs.worker.outcomes import InputOutcome
+from beam_jobs.engines import storage
+from beam_jobs.plan.shards import Shard
+from beam_jobs.worker.outcomes import FILTERED, InputOutcome, SkippedWindow, read_outcomes
+from beam_jobs.worker.shard_maker import ShardWriter
 from pemt_tf.data.dataset_card import SPLITS
-from pemt_tf.media.content import HASH_BYTES
+from pemt_tf.data.record_format import read_records
+from pemt_tf.media.decoded_clip import HASH_BYTES
 
 # Shares of differing bits up to which clips are near-duplicates; unrelated clips differ in half of the bits.
 LIMITS = {"video": 0.12, "audio": 0.15}
@@ -29,26 +36,17 @@ SET_BITS = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two clips of different groups that are near-duplicates.
+    """Two clips of different groups that are near-duplicates."""
 
-    Attributes:
-        first, second: clip ids.
-        first_split, second_split: their splits, in the order train, validation, test.
-        what: what agrees: `video and audio`, `video` or `audio`.
-        is_whole: whether they agree in every modality that both have.
-        video_distance, audio_distance: share of differing bits; None where not both have the modality.
-        left_out: ids of those of the two that `--drop_duplicates` filtered.
-    """
-
-    first: str
+    first: str  # clip id; the pair is in the order train, validation, test
     second: str
     first_split: str
     second_split: str
-    what: str
-    is_whole: bool
-    video_distance: float | None
+    what: str  # `video and audio`, `video` or `audio`
+    is_whole: bool  # they agree in every modality that both have
+    video_distance: float | None  # share of differing bits; None where not both have the modality
     audio_distance: float | None
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # ids of those that `--drop_duplicates` filtered
 
     @property
     def is_across(self) -> bool:
@@ -149,6 +147,54 @@ def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, Duplicat
         if -SPLITS.index(split) != depth or (also_within and name != first):
             dropped[name] = why[name]
     return dropped
+
+
+def drop_clips(folder: str, shards: list[Shard], unwanted: dict[str, DuplicatePair]) -> None:
+    """Rewrites every shard that holds an unwanted clip without it; the clip counts as filtered."""
+    for shard in shards:
+        outcomes = list(read_outcomes(storage.join(folder, shard.outcome_name)))
+        if any(clip.clip_id in unwanted for outcome in outcomes for clip in outcome.clips):
+            _rewrite(folder, shard, outcomes, unwanted)
+
+
+def _rewrite(folder: str, shard: Shard, outcomes: list[InputOutcome], unwanted: dict[str, DuplicatePair]) -> None:
+    # Without its statistics the shard is unfinished: if the job is killed in between, the next run makes it again.
+    storage.remove(storage.join(folder, shard.stats_name))
+    with tempfile.TemporaryDirectory() as scratch:
+        old = Path(scratch, "clips.tfrecord")
+        with storage.local_copy(storage.join(folder, shard.name)) as local:
+            old.write_bytes(Path(local).read_bytes())
+        storage.remove(storage.join(folder, shard.name))
+        with old.open("rb") as file, ShardWriter(folder, shard) as writer:
+            records = read_records(file)
+            for outcome in outcomes:
+                for clip in outcome.clips:
+                    record = next(records)
+                    if clip.clip_id not in unwanted:
+                        writer.write(record)
+                writer.note(_without(outcome, unwanted))
+            writer.finish()
+
+
+def _without(outcome: InputOutcome, unwanted: dict[str, DuplicatePair]) -> InputOutcome:
+    dropped = tuple(
+        SkippedWindow(clip.start, clip.end, FILTERED, "duplicate", _why(clip.clip_id, unwanted[clip.clip_id]))
+        for clip in outcome.clips
+        if clip.clip_id in unwanted
+    )
+    if not dropped:
+        return outcome
+    clips = tuple(clip for clip in outcome.clips if clip.clip_id not in unwanted)
+    if clips:
+        return dataclasses.replace(outcome, clips=clips, left_out=outcome.left_out + dropped)
+    return InputOutcome(
+        FILTERED, outcome.input, "duplicates", "duplicate", dropped[0].detail, left_out=dropped, source=outcome.source
+    )
+
+
+def _why(name: str, pair: DuplicatePair) -> str:
+    other, split = (pair.second, pair.second_split) if pair.first == name else (pair.first, pair.first_split)
+    return f"same {pair.what} as {other} in the {split} split"
 
 
 class _HashTable:

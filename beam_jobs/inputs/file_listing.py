@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.paths import WILDCARDS, FileIdentity, GlobPattern
-from beam_jobs.inputs.splits import notes_on_folders, split_named
+from beam_jobs.inputs.paths import WILDCARDS, FileIdentity, GlobPattern, notes_on_folders, split_named
 from pemt_tf.data.clip_builder import clip_id
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import readable
@@ -39,33 +39,26 @@ NO_INPUT = (
 NO_LABEL_FOLDERS = ("unlabelled", "unlabeled")
 
 
+def hash_fraction(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
 @dataclass(frozen=True)
 class InputClip:
-    """One input: a file, or the stretch of it that a manifest names.
+    """One input: a file, or the stretch of it that a manifest names."""
 
-    Attributes:
-        clip_id: id, unique within the data set.
-        path: where the file is, in the file system's spelling.
-        name: readable name that the user knows: relative to the input's root, or as the manifest says.
-        labels: none, one or several.
-        start, end: seconds; None for the file's own.
-        split: None until one is assigned.
-        group: inputs of one group go to one split; None for the file's name. For a file that is spelled in another
-            way, or reached by a link, the group is the name of the file itself.
-        size: bytes of the file; None where they are not known without asking for each file.
-        extra: further columns of the manifest, (name, value).
-    """
-
-    clip_id: str
-    path: str
-    name: str
+    clip_id: str  # unique within the data set
+    path: str  # where the file is, in the file system's spelling
+    name: str  # readable: relative to the input's root, or as the manifest says
     labels: tuple[str, ...] = ()
-    start: float | None = None
+    start: float | None = None  # seconds; None for the file's own
     end: float | None = None
-    split: str | None = None
-    group: str | None = None
-    size: int | None = None
-    extra: tuple[tuple[str, str], ...] = ()
+    split: str | None = None  # None until one is assigned
+    group: str | None = None  # goes to one split; None: its name is the group (not for links and other spellings)
+    size: int | None = None  # bytes; None where they are not known without asking for each file
+    extra: tuple[tuple[str, str], ...] = ()  # further columns of the manifest, (name, value)
 
     @property
     def label(self) -> str | None:
@@ -77,51 +70,32 @@ class InputClip:
         """The group, or the file's name."""
         return self.name if self.group is None else self.group
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> InputClip:
-        """Restores what `to_json` returned."""
+        """Restores what `dataclasses.asdict` returned."""
         extra = tuple((name, value) for name, value in values["extra"])
         return cls(**{**values, "labels": tuple(values["labels"]), "extra": extra})
 
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file that was found and filtered, or a folder below the input that could not be read, which is a failed input.
-
-    Attributes:
-        path, name: like those of an `InputClip`.
-        cause: for a file the rule `hidden`, `not_media_suffix`, `linked_folder` or `outside_root`; `not_found` for a
-            folder.
-        detail: why the folder could not be read.
-    """
+    """A file that was found and filtered, or a folder that could not be read, which is a failed input."""
 
     path: str
     name: str
-    cause: str
+    cause: str  # `hidden`, `not_media_suffix`, `linked_folder`, `outside_root`; `not_found` for a folder
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class InputListing:
-    """Everything that was found.
-
-    Attributes:
-        clips: inputs to prepare.
-        filtered: files to leave out.
-        unreadable: folders that could not be read.
-        extra_columns: further columns of a manifest, kept in the index.
-        notes: what the user should know about how the input was understood, one line each.
-    """
+    """Everything that was found."""
 
     clips: list[InputClip]
     filtered: list[SkippedFile] = dataclasses.field(default_factory=list)
-    unreadable: list[SkippedFile] = dataclasses.field(default_factory=list)
-    extra_columns: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    unreadable: list[SkippedFile] = dataclasses.field(default_factory=list)  # folders
+    extra_columns: tuple[str, ...] = ()  # of a manifest, kept in the index
+    notes: tuple[str, ...] = ()  # what the user should know about how the input was understood, one line each
 
 
 def list_inputs(source: str, allow_outside: bool = False) -> InputListing:
@@ -182,7 +156,7 @@ def _what_was_seen(listing: InputListing) -> str:
 def split_and_label(folders: tuple[str, ...]) -> tuple[str | None, str | None]:
     """The split and the label that the folders between the root and a file say.
 
-    `train`, `validation` and `test` (other names: `split_names.NAMES_OF`) directly under the root are splits,
+    `train`, `validation` and `test` (other names: `paths.NAMES_OF`) directly under the root are splits,
     and the next folder is the label; otherwise the first folder is. Files without such a folder, or in `unlabelled`,
     have no label.
     """

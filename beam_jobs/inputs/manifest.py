@@ -12,8 +12,7 @@ from typing import Any
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip, InputListing, clip_id
 from beam_jobs.inputs.manifest_rows import COLUMNS, LABEL_SEPARATOR, notes_on_columns, read_rows
-from beam_jobs.inputs.paths import FileIdentity, normal_address
-from beam_jobs.inputs.splits import ALLOWED, split_named
+from beam_jobs.inputs.paths import ALLOWED, FileIdentity, normal_address, split_named
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import original, printable, readable
 from pemt_tf.media.media_errors import why_no_file

@@ -185,15 +185,7 @@ def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
 
 
 def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
-    """The names of the columns without surrounding space, and known ones in small letters.
-
-    Args:
-        where: place of the names, for messages.
-        names: names as the manifest spells them.
-
-    Returns:
-        Names in the same order; empty for a column without a name, None for the index of a pandas table.
-    """
+    """Column names, stripped, known ones in small letters; "" if unnamed, None for the index of a pandas table."""
     columns = [_known(name.strip()) for name in names]
     for place, column in enumerate(columns):
         if column and column in columns[:place]:

@@ -1,4 +1,4 @@
-"""Which file a path means, however it is spelled, and which files a glob names.
+"""Which file a path means, however it is spelled, which files a glob names, and which split a folder.
 
 Parts of one video must not end up on both sides of a split, so every spelling of a file counts as the same file. The
 globs are our own: Beam's would silently lose files, because its `**/` does not match "no folder" and a local glob that
@@ -11,21 +11,35 @@ import functools
 import os
 import posixpath
 import re
+from collections.abc import Iterable
 
 from beam_jobs.engines import storage
+from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.files.names import readable
 
 WILDCARDS = re.compile(r"[*?\[]")
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[[!^]?(?:\][^\]/]*|[^\]/]+)\]|.", re.DOTALL)
 _RANGE = re.compile(r"(.)-(.)|(.)", re.DOTALL)
 _MEANING = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+NAMES_OF = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev", "development"),
+    "test": ("test", "testing"),
+}
+_SPLIT_OF = {name: split for split in SPLITS for name in NAMES_OF[split]}
+_ALMOST = {
+    *_SPLIT_OF,
+    *("trn", "tst", "eval", "evaluation", "holdout", "heldout", "unseen"),
+    *(f"{name}{ending}" for name in _SPLIT_OF for ending in ("set", "data", "split")),
+    *("trainval", "traindev", "trainvalid"),
+}
+ALLOWED = f"{', '.join(SPLITS)}, or {', '.join(name for name in _SPLIT_OF if name not in SPLITS)}"
 
 
 class FileIdentity:
     """Names files by where they really are: `a.mp4`, `./a.mp4`, `x/../a.mp4`, an absolute path and a link are one."""
 
     def __init__(self, root: str) -> None:
-        """Args: root: folder that names are relative to, local or on any file system of Beam."""
         self._is_remote = storage.is_remote(root)
         self._below = (normal_address(root) if self._is_remote else os.path.realpath(root)).rstrip("/") + "/"
         # Caches the last file and the last folder: successive rows name parts of one file or files of one folder.
@@ -58,15 +72,9 @@ def normal_address(address: str) -> str:
 
 
 class GlobPattern:
-    """A glob: `*` and `?` stay within a folder, `**` does not, `[abc]` is one of these characters.
-
-    Attributes:
-        root: the folder before the first wildcard; empty where there is none.
-        prefix: everything before the first wildcard.
-    """
+    """A glob: `*` and `?` stay within a folder, `**` does not, `[abc]` is one of these characters."""
 
     def __init__(self, text: str) -> None:
-        """Args: text: a glob with at least one wildcard."""
         self.prefix = WILDCARDS.split(text, maxsplit=1)[0]
         folder, slash, _ = self.prefix.rpartition("/")
         self.root = folder or slash
@@ -106,3 +114,50 @@ def _characters(choice: str) -> str:
     if not allowed:
         return "[^/]" if is_negated else "(?!)"
     return f"(?!/)[{'^' if is_negated else ''}{allowed}]"
+
+
+def split_named(name: str) -> str | None:
+    """The split that a name means, in small or capital letters; None if it is not the name of a split."""
+    return _SPLIT_OF.get(name.strip().casefold())
+
+
+def looks_like_split(name: str) -> bool:
+    """Whether a name that is not a split's may have been meant as one: `train_1`, `my-test`, `eval`."""
+    words = re.findall(r"[a-z]+", name.casefold())
+    joined = "".join(words)
+    return bool(words) and (joined in _ALMOST or words[0] in _ALMOST or words[-1] in _ALMOST)
+
+
+def notes_on_folders(folders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """What the user should know about how folders were understood, one line each."""
+    splits, labels, inner = set(), set(), set()
+    for path in set(folders):
+        if not path:
+            continue
+        (splits if split_named(path[0]) else labels).add(path[0])
+        if not split_named(path[0]):
+            inner.update(f"{path[0]}/{name}" for name in path[1:2] if split_named(name))
+    notes = []
+    doubtful = {name for name in labels if looks_like_split(name)}
+    if doubtful:
+        notes.append(
+            f"{_some(doubtful)} look like splits and were taken for labels; if they are splits, call them "
+            "train, validation and test, or name the splits in a manifest"
+        )
+    if inner:
+        notes.append(
+            f"{_some(inner)} are not taken for splits, because only folders directly under the input are; the splits "
+            "of these files are drawn"
+        )
+    others = labels - doubtful
+    if splits and others:
+        notes.append(
+            f"{_some(splits)} were taken for splits, {_some(others)} beside them for labels; if that is wrong, name "
+            "splits and labels in a manifest"
+        )
+    return tuple(notes)
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(map(repr, shown[:4])) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")

@@ -7,41 +7,28 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pemt_tf.terminal.exit_code import exit_code_of
 
 
-def not_negative(text: str) -> int:
-    """A whole number from 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
+def _number(name: str, kind: Callable[[str], Any], is_good: Callable[[Any], bool], fault: str) -> Callable[[str], Any]:
+    """A `type` of argparse, which shows its name where the text is no number."""
+
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not is_good(value):
+            raise argparse.ArgumentTypeError(f"{text} is {fault}")
+        return value
+
+    read.__name__ = name
+    return read
 
 
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def positive_number(text: str) -> float:
-    """A number above 0."""
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def fraction(text: str) -> float:
-    """A share from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
-    return value
+not_negative = _number("not_negative", int, lambda value: value >= 0, "below 0")
+positive = _number("positive", int, lambda value: value >= 1, "not above 0")
+positive_number = _number("positive_number", float, lambda value: 0 < value < 1e9, "not above 0")
+fraction = _number("fraction", float, lambda value: 0 <= value <= 1, "not a share from 0 to 1")
 
 
 def job_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -67,20 +54,12 @@ def add_limits(group: argparse._ActionsContainer, consequence: str) -> None:
         "--decode_timeout", type=positive_number, default=120.0, help="seconds a clip may take (default: 120)"
     )
     group.add_argument(
-        "--decode_memory_mb",
-        type=positive,
-        default=4096,
-        help="MiB that a decoding process may take (default: 4096)",
+        "--decode_memory_mb", type=positive, default=4096, help="MiB that a decoding process may take (default: 4096)"
     )
 
 
 def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
-    """Runs a job and prints the lines that it gives; returns the exit code (`pemt_tf.terminal.exit_code`).
-
-    Args:
-        work: the job. It imports what is heavy itself, so that `--help` is quick.
-        interrupted: line for an interruption that brings no message of its own.
-    """
+    """Prints the lines of a job, which imports what is heavy itself; returns the exit code."""
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # our own line says what failed
 
     def print_lines() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import resource
+import time
 from collections import Counter
 
-from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.inputs.file_listing import InputClip, hash_fraction
 from beam_jobs.inputs.selection import select_inputs
-from beam_jobs.inputs.splits import hash_fraction
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.job.prepare import worker_settings
 from beam_jobs.plan.shards import ShardSettings
@@ -70,12 +69,7 @@ def _try(chosen: list[InputClip], settings: ShardSettings) -> list[tuple[InputOu
         decoder.warm_up()
         maker = ClipMaker(settings, decoder)
         for clip in chosen:
-            begin, child = _own_cpu(), decoder.cpu_seconds()
+            begin, child = time.process_time(), decoder.cpu_seconds()
             (outcome,) = maker.outcomes(clip.path, iter([clip]), lambda record: None)
-            tried.append((outcome, _own_cpu() - begin + max(decoder.cpu_seconds() - child, 0.0)))
+            tried.append((outcome, time.process_time() - begin + max(decoder.cpu_seconds() - child, 0.0)))
     return tried
-
-
-def _own_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime

@@ -7,13 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PreprocessOptions:
-    """The flags of `beam_jobs.preprocess`. A field has the name and the meaning of its flag (see `--help`), except:
-
-    Attributes:
-        typed: names of the flags that were typed; the others have their defaults.
-        beam_arguments: flags that are Beam's.
-        command: the whole command, for the card.
-    """
+    """The flags of `beam_jobs.preprocess`: a field has the name and the meaning of its flag."""
 
     input: str
     input_root: str | None
@@ -45,19 +39,14 @@ class PreprocessOptions:
     dry_run: bool
     runner: str | None
     num_workers: int | None
-    typed: frozenset[str]
-    beam_arguments: tuple[str, ...]
-    command: str
+    typed: frozenset[str]  # names of the flags that were typed; the others have their defaults
+    beam_arguments: tuple[str, ...]  # flags that are Beam's
+    command: str  # the whole command, for the card
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """The flags of `beam_jobs.embed`. A field has the name and the meaning of its flag (see `--help`), except:
-
-    Attributes:
-        beam_arguments: flags that are Beam's.
-        command: the whole command, for the card.
-    """
+    """The flags of `beam_jobs.embed`: a field has the name and the meaning of its flag."""
 
     model: str
     input: str
@@ -71,5 +60,5 @@ class EmbedOptions:
     decode_memory_mb: int
     runner: str
     num_workers: int | None
-    beam_arguments: tuple[str, ...]
-    command: str
+    beam_arguments: tuple[str, ...]  # flags that are Beam's
+    command: str  # the whole command, for the card

@@ -5,47 +5,43 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from beam_jobs.engines import storage
-from beam_jobs.engines.engine import Engine, choose_engine
 from beam_jobs.finish import assemble
 from beam_jobs.finish.assemble import DatasetJob
 from beam_jobs.finish.split_findings import split_findings
 from beam_jobs.inputs.selection import read_card, select_inputs
-from beam_jobs.job.guard import guarded, job_progress, outcome_lines, refuse_failures
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.plan import shards
-from beam_jobs.plan.output_folder import STOP_NAME, JobRecord, OutputFolder
-from beam_jobs.plan.shards import ClipCutting, Shard, ShardSettings
-from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, OutcomeCounts, describe
+from beam_jobs.plan.output_folder import STOP_NAME, OutputFolder
+from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard, ShardSettings
+from beam_jobs.worker.outcomes import (
+    FAILED,
+    FILTERED,
+    WRITTEN,
+    OutcomeCounts,
+    describe,
+    job_progress,
+    outcome_lines,
+    refuse_failures,
+)
+from beam_jobs.worker.shard_maker import LocalEngine
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
 
+if TYPE_CHECKING:
+    from beam_jobs.engines.beam_runners import BeamEngine
 
-@dataclass(frozen=True)
-class PreparedDataset:
-    """What a job made.
+    Engine = LocalEngine | BeamEngine
 
-    Attributes:
-        card: the data set's card.
-        notes: lines for the user, printed before the summary.
-    """
-
-    card: DatasetCard
-    notes: tuple[str, ...] = ()
+Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, printed before the summary
 
 
-def prepare(options: PreprocessOptions) -> PreparedDataset:
-    """Runs the whole job.
-
-    Raises:
-        PemtError: nothing was published; says why.
-        JobInterrupted: the user stopped it.
-        JobWritten: nothing was run, because the user wanted the job written to a file.
-    """
+def prepare(options: PreprocessOptions) -> Prepared:
+    """Runs the whole job, or raises an error and publishes nothing."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     inputs = select_inputs(
@@ -59,10 +55,9 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
     if output.is_finished and not options.overwrite:
         return _already_finished(options, output, record)
     output.prepare(record, options.overwrite)
-    notes = ()
-    if inputs.extra_columns:
-        notes = (f"columns of the manifest that are carried along: {', '.join(inputs.extra_columns)}",)
-    with guarded(output):
+    extra = ", ".join(inputs.extra_columns)
+    notes = [f"columns of the manifest that are carried along: {extra}"] if extra else []
+    with output.guarded():
         job = DatasetJob(
             folder=output.work,
             shards=shards.write_plan(output.work, plan),
@@ -74,7 +69,19 @@ def prepare(options: PreprocessOptions) -> PreparedDataset:
             command=options.command,
             drop_duplicates=options.drop_duplicates,
         )
-        return PreparedDataset(make(job, output, engine, options), notes)
+        return make(job, output, engine, options), notes
+
+
+def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: tuple[str, ...]) -> Engine:
+    """The engine that the flags name; without a runner, flags of Beam choose its runner in this process."""
+    runner = runner or ("FnApiRunner" if beam_arguments else "local")
+    if runner.lower() != "local":
+        from beam_jobs.engines.beam_runners import BeamEngine  # Beam's import takes seconds
+
+        return BeamEngine(runner, num_workers, beam_arguments)
+    if beam_arguments:
+        raise PemtError(f"unknown option {beam_arguments[0]}; see --help. Flags of Beam need a --runner of Beam")
+    return LocalEngine(num_workers or 1)
 
 
 def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list[str], folder: str) -> ShardSettings:
@@ -94,7 +101,7 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
     )
 
 
-def _already_finished(options: PreprocessOptions, output: OutputFolder, record: JobRecord) -> PreparedDataset:
+def _already_finished(options: PreprocessOptions, output: OutputFolder, record: JobRecord) -> Prepared:
     if not options.resume:
         raise PemtError(
             f"{options.output} already holds a finished data set; choose another --output, or replace it with "
@@ -107,7 +114,7 @@ def _already_finished(options: PreprocessOptions, output: OutputFolder, record: 
             f"{options.output} holds a finished data set of other settings: {differences}; choose another --output, "
             "or replace it with --overwrite"
         )
-    return PreparedDataset(read_card(output.path), ("nothing to do: the data set is finished",))
+    return read_card(output.path), ["nothing to do: the data set is finished"]
 
 
 def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: PreprocessOptions) -> DatasetCard:

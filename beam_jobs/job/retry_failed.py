@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.engines.engine import choose_engine
 from beam_jobs.finish.assemble import LISTED_NAME, DatasetJob
 from beam_jobs.inputs.selection import read_card
-from beam_jobs.job.guard import guarded
 from beam_jobs.job.options import PreprocessOptions
-from beam_jobs.job.prepare import PreparedDataset, make, worker_settings
+from beam_jobs.job.prepare import Prepared, choose_engine, make, worker_settings
 from beam_jobs.plan import shards
-from beam_jobs.plan.output_folder import JobRecord, OutputFolder
-from beam_jobs.plan.shards import ClipCutting, Shard
+from beam_jobs.plan.output_folder import OutputFolder
+from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard
 from beam_jobs.worker.outcomes import FAILED, OutcomeCounts, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics, write_statistics
 from pemt_tf.config import Config, load_config
@@ -29,7 +27,7 @@ from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 
 
-def retry_failed(options: PreprocessOptions) -> PreparedDataset:
+def retry_failed(options: PreprocessOptions) -> Prepared:
     """Runs the job on the failed inputs of a data set, which decides geometry, plan and form of the records."""
     base = options.retry_failed.rstrip("/")
     base = base.rpartition("/")[0] or "." if base.rpartition("/")[2] == "errors" else base
@@ -44,7 +42,7 @@ def retry_failed(options: PreprocessOptions) -> PreparedDataset:
     outcomes = (one for shard in old_shards for one in read_outcomes(storage.join(base, shard.outcome_name)))
     failed = [outcome.input for outcome in outcomes if outcome.kind == FAILED]
     if not failed:
-        return PreparedDataset(card, (f"nothing to do: no input of {base} failed in a way that can be tried again",))
+        return card, [f"nothing to do: no input of {base} failed in a way that can be tried again"]
     output = _output(options, base)
     settings = worker_settings(options, config, card.labels, output.work)
     numbers = [int(shard.tag[5:-1]) for shard in old_shards if shard.tag]
@@ -53,7 +51,7 @@ def retry_failed(options: PreprocessOptions) -> PreparedDataset:
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     output.prepare(record, options.overwrite)
     retried = {clip.clip_id for clip in failed}
-    with guarded(output):
+    with output.guarded():
         kept = [_take_over(base, output.work, shard, retried) for shard in old_shards]
         job = DatasetJob(
             folder=output.work,
@@ -67,7 +65,7 @@ def retry_failed(options: PreprocessOptions) -> PreparedDataset:
             drop_duplicates=options.drop_duplicates,
         )
         new = make(job, output, engine, options)
-    return PreparedDataset(new, (f"{len(failed)} failed inputs tried again: {new.clips - card.clips} clips gained",))
+    return new, [f"{len(failed)} failed inputs tried again: {new.clips - card.clips} clips gained"]
 
 
 def _refuse_other_settings(
@@ -111,11 +109,7 @@ def _as_before(options: PreprocessOptions, card: DatasetCard, before: dict[str, 
         "drop_duplicates": before.get("drop_duplicates", ""),
     }
     chosen = {name: value for name, value in flags.items() if name not in options.typed}
-    fixed = {
-        **_cutting_flags(card),
-        "payload": card.payload,
-        "store_waveform": bool(before.get("store_waveform")),
-    }
+    fixed = {**_cutting_flags(card), "payload": card.payload, "store_waveform": bool(before.get("store_waveform"))}
     return dataclasses.replace(options, **chosen, **fixed)
 
 

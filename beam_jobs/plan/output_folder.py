@@ -2,116 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import fcntl
-import hashlib
-import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from beam_jobs.engines import storage
-from beam_jobs.plan.shards import PLAN_NAME, PlannedShard, ShardSettings
-from pemt_tf.config import flat_fields
+from beam_jobs.plan.shards import PLAN_NAME, JobRecord
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS
 from pemt_tf.errors import PemtError
 
-JOB_NAME = "job.json"
 STOP_NAME = "stop"  # in a local working folder: too many inputs have failed, so the rest need not be tried
 WORK_INSIDE = ".partial"
 LOCK_NAME = ".lock"
 NOT_FOREIGN = (WORK_INSIDE, "lost+found")
-NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings that good clips do not depend on
 
 
-@dataclass(frozen=True)
-class JobRecord:
-    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same.
+class JobInterrupted(KeyboardInterrupt):
+    """The user stopped the job; the message says what is left of it."""
 
-    Attributes:
-        settings: values by name; nested names are joined by dots.
-        inputs: number of inputs.
-        inputs_hash: SHA-256 of their list: names and sizes count, the place of the files does not.
-    """
 
-    settings: dict[str, Any]
-    inputs: int
-    inputs_hash: str
-
-    @classmethod
-    def of(cls, settings: ShardSettings, plan: list[PlannedShard], **others: str) -> JobRecord:
-        """Records a job; `others` are further settings."""
-        digest = hashlib.sha256()
-        for shard, clips in plan:
-            digest.update(shard.name.encode() + b"\n")
-            for clip in clips:
-                line = json.dumps({**clip.to_json(), "path": ""}, sort_keys=True)
-                digest.update(line.encode("ascii") + b"\n")
-        fields = dataclasses.asdict(settings)
-        chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})
-        values = json.loads(json.dumps({**chosen, **others}))  # as they will be read: JSON makes lists of tuples
-        return cls(values, sum(len(clips) for _, clips in plan), digest.hexdigest())
-
-    @property
-    def configuration_hash(self) -> str:
-        """SHA-256 of the whole record."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
-
-    def differences(self, earlier: JobRecord) -> list[str]:
-        """The differences from an earlier job, one sentence each."""
-        found = [
-            f"{name} was {earlier.settings.get(name)!r} and is {self.settings.get(name)!r}"
-            for name in sorted(set(self.settings) | set(earlier.settings))
-            if self.settings.get(name) != earlier.settings.get(name)
-        ]
-        if self.inputs != earlier.inputs:
-            found.append(f"there were {earlier.inputs} inputs and are {self.inputs}")
-        elif self.inputs_hash != earlier.inputs_hash:
-            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is different")
-        return found
-
-    def write(self, folder: str) -> None:
-        """Writes `job.json`."""
-        storage.write_text(storage.join(folder, JOB_NAME), json.dumps(dataclasses.asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def read(cls, folder: str) -> JobRecord | None:
-        """Reads `job.json`; None where there is none, or where a crash left half of it."""
-        path = storage.join(folder, JOB_NAME)
-        if not storage.exists(path):
-            return None
-        try:
-            with storage.open_read(path) as file:
-                return cls(**json.loads(file.read()))
-        except OSError as error:
-            raise PemtError(f"cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, TypeError):
-            return None
+class JobWritten(Exception):  # noqa: N818 - not an error: the user asked for it
+    """The job was not run but written to a file, for an engine to run; the message says what to do with it."""
 
 
 class OutputFolder:
-    """The output of a job: a data set, or embeddings.
+    """The output of a job: a data set, or embeddings. It is made in `work` and then appears at `path`.
 
-    On a local disk the result is made in a hidden folder beside its place and moved there when it is complete; or
-    inside its place, if that is a mount point or the folder above it may not be written. Other file systems cannot move
-    folders: there the result is made in place, and the card, written last, completes it.
-
-    Attributes:
-        path: where the result will be.
-        work: where it is being made.
-        is_remote: whether it is on another file system than the local disk.
-        is_finished: whether a finished result is there already.
+    On a local disk `work` is a hidden folder beside the output; or inside it, if that is a mount point or the folder
+    above it may not be written. Other file systems cannot move folders: there the result is made in place, and the
+    card, written last, completes it.
     """
 
     def __init__(self, path: str, card_name: str = CARD_NAME, content: str = "a data set") -> None:
-        """Looks, but changes nothing.
-
-        Args:
-            path: the folder that the user gave.
-            card_name: name of the card that completes the result.
-            content: what the result is, for messages.
-        """
+        """Looks, but changes nothing. The card completes the result; `content` is what it is, for messages."""
         self.is_remote = storage.is_remote(path)
         self.path = path.rstrip("/") if self.is_remote else str(Path(path).absolute())
         self._card, self._content = card_name, content
@@ -134,12 +60,7 @@ class OutputFolder:
             raise PemtError(f"cannot look into the output folder {place}: {error.strerror}") from None
 
     def prepare(self, job: JobRecord | None = None, overwrite: bool = False) -> None:
-        """Makes the working folder, or takes over what an interrupted job left there.
-
-        Args:
-            job: what is to be done; None for a job that always starts from scratch.
-            overwrite: start from scratch, whatever is there.
-        """
+        """Makes the working folder, or takes over what an interrupted `job` left there (None: starts from scratch)."""
         try:
             if self.is_remote:
                 storage.remove(storage.join(self.path, self._card))
@@ -177,7 +98,7 @@ class OutputFolder:
     def _clear(self) -> None:
         if self.is_remote:
             for pattern in (*(f"{split}/clips-*" for split in SPLITS), "stats/*", "outcomes/*", "errors/*"):
-                storage.remove_all(storage.list_sizes(self.work, pattern))
+                storage.file_systems().delete(list(storage.list_sizes(self.work, pattern)))
             return
         for old in Path(self.work).iterdir():
             if old.name != LOCK_NAME:
@@ -218,12 +139,25 @@ class OutputFolder:
             entry.rename(place / entry.name)
         work.rmdir()
 
-    def leave(self) -> int:
-        """Ends a job that did not finish; finished shards stay for the next run.
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Runs a part of a job; if it fails, finished shards stay for the next run, and nothing else."""
+        try:
+            yield
+        except JobWritten:
+            raise  # its engine will read the plan
+        except BaseException as error:
+            left = self.leave()
+            if isinstance(error, KeyboardInterrupt):
+                kept = f"{left} finished shards are kept: the same command continues from there"
+                said = f"interrupted; nothing was written to {self.path}; {kept if left else 'nothing is kept'}"
+                raise JobInterrupted(said) from None
+            if isinstance(error, OSError):
+                raise PemtError(f"cannot write to the output folder {self.path}: {error.strerror or error}") from None
+            raise
 
-        Returns:
-            Number of finished shards; without any, nothing is left.
-        """
+    def leave(self) -> int:
+        """Ends a job that did not finish; returns how many finished shards stay for the next run."""
         if self._lock is None and not self.is_remote:
             return 0  # never begun
         finished = len(self.finished_shards())

@@ -9,21 +9,23 @@ whatever the runner and the number of workers.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.inputs.splits import hash_fraction
-from pemt_tf.config import ClipGeometry
+from beam_jobs.inputs.file_listing import InputClip, hash_fraction
+from pemt_tf.config import ClipGeometry, flat_fields
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
 
 UNIFORM, WINDOWS, SEGMENTS = "uniform", "windows", "segments"
-PLAN_NAME = "plan.jsonl"
+PLAN_NAME, JOB_NAME = "plan.jsonl", "job.json"
+NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings that good clips do not depend on
 CLIPS_PER_SHARD = 64  # about 150 MB of avbert_base records
 SMALL_SHARD = 8  # clips; lets a few workers share a small data set
 SMALL_SHARDS = 16
@@ -32,18 +34,11 @@ STATISTICS_NAME = re.compile(r"stats/(\w+)-((?:\w+-)?)(\d{5})-of-(\d{5})\.json$"
 
 @dataclass(frozen=True)
 class ClipCutting:
-    """How clips are cut from an input (`--plan`).
+    """How clips are cut from an input (`--plan`)."""
 
-    Attributes:
-        kind: `uniform`, one clip an input, its segments spread over all of it; `windows`, clips of a fixed length one
-            after the other; `segments`, one clip for each stretch that the manifest names.
-        window: length of a window, seconds.
-        stride: time from the start of one window to the start of the next, seconds.
-    """
-
-    kind: str = UNIFORM
-    window: float | None = None
-    stride: float | None = None
+    kind: str = UNIFORM  # spread over all of it; of a fixed length; as the manifest says
+    window: float | None = None  # length, seconds
+    stride: float | None = None  # from the start of one window to the start of the next, seconds
 
     @classmethod
     def from_flags(cls, kind: str, window: float | None, stride: float | None, geometry: ClipGeometry) -> ClipCutting:
@@ -76,53 +71,32 @@ class ClipCutting:
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """What a worker needs to know.
+    """What a worker needs to know."""
 
-    Attributes:
-        folder: working folder of the data set.
-        geometry: the clips' geometry.
-        vocabulary: label names; a label's index is its place.
-        plan: how clips are cut from an input.
-        payload: form of the records, a name in `record_format.PAYLOADS`.
-        store_waveform: store the waveform beside its spectrogram.
-        on_missing: policy for a missing `audio` or `video`: `mask`, `skip` or `fail`.
-        on_flag: policy for a `silent` or `frozen` clip: `keep` or `skip`.
-        decoding: streams to decode and quality of the frames.
-        decode_timeout: time limit for one clip, seconds.
-        decode_memory_mb: memory limit of the decoding process, MiB.
-    """
-
-    folder: str
+    folder: str  # working folder of the data set
     geometry: ClipGeometry
-    vocabulary: tuple[str, ...]
+    vocabulary: tuple[str, ...]  # a label's index is its place
     plan: ClipCutting = field(default_factory=ClipCutting)
-    payload: str = EXAMPLE
+    payload: str = EXAMPLE  # form of the records, a name in `record_format.PAYLOADS`
     store_waveform: bool = False
     on_missing: dict[str, str] = field(default_factory=lambda: {"audio": "mask", "video": "mask"})
     on_flag: dict[str, str] = field(default_factory=lambda: {"silent": "keep", "frozen": "keep"})
     decoding: DecodeSettings = field(default_factory=DecodeSettings)
-    decode_timeout: float = 120.0
+    decode_timeout: float = 120.0  # seconds for a clip
     decode_memory_mb: int = 4096
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One record file to be written.
-
-    Attributes:
-        split, number, count: it is `number` of the `count` files of `split`.
-        offset, length: position of its clips in the plan file, bytes; 0 for a shard without a place there.
-        clips: number of inputs, each of which becomes one clip or, cut into windows, several.
-        tag: prefix of the number where shards are added to a data set, so that no name is used twice.
-    """
+    """One record file to be written: `number` of the `count` files of `split`."""
 
     split: str
     number: int
     count: int
-    offset: int
+    offset: int  # of its clips in the plan file, bytes; length 0: no place there
     length: int
-    clips: int
-    tag: str = ""
+    clips: int  # number of inputs, each of which becomes one clip or, cut into windows, several
+    tag: str = ""  # where shards are added to a data set, so that no name is used twice
 
     @classmethod
     def of_statistics(cls, path: str) -> Shard:
@@ -162,11 +136,7 @@ def default_shard_count(clips: int) -> int:
 
 
 def plan_shards(clips: list[InputClip], per_split: int | None, tag: str = "") -> list[PlannedShard]:
-    """Deals clips into shards, evenly and in an order that has nothing to do with their names.
-
-    Returns:
-        Shards, still without a place in the plan file, and their clips, sorted by name and id.
-    """
+    """Deals clips into shards, evenly and in an order that has nothing to do with their names."""
     plan = []
     for split in SPLITS:
         chosen = sorted(
@@ -186,7 +156,7 @@ def write_plan(folder: str, plan: list[PlannedShard]) -> list[Shard]:
     placed, offset = [], 0
     with storage.open_write(storage.join(folder, PLAN_NAME)) as file:
         for shard, clips in plan:
-            lines = "".join(json.dumps(clip.to_json()) + "\n" for clip in clips).encode("ascii")
+            lines = "".join(json.dumps(dataclasses.asdict(clip)) + "\n" for clip in clips).encode("ascii")
             file.write(lines)
             placed.append(dataclasses.replace(shard, offset=offset, length=len(lines)))
             offset += len(lines)
@@ -199,3 +169,62 @@ def read_plan(folder: str, shard: Shard) -> list[InputClip]:
         file.seek(shard.offset)
         lines = file.read(shard.length)
     return [InputClip.from_json(json.loads(line)) for line in lines.splitlines()]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """Everything that determines the bytes of a data set, so that another run can tell whether it does the same."""
+
+    settings: dict[str, Any]  # by name; nested names are joined by dots
+    inputs: int  # their number
+    inputs_hash: str  # SHA-256 of their list: names and sizes count, the place of the files does not
+
+    @classmethod
+    def of(cls, settings: ShardSettings, plan: list[PlannedShard], **others: str) -> JobRecord:
+        """Records a job; `others` are further settings."""
+        digest = hashlib.sha256()
+        for shard, clips in plan:
+            digest.update(shard.name.encode() + b"\n")
+            for clip in clips:
+                line = json.dumps({**dataclasses.asdict(clip), "path": ""}, sort_keys=True)
+                digest.update(line.encode("ascii") + b"\n")
+        fields = dataclasses.asdict(settings)
+        chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})
+        values = json.loads(json.dumps({**chosen, **others}))  # as they will be read: JSON makes lists of tuples
+        return cls(values, sum(len(clips) for _, clips in plan), digest.hexdigest())
+
+    @property
+    def configuration_hash(self) -> str:
+        """SHA-256 of the whole record."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, earlier: JobRecord) -> list[str]:
+        """The differences from an earlier job, one sentence each."""
+        found = [
+            f"{name} was {earlier.settings.get(name)!r} and is {self.settings.get(name)!r}"
+            for name in sorted(set(self.settings) | set(earlier.settings))
+            if self.settings.get(name) != earlier.settings.get(name)
+        ]
+        if self.inputs != earlier.inputs:
+            found.append(f"there were {earlier.inputs} inputs and are {self.inputs}")
+        elif self.inputs_hash != earlier.inputs_hash:
+            found.append("the list of inputs (names, sizes, labels, splits or number of shards) is different")
+        return found
+
+    def write(self, folder: str) -> None:
+        """Writes `job.json`."""
+        storage.write_text(storage.join(folder, JOB_NAME), json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: str) -> JobRecord | None:
+        """Reads `job.json`; None where there is none, or where a crash left half of it."""
+        path = storage.join(folder, JOB_NAME)
+        if not storage.exists(path):
+            return None
+        try:
+            with storage.open_read(path) as file:
+                return cls(**json.loads(file.read()))
+        except OSError as error:
+            raise PemtError(f"cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, TypeError):
+            return None

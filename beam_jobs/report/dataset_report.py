@@ -24,16 +24,7 @@ IMBALANCE = 10  # ratio of the most frequent to the rarest label
 def write_report(folder: str, card: DatasetCard, speed: dict[str, float] | None = None) -> None:
     """Writes the report of a data set whose files are all there, the card excepted.
 
-    Apart from `speed` it depends on the data set only: the same data set gives the same bytes.
-
-    Args:
-        folder: the data set's folder, on any file system.
-        card: the data set's card.
-        speed: `seconds`, `core_seconds`, `video_seconds`, `workers`, `clips_per_second`, `clips_per_core_second`; None
-            where nothing was measured.
-
-    Raises:
-        PemtError: a file of the data set is missing or damaged, or the report cannot be written.
+    Apart from `speed`, what the job measured, it depends on the data set only: the same data set gives the same bytes.
     """
     path = storage.join(folder, REPORT_NAME)
     try:

@@ -12,11 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_jobs.engines import storage
-from beam_jobs.finish.arrow_columns import column, numbers
-from beam_jobs.finish.dataset_index import INDEX_NAME
+from beam_jobs.finish.dataset_index import INDEX_NAME, column, numbers
 from beam_jobs.report.quantities import QUANTITIES, Quantity, round_edges
-from beam_jobs.report.samples import Group, chosen_places
-from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.data.dataset_card import SPLITS, DatasetCard
 from pemt_tf.errors import PemtError
 
 SAMPLES = 24
@@ -33,6 +31,8 @@ PROPERTIES = (
     ("Channels", ("source_channels",), lambda channels: f"{channels:,}" if channels else None),
 )
 ROW_COLUMNS = ("id", "path", "start", "end", "labels", "split", "file", "row", "silent", "frozen", "notes")
+
+Group = tuple[str, "str | None"]  # a split and a label, None for unlabelled clips
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,16 @@ class IndexRow:
 
 @dataclass
 class Histogram:
-    """How a quantity is spread.
-
-    Attributes:
-        quantity: the quantity.
-        clips: number of clips that have a figure.
-        missing: number of clips without one.
-        low, high, total: smallest, largest and sum of the figures.
-        edges: borders of the columns, one more than there are columns.
-        counts: clips in each column.
-    """
+    """How a quantity is spread."""
 
     quantity: Quantity
-    clips: int = 0
-    missing: int = 0
+    clips: int = 0  # those that have a figure
+    missing: int = 0  # those without one
     low: float = np.inf
     high: float = -np.inf
     total: float = 0.0
-    edges: tuple[float, ...] = ()
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    edges: tuple[float, ...] = ()  # one more than there are columns
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # clips in each column
 
     def measure(self, table: pa.Table) -> None:
         """First pass: how far the figures reach."""
@@ -99,38 +90,19 @@ class Histogram:
 
 @dataclass
 class IndexFacts:
-    """What the report takes from the index.
-
-    Attributes:
-        clips: number of rows.
-        bytes: size of the records, by split.
-        histograms: one for each quantity.
-        properties: properties of the source files: clips by value, by title of the table.
-        samples: clips to show, spread over splits and labels.
-        flagged: some silent and frozen clips.
-        wanted: the clips that were asked for, by id, as far as they are there.
-    """
+    """What the report takes from the index."""
 
     clips: int = 0
-    bytes: Counter = field(default_factory=Counter)
+    bytes: Counter = field(default_factory=Counter)  # size of the records, by split
     histograms: list[Histogram] = field(default_factory=lambda: [Histogram(quantity) for quantity in QUANTITIES])
     properties: dict[str, Counter] = field(default_factory=lambda: {title: Counter() for title, _, _ in PROPERTIES})
-    samples: list[IndexRow] = field(default_factory=list)
-    flagged: list[IndexRow] = field(default_factory=list)
-    wanted: dict[str, IndexRow] = field(default_factory=dict)
+    samples: list[IndexRow] = field(default_factory=list)  # to show, spread over splits and labels
+    flagged: list[IndexRow] = field(default_factory=list)  # some silent and frozen ones
+    wanted: dict[str, IndexRow] = field(default_factory=dict)  # those asked for, by id, as far as they are there
 
 
 def read_index(folder: str, card: DatasetCard, wanted: Collection[str] = ()) -> IndexFacts:
-    """Reads the index.
-
-    Args:
-        folder: the data set's folder.
-        card: the data set's card.
-        wanted: ids of the clips to find.
-
-    Raises:
-        PemtError: the index does not have as many clips as the card says.
-    """
+    """Reads the index, which must have as many clips as the card says; `wanted` are ids of clips to find."""
     with storage.local_copy(storage.join(folder, INDEX_NAME)) as local, pq.ParquetFile(local) as file:
         facts, groups = _first_pass(file)
         if facts.clips != card.clips:
@@ -217,3 +189,37 @@ def _rows(table: pa.Table, places: Collection[int]) -> list[IndexRow]:
 def _interleaved(first: list, second: list) -> Iterator[list]:
     for place in range(max(len(first), len(second))):
         yield first[place : place + 1] + second[place : place + 1]
+
+
+def chosen_places(groups: dict[Group, int], most: int) -> dict[Group, list[int]]:
+    """Which clips of each group to show, as places among the group's clips, given the groups' sizes.
+
+    Every split gets the same number as far as it has clips, and so does every label in it. If a split has more labels
+    than it may show clips, evenly spread ones are shown.
+    """
+    splits = [split for split in SPLITS if any(one == split for one, _ in groups)]
+    labels = {split: _labels(groups, split) for split in splits}
+    quotas = shared_out(most, [sum(groups[split, label] for label in labels[split]) for split in splits])
+    places = {}
+    for split, quota in zip(splits, quotas, strict=True):
+        shown = min(quota, len(labels[split]))
+        some = [labels[split][number * len(labels[split]) // shown] for number in range(shown)]
+        counts = [groups[split, label] for label in some]
+        for label, count, number in zip(some, counts, shared_out(quota, counts), strict=True):
+            places[split, label] = [(2 * place + 1) * count // (2 * number) for place in range(number)]
+    return places
+
+
+def shared_out(total: int, room: list[int]) -> list[int]:
+    """Gives `total` things to takers, one each in turn, none more than it has room for."""
+    given = [0] * len(room)
+    while sum(given) < min(total, sum(room)):
+        for taker, most in enumerate(room):
+            if given[taker] < most and sum(given) < total:
+                given[taker] += 1
+    return given
+
+
+def _labels(groups: dict[Group, int], split: str) -> list[str | None]:
+    """The labels of a split, by name; unlabelled clips come last."""
+    return sorted((label for one, label in groups if one == split), key=lambda label: (label is None, label or ""))

@@ -26,19 +26,12 @@ EXAMPLES = 12  # for each cause
 
 @dataclass
 class ErrorList:
-    """The first lines of a file under errors/.
-
-    Attributes:
-        name: the file, relative to the data set.
-        lines: number of lines in the file.
-        first: the first lines.
-        examples: names of inputs, by cause.
-    """
+    """The first lines of a file under errors/."""
 
     name: str
-    lines: int = 0
+    lines: int = 0  # in the file
     first: list[dict] = field(default_factory=list)
-    examples: dict[str, list[str]] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)  # names of inputs, by cause
 
 
 def read_listing(folder: str, name: str, shown: int = LINES_SHOWN) -> ErrorList:

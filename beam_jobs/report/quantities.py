@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.finish.arrow_columns import numbers
+from beam_jobs.finish.dataset_index import numbers
 
 MOST_COLUMNS = 24
 FINE, COARSE, COARSEST = (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,)  # borders in each power of ten
@@ -19,24 +19,15 @@ DIGITS = 6  # behind the point: of times that were computed, more would be noise
 
 @dataclass(frozen=True)
 class Quantity:
-    """One figure of every clip.
-
-    Attributes:
-        title, unit: texts for people.
-        columns: the columns of the index that it needs.
-        compute: computes the figures from these columns, float64 arrays; NaN where there is no figure.
-        missing: why a clip may have no figure.
-        smallest_step: the least width of a column of the histogram, in the unit.
-        note: what the figure means, if that needs words.
-    """
+    """One figure of every clip."""
 
     title: str
     unit: str
-    columns: tuple[str, ...]
-    compute: Callable[..., np.ndarray]
-    missing: str
-    smallest_step: float
-    note: str = ""
+    columns: tuple[str, ...]  # of the index
+    compute: Callable[..., np.ndarray]  # float64 arrays, one for each column -> figures; NaN where there is none
+    missing: str  # why a clip may have no figure
+    smallest_step: float  # the least width of a column of the histogram, in the unit
+    note: str = ""  # what the figure means, if that needs words
 
     def values(self, table: pa.Table) -> np.ndarray:
         """[rows] float64; NaN where there is no figure."""

@@ -1,6 +1,6 @@
 """The expendable process that makes clips: reads requests on standard input, answers on standard output.
 
-The answer for a clip is a line of JSON; its record stays in the slot (`beam_jobs.worker.record_slot`) until the job
+The answer for a clip is a line of JSON; its record stays in the slot (`RecordSlot`) until the job
 says, with an empty line, that it has taken it.
 
 The process imports PyAV, NumPy and SciPy, but neither TensorFlow nor Beam. It does everything that takes time
@@ -20,11 +20,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from beam_jobs.worker.record_slot import RecordSlot
+from beam_jobs.worker.decoder_process import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_format
 from pemt_tf.data.clip_builder import build_clip, clip_id
-from pemt_tf.media import content
 from pemt_tf.media.clip_decoder import (
     DecodedClip,
     DecodeSettings,
@@ -33,6 +32,7 @@ from pemt_tf.media.clip_decoder import (
     decode_clip,
     decode_windows,
 )
+from pemt_tf.media.decoded_clip import is_frozen, is_silent, sound_hash
 
 Answer = tuple[dict[str, Any], list[bytes]]  # facts about a clip, and the parts of its record
 
@@ -41,17 +41,12 @@ class RequestDecoder:
     """Turns a request into records."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        """Args: settings: what `beam_jobs.worker.decoder_process.ExpendableDecoder` sends."""
         self._geometry = ClipGeometry(**settings["geometry"])
         self._decoding = DecodeSettings(**settings["decoding"])
         self._payload, self._store_waveform = settings["payload"], settings["store_waveform"]
 
     def answers(self, request: dict[str, Any]) -> Iterator[Answer]:
-        """Yields one answer for each clip.
-
-        Raises:
-            MediaError: no clip, or no further clip, can be made.
-        """
+        """Yields one answer for each clip; a `MediaError` means that no further clip can be made."""
         for clip in self._clips(request):
             if isinstance(clip, FailedWindow):
                 yield {"window": dataclasses.asdict(clip)}, []
@@ -85,14 +80,14 @@ class RequestDecoder:
             "bytes": sum(map(len, record)),
             "has_video": clip.jpegs is not None,
             "has_audio": clip.waveform is not None,
-            "silent": bool(content.is_silent(seen)),
-            "frozen": bool(content.is_frozen(seen)),
+            "silent": bool(is_silent(seen)),
+            "frozen": bool(is_frozen(seen)),
             "loudness_db": seen.loudness_db,
             "peak_db": seen.peak_db,
             "motion": seen.motion,
             "brightness": seen.brightness,
             "picture_hash": (seen.picture_hash or b"").hex(),
-            "sound_hash": "" if built.log_mel is None else content.sound_hash(built.log_mel).hex(),
+            "sound_hash": "" if built.log_mel is None else sound_hash(built.log_mel).hex(),
             "notes": clip.notes,
         }
         return {"clip": about, "source": dataclasses.asdict(clip.source)}, record
@@ -102,7 +97,6 @@ class JobConnection:
     """The connection to the job, which sends requests and gets answers."""
 
     def __init__(self, requests: BinaryIO, answers: BinaryIO, slot: RecordSlot) -> None:
-        """Args: requests, answers: pipes; slot: where records go."""
         self._requests, self._answers, self._slot = requests, answers, slot
         self._is_taken = True
 

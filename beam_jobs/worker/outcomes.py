@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,43 +14,33 @@ from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip
+from pemt_tf.errors import PemtError
+from pemt_tf.terminal.progress import Progress
 
 WRITTEN, FILTERED, FAILED = "written", "filtered", "failed"
 FLAGS = ("has_video", "has_audio", "silent", "frozen")
+PROGRESS_SECONDS = 0.5  # between two looks at the outcome files
 
 
 @dataclass(frozen=True)
 class WrittenClip:
-    """One clip in a record file.
-
-    Attributes:
-        clip_id: id in the record.
-        start, end: its stretch of the file, seconds.
-        bytes: size of the record.
-        has_video, has_audio: which modalities it has.
-        silent, frozen: the audio is nothing but silence; the frames do not change.
-        loudness_db, peak_db: root mean square and largest sample of the audio, dB of full scale; None without audio.
-        motion: mean difference in brightness between successive frames, 0 to 255; None without frames.
-        brightness: mean brightness, 0 to 255; None without frames.
-        picture_hash, sound_hash: perceptual hashes, hexadecimal; empty where the modality is missing.
-        notes: what is unusual about it, one sentence each.
-    """
+    """One clip in a record file."""
 
     clip_id: str
-    start: float
+    start: float  # seconds in the file
     end: float
-    bytes: int
+    bytes: int  # of the record
     has_video: bool
     has_audio: bool
-    silent: bool = False
-    frozen: bool = False
-    loudness_db: float | None = None
-    peak_db: float | None = None
-    motion: float | None = None
-    brightness: float | None = None
-    picture_hash: str = ""
+    silent: bool = False  # the audio is nothing but silence
+    frozen: bool = False  # the frames do not change
+    loudness_db: float | None = None  # root mean square of the audio, dB of full scale; None without audio
+    peak_db: float | None = None  # largest sample, dB of full scale
+    motion: float | None = None  # mean difference between successive frames, 0 to 255; None without frames
+    brightness: float | None = None  # mean, 0 to 255
+    picture_hash: str = ""  # perceptual, hexadecimal; empty without frames
     sound_hash: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what is unusual about it, one sentence each
 
 
 @dataclass(frozen=True)
@@ -64,27 +56,16 @@ class SkippedWindow:
 
 @dataclass(frozen=True)
 class InputOutcome:
-    """What became of one input.
+    """What became of one input."""
 
-    Attributes:
-        kind: `written`, `filtered` or `failed`.
-        input: the input.
-        stage: where it was decided: `list`, `plan`, `decode` or `duplicates`.
-        cause: for a failure, a name in `pemt_tf.media.media_errors.CAUSES`; for a filtered input, the rule.
-        detail: explanation in one line.
-        clips: clips that were written.
-        left_out: windows that did not become clips.
-        source: facts about the file: the fields of `pemt_tf.media.clip_decoder.SourceInfo`.
-    """
-
-    kind: str
+    kind: str  # `written`, `filtered` or `failed`
     input: InputClip
-    stage: str
-    cause: str = ""
+    stage: str  # where it was decided: `list`, `plan`, `decode` or `duplicates`
+    cause: str = ""  # for a failure, a name in `media_errors.CAUSES`; for a filtered input, the rule
     detail: str = ""
     clips: tuple[WrittenClip, ...] = ()
-    left_out: tuple[SkippedWindow, ...] = ()
-    source: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[SkippedWindow, ...] = ()  # windows that did not become clips
+    source: dict[str, Any] = field(default_factory=dict)  # facts about the file: the fields of `SourceInfo`
 
     def line(self) -> bytes:
         """The outcome as one line of JSON, in which `kind` comes first: `OutcomeWatcher` relies on it."""
@@ -108,19 +89,7 @@ def read_outcomes(path: str) -> Iterator[InputOutcome]:
 
 
 class OutcomeCounts:
-    """Counts outcomes and what their clips hold, for one shard, one split or a whole data set.
-
-    Attributes:
-        kinds: inputs by kind.
-        causes: inputs by cause, for the kinds `filtered` and `failed`.
-        skipped_windows: windows of written inputs that did not become clips, by cause.
-        clips: number of clips.
-        labels: clips by label.
-        unlabelled: clips without a label.
-        flags: clips that have video, have audio, are silent, are frozen.
-        seconds: length of all clips.
-        first_failure: an example, for messages.
-    """
+    """Counts outcomes and what their clips hold, for one shard, one split or a whole data set."""
 
     def __init__(self, outcomes: Iterable[InputOutcome] = ()) -> None:
         self.kinds: Counter[str] = Counter()
@@ -171,7 +140,6 @@ class OutcomeWatcher:
     """Counts the outcomes that local workers, in whatever process, have noted so far."""
 
     def __init__(self, folder: str) -> None:
-        """Args: folder: the folder of the outcome files."""
         self._folder = Path(folder)
         self._seen: dict[str, tuple[int, int, Counter[str]]] = {}
 
@@ -193,6 +161,40 @@ class OutcomeWatcher:
         return sum((kinds for *_, kinds in self._seen.values()), Counter())
 
 
+@contextlib.contextmanager
+def job_progress(
+    folder: str | None, total: int, most_bad: int | None = None, stop_file: str | None = None
+) -> Iterator[None]:
+    """Shows progress while the context is open, and stops a job of which more than `most_bad` inputs have failed."""
+    if folder is None:
+        yield
+        return
+    watcher, ended = OutcomeWatcher(folder), threading.Event()
+    line = Progress("clips", total, "clips", watcher.counts().total())
+
+    def look() -> str:
+        counts = watcher.counts()
+        if stop_file and most_bad is not None and counts[FAILED] > most_bad:
+            Path(stop_file).touch()
+        line.done = counts.total()
+        return f"{counts[WRITTEN]} ok, {line.done - counts[WRITTEN]} bad"
+
+    def show() -> None:
+        while not ended.wait(PROGRESS_SECONDS):
+            before, detail = line.done, look()
+            if line.done > before:
+                line.update(line.done, detail)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        line.close(look())
+
+
 def by_name(counts: Counter[str]) -> dict[str, int]:
     """Counts in the order of their names."""
     return dict(sorted(counts.items()))
@@ -203,3 +205,25 @@ def describe(counts: dict[str, int]) -> str:
     return ", ".join(
         f"{cause} {count}" for cause, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
+
+
+def refuse_failures(failed: dict[str, int], inputs: int, most: float, example: str, stopped_after: int = 0) -> None:
+    """Refuses a result if more than the share `most` of the inputs failed; `example` ends the message."""
+    bad = sum(failed.values())
+    if bad > most * inputs:
+        stopped = f"stopped after {stopped_after} of {inputs} inputs: " if stopped_after else ""
+        raise PemtError(
+            f"{stopped}{bad} of {inputs} inputs failed ({describe(failed)}), more than --max_bad_fraction={most:g} "
+            f"allows{example}"
+        )
+
+
+def outcome_lines(filtered: dict[str, int], failed: dict[str, int], inputs: int, written: int) -> tuple[list[str], str]:
+    """Closing lines: those about filtered and failed inputs, by cause, and the one that sums up all inputs."""
+    lines = [
+        f"{kind}: {describe(causes)} (errors/{name}.jsonl)"
+        for kind, name, causes in (("filtered", "filtered", filtered), ("failed", "failures", failed))
+        if causes
+    ]
+    lost = f"{sum(filtered.values())} filtered + {sum(failed.values())} failed"
+    return lines, f"{inputs} inputs = {written} written + {lost}"

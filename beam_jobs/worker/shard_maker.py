@@ -9,7 +9,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import queue
 import tempfile
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +23,7 @@ from beam_jobs.inputs.file_listing import InputClip
 from beam_jobs.plan.output_folder import STOP_NAME
 from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
 from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
-from beam_jobs.worker.outcomes import (
-    FAILED,
-    FILTERED,
-    WRITTEN,
-    InputOutcome,
-    OutcomeCounts,
-    SkippedWindow,
-    WrittenClip,
-)
+from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, SkippedWindow, WrittenClip
 from pemt_tf.data.record_format import RecordFile
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import FailedWindow
@@ -35,39 +31,23 @@ from pemt_tf.media.media_errors import MediaError
 
 WriteRecord = Callable[[bytes | memoryview], None]
 WRITE_BYTES = 2**20
+MOST_WORKERS = 64  # each has a decoding process; with more, the job's own process limits the speed
+ENDING_SECONDS = 0.1
+LONGEST_ENDING_SECONDS = 10.0  # a worker may be copying a large file from a bucket, which cannot be interrupted
 
 
 class ShardMaker:
-    """Makes shards, one after the other, with one decoding process. Use it as a context manager, or call `close`."""
+    """Makes shards, one after the other, with one decoding process, which the caller closes."""
 
     def __init__(self, settings: ShardSettings) -> None:
         """Starts no process yet."""
         self._settings = settings
-        self._decoder = decoder_of(settings)
-
-    def __enter__(self) -> ShardMaker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the decoding process."""
-        self._decoder.close()
-
-    def interrupt(self) -> None:
-        """Ends the decoding process from another thread, so that `make` stops waiting for it."""
-        self._decoder.kill()
+        self.decoder = decoder_of(settings)
 
     def make(self, shard: Shard, go_on: Callable[[], None] = lambda: None) -> Iterator[InputOutcome]:
-        """Writes the record file and the outcomes of a shard's inputs.
-
-        Args:
-            shard: the shard; it is finished when the iterator is at its end.
-            go_on: called before each file and before each outcome is noted; raises an error to stop the work.
-        """
+        """Writes a shard, which is finished when the iterator is at its end; `go_on` may raise an error to stop."""
         folder = self._settings.folder
-        maker = ClipMaker(self._settings, self._decoder)
+        maker = ClipMaker(self._settings, self.decoder)
         try:
             with ShardWriter(folder, shard) as writer:
                 for path, parts in itertools.groupby(read_plan(folder, shard), key=lambda clip: clip.path):
@@ -106,13 +86,7 @@ class ClipMaker:
         self._index_of = {label: index for index, label in enumerate(settings.vocabulary)}
 
     def outcomes(self, path: str, inputs: Iterator[InputClip], write: WriteRecord) -> Iterator[InputOutcome]:
-        """Makes the clips of inputs that are parts of one file.
-
-        Args:
-            path: the file.
-            inputs: parts of the file.
-            write: receives each serialized record, which is valid during the call only.
-        """
+        """Makes the clips of inputs that are parts of one file; `write` may use a record during the call only."""
         with contextlib.ExitStack() as stack:
             try:
                 local = stack.enter_context(storage.local_copy(path))
@@ -183,7 +157,6 @@ class ShardWriter:
     """Takes the records and outcomes of one shard. Use it as a context manager and call `finish` at the end."""
 
     def __init__(self, folder: str, shard: Shard) -> None:
-        """Args: folder: the data set's working folder; shard: the shard."""
         self._folder, self._shard = folder, shard
         self._counts = OutcomeCounts()
         self._stack = contextlib.ExitStack()
@@ -241,3 +214,83 @@ def read_statistics(folder: str, shard: Shard) -> dict[str, Any]:
     """Reads what `write_statistics` wrote."""
     with storage.open_read(storage.join(folder, shard.stats_name)) as file:
         return json.loads(file.read())
+
+
+class _StoppedError(Exception):
+    """Another worker failed, or the user stopped the job."""
+
+
+class LocalEngine:
+    """Makes shards on this machine, in threads that each have a decoding process."""
+
+    def __init__(self, workers: int) -> None:
+        if workers > MOST_WORKERS:
+            raise PemtError(f"{workers} local workers; give 1 to {MOST_WORKERS}")
+        self._workers = workers
+
+    def run(self, shards: list[Shard], settings: ShardSettings) -> None:
+        """Makes all shards, the largest first, so that the workers finish at about the same time."""
+        todo = deque(sorted(shards, key=lambda shard: -shard.clips))
+        stopped = threading.Event()
+        ended: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        workers = [_Worker(todo, settings, stopped, ended) for _ in range(min(self._workers, len(shards)))]
+        try:
+            for worker in workers:
+                worker.start()
+            for _ in workers:
+                ended.get()
+                if stopped.is_set():
+                    break
+        finally:
+            stopped.set()
+            for worker in workers:
+                worker.end()
+        for error in (worker.error for worker in workers):
+            if isinstance(error, Exception) and not isinstance(error, PemtError):
+                raise PemtError(f"the job failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
+            if error is not None:
+                raise error
+
+
+class _Worker(threading.Thread):
+    """Takes one shard after the other until none is left, one fails, or the job is stopped."""
+
+    def __init__(
+        self, todo: deque[Shard], settings: ShardSettings, stopped: threading.Event, ended: queue.SimpleQueue[_Worker]
+    ) -> None:
+        super().__init__(daemon=True)
+        self._todo, self._stopped, self._ended = todo, stopped, ended
+        self._maker = ShardMaker(settings)
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for shard in self._shards():
+                for _ in self._maker.make(shard, self._go_on):
+                    pass
+        except _StoppedError:
+            pass
+        except BaseException as error:
+            self.error = error
+            self._stopped.set()
+        finally:
+            self._maker.decoder.close()
+            self._ended.put(self)
+
+    def _shards(self) -> Iterator[Shard]:
+        while not self._stopped.is_set():
+            try:
+                yield self._todo.popleft()
+            except IndexError:
+                return
+
+    def _go_on(self) -> None:
+        if self._stopped.is_set():
+            raise _StoppedError
+
+    def end(self) -> None:
+        """Waits for the thread; whatever it is decoding is cut off, because the job is stopped."""
+        deadline = time.monotonic() + LONGEST_ENDING_SECONDS
+        while self.is_alive() and time.monotonic() < deadline:
+            self._maker.decoder.kill()
+            self.join(ENDING_SECONDS)

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from pemt_tf.client.prediction_error import UNIMPLEMENTED, PredictionError, explain, too_large
+from pemt_tf.client.prediction_error import Code, PredictionError, explain, too_large
 from pemt_tf.client.server_access import HOST, ServerAccess
 from pemt_tf.client.transport import NOT_SERVING, SERVING, ServedModel, SignatureInfo, VersionStatus
 from pemt_tf.errors import PemtError
@@ -24,6 +24,7 @@ from pemt_tf.errors import PemtError
 _SIGNATURES = "signature_def"
 _HEALTH = "/grpc.health.v1.Health/Check"  # https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 _SERVING = b"\x08\x01"  # HealthCheckResponse: field 1, status, is 1
+_ERROR_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _PER_INPUT = 128  # bytes at most, for its name, type and shape
 
 
@@ -75,15 +76,11 @@ class GrpcTransport:
         self._specify(request.model_spec)
         response = self._call(self._models.GetModelStatus, request, seconds)
         state = get_model_status_pb2.ModelVersionStatus.State
-        return [
-            VersionStatus(
-                one.version,
-                state.Name(one.state),
-                _error_name(one.status.error_code),
-                one.status.error_message,
-            )
-            for one in response.model_version_status
-        ]
+        found = []
+        for one in response.model_version_status:
+            code, message = one.status.error_code, one.status.error_message
+            found.append(VersionStatus(one.version, state.Name(one.state), _ERROR_NAMES.get(code, str(code)), message))
+        return found
 
     def signatures(self, seconds: float) -> dict[str, SignatureInfo]:
         """See `Transport`."""
@@ -103,7 +100,7 @@ class GrpcTransport:
         try:
             return SERVING if self._call(check, b"", seconds) == _SERVING else NOT_SERVING
         except PredictionError as error:
-            if error.code == UNIMPLEMENTED and "not TensorFlow Serving" in str(error):
+            if error.code == Code.UNIMPLEMENTED and "not TensorFlow Serving" in str(error):
                 return None
             raise
 
@@ -127,7 +124,7 @@ class GrpcTransport:
             return method(request, timeout=max(seconds, 0.0), metadata=self._headers)
         except grpc.RpcError as error:
             code, message = error.code().name, error.details() or ""
-            if code == UNIMPLEMENTED:
+            if code == Code.UNIMPLEMENTED:
                 message = f"it is not TensorFlow Serving ({message})"
             raise explain(code, message, self._model.server, str(self._model), self._timeout) from None
 
@@ -148,8 +145,3 @@ def _content_bytes(array: np.ndarray) -> int:
 
 def _types(tensors: Any) -> dict[str, str]:
     return {name: types_pb2.DataType.Name(info.dtype) for name, info in tensors.items()}
-
-
-def _error_name(number: int) -> str:
-    names = {code.value[0]: code.name for code in grpc.StatusCode}
-    return names.get(number, str(number))

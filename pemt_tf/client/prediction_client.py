@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
-from pemt_tf.client.prediction_error import (
-    FAILED_PRECONDITION,
-    INVALID_ARGUMENT,
-    NOT_FOUND,
-    UNAVAILABLE,
-    PredictionError,
-)
-from pemt_tf.client.request_batches import request_batches
+from pemt_tf.client.prediction_error import Code, PredictionError
 from pemt_tf.client.rest_transport import COLUMNS, RestTransport
 from pemt_tf.client.retry_policy import Result, RetryPolicy
 from pemt_tf.client.server_access import ServerAccess
@@ -27,6 +19,7 @@ from pemt_tf.export.servable_metadata import ServableMetadata
 __all__ = ["Prediction", "PredictionClient", "PredictionError", "ServerAccess", "SignatureInfo", "VersionStatus"]
 
 _MEGABYTE = 1_000_000
+_ENVELOPE = 4096  # bytes of a request besides its inputs: names of the model, signature and outputs
 _RECORDS = "serving_default"
 _NUMBER = re.compile(r"examples\[(\d+)\]")
 _RECORD_FAULT = re.compile(r"JPEG|parse example|Key: ")  # TensorFlow's own messages do not name the record
@@ -89,7 +82,7 @@ class PredictionClient:
         max_message_mb: float = 128.0,
         batch: int = 8,
         access: ServerAccess | None = None,
-        on_wait: Callable[[str], None] | None = None,
+        on_wait: Callable[[str], object] | None = None,
     ):
         access = access or ServerAccess()
         self._served = served = ServedModel(server, model, version, label)
@@ -114,9 +107,7 @@ class PredictionClient:
     def __enter__(self) -> PredictionClient:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -152,7 +143,7 @@ class PredictionClient:
         signature, outputs = self._signature(tuple(media))
         parts = [
             self._predict(signature, part, outputs, first)
-            for first, part in request_batches(inputs, self._batch, self._limit, self._transport.request_bytes)
+            for first, part in _request_batches(inputs, self._batch, self._limit, self._transport.request_bytes)
         ]
         arrays = {name: np.concatenate([found[name] for found, _ in parts]) for name in outputs}
         labels = tuple(arrays["labels"][0]) if "labels" in arrays else ()
@@ -170,7 +161,7 @@ class PredictionClient:
             try:
                 found, _ = self.call("metadata", {"fields": np.array(["all"], object)}, ("json",))
             except PredictionError as error:
-                if error.code in (INVALID_ARGUMENT, FAILED_PRECONDITION) and "metadata" in str(error):
+                if error.code in (Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION) and "metadata" in str(error):
                     text = f"{error}; was the model made by `pemt export` of this release?"
                     raise PredictionError(error.code, text) from None
                 raise
@@ -209,7 +200,7 @@ class PredictionClient:
         try:
             return self.call(signature, inputs, outputs)
         except PredictionError as error:
-            if signature != _RECORDS or error.code != INVALID_ARGUMENT:
+            if signature != _RECORDS or error.code != Code.INVALID_ARGUMENT:
                 raise
             text = _NUMBER.sub(lambda found: f"examples[{first + int(found[1])}]", str(error))
             if _RECORD_FAULT.search(error.reason) and not _NUMBER.search(text):
@@ -224,7 +215,7 @@ class PredictionClient:
             try:
                 self.call(_RECORDS, {name: records[number : number + 1]}, outputs)
             except PredictionError as error:
-                if error.code != INVALID_ARGUMENT:
+                if error.code != Code.INVALID_ARGUMENT:
                     raise
                 return number
         return len(records) - 1
@@ -234,9 +225,9 @@ class PredictionClient:
             try:
                 return attempt(seconds)
             except PredictionError as error:
-                if error.code == NOT_FOUND and self._is_loading(seconds):
+                if error.code == Code.NOT_FOUND and self._is_loading(seconds):
                     reason = f"{self._served} is being loaded"
-                    raise PredictionError(UNAVAILABLE, f"{self._served.server}: {reason}", reason=reason) from None
+                    raise PredictionError(Code.UNAVAILABLE, f"{self._served.server}: {reason}", reason=reason) from None
                 raise
 
         return self._retry.run(once, waiting=self._tell)
@@ -251,3 +242,22 @@ class PredictionClient:
         if self._on_wait is not None:
             self._on_wait(f"waiting for {self._served.server}, at most {self._retry.timeout:g} s: {error.reason}")
             self._on_wait = None
+
+
+def _request_batches(
+    inputs: dict[str, np.ndarray], most: int, limit: int, request_bytes: Callable[[dict[str, np.ndarray]], int]
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Splits inputs along their first axis into requests of at most `most` clips and `limit` bytes.
+
+    Yields the number of a request's first clip, and its inputs. A clip above the limit gets a request of its own.
+    `request_bytes` gives the largest number of bytes that inputs take.
+    """
+    count = len(next(iter(inputs.values())))
+    first, used = 0, _ENVELOPE
+    for number in range(count):
+        size = request_bytes({name: values[number : number + 1] for name, values in inputs.items()})
+        if number > first and (number - first == most or used + size > limit):
+            yield first, {name: values[first:number] for name, values in inputs.items()}
+            first, used = number, _ENVELOPE
+        used += size
+    yield first, {name: values[first:] for name, values in inputs.items()}

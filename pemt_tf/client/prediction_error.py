@@ -7,10 +7,6 @@ import re
 from pemt_tf.client.connection_fault import connection_fault
 from pemt_tf.errors import PemtError
 
-INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE = "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE"
-DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"
-FAILED_PRECONDITION, INTERNAL, UNIMPLEMENTED = "FAILED_PRECONDITION", "INTERNAL", "UNIMPLEMENTED"
-UNAUTHENTICATED, PERMISSION_DENIED = "UNAUTHENTICATED", "PERMISSION_DENIED"
 _ASSERTION = "assertion failed: ["
 _NODE = re.compile(r"\{\{[^}]*\}\}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]+")
@@ -25,6 +21,15 @@ _OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory", re.I)
 _LONGEST = 600
 
 
+class Code:
+    """gRPC's names of the reasons for which requests fail."""
+
+    INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE = "INVALID_ARGUMENT", "NOT_FOUND", "UNAVAILABLE"
+    DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"
+    FAILED_PRECONDITION, INTERNAL, UNIMPLEMENTED = "FAILED_PRECONDITION", "INTERNAL", "UNIMPLEMENTED"
+    UNAUTHENTICATED, PERMISSION_DENIED = "UNAUTHENTICATED", "PERMISSION_DENIED"
+
+
 class PredictionError(PemtError):
     """A request failed.
 
@@ -37,14 +42,11 @@ class PredictionError(PemtError):
     def __init__(self, code: str, message: str, again: bool | None = None, reason: str = ""):
         super().__init__(message)
         self.code, self.reason = code, reason
-        self.again = code == UNAVAILABLE if again is None else again
+        self.again = code == Code.UNAVAILABLE if again is None else again
 
 
 def server_sentence(message: str) -> str:
-    """The part of a server's message that is meant for people.
-
-    It is the sentence of a failed check, or the line before the name of the graph node that failed.
-    """
+    """The part of a message that is for people: the sentence of a failed check, or the line before the failed node."""
     start = message.find(_ASSERTION)
     if start >= 0:
         sentence = message[start + len(_ASSERTION) :].split("\n", 1)[0].rstrip()
@@ -58,40 +60,35 @@ def server_sentence(message: str) -> str:
 
 def explain(code: str, message: str, server: str, asked: str, timeout: float) -> PredictionError:
     """The error for a code and a message."""
-    said, again = server_sentence(message), code == UNAVAILABLE
-    fault = connection_fault(message) if code == UNAVAILABLE else None
+    said, again = server_sentence(message), code == Code.UNAVAILABLE
+    fault = connection_fault(message) if code == Code.UNAVAILABLE else None
     if fault:
-        return PredictionError(UNIMPLEMENTED, f"{server} {fault}", reason=fault)
-    if _is_busy(code, message):
+        return PredictionError(Code.UNIMPLEMENTED, f"{server} {fault}", reason=fault)
+    busy = code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED) and _BUSY.search(message)
+    if busy and not (_OUT_OF_MEMORY.search(message) or _TOO_LARGE.search(message)):
         again = True
         text = (
             f"{server} is too busy ({said}); ask from fewer clients at once, or give the server more threads "
             "(--grpc_max_threads)"
         )
-    elif code == UNAVAILABLE:
+    elif code == Code.UNAVAILABLE:
         said = _GRPC_HEAD.sub("", said)
         closed = " Or does it want TLS (--tls)?" if _CLOSED.search(message) else ""
         text = f"cannot reach {server} ({said}); is the server running, and is this its port?{closed}"
-    elif code == DEADLINE_EXCEEDED:
+    elif code == Code.DEADLINE_EXCEEDED:
         text = f"{server} did not answer within {timeout:g} s; raise --timeout, or send fewer clips at once (--batch)"
-    elif code == NOT_FOUND:
+    elif code == Code.NOT_FOUND:
         text = f"{server} does not serve {asked}: {said}"
-    elif code == RESOURCE_EXHAUSTED and _TOO_LARGE.search(message):
+    elif code == Code.RESOURCE_EXHAUSTED and _TOO_LARGE.search(message):
         advice = too_large_advice("give --max-message-mb below that")
         text = f"{server} does not take a request of this size: {said}; {advice}"
-    elif code == INVALID_ARGUMENT:
+    elif code == Code.INVALID_ARGUMENT:
         text = f"{server} refuses the request: {said}"
-    elif code in (UNAUTHENTICATED, PERMISSION_DENIED):
+    elif code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED):
         text = f"{server} refuses access with {code}: {said}; give --token-file or --header"
     else:
         text = f"{server} failed with {code}: {said}"
     return PredictionError(code, text, again, said)
-
-
-def _is_busy(code: str, message: str) -> bool:
-    """Whether the server was only busy at this moment."""
-    fits = code in (UNAVAILABLE, RESOURCE_EXHAUSTED) and _BUSY.search(message)
-    return bool(fits) and not (_OUT_OF_MEMORY.search(message) or _TOO_LARGE.search(message))
 
 
 def too_large_advice(last: str = "raise --max-message-mb") -> str:
@@ -102,4 +99,4 @@ def too_large_advice(last: str = "raise --max-message-mb") -> str:
 def too_large(what: str, size: int, limit: int) -> PredictionError:
     """The error for a message that this side does not send or accept; sizes in bytes."""
     text = f"{what} of {size / 1e6:.1f} MB is above the limit of {limit / 1e6:.1f} MB; {too_large_advice()}"
-    return PredictionError(RESOURCE_EXHAUSTED, text)
+    return PredictionError(Code.RESOURCE_EXHAUSTED, text)

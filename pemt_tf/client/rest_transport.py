@@ -13,20 +13,7 @@ from typing import Any
 import numpy as np
 
 from pemt_tf.client.connection_fault import strange_status_line
-from pemt_tf.client.prediction_error import (
-    DEADLINE_EXCEEDED,
-    INTERNAL,
-    INVALID_ARGUMENT,
-    NOT_FOUND,
-    PERMISSION_DENIED,
-    RESOURCE_EXHAUSTED,
-    UNAUTHENTICATED,
-    UNAVAILABLE,
-    UNIMPLEMENTED,
-    PredictionError,
-    explain,
-    too_large,
-)
+from pemt_tf.client.prediction_error import Code, PredictionError, explain, too_large
 from pemt_tf.client.server_access import ServerAccess
 from pemt_tf.client.transport import ServedModel, SignatureInfo, VersionStatus
 from pemt_tf.errors import PemtError
@@ -38,19 +25,19 @@ _CHUNK = 1 << 20
 _PER_PIXEL, _PER_NUMBER, _PER_LIST, _PER_STRING, _PER_INPUT = 4, 24, 3, 64, 128
 # HTTP status to gRPC's code: those of TensorFlow Serving, and those of a proxy before it (502, 413, 408).
 _CODES = {
-    400: INVALID_ARGUMENT,
-    401: UNAUTHENTICATED,
-    403: PERMISSION_DENIED,
-    404: NOT_FOUND,
-    408: DEADLINE_EXCEEDED,
+    400: Code.INVALID_ARGUMENT,
+    401: Code.UNAUTHENTICATED,
+    403: Code.PERMISSION_DENIED,
+    404: Code.NOT_FOUND,
+    408: Code.DEADLINE_EXCEEDED,
     409: "ABORTED",
-    413: RESOURCE_EXHAUSTED,
-    429: RESOURCE_EXHAUSTED,
+    413: Code.RESOURCE_EXHAUSTED,
+    429: Code.RESOURCE_EXHAUSTED,
     499: "CANCELLED",
-    501: UNIMPLEMENTED,
-    502: UNAVAILABLE,
-    503: UNAVAILABLE,
-    504: DEADLINE_EXCEEDED,
+    501: Code.UNIMPLEMENTED,
+    502: Code.UNAVAILABLE,
+    503: Code.UNAVAILABLE,
+    504: Code.DEADLINE_EXCEEDED,
 }
 _ERROR_BODY = re.compile(r'^\s*\{\s*"error"\s*:\s*"(.*)"\s*\}\s*$', re.DOTALL)
 _C_ESCAPE = re.compile(r"\\([0-7]{3}|.)", re.DOTALL)
@@ -58,15 +45,9 @@ _C_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class RestTransport:
-    """A connection to a server.
+    """A connection to a server. `timeout` (seconds) is shown in errors; `max_message` is in bytes.
 
-    Args:
-        model: the model to ask.
-        timeout: seconds, as shown in errors.
-        max_message: largest request or response, bytes.
-        access: TLS and headers.
-        layout: layout of requests: `columns` sends `inputs`, a list for each input; `rows` sends `instances`, an object
-            for each clip.
+    The layout `columns` sends `inputs`, one list per input; `rows` sends `instances`, one object per clip.
     """
 
     def __init__(self, model: ServedModel, timeout: float, max_message: int, access: ServerAccess, layout: str):
@@ -114,20 +95,17 @@ class RestTransport:
             return {name: _array(found[name]) for name in outputs}, None
         except (KeyError, TypeError, ValueError) as error:
             text = f"{self._model.server} did not respond as TensorFlow Serving does ({error!r:.100})"
-            raise PredictionError(INTERNAL, text) from None
+            raise PredictionError(Code.INTERNAL, text) from None
 
     def model_status(self, seconds: float) -> list[VersionStatus]:
         """See `Transport`."""
         answer = self._ask("GET", self._path, None, seconds)
-        return [
-            VersionStatus(
-                int(one["version"]),
-                one["state"],
-                one.get("status", {}).get("error_code", "OK"),
-                one.get("status", {}).get("error_message", ""),
-            )
-            for one in answer.get("model_version_status", [])
-        ]
+        found = []
+        for one in answer.get("model_version_status", []):
+            status = one.get("status", {})
+            error = status.get("error_code", "OK"), status.get("error_message", "")
+            found.append(VersionStatus(int(one["version"]), one["state"], *error))
+        return found
 
     def signatures(self, seconds: float) -> dict[str, SignatureInfo]:
         """See `Transport`."""
@@ -159,20 +137,20 @@ class RestTransport:
             status, text = self._exchange(method, path, body, time.monotonic() + max(seconds, 0.001))
         except TimeoutError:
             self._connection.close()
-            raise self._explain(DEADLINE_EXCEEDED, "") from None
+            raise self._explain(Code.DEADLINE_EXCEEDED, "") from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             fault = strange_status_line(str(error)) if isinstance(error, http.client.BadStatusLine) else None
             if fault:
-                raise PredictionError(UNIMPLEMENTED, f"{self._model.server} {fault}") from None
-            raise self._explain(UNAVAILABLE, str(error) or type(error).__name__) from None
+                raise PredictionError(Code.UNIMPLEMENTED, f"{self._model.server} {fault}") from None
+            raise self._explain(Code.UNAVAILABLE, str(error) or type(error).__name__) from None
         if status != 200:
-            raise self._explain(_CODES.get(status, INTERNAL), f"{_error_text(text)} (HTTP {status})")
+            raise self._explain(_CODES.get(status, Code.INTERNAL), f"{_error_text(text)} (HTTP {status})")
         try:
             return json.loads(text)  # takes NaN and Infinity, which TensorFlow Serving writes
         except ValueError as error:
             reason = f"{self._model.server} responded with something other than JSON ({error})"
-            raise PredictionError(INTERNAL, reason) from None
+            raise PredictionError(Code.INTERNAL, reason) from None
 
     def _exchange(self, method: str, path: str, body: bytes | None, end: float) -> tuple[int, str]:
         """Sends and reads within one deadline: a socket's timeout, also that of requests, starts again at each read."""
@@ -250,10 +228,7 @@ def _array(values: Any) -> np.ndarray:
 
 
 def _error_text(body: str) -> str:
-    """The message of an error body.
-
-    TensorFlow Serving escapes it as C would, not as JSON would: apostrophes as \\' and other bytes in octal.
-    """
+    """The message of an error body, which TensorFlow Serving escapes as C does: apostrophes as \\', bytes in octal."""
     try:
         found = json.loads(body)
         return str(found["error"]) if isinstance(found, dict) and "error" in found else body[:200]

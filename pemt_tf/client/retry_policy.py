@@ -16,18 +16,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Asks again if the server is not reachable yet or is busy; other refusals would repeat.
+    """Asks again if the server is not reachable yet or is busy; other refusals would repeat."""
 
-    Attributes:
-        timeout: seconds for one request, including all attempts and waits.
-        attempts: largest number of attempts; None for as many as the timeout allows.
-        first_wait: seconds before the second attempt. Each further wait is twice as long; all are shortened at random,
-            to half at least, so that many clients do not return at once.
-        longest_wait: longest wait, seconds. No wait is longer than half of the remaining time.
-    """
-
-    timeout: float = 60.0
-    attempts: int | None = None
+    timeout: float = 60.0  # seconds for one request, including all attempts and waits
+    attempts: int | None = None  # at most; None for as many as the timeout allows
+    # Seconds. Waits double, and are shortened at random, by half at most, so that many clients do not return at once.
     first_wait: float = 0.2
     longest_wait: float = 5.0
 
@@ -46,17 +39,9 @@ class RetryPolicy:
         *,
         waiting: Callable[[PredictionError], None] | None = None,
     ) -> Result:
-        """Calls until there is a result.
+        """Calls `attempt` with the remaining seconds until there is a result; raises its last PredictionError.
 
-        Args:
-            attempt: takes the remaining seconds; raises PredictionError.
-            sleep: waits for some seconds.
-            clock: gives the time in seconds.
-            chance: gives a random number from 0 to 1.
-            waiting: called before each wait with its cause.
-
-        Raises:
-            PredictionError: the last attempt's.
+        `waiting` is called before each wait with its cause. `chance` gives a random number from 0 to 1.
         """
         end = clock() + self.timeout
         longest = self.first_wait

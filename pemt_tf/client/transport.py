@@ -12,19 +12,12 @@ from pemt_tf.errors import PemtError
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The model to ask, and its server.
+    """The model to ask, and its server."""
 
-    Attributes:
-        server: `host:port`; for REST also a URL, `https://host/prefix`.
-        name: name of the model.
-        version: version number; None for the latest.
-        label: label of a version, such as `stable`, instead of the number.
-    """
-
-    server: str
+    server: str  # `host:port`; for REST also a URL, `https://host/prefix`
     name: str = "pemt"
-    version: int | None = None
-    label: str | None = None
+    version: int | None = None  # None for the latest
+    label: str | None = None  # such as `stable`, instead of the number
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
@@ -46,29 +39,17 @@ SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version of a model on a server.
-
-    Attributes:
-        version: version number.
-        state: `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`.
-        error_code: `OK`, or why it could not be loaded.
-        error_message: the reason in words.
-    """
+    """One version of a model on a server."""
 
     version: int
-    state: str
-    error_code: str = "OK"
-    error_message: str = ""
+    state: str  # `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`
+    error_code: str = "OK"  # or why it could not be loaded
+    error_message: str = ""  # the reason in words
 
 
 @dataclass(frozen=True)
 class SignatureInfo:
-    """A signature as a server describes it.
-
-    Attributes:
-        inputs: name to type, such as `DT_UINT8`.
-        outputs: name to type.
-    """
+    """A signature as a server describes it: names of inputs and outputs to types, such as `DT_UINT8`."""
 
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -80,16 +61,9 @@ class Transport(Protocol):
     def predict(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...], seconds: float
     ) -> tuple[dict[str, np.ndarray], int | None]:
-        """Runs a signature.
+        """Runs a signature, and returns the named outputs and the version that predicted, if the server says it.
 
-        Args:
-            signature: name of the signature.
-            inputs: name to array; strings are an object array of `str` (text) or `bytes` (anything).
-            outputs: names of the outputs to return.
-            seconds: largest duration.
-
-        Returns:
-            Output name to array (text as `str` objects), and the version that predicted, if the server says it.
+        Strings are object arrays: `str` for text, `bytes` for anything.
         """
         ...
 

@@ -12,6 +12,7 @@ from pemt_tf.config import Config, load_config, preset_names
 from pemt_tf.config.allowed_values import LARGEST_WHOLE
 
 if TYPE_CHECKING:
+    from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.run_directory import RunDirectory
 
 DATA = "folder written by beam_jobs.preprocess"
@@ -40,15 +41,7 @@ def seed_number(text: str) -> int:
 def add_command(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int | None], summary: str, example: str
 ) -> argparse.ArgumentParser:
-    """Declares a command; flags are added to the parser that it returns.
-
-    Args:
-        commands: the sub-parsers of `pemt`.
-        name: the command as typed.
-        run: function of the parsed flags; returns an exit code, or None for 0.
-        summary: one line, in lower case and without a full stop.
-        example: command lines for `--help`.
-    """
+    """Declares a command with an example for `--help`; `run` returns an exit code, or None for 0."""
     command = commands.add_parser(
         name,
         help=summary,
@@ -63,9 +56,8 @@ def add_command(
 def add_config(command: argparse.ArgumentParser, default: str | None = None) -> None:
     """`--preset` and `--set`."""
     meaning = f"default: {default}" if default else "default: the configuration of the data"
-    command.add_argument(
-        "--preset", default=default, help=f"preset ({', '.join(preset_names())}) or path of a .yaml file; {meaning}"
-    )
+    presets = f"preset ({', '.join(preset_names())}) or path of a .yaml file; {meaning}"
+    command.add_argument("--preset", default=default, help=presets)
     add_overrides(command, "override one field of the configuration; may be repeated")
 
 
@@ -85,16 +77,18 @@ def add_training(command: argparse.ArgumentParser, start: str) -> None:
     add_config(command)
 
 
-def training_config(options: argparse.Namespace, section: str) -> tuple[RunDirectory | None, Config]:
-    """The run of --init, if it is given, and the configuration: that of --preset, of this run, or of the data."""
+def training_inputs(options: argparse.Namespace, section: str) -> tuple[ClipSource, Config, RunDirectory | None]:
+    """The data; the configuration: that of --preset, of the run of --init, or of the data; and the run of --init."""
+    from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.run_directory import RunDirectory
+    from pemt_tf.training.strategy import split_cpu
 
+    split_cpu(options.cpu_devices)
+    source = ClipSource.open(options.data)
     overrides = [*options.set, *([f"{section}.keep={options.keep}"] if options.keep is not None else [])]
-    if not options.init:
-        return None, config_of(options).with_overrides(overrides)
-    initial = RunDirectory(Path(options.init))
-    config = config_of(options) if options.preset else initial.config()
-    return initial, config.with_overrides(overrides)
+    initial = RunDirectory(Path(options.init)) if options.init else None
+    config = initial.config() if initial and not options.preset else config_of(options)
+    return source, config.with_overrides(overrides), initial
 
 
 def config_of(options: argparse.Namespace) -> Config:

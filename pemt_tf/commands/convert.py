@@ -17,11 +17,8 @@ def add(commands: Commands) -> None:
     command.add_argument("output", help="folder of the run, for finetune, evaluate and export")
     command.add_argument("--allow-missing", action="store_true", help="accept names that are missing or left over")
     command.add_argument("--labels", nargs="+", help="names of the classes, in the head's order")
-    add_overrides(
-        command,
-        "what shapes do not tell, for other sizes than the released: model.heads=4, model.layers=2, "
-        "model.rotation=cayley",
-    )
+    fields = "model.heads=4, model.layers=2, model.rotation=cayley"
+    add_overrides(command, f"what shapes do not tell, for other sizes than the released: {fields}")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -24,24 +24,12 @@ def add(commands: Commands) -> None:
     add("--data", metavar="DIR", help="records to take thumbnails from (default: those that were embedded)")
     add("--media", metavar="DIR", help="folder of the media files, if it has moved (default: as the embeddings say)")
     add("--projection", choices=("pca", "umap"), help="how clips are laid out (default: umap if installed, else pca)")
-    usual = f"(default: {USUAL_LIMIT})"
-    add(
-        "--limit",
-        type=int,
-        default=USUAL_LIMIT,
-        metavar="N",
-        help=f"at most N clips, a sample of more {usual}",
-    )
-    usual = f"(default: {USUAL_NEIGHBOURS})"
-    add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=f"neighbours of each clip {usual}")
-    usual = f"(default: {USUAL_MEGABYTES:g})"
-    add(
-        "--picture-mb",
-        type=float,
-        default=USUAL_MEGABYTES,
-        metavar="MB",
-        help=f"size of all thumbnails; 0: none {usual}",
-    )
+    limit = f"at most N clips, a sample of more (default: {USUAL_LIMIT})"
+    add("--limit", type=int, default=USUAL_LIMIT, metavar="N", help=limit)
+    neighbours = f"neighbours of each clip (default: {USUAL_NEIGHBOURS})"
+    add("--neighbours", type=int, default=USUAL_NEIGHBOURS, metavar="K", help=neighbours)
+    megabytes = f"size of all thumbnails; 0: none (default: {USUAL_MEGABYTES:g})"
+    add("--picture-mb", type=float, default=USUAL_MEGABYTES, metavar="MB", help=megabytes)
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pemt_tf.commands.arguments import Commands, add_command, add_training, say, training_config
+from pemt_tf.commands.arguments import Commands, add_command, add_training, say, training_inputs
 
 SUMMARY = "train a classifier on the labelled clips"
 EXAMPLE = """pemt finetune --data out/records --init out/pretrained --output out/finetuned
@@ -21,27 +21,17 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.finetune import finetune
-    from pemt_tf.training.strategy import split_cpu
 
-    split_cpu(options.cpu_devices)
-    source = ClipSource.open(options.data)
-    initial, config = training_config(options, "finetune")
+    source, config, initial = training_inputs(options, "finetune")
     run = finetune(config, source, options.output, initial=initial)
-    line = validation_line(run.metrics(), config.finetune.select)
-    if line:
+    if line := validation_line(run.metrics(), config.finetune.select):
         say(line)
     say(f"fine-tuned model: {run.path}")
 
 
 def validation_line(rows: list[dict], select: str) -> str:
-    """The final weights' accuracy on the validation split, as one line; empty without validation.
-
-    Args:
-        rows: the lines of `metrics.jsonl`.
-        select: see `FinetuneConfig.select`.
-    """
+    """The final weights' validation accuracy in one line, from rows of `metrics.jsonl`; empty without validation."""
     rows = [row for row in rows if "validation_accuracy" in row]
     if not rows:
         return ""

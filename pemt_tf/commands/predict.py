@@ -20,9 +20,7 @@ EXAMPLE = """pemt predict clip.mp4 --model out/servable
   pemt predict *.mp4 --server localhost:8500 --json
   pemt predict clip.mp4 --server https://models.example.org --rest --version-label stable"""
 # A video, and either the probabilities of its labels or the reason why there are none.
-Answer = tuple[str, "np.ndarray | PemtError"]
-
-
+Outcome = tuple[str, "np.ndarray | PemtError"]
 T = TypeVar("T")
 
 
@@ -46,24 +44,19 @@ def add(commands: Commands) -> None:
     add("--rest-layout", choices=("columns", "rows"), default="columns", help="form of requests (default: %(default)s)")
     add("--batch", type=int, default=8, help="largest number of clips in one request (default: %(default)s)")
     add("--raw", action="store_true", help="send pixels and samples instead of JPEG records, one clip at a time")
-    add(
-        "--max-message-mb",
-        type=float,
-        default=128.0,
-        help="largest message in megabytes (default: %(default)g)",
-    )
+    add("--max-message-mb", type=float, default=128.0, help="largest message in megabytes (default: %(default)g)")
 
 
 def _run(options: argparse.Namespace) -> None:
     if options.top < 1:
         raise PemtError(f"--top {options.top} is not above 0")
-    labels, answers = (_ask_server if options.server else _ask_model)(options)
+    labels, outcomes = (_on_server if options.server else _here)(options)
     failed = 0
-    for video, answer in answers:
+    for video, outcome in outcomes:
         try:
-            if isinstance(answer, PemtError):
-                raise answer
-            _show(video, answer, labels, options)
+            if isinstance(outcome, PemtError):
+                raise outcome
+            _show(video, outcome, labels, options)
         except PemtError as error:
             sys.stderr.write(f"error: {error}\n")
             failed += 1
@@ -72,7 +65,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], options: argparse.Namespace) -> None:
-    from pemt_tf.export.best_labels import best_labels
+    from pemt_tf.export.servable_metadata import best_labels
     from pemt_tf.models.finite_outputs import require_finite
 
     require_finite(probabilities[None], [video], "the model's prediction")
@@ -83,7 +76,7 @@ def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], option
         say(f"{video}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
 
 
-def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
+def _here(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Outcome]]:
     """Labels and predictions of a SavedModel in this process."""
     from pemt_tf.export.local_predictor import LocalPredictor
 
@@ -91,36 +84,30 @@ def _ask_model(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[A
     if not predictor.labels:
         raise PemtError(f"{predictor.directory} has no classifier; export a run of `pemt finetune`")
 
-    def answers() -> Iterator[Answer]:
+    def outcomes() -> Iterator[Outcome]:
         for video in options.video:
             record = _attempt(lambda video=video: predictor.record_of(video, options.start, options.end))
             yield video, record if isinstance(record, PemtError) else predictor.answer([record])["probabilities"][0]
 
-    return predictor.labels, answers()
+    return predictor.labels, outcomes()
 
 
-def _ask_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Answer]]:
+def _on_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Outcome]]:
     """Labels and predictions of a server, which also gives the geometry: no file of the model is needed here."""
-    client = connect(
-        options,
-        version=options.model_version,
-        label=options.version_label,
-        rest_layout=options.rest_layout,
-        max_message_mb=options.max_message_mb,
-        batch=options.batch,
-    )
+    given = {"rest_layout": options.rest_layout, "max_message_mb": options.max_message_mb, "batch": options.batch}
+    client = connect(options, version=options.model_version, label=options.version_label, **given)
     labels = client.metadata().labels
     if not labels:
         raise PemtError(f"the model on {options.server} has no classifier; export a run of `pemt finetune`")
 
-    def answers() -> Iterator[Answer]:
+    def outcomes() -> Iterator[Outcome]:
         with client:
             yield from (_one_by_one if options.raw else _in_batches)(client, options)
 
-    return labels, answers()
+    return labels, outcomes()
 
 
-def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
+def _in_batches(client, options: argparse.Namespace) -> Iterator[Outcome]:
     """Sends records in batches and keeps the order of the files."""
     from pemt_tf.export.clip_request import record_of
 
@@ -133,9 +120,9 @@ def _in_batches(client, options: argparse.Namespace) -> Iterator[Answer]:
         ]
         whole = [record for record in made if isinstance(record, bytes)]
         names = [video for video, record in zip(videos, made, strict=True) if isinstance(record, bytes)]
-        answered = iter(_probabilities(client, whole, names) if whole else ())
+        predicted = iter(_probabilities(client, whole, names) if whole else ())
         for video, record in zip(videos, made, strict=True):
-            yield video, next(answered) if isinstance(record, bytes) else record
+            yield video, next(predicted) if isinstance(record, bytes) else record
 
 
 def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray:
@@ -149,7 +136,7 @@ def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray
         raise PemtError(text) from None
 
 
-def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
+def _one_by_one(client, options: argparse.Namespace) -> Iterator[Outcome]:
     """Sends raw media one by one: files may differ in the size of their frames, and messages are large."""
     from pemt_tf.export.clip_request import no_modality, raw_media_of
 
@@ -157,14 +144,10 @@ def _one_by_one(client, options: argparse.Namespace) -> Iterator[Answer]:
     streams = {"frames": "visual", "waveform": "audio"}
     for video in options.video:
         media = _attempt(lambda v=video: raw_media_of(v, metadata.config.geometry, options.start, options.end))
-        if isinstance(media, PemtError):
-            yield video, media
-            continue
-        media = {name: values for name, values in media.items() if streams[name] in metadata.modalities}
-        if not media:
-            yield video, no_modality(video, metadata.modalities)
-            continue
-        yield video, client.predict(**media).probabilities[0]
+        if not isinstance(media, PemtError):
+            media = {name: values for name, values in media.items() if streams[name] in metadata.modalities}
+            media = media or no_modality(video, metadata.modalities)
+        yield video, media if isinstance(media, PemtError) else client.predict(**media).probabilities[0]
 
 
 def _attempt(make: Callable[[], T]) -> T | PemtError:

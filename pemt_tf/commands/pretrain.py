@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pemt_tf.commands.arguments import Commands, add_command, add_training, say, training_config
+from pemt_tf.commands.arguments import Commands, add_command, add_training, say, training_inputs
 
 EXAMPLE = """pemt pretrain --data out/records --preset tiny --output out/pretrained
   pemt pretrain --data out/records --preset avbert_base --output out/large --keep 3 \\
@@ -21,12 +21,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.training.pretrain import pretrain
-    from pemt_tf.training.strategy import split_cpu
 
-    split_cpu(options.cpu_devices)
-    source = ClipSource.open(options.data)
-    initial, config = training_config(options, "pretrain")
+    source, config, initial = training_inputs(options, "pretrain")
     run = pretrain(config, source, options.output, initial=initial)
     say(f"pretrained model: {run.path}")

@@ -6,16 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pemt_tf.commands.arguments import (
-    DATA,
-    Commands,
-    add_command,
-    add_config,
-    config_of,
-    say,
-    seed_number,
-    whole_number,
-)
+from pemt_tf.commands import arguments
+from pemt_tf.commands.arguments import Commands, add_command, add_config, config_of, say, seed_number, whole_number
 from pemt_tf.errors import PemtError
 from pemt_tf.files.output_check import require_writable_file
 
@@ -34,7 +26,7 @@ def add(commands: Commands) -> None:
     add = command.add_argument
     add("--model", help="run of `pemt pretrain` or `pemt finetune`")
     add("--random-seed", type=seed_number, metavar="S", help="instead of --model: a network without training")
-    add("--data", required=True, help=DATA)
+    add("--data", required=True, help=arguments.DATA)
     add("--train-split", default="train", help="clips to fit to (default: %(default)s)")
     add("--split", default="test", help="clips to measure on (default: %(default)s)")
     features = "pooled: CNN features averaged over segments; embedding: summary tokens (default: %(default)s)"
@@ -58,17 +50,8 @@ def _run(options: argparse.Namespace) -> None:
         raise PemtError("give either --model RUN or --random-seed S")
     if options.gallery < 0:
         raise PemtError("--gallery is a whole number from 0")
-    plan = ProbePlan(
-        options.train_split,
-        options.split,
-        options.features,
-        tuple(options.streams),
-        options.labels_per_class,
-        options.seed,
-        options.gallery,
-        not options.no_retrieval,
-        options.batch_size,
-    )
+    what = options.train_split, options.split, options.features, tuple(options.streams), options.labels_per_class
+    plan = ProbePlan(*what, options.seed, options.gallery, not options.no_retrieval, options.batch_size)
     source = ClipSource.open(options.data)
     result, path = (_probe_untrained if options.model is None else _probe_run)(options, source, plan)
     result.write(path)

@@ -69,27 +69,16 @@ def _run(options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Where to search, and for what.
-
-    Attributes:
-        clips: the embeddings to search.
-        name: what to call them in messages.
-        geometry: geometry of the clips.
-        embedding: the query, [width] float32.
-        record_files: from rows of `clips` to the record files that hold them, for the gallery.
-        query: the query file; None where the query is one of the clips.
-        row: the query clip's row; None where the query is a file.
-        root: folder of the clips' paths; empty where it is not known.
-    """
+    """Where to search, and for what."""
 
     clips: Searchable
-    name: str
+    name: str  # of `clips` in messages
     geometry: ClipGeometry
-    embedding: np.ndarray
-    record_files: Callable[[list[int]], list[Path]]
-    query: Query | None
-    row: int | None
-    root: str = ""
+    embedding: np.ndarray  # the query, [width] float32
+    record_files: Callable[[list[int]], list[Path]]  # rows of `clips` to their record files, for the gallery
+    query: Query | None  # None where the query is one of the clips
+    row: int | None  # the query clip's row; None where the query is a file
+    root: str = ""  # folder that the clips' paths are relative to; empty if unknown
 
 
 def _in_embeddings(options: argparse.Namespace) -> _Task:
@@ -218,16 +207,8 @@ def _line(hit: Hit) -> str:
 
 
 def _json(hit: Hit) -> str:
-    values = {
-        "id": hit.clip_id,
-        "path": hit.path,
-        "start": hit.start,
-        "end": hit.end,
-        "label": hit.label or None,
-        "split": hit.split or None,
-        "similarity": hit.similarity,
-    }
-    return json_text(values)
+    place = {"id": hit.clip_id, "path": hit.path, "start": hit.start, "end": hit.end}
+    return json_text({**place, "label": hit.label or None, "split": hit.split or None, "similarity": hit.similarity})
 
 
 def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) -> None:
@@ -236,9 +217,8 @@ def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) ->
     from pemt_tf.search.exact_search import describe_hits
 
     shown = list(hits) if task.row is None else [*describe_hits(task.clips, [task.row], [1.0]), *hits]
-    recorded = views_of_records(
-        task.record_files([hit.row for hit in shown]), task.geometry, [hit.clip_id for hit in shown]
-    )
+    files = task.record_files([hit.row for hit in shown])
+    recorded = views_of_records(files, task.geometry, [hit.clip_id for hit in shown])
 
     def gallery_clip(hit: Hit, similarity: float | None) -> GalleryClip:
         view = recorded.get(hit.clip_id)

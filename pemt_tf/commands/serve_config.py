@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pemt_tf.client.transport import VersionStatus
     from pemt_tf.export.models_config import ModelsConfig
 
+SUMMARY = "edit or show which versions of a model TensorFlow Serving loads, and their labels"
 EXAMPLE = """pemt serve-config serving/models.config
   pemt serve-config serving/models.config --versions out/servable --label stable=1 --label canary=latest
   pemt serve-config serving/models.config --label stable=canary --server localhost:8500"""
@@ -24,39 +25,18 @@ _POLL = 1.0
 
 
 def add(commands: Commands) -> None:
-    command = add_command(
-        commands,
-        "serve-config",
-        _run,
-        "edit or show which versions of a model TensorFlow Serving loads, and their labels",
-        EXAMPLE,
-    )
+    command = add_command(commands, "serve-config", _run, SUMMARY, EXAMPLE)
     add = command.add_argument
     add("config", metavar="FILE", help="the server's --model_config_file; made if it is not there")
     add("--model-name", default="pemt", help="name of the model (default: %(default)s)")
     add("--base-path", help="folder of versions as the server sees it (default of a new model: /models/NAME)")
-    add(
-        "--versions",
-        metavar="FOLDER",
-        help="local folder of versions, to check which exist and to keep what is loaded",
-    )
-    add(
-        "--label",
-        action="append",
-        default=[],
-        metavar="LABEL=VERSION",
-        help="point a label at a version: its number, another label, or 'latest' (with --versions); may be repeated",
-    )
+    versions = "local folder of versions, to check which exist and to keep what is loaded"
+    add("--versions", metavar="FOLDER", help=versions)
+    label = "point a label at a version: its number, another label, or 'latest' (with --versions); may be repeated"
+    add("--label", action="append", default=[], metavar="LABEL=VERSION", help=label)
     add("--remove-label", action="append", default=[], metavar="LABEL", help="take a label away; may be repeated")
     add("--load", action="append", default=[], type=whole_number, metavar="N", help="load this version too")
-    add(
-        "--unload",
-        action="append",
-        default=[],
-        type=whole_number,
-        metavar="N",
-        help="unload this version",
-    )
+    add("--unload", action="append", default=[], type=whole_number, metavar="N", help="unload this version")
     add("--latest", type=whole_number, metavar="N", help="load the N highest versions, without labels")
     served = command.add_argument_group("the server, to wait for the change")
     served.add_argument("--server", metavar="HOST:PORT", help="wait until it has loaded what the file says")
@@ -160,12 +140,11 @@ def _wait_for(config: ModelsConfig, options: argparse.Namespace) -> None:
 
 
 def _states(client) -> dict[int, VersionStatus]:
-    from pemt_tf.client.prediction_client import PredictionError
-    from pemt_tf.client.prediction_error import NOT_FOUND
+    from pemt_tf.client.prediction_error import Code, PredictionError
 
     try:
         return {one.version: one for one in client.model_status()}
     except PredictionError as error:
-        if error.code == NOT_FOUND:  # a new model, of which the server has not read yet
+        if error.code == Code.NOT_FOUND:  # a new model, of which the server has not read yet
             return {}
         raise

@@ -7,21 +7,15 @@ import argparse
 from pemt_tf.commands.arguments import Commands, add_command, say
 from pemt_tf.commands.server_flags import add_connection, add_model, connect
 
+SUMMARY = "show the health of a model server and the versions it has loaded; exit code 1 if the model is not ready"
 EXAMPLE = """pemt serve-status --server localhost:8500
   pemt serve-status --server localhost:8501 --rest --model-version 2 --timeout 120"""
 
 
 def add(commands: Commands) -> None:
-    command = add_command(
-        commands,
-        "serve-status",
-        _run,
-        "show the health of a model server and the versions it has loaded; exit code 1 if the model is not ready",
-        EXAMPLE,
-    )
-    command.add_argument(
-        "--server", required=True, metavar="HOST:PORT", help="TensorFlow Serving; with --rest also a URL"
-    )
+    command = add_command(commands, "serve-status", _run, SUMMARY, EXAMPLE)
+    server = "TensorFlow Serving; with --rest also a URL"
+    command.add_argument("--server", required=True, metavar="HOST:PORT", help=server)
     add_model(command)
     add_connection(command)
 

@@ -29,18 +29,9 @@ def add_connection(group: argparse._ArgumentGroup | argparse.ArgumentParser, tim
     add("--tls-ca", metavar="FILE", help="PEM file of the certificate authorities to trust instead")
     add("--tls-cert", metavar="FILE", help="PEM file of the client's certificate")
     add("--tls-key", metavar="FILE", help="PEM file of its private key")
-    add(
-        "--header",
-        action="append",
-        default=[],
-        metavar="'NAME: VALUE'",
-        help="header of every request, with gRPC as metadata; may be repeated",
-    )
+    header = "header of every request, with gRPC as metadata; may be repeated"
+    add("--header", action="append", default=[], metavar="'NAME: VALUE'", help=header)
     add("--token-file", metavar="FILE", help="file with a token, sent as header 'Authorization: Bearer TOKEN'")
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(line + "\n")
 
 
 def connect(options: argparse.Namespace, **more: Any) -> PredictionClient:
@@ -52,13 +43,7 @@ def connect(options: argparse.Namespace, **more: Any) -> PredictionClient:
     headers = [parsed_header(text) for text in options.header]
     if options.token_file is not None:
         headers.append(bearer(options.token_file))
-    return PredictionClient(
-        options.server,
-        options.model_name,
-        rest=options.rest,
-        timeout=options.timeout,
-        attempts=options.attempts,
-        access=ServerAccess(options.tls, options.tls_ca, options.tls_cert, options.tls_key, tuple(headers)),
-        on_wait=_tell,
-        **more,
-    )
+    access = ServerAccess(options.tls, options.tls_ca, options.tls_cert, options.tls_key, tuple(headers))
+    given = {"rest": options.rest, "timeout": options.timeout, "attempts": options.attempts, "access": access, **more}
+    given["on_wait"] = lambda line: sys.stderr.write(f"{line}\n")
+    return PredictionClient(options.server, options.model_name, **given)

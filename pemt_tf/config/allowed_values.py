@@ -20,11 +20,9 @@ _LONGEST = 120
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A rule for a value.
+    """The allowed values in words, as messages show them, and a function from a value to its plain form.
 
-    Attributes:
-        allowed: the allowed values in words, for messages: `configuration field model.rank is 0; allowed: ...`.
-        read: from a value to its plain form; raises ValueError, TypeError or OverflowError if it is not allowed.
+    `read` raises ValueError, TypeError or OverflowError for a value that is not allowed.
     """
 
     allowed: str
@@ -63,16 +61,6 @@ def number(
     low = f", {least:g} or more" if least > -math.inf else f" above {above:g}" if above > -math.inf else ""
     high = f", at most {most:g}" if most < math.inf else f", below {below:g}" if below < math.inf else ""
     return Rule(allowed or f"a finite number{low}{high}", read)
-
-
-def truth() -> Rule:
-    """True or False."""
-    return Rule("true or false", lambda value: _inside(bool(value), type(value).__name__ in ("bool", "bool_")))
-
-
-def text() -> Rule:
-    """Text that is not empty."""
-    return Rule("text, not empty", lambda value: _inside(value, isinstance(value, str) and bool(value.strip())))
 
 
 def one_of(choices: Sequence) -> Rule:
@@ -137,12 +125,11 @@ def rules_of(owner: type | Callable) -> dict[str, Rule]:
     """The rules of a dataclass' fields or of a function's arguments, by name; those without a rule are omitted."""
     rules = {}
     for name, hint in typing.get_type_hints(owner, include_extras=True).items():
-        optional = type(None) in typing.get_args(hint)
-        for option in (hint, *typing.get_args(hint)):
-            found = [each for each in getattr(option, "__metadata__", ()) if isinstance(each, Rule)]
-            if found:
-                rules[name] = _or_none(found[0]) if optional else found[0]
-                break
+        options = typing.get_args(hint)
+        notes = [note for option in (hint, *options) for note in getattr(option, "__metadata__", ())]
+        rule = next((note for note in notes if isinstance(note, Rule)), None)
+        if rule is not None:
+            rules[name] = _or_none(rule) if type(None) in options else rule
     return rules
 
 
@@ -158,8 +145,10 @@ NotNegative = Annotated[float, number(least=0)]
 Share = Annotated[float, number(least=0, most=1, allowed="a share from 0 to 1")]
 PositiveShare = Annotated[float, number(above=0, most=1, allowed="a share above 0, at most 1")]
 Probability = Annotated[float, number(least=0, below=1, allowed="a probability from 0 to below 1")]
-Truth = Annotated[bool, truth()]
-Text = Annotated[str, text()]
+_TRUTH = Rule("true or false", lambda value: _inside(bool(value), type(value).__name__ in ("bool", "bool_")))
+_TEXT = Rule("text, not empty", lambda value: _inside(value, isinstance(value, str) and bool(value.strip())))
+Truth = Annotated[bool, _TRUTH]
+Text = Annotated[str, _TEXT]
 Names = Annotated[tuple[str, ...], names()]
 SomeNames = Annotated[tuple[str, ...], names(least=1)]
 

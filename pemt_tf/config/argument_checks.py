@@ -14,10 +14,9 @@ F = TypeVar("F", bound=Callable)
 
 
 def check_arguments(function: F) -> F:
-    """Checks the arguments of a function or constructor by the rules of their types; passes them on in plain form.
+    """Makes a function check its arguments by the rules of their types, and pass them on in plain form.
 
-    Raises:
-        ArgumentError: at the call; names the argument, its value and what is allowed.
+    A call with another value raises ArgumentError, which names the argument, its value and what is allowed.
     """
     signature = inspect.signature(function)
     owner = function.__qualname__.removesuffix(".__init__")

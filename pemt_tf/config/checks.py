@@ -21,9 +21,7 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 def check_fields(owner: Any, section: str = "") -> None:
     """Checks every field of a frozen dataclass against the rule of its type, and stores it in its plain form.
 
-    Args:
-        owner: the dataclass; each field is another dataclass, or has a type of `pemt_tf.config.allowed_values`.
-        section: name of the part of the configuration, `pretrain`.
+    A field without a rule is another dataclass. `section` is the part of the configuration that messages name.
     """
     rules, hints = rules_of(type(owner)), typing.get_type_hints(type(owner))
     for each in dataclasses.fields(owner):
@@ -40,11 +38,7 @@ def check_fields(owner: Any, section: str = "") -> None:
 
 
 def build_section(name: str, kind: type[Section], values: Any) -> Section:
-    """Makes the dataclass of a section from its fields; None means none given.
-
-    Raises:
-        PemtError: a field is not known or has a value that is not allowed.
-    """
+    """Makes the dataclass of a section from its fields, or from None; raises PemtError if one is unknown."""
     values = {} if values is None else values
     refuse_unknown(name, values, [each.name for each in dataclasses.fields(typing.cast(Any, kind))])
     return kind(**values)

@@ -1,8 +1,4 @@
-"""The whole configuration of a run, and its presets: YAML files in `presets/`.
-
-The resolved configuration is written beside every output (`config.json`) and inside every SavedModel, so that two
-artefacts can be compared field by field before they are used together.
-"""
+"""The whole configuration of a run, written beside every output and into every SavedModel; and its presets."""
 
 from __future__ import annotations
 
@@ -45,24 +41,14 @@ class Config:
     def __post_init__(self) -> None:
         check_fields(self)
         needed, rows = self.geometry.segments + 1, self.model.max_positions
-        require(
-            needed <= rows,
-            "model.max_positions",
-            rows,
-            f"at least segments + 1 = {needed} (geometry.segments is {self.geometry.segments})",
-        )
-        require(
-            set(self.finetune.streams) <= set(self.model.modalities),
-            "finetune.streams",
-            self.finetune.streams,
-            f"some of the model's modalities, {', '.join(self.model.modalities)}, or none for all of them",
-        )
-        require(
-            self.model.rotation_storage != "folded",
-            "model.rotation_storage",
-            "folded",
-            "strict_triangle or square for a model that is trained; AVTransformer.fold() makes folded ones",
-        )
+        allowed = f"at least segments + 1 = {needed} (geometry.segments is {self.geometry.segments})"
+        require(needed <= rows, "model.max_positions", rows, allowed)
+        streams, modalities = self.finetune.streams, self.model.modalities
+        allowed = f"some of the model's modalities, {', '.join(modalities)}, or none for all of them"
+        require(set(streams) <= set(modalities), "finetune.streams", streams, allowed)
+        storage = self.model.rotation_storage
+        allowed = "strict_triangle or square for a model that is trained; AVTransformer.fold() makes folded ones"
+        require(storage != "folded", "model.rotation_storage", storage, allowed)
 
     @classmethod
     def from_preset(cls, name: str) -> Config:

@@ -46,27 +46,18 @@ class ClipGeometry:
     def __post_init__(self) -> None:
         check_fields(self, "geometry")
         low, high = self.train_scale
-        require(
-            self.train_crop <= low <= high,
-            "geometry.train_scale",
-            self.train_scale,
-            f"two sizes, smallest first, not below train_crop ({self.train_crop})",
+        allowed = f"two sizes, smallest first, not below train_crop ({self.train_crop})"
+        require(self.train_crop <= low <= high, "geometry.train_scale", self.train_scale, allowed)
+        samples, seconds = self.samples_per_segment, self.segment_seconds
+        allowed = (
+            f"the samples of {seconds:.4f} s (frames_per_segment / frame_rate) at {self.sample_rate} Hz: "
+            f"{round(seconds * self.sample_rate)}"
         )
-        audio_seconds = self.samples_per_segment / self.sample_rate
-        require(
-            abs(audio_seconds - self.segment_seconds) < 1e-3,
-            "geometry.samples_per_segment",
-            self.samples_per_segment,
-            f"the samples of {self.segment_seconds:.4f} s (frames_per_segment / frame_rate) at {self.sample_rate} Hz: "
-            f"{round(self.segment_seconds * self.sample_rate)}",
-        )
-        hop = self.samples_per_segment // self.mel_frames + 1
-        require(
-            self.samples_per_segment > hop,
-            "geometry.samples_per_segment",
-            self.samples_per_segment,
-            f"more than the {hop} samples between two of the {self.mel_frames} steps of a spectrogram (mel_frames)",
-        )
+        fits = abs(samples / self.sample_rate - seconds) < 1e-3
+        require(fits, "geometry.samples_per_segment", samples, allowed)
+        steps, hop = self.mel_frames, samples // self.mel_frames + 1
+        allowed = f"more than the {hop} samples between two of the {steps} steps of a spectrogram (mel_frames)"
+        require(samples > hop, "geometry.samples_per_segment", samples, allowed)
 
     @property
     def segment_seconds(self) -> float:

@@ -107,18 +107,13 @@ class TrainingConfig:
         if isinstance(self.frozen, str):
             object.__setattr__(self, "frozen", (self.frozen,))
         check_fields(self, self.section)
-        require(
-            self.batch_size % self.accumulation == 0,
-            f"{self.section}.accumulation",
-            self.accumulation,
-            f"a number that splits the {self.batch_size} clips of a batch into equal parts",
-        )
-        require(
-            self.steps_per_call <= 1 or (self.accumulation == 1 and self.precision != "mixed_float16"),
-            f"{self.section}.steps_per_call",
-            self.steps_per_call,
-            "0 or 1 with accumulation or mixed_float16, whose steps come back to Python",
-        )
+        allowed = f"a number that splits the {self.batch_size} clips of a batch into equal parts"
+        fits = self.batch_size % self.accumulation == 0
+        require(fits, f"{self.section}.accumulation", self.accumulation, allowed)
+        alone = self.accumulation == 1 and self.precision != "mixed_float16"
+        allowed = "0 or 1 with accumulation or mixed_float16, whose steps come back to Python"
+        fits = self.steps_per_call <= 1 or alone
+        require(fits, f"{self.section}.steps_per_call", self.steps_per_call, allowed)
 
     @property
     def part_size(self) -> int:
@@ -176,12 +171,8 @@ class PretrainConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         groups, batch = self.negative_groups, self.part_size
-        require(
-            batch >= 2,
-            "pretrain.accumulation",
-            self.accumulation,
-            f"parts of 2 clips or more of the {self.batch_size} of a batch, because negatives come from others",
-        )
+        allowed = f"parts of 2 clips or more of the {self.batch_size} of a batch, because negatives come from others"
+        require(batch >= 2, "pretrain.accumulation", self.accumulation, allowed)
         fits = groups == 0 or (batch % groups == 0 and batch // groups >= 2)
         require(fits, "pretrain.negative_groups", groups, _GROUPS.format(f"{batch} clips"))
         alone = not self.gather_negatives or groups <= 1
@@ -232,15 +223,9 @@ class FinetuneConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.validation_split not in ("test", "train"),
-            "finetune.validation_split",
-            self.validation_split,
-            "a split that is neither trained on nor tested on, as 'validation'",
-        )
-        require(
-            self.loss == "cross_entropy" or not self.label_smoothing,
-            "finetune.label_smoothing",
-            self.label_smoothing,
-            "0 with loss multi_margin, which knows no smoothed labels",
-        )
+        split, smoothing = self.validation_split, self.label_smoothing
+        allowed = "a split that is neither trained on nor tested on, as 'validation'"
+        require(split not in ("test", "train"), "finetune.validation_split", split, allowed)
+        smooth = self.loss == "cross_entropy" or not smoothing
+        allowed = "0 with loss multi_margin, which knows no smoothed labels"
+        require(smooth, "finetune.label_smoothing", smoothing, allowed)

@@ -28,20 +28,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text; raises PemtError if it is not YAML.
-
-    Args:
-        text: the text.
-        where: its origin for messages: a file's path, or a flag as the user typed it.
-    """
+    """The value of a YAML text; `where` says where it is from: a file's path, or a flag as typed."""
     try:
         return yaml.load(text, _Loader)
     except _UNREADABLE as error:
@@ -49,15 +41,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """The fields of a YAML file; none if it is empty.
-
-    Args:
-        path: the file.
-        what: name of the file for messages: `the preset`.
-
-    Raises:
-        PemtError: the file cannot be read, is not YAML, or does not hold fields with values.
-    """
+    """The fields of a YAML file, none if it is empty; `what` is the file's name in messages: `the preset`."""
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"), f"{what} {path}")
     except (OSError, UnicodeDecodeError) as error:

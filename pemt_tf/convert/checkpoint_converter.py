@@ -14,24 +14,18 @@ from typing import Any
 import numpy as np
 
 from pemt_tf.config import SHARING, ClipGeometry, Config
-from pemt_tf.convert.reference_slots import WeightSlot, reference_slots
-from pemt_tf.convert.reference_weights import ConversionReport, assign_reference_weights, export_reference_weights
-from pemt_tf.convert.rotation_kind import rotation_kind
+from pemt_tf.convert.reference_slots import reference_slots  # noqa: F401 - callers find it here
+from pemt_tf.convert.reference_weights import (  # noqa: F401 - callers find them here
+    ConversionReport,
+    assign_reference_weights,
+    export_reference_weights,
+    rotation_kind,
+)
 from pemt_tf.convert.torch_checkpoint import read_torch_checkpoint, state_dict_of
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.training.run_directory import RunDirectory
-
-__all__ = [
-    "ConversionReport",
-    "WeightSlot",
-    "assign_reference_weights",
-    "convert_checkpoint",
-    "export_reference_weights",
-    "infer_model_fields",
-    "reference_slots",
-]
 
 _BACKBONE = "avbert."
 # Fields of the released models, which are 768 wide, that no shape shows.
@@ -52,19 +46,11 @@ def convert_checkpoint(
     overrides: Sequence[str] = (),
     labels: Sequence[str] | None = None,
 ) -> ConversionReport:
-    """Converts a checkpoint to a finished run that `evaluate`, `finetune`, `export` and `predict` take.
+    """Converts the authors' checkpoint to a finished run that `evaluate`, `finetune`, `export` and `predict` take.
 
-    Args:
-        path: the authors' file, zip or legacy format.
-        output_directory: folder of the run.
-        allow_missing: continue if names are missing or left over.
-        overrides: `section.field=value` assignments of the configuration, above all `model.heads`, `model.layers` and
-            `model.rotation`, which no shape shows (they are known for the released width of 768; the rotation also if
-            the checkpoint has cached rotations).
-        labels: names of the classes in the head's order; `class 0` and so on if not given.
-
-    Returns:
-        What happened to each name.
+    No shape shows `model.heads`, `model.layers` and `model.rotation`: they are known for the released width of 768
+    (the rotation also from cached rotations), and must else be among the `overrides`, `section.field=value`. `labels`
+    are names of the classes in the head's order; `class 0` and so on if not given.
 
     Raises:
         PemtError: the file cannot be read safely, is not this model, or its names do not fit.
@@ -92,14 +78,10 @@ def convert_checkpoint(
 
 
 def infer_model_fields(weights: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Any]:
-    """The fields of `ModelConfig` that follow from names and shapes.
+    """The fields of `ModelConfig` that follow from names and shapes; PemtError if the weights are not of this model.
 
-    Returns:
-        Field name to value. `heads`, `layers` of shared layers, and `rotation` are included only for the released
-        width; `rotation` also if the weights show it.
-
-    Raises:
-        PemtError: the weights are not of this model.
+    `heads`, `layers` of shared layers, and `rotation` are included only for the released width; `rotation` also if the
+    weights show it.
     """
     arrays = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
     modalities = [m for m in ("visual", "audio") if f"{m}_fc.weight" in arrays]

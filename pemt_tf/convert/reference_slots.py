@@ -60,38 +60,23 @@ _UNSHARED_STYLE = {
 
 @dataclass(frozen=True)
 class WeightSlot:
-    """One of our variables and its place in the authors' checkpoint.
+    """One of our variables and its place in the authors' checkpoint."""
 
-    Attributes:
-        names: the parameter's names, the canonical one first; the others are aliases of the same values.
-        variable: our variable.
-        read: converts their array to ours.
-        write: converts our array to theirs; a row of a table for slots with a `row`.
-        row: the slot holds only this row of their table; None holds all of it.
-        rotation: the kind of rotation whose parameter this is; None for other variables.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # the canonical one first; the others are aliases of the same values
     variable: keras.Variable
-    read: Callable[[np.ndarray], np.ndarray]
-    write: Callable[[np.ndarray], np.ndarray]
-    row: int | None = None
-    rotation: str | None = None
+    read: Callable[[np.ndarray], np.ndarray]  # their array to ours
+    write: Callable[[np.ndarray], np.ndarray]  # our array to theirs; a row of a table for slots with a `row`
+    row: int | None = None  # the slot holds only this row of their table; None holds all of it
+    rotation: str | None = None  # its kind, for a rotation's parameter
 
 
 @dataclass(frozen=True)
 class _Naming:
-    """A layer's place in the model, from which its names follow.
+    """A layer's place in the model, from which its names follow."""
 
-    Attributes:
-        prefixes: prefixes of its names; more than one where the checkpoint holds a module several times.
-        groups: modality to the authors' group number.
-        styles: naming styles of a Transformer layer; a layer of its own may have either.
-    """
-
-    prefixes: tuple[str, ...] = ("",)
-    groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))
-    styles: tuple[dict[str, str], ...] = (_SHARED_STYLE, _UNSHARED_STYLE)
+    prefixes: tuple[str, ...] = ("",)  # more than one where the checkpoint holds a module several times
+    groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))  # the authors' numbers
+    styles: tuple[dict[str, str], ...] = (_SHARED_STYLE, _UNSHARED_STYLE)  # a single layer may have either
 
     def below(self, *names: str) -> _Naming:
         """The naming of a part: each prefix followed by each name."""
@@ -105,17 +90,11 @@ class _Naming:
 def reference_slots(
     target: keras.layers.Layer, prefix: str = "", groups: Mapping[str, int] | None = None
 ) -> list[WeightSlot]:
-    """The table of a built model or layer.
+    """The table of a built model or layer: `AVTransformer`, `AVClassifier`, or one of their layers.
 
-    Args:
-        target: `AVTransformer`, `AVClassifier`, or one of their layers.
-        prefix: prefix of every name, with its dot (`avbert.`).
-        groups: modality to the authors' group number, for single low-rank layers whose modalities are not numbered as
-            in mid fusion (visual 0, audio 1, joint 2).
-
-    Returns:
-        One slot per variable, without the random-seed states of dropout. Two slots share the name of the summary table,
-        each with its row.
+    `prefix` begins every name, with its dot (`avbert.`). `groups` (modality to the authors' group number) is for
+    single low-rank layers whose modalities are not numbered as in mid fusion (visual 0, audio 1, joint 2). Random-seed
+    states of dropout have no slot. Two slots share the name of the summary table, each with its row.
     """
     if not target.built:
         raise PemtError(f"{target.name} has no weights yet; build it before its weights are mapped")

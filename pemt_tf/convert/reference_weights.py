@@ -12,31 +12,26 @@ from dataclasses import dataclass, field
 
 import keras
 import numpy as np
+import scipy.linalg
 
 from pemt_tf.convert.reference_slots import WeightSlot, reference_slots
-from pemt_tf.convert.rotation_kind import rotation_kind
 from pemt_tf.errors import PemtError
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 
 _MODALITIES = 2  # rows of the authors' summary table
+_PARAMETER, _CACHED = ".A", "._B"
+_SMALL = 1e-3  # smaller parameters give nearly the identity for every kind of rotation
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What happened to each name.
+    """What happened to each name."""
 
-    Attributes:
-        assigned: reference names whose values were assigned, including aliases.
-        dropped: reference names that are not needed here, with the reason.
-        missing: names that the model needs and the weights lack.
-        left_over: names that are not known.
-    """
-
-    assigned: tuple[str, ...] = ()
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-    left_over: tuple[str, ...] = ()
+    assigned: tuple[str, ...] = ()  # including aliases
+    dropped: Mapping[str, str] = field(default_factory=dict)  # names that are not needed here, with the reason
+    missing: tuple[str, ...] = ()  # needed, but not among the weights
+    left_over: tuple[str, ...] = ()  # not known
 
 
 def assign_reference_weights(
@@ -46,12 +41,7 @@ def assign_reference_weights(
     allow_missing: bool = False,
     groups: Mapping[str, int] | None = None,
 ) -> ConversionReport:
-    """Fills a built model or layer with the authors' weights; all or nothing.
-
-    Args:
-        target, prefix, groups: the same as for `reference_slots`.
-        weights: arrays by reference name.
-        allow_missing: continue if names are missing or left over; missing variables keep their values.
+    """Fills a built model or layer with the authors' weights by reference name, all or nothing; see `reference_slots`.
 
     Raises:
         PemtError: a shape differs, aliases hold different values, a rotation has a base other than the identity or is
@@ -193,3 +183,25 @@ def _require_identity(name: str, base: np.ndarray) -> None:
             f"{name} is not the identity: the weights come from a training that moved the base of its rotations, "
             "which this model does not have"
         )
+
+
+def rotation_kind(weights: Mapping[str, np.ndarray]) -> str | None:
+    """`exponential` or `cayley`; None if the weights do not show it.
+
+    The meaning of a parameter A depends on the kind. The authors' code saves the last computed rotation as `_B` beside
+    A: one kind gives it, at least nearly if A has changed since, and the other is far off.
+    """
+    for name, cached in weights.items():
+        raw = weights.get(name.removesuffix(_CACHED) + _PARAMETER) if name.endswith(_CACHED) else None
+        if raw is None or np.ndim(raw) != 2 or not np.shape(cached) == np.shape(raw) == np.shape(raw)[::-1]:
+            continue
+        upper = np.triu(np.asarray(raw, np.float64), 1)
+        skew, one = upper - upper.T, np.eye(len(upper))
+        if not np.isfinite(skew).all() or np.abs(skew).max(initial=0.0) < _SMALL:
+            continue
+        rotations = {"exponential": scipy.linalg.expm(skew), "cayley": np.linalg.solve(one + skew, one - skew)}
+        off = {kind: np.abs(rotation - cached).max() for kind, rotation in rotations.items()}
+        nearest, other = sorted(off, key=off.__getitem__)
+        if off[nearest] < off[other] / 4:
+            return nearest
+    return None

@@ -12,7 +12,7 @@ import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -34,22 +34,6 @@ _DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-# A hostile pickle can cause almost any exception; to the user all of them mean the same.
-_BROKEN = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -125,11 +109,6 @@ def _rebuild_parameter(tensor, *_ignored) -> _Tensor:
     return tensor
 
 
-def _shape(values=()) -> tuple:
-    """Replaces `torch.Size`."""
-    return tuple(values)
-
-
 class _PlainOrderedDict(OrderedDict):
     """An OrderedDict that ignores the attributes a pickle would set on it (`_metadata` of a state_dict)."""
 
@@ -141,7 +120,7 @@ _ALLOWED = {
     ("collections", "OrderedDict"): _PlainOrderedDict,
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,
-    ("torch", "Size"): _shape,
+    ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
@@ -173,25 +152,11 @@ class _Unpickler(pickle.Unpickler):
         return self._storages.setdefault(str(key), _Storage(kind, count))
 
 
-@dataclass
-class _Contents:
-    """The content of the pickle, and the storages that its tensors name."""
-
-    storages: dict[str, _Storage] = field(default_factory=dict)
-
-    def unpickle(self, file: BinaryIO) -> Any:
-        return _Unpickler(file, self.storages).load()
-
-
 def read_torch_checkpoint(path: str | Path) -> Any:
-    """Reads what `torch.save` wrote.
+    """Reads what `torch.save` wrote: containers and plain values as they are, tensors as arrays (bfloat16 as float32).
 
-    Returns:
-        The saved object: containers and plain values as they are, tensors as NumPy arrays (bfloat16 as float32).
-
-    Raises:
-        PemtError: the file is missing, damaged, of another kind, or names a function or class that is not a tensor
-            or a plain container.
+    PemtError if the file is missing, damaged, of another kind, or names a function or class that is not a tensor or a
+    plain container.
     """
     path = Path(path)
     if not path.is_file():
@@ -201,7 +166,7 @@ def read_torch_checkpoint(path: str | Path) -> Any:
         return _with_arrays(reader(path))
     except PemtError as error:
         raise PemtError(f"{path}: {error}") from None
-    except _BROKEN as error:
+    except Exception as error:  # a hostile pickle can cause any; to the user all of them mean the same
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PemtError(f"{path} is not a PyTorch checkpoint that can be read, or is damaged: {reason:.200}") from None
 
@@ -217,9 +182,9 @@ def _read_archive(path: Path) -> Any:
             raise ValueError("the archive is compressed, which torch.save never does")
         folder = pickles[0][: -len("data.pkl")]
         order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in entries else b"little"
-        contents = _Contents()
-        result = contents.unpickle(io.BytesIO(archive.read(pickles[0])))
-        for key, storage in contents.storages.items():
+        storages: dict[str, _Storage] = {}
+        result = _Unpickler(io.BytesIO(archive.read(pickles[0])), storages).load()
+        for key, storage in storages.items():
             storage.fill(archive.read(f"{folder}data/{key}"), ">" if order == b"big" else "<")
     return result
 
@@ -227,21 +192,21 @@ def _read_archive(path: Path) -> Any:
 def _read_legacy(path: Path) -> Any:
     """The old format: magic number, version, system, the object, the storage keys, then the storages in that order."""
     with path.open("rb") as file:
-        contents = _Contents()
-        if contents.unpickle(file) != _LEGACY_MAGIC:
+        storages: dict[str, _Storage] = {}
+        if _Unpickler(file, storages).load() != _LEGACY_MAGIC:
             raise ValueError("it does not start as a PyTorch file does")
-        version, system = contents.unpickle(file), contents.unpickle(file)
+        version, system = _Unpickler(file, storages).load(), _Unpickler(file, storages).load()
         if version != _LEGACY_PROTOCOL:
             raise ValueError(f"format version {version!r}, expected {_LEGACY_PROTOCOL}")
         order = "<" if system.get("little_endian", True) else ">"
-        result = contents.unpickle(file)
-        for key in contents.unpickle(file):
-            storage = contents.storages[str(key)]
+        result = _Unpickler(file, storages).load()
+        for key in _Unpickler(file, storages).load():
+            storage = storages[str(key)]
             count = int.from_bytes(file.read(8), "little" if order == "<" else "big")
             if count != storage.count:
                 raise ValueError(f"a storage of {count} values where {storage.count} were announced")
             storage.fill(file.read(count * storage.kind.item_size), order)
-        if any(storage.values is None for storage in contents.storages.values()):
+        if any(storage.values is None for storage in storages.values()):
             raise ValueError("a storage is missing")
     return result
 
@@ -265,14 +230,9 @@ def _with_arrays(value: Any, done: dict[int, Any] | None = None) -> Any:
 
 
 def state_dict_of(checkpoint: Any) -> dict[str, np.ndarray]:
-    """The arrays of a checkpoint by parameter name.
+    """The arrays of a checkpoint by parameter name; a leading `module.` (data parallel training) is cut.
 
-    Args:
-        checkpoint: what `read_torch_checkpoint` returned: a state_dict, or a dict that holds one under `state_dict`,
-            `model_state`, `model_state_dict` or `model`. A leading `module.` (data parallel training) is cut.
-
-    Raises:
-        PemtError: the checkpoint has no state_dict.
+    It is a state_dict, or holds one under `state_dict`, `model_state`, `model_state_dict` or `model`.
     """
     if isinstance(checkpoint, dict):
         wrapped = (checkpoint.get(key) for key in ("state_dict", "model_state", "model_state_dict", "model"))

@@ -1,7 +1,4 @@
-"""From a decoded clip to a record: the last step of data preparation and of prediction on a video file.
-
-NumPy only, no TensorFlow.
-"""
+"""From a decoded clip to a record: the last step of data preparation and of prediction on a video. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,16 +26,9 @@ def build_clip(
     extra: tuple[tuple[str, str], ...] = (),
     keep_waveform: bool = False,
 ) -> ClipRecord:
-    """Makes the record of a decoded clip; the waveform becomes log-mel spectrograms.
+    """Makes the record of a decoded clip; the waveform becomes log-mel spectrograms, and is stored too if it is kept.
 
-    Args:
-        decoded: frames and waveform.
-        geometry: clip geometry with which it was decoded.
-        clip_id: id that is unique within the data set.
-        data_path: the source, as given.
-        labels, label_indices: label names, and their rows in the vocabulary.
-        extra: a manifest's other columns, (column, value).
-        keep_waveform: whether to store the waveform as well.
+    `labels` are names, `label_indices` their rows in the vocabulary; `extra` are a manifest's other columns.
     """
     # Imported here because the job's own process only needs `clip_id`, and no SciPy.
     from pemt_tf.features import numpy_ops, spectrogram

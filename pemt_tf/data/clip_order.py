@@ -21,14 +21,10 @@ _HALF = np.uint64(32)
 
 
 class ClipOrder:
-    """The order of the chosen rows of some files, epoch after epoch.
+    """The order of the `chosen` rows ([rows] bool, counted over all files), epoch after epoch.
 
-    Args:
-        sizes: number of rows of each file; rows are counted over all files.
-        chosen: [rows] bool, the rows that training sees.
-        file_key: the two seeds, as `tf.compat.v1.get_seed` gives them, with which tf.data would shuffle files.
-        clip_key: the two seeds with which it would shuffle clips.
-        same_files: whether every epoch reads the files in the same order.
+    `file_key` and `clip_key` are each the two seeds, as `tf.compat.v1.get_seed` gives them, with which tf.data would
+    shuffle files or clips. With `same_files` every epoch reads the files in the same order.
     """
 
     def __init__(

@@ -85,11 +85,7 @@ class ClipSource:
         )
 
     def require_geometry(self, geometry: ClipGeometry) -> None:
-        """Refuses records made for another clip geometry.
-
-        Raises:
-            PemtError: with the fields that differ and both values.
-        """
+        """Refuses records made for another clip geometry, with the fields that differ and both values."""
         differences = geometry.differences(self.geometry)
         if differences:
             raise PemtError(
@@ -98,11 +94,7 @@ class ClipSource:
             )
 
     def require_split(self, split: str) -> tuple[str, ...]:
-        """The files of a split.
-
-        Raises:
-            PemtError: the data set has no such split.
-        """
+        """The files of a split; PemtError if the data set has no such split."""
         files = self.files.get(split, ())
         if not files:
             known = ", ".join(name for name, found in self.files.items() if found) or "none"
@@ -119,11 +111,7 @@ class ClipSource:
         return count / clips * size <= most_bytes
 
     def require_known_labels(self) -> None:
-        """Refuses a vocabulary that training cannot learn: a label that the training split never shows.
-
-        Raises:
-            PemtError: naming the labels.
-        """
+        """Refuses a vocabulary that training cannot learn, as with a label that the training split never shows."""
         if not self.labels:
             raise PemtError(
                 f"{self.name} has no labels; put labelled videos in sub-folders, or name them in a manifest"
@@ -138,22 +126,14 @@ class ClipSource:
             )
 
     def parse(self, raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        """A parsed clip, see `records.parse`; inside a tf.data pipeline.
-
-        Raises:
-            InvalidArgumentError: its label is not one of the vocabulary.
-        """
+        """A parsed clip, see `records.parse`, inside a tf.data pipeline; its label must be one of the vocabulary."""
         clip = records.parse(raw, self.geometry, self.payload)
         known = tf.logical_and(clip["label"] >= records.UNLABELLED, clip["label"] < len(self.labels))
         with tf.control_dependencies([tf.debugging.Assert(known, ["a label is not one of the vocabulary"])]):
             return {**clip, "label": tf.identity(clip["label"])}
 
     def require_whole(self, split: str) -> None:
-        """Compares the record files of a split with the data card, without reading what the records hold.
-
-        Raises:
-            PemtError: clips are missing, or there are more of them; with both numbers.
-        """
+        """Refuses a split with clips missing or added, by the data card; what the records hold is not read."""
         files = [Path(file) for file in self.require_split(split)]
         folder = self.directory
         if folder is None or split not in self.clips or not all(file.is_relative_to(folder) for file in files):
@@ -168,25 +148,12 @@ class ClipSource:
         return None if all(count in (0, want) for count, want in zip(counts, wanted, strict=True)) else wanted
 
     def require_count(self, split: str, found: int, labelled: bool = False) -> None:
-        """Compares what a pass over a split has read with the data card.
-
-        Args:
-            split: which clips.
-            found: how many clips were read.
-            labelled: whether clips without a label were skipped.
-
-        Raises:
-            PemtError: the two differ; with both numbers.
-        """
+        """Refuses a pass over a split that `found` fewer or more clips than its data card says."""
         wanted = (self.labelled if labelled else self.clips).get(split)
         record_count.require_count(self.name, split, found, wanted, " with a label" if labelled else "")
 
     def require_readable(self, split: str) -> None:
-        """Compares a split with the data card, reads its first record and checks the shape against the geometry.
-
-        Raises:
-            PemtError: clips are missing, the file is no record file, or the record has another geometry.
-        """
+        """Compares a split with the data card, and its first record's shape with the geometry; refuses what differs."""
         for file in self.require_split(split):
             try:
                 raw = next(iter(tf.data.TFRecordDataset(file, self.compression).take(1)), None)

@@ -25,20 +25,37 @@ _PLACES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class WantedClips:
-    """Which clips of a split training sees.
+class WorkerShare:
+    """A worker's rows of every batch: all workers read the same stream, and each keeps neighbouring rows.
 
-    Attributes:
-        labelled: whether clips without a label are excluded.
-        streams: modalities that a clip must have.
-        only: ids to choose from; None for all.
-        few: whether the wanted clips are a minor part of the split.
+    So the batch of a step holds the same clips for any number of workers. Each has equally many of the `replicas`.
     """
 
-    labelled: bool
-    streams: tuple[str, ...]
-    only: frozenset[str] | None
-    few: bool
+    worker: int = 0
+    workers: int = 1
+    replicas: int = 1
+
+    def rows(self, batch_size: int) -> range:
+        """Rows of a global batch that this worker keeps."""
+        own = batch_size // self.workers
+        return range(self.worker * own, (self.worker + 1) * own)
+
+    def size(self, batch_size: int) -> int:
+        """Rows per device."""
+        return batch_size // self.replicas
+
+
+EVERYTHING = WorkerShare()
+
+
+@dataclass(frozen=True)
+class WantedClips:
+    """Which clips of a split training sees."""
+
+    labelled: bool  # whether clips without a label are excluded
+    streams: tuple[str, ...]  # modalities that a clip must have
+    only: frozenset[str] | None  # ids to choose from; None for all
+    few: bool  # whether the wanted clips are a minor part of the split
 
     def rows(self, index: RecordIndex) -> np.ndarray:
         """[records] bool."""
@@ -60,22 +77,10 @@ class WantedClips:
 def found_clips(
     source: ClipSource, split: str, seed: int, wanted: WantedClips, first: int, own: range, batch_size: int
 ) -> tf.data.Dataset:
-    """The endless shuffled stream of clips from a place on; only the wanted records are read.
+    """The endless shuffled stream of clips of local files, without compression; only the wanted records are read.
 
-    Args:
-        source: local files without compression.
-        split: name of the split.
-        seed: random seed for the order; TensorFlow's global seed is mixed into it.
-        wanted: which clips to see.
-        first: place in the stream, in clips.
-        own: rows of each batch to keep.
-        batch_size: clips per batch.
-
-    Returns:
-        Pairs of a place in the stream, int64, and a parsed clip.
-
-    Raises:
-        PemtError: there is no such clip, or a file is damaged.
+    TensorFlow's global seed is mixed into the order. `first` is a place in the stream, in clips; `own` are the rows of
+    each batch to keep. Elements are pairs of a place in the stream, int64, and a parsed clip.
     """
     files = source.require_split(split)
     index = RecordIndex.of(files, source.directory, source.labels)

@@ -34,11 +34,7 @@ class UnreadableClipsError(PemtError):
 
 @contextlib.contextmanager
 def naming_damage(source: ClipSource, split: str) -> Iterator[None]:
-    """Around code that reads a split: `UnreadableClipsError` becomes a message that names file and byte.
-
-    Raises:
-        PemtError: a record is damaged.
-    """
+    """Around code that reads a split: `UnreadableClipsError` becomes a PemtError that names file and byte."""
     try:
         yield
     except UnreadableClipsError as error:

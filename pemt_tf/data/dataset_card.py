@@ -23,26 +23,16 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SplitCard:
-    """Counts and files of one split.
+    """Counts and files of one split."""
 
-    Attributes:
-        files: record files, relative to the card.
-        clips: number of records in them.
-        labels: number of clips per label; clips without a label count in none.
-        unlabelled: number of clips without a label.
-        with_video, with_audio: number of clips that have the modality.
-        seconds: total length of the clips.
-        near_duplicates: number of near-duplicates of training clips; None in cards of earlier releases.
-    """
-
-    files: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)  # record files, relative to the card
     clips: int = 0
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)  # clips per label; clips without a label count in none
     unlabelled: int = 0
     with_video: int = 0
     with_audio: int = 0
-    seconds: float = 0.0
-    near_duplicates: int | None = None
+    seconds: float = 0.0  # total length of the clips
+    near_duplicates: int | None = None  # near-duplicates of training clips; None in cards of earlier releases
 
 
 @dataclass(frozen=True)
@@ -111,11 +101,7 @@ class DatasetCard:
 
     @classmethod
     def read(cls, directory: Path) -> DatasetCard:
-        """Reads the card of a data set.
-
-        Raises:
-            PemtError: there is none, or it cannot be read.
-        """
+        """Reads the card of a data set; PemtError if there is none, or it cannot be read."""
         path = directory / CARD_NAME
         if not path.is_file():
             raise PemtError(
@@ -124,10 +110,8 @@ class DatasetCard:
             )
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if values.get("format_version") != FORMAT_VERSION:
-                raise PemtError(
-                    f"{path} has format version {values.get('format_version')}; this release reads {FORMAT_VERSION}"
-                )
+            if (version := values.get("format_version")) != FORMAT_VERSION:
+                raise PemtError(f"{path} has format version {version}; this release reads {FORMAT_VERSION}")
             values["geometry"] = ClipGeometry(**values["geometry"])
             values["splits"] = {name: SplitCard(**split) for name, split in values["splits"].items()}
             return cls(**values)

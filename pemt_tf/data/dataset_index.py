@@ -16,20 +16,13 @@ _COLUMNS = ("file", "bytes", "label", "has_video", "has_audio", "id")
 
 @dataclass(frozen=True)
 class IndexedFile:
-    """What the index says of one record file, one row a record.
+    """What the index says of one record file, one row a record."""
 
-    Attributes:
-        lengths: [records] int64, bytes in the file.
-        labels: [records] object, label name or None.
-        has_video, has_audio: [records] bool.
-        ids: [records] object, the clips' ids.
-    """
-
-    lengths: np.ndarray
-    labels: np.ndarray
-    has_video: np.ndarray
+    lengths: np.ndarray  # [records] int64, bytes in the file
+    labels: np.ndarray  # [records] object, label name or None
+    has_video: np.ndarray  # [records] bool
     has_audio: np.ndarray
-    ids: np.ndarray
+    ids: np.ndarray  # [records] object
 
     @property
     def bytes(self) -> int:

@@ -12,16 +12,9 @@ from pemt_tf.data.record_index import RecordIndex
 
 
 def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Draws clips of every label, whatever the order of the records; a smaller draw is part of a larger one.
+    """Row numbers, ascending, of `per_class` clips of every label (all where it has fewer), whatever their order.
 
-    Args:
-        ids: [clips] clip ids.
-        labels: [clips] int, -1 without a label.
-        per_class: number of clips of each label; all where a label has fewer.
-        seed: random seed for the draw.
-
-    Returns:
-        Row numbers, ascending.
+    `labels` is [clips] int, -1 without a label. A smaller draw is part of a larger one.
     """
     drawn = []
     for label in np.unique(labels[labels >= 0]):
@@ -32,17 +25,7 @@ def draw_labelled(ids: np.ndarray, labels: np.ndarray, per_class: int, seed: int
 
 
 def few_labelled(source: ClipSource, split: str, per_class: int, seed: int) -> frozenset[str]:
-    """Ids of `per_class` clips of every label, as `draw_labelled` draws them; frames are not decoded.
-
-    Args:
-        source: the records.
-        split: name of the split.
-        per_class: number of clips of each label; all where a label has fewer.
-        seed: random seed for the draw.
-
-    Raises:
-        PemtError: clips are missing, or a record is damaged.
-    """
+    """Ids of `per_class` clips of every label, as `draw_labelled` draws them; frames are not decoded."""
     source.require_readable(split)
     if source.can_seek:
         index = RecordIndex.of(source.require_split(split), source.directory, source.labels)

@@ -13,9 +13,8 @@ import tensorflow as tf
 from pemt_tf.config import ClipGeometry
 from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.data.clip_source import ClipSource
-from pemt_tf.data.clip_stream import WantedClips, found_clips, read_clips, shuffled_clips
+from pemt_tf.data.clip_stream import EVERYTHING, WantedClips, WorkerShare, found_clips, read_clips, shuffled_clips
 from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
-from pemt_tf.data.share import EVERYTHING, WorkerShare
 from pemt_tf.features import augment, frame_crops
 
 _MOST_KEPT = 2**30  # bytes of records

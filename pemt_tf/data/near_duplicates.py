@@ -13,16 +13,10 @@ DUPLICATES_NAME = "duplicates.jsonl"
 
 
 def near_duplicates(directory: Path, split: str, others: Collection[str]) -> set[str]:
-    """Clips of a split that are listed together with a clip of another split.
+    """Ids of the clips of a split that are listed with a clip of one of the `others`; the split itself does not count.
 
-    Args:
-        directory: folder of the data set.
-        split: name of the split.
-        others: names of other splits to compare with; the split itself does not count.
-
-    Returns:
-        Ids of clips. Pairs with a clip that was dropped from the data set do not count. Older releases dropped clips
-        (`--drop_duplicates`) without saying which; their pairs do not count either.
+    Pairs with a clip that was dropped from the data set do not count. Older releases dropped clips
+    (`--drop_duplicates`) without saying which; their pairs do not count either.
     """
     try:
         lines = (directory / DUPLICATES_NAME).read_text(encoding="utf-8").splitlines()

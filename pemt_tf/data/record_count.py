@@ -22,16 +22,9 @@ _AGAIN = "copy the data set again, or preprocess again"
 
 
 def require_whole(directory: Path, split: str, files: Sequence[str], clips: int) -> None:
-    """Compares the record files of a split with the data card and the index.
+    """Refuses a split whose record files, relative to the folder, do not hold the `clips` of its card.
 
-    Args:
-        directory: folder of the data set.
-        split: its name.
-        files: record files of the split, relative to the folder.
-        clips: number of clips according to the card.
-
-    Raises:
-        PemtError: the number of clips differs, a file is damaged, or two files hold the same clips; says which.
+    It also refuses damaged files and two files with the same clips.
     """
     unknown = sorted(
         path.relative_to(directory).as_posix()
@@ -45,8 +38,7 @@ def require_whole(directory: Path, split: str, files: Sequence[str], clips: int)
 def require_count(name: str, split: str, found: int, clips: int | None, where: str = "") -> None:
     """Refuses a split whose number of clips `found` is not that of its data card, `clips`; None is not compared.
 
-    Raises:
-        PemtError: with both numbers, and `where` they differ.
+    The message ends with `where` they differ.
     """
     if clips is not None and found != clips:
         raise PemtError(
@@ -56,11 +48,7 @@ def require_count(name: str, split: str, found: int, clips: int | None, where: s
 
 
 def count_records(path: Path) -> int:
-    """Number of records of a file, by their headers.
-
-    Raises:
-        PemtError: a header is damaged, or the file ends within a record.
-    """
+    """Number of records of a file, by their headers; PemtError if one is damaged, or the file ends within a record."""
     try:
         return sum(1 for _ in find_records(path))
     except ValueError as error:

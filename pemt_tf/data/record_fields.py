@@ -9,14 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pemt_tf.data.record_format import (
-    CLIP_ID,
-    IMAGE,
-    LABEL_INDEX,
-    LOG_MEL,
-    SEQUENCE_EXAMPLE,
-    SEQUENCE_LOG_MEL,
-)
+from pemt_tf.data.record_format import CLIP_ID, IMAGE, LABEL_INDEX, LOG_MEL, SEQUENCE_EXAMPLE, SEQUENCE_LOG_MEL
 
 _VARINT, _EIGHT_BYTES, _SIZED, _FOUR_BYTES = 0, 1, 2, 5
 _JPEG = b"\xff\xd8"
@@ -25,10 +18,7 @@ _JPEG = b"\xff\xd8"
 def record_fault(record: bytes, labels: int, payload: str) -> str:
     """What is wrong with the content of a record, to follow on "record 3"; empty if nothing is.
 
-    Args:
-        record: serialized record.
-        labels: size of the vocabulary.
-        payload: form of the records.
+    `labels` is the size of the vocabulary.
     """
     try:
         features = _features(record, 1)
@@ -105,11 +95,7 @@ def _messages(message: memoryview, number: int) -> Iterator[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and value of the fields of a message.
-
-    Raises:
-        ValueError, IndexError: it is not a message.
-    """
+    """Number and value of the fields of a message; ValueError or IndexError if it is not a message."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)

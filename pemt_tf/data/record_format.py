@@ -51,35 +51,21 @@ EXTRA_BYTES = 16  # header and, after the record, its checksum
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """One clip, ready to be written.
+    """One clip, ready to be written."""
 
-    Attributes:
-        clip_id: unique within the data set.
-        data_path: the source, as given.
-        start, end: range of the source, seconds.
-        jpegs: segments x frames JPEGs, row-major, all height x width pixels; None where there is no video.
-        image_times: presentation time of each JPEG, seconds.
-        height, width: pixels; 0 without video.
-        log_mel: [segments, mel_bins, mel_frames] float32, natural-log mel power; None where there is no audio.
-        labels: label names (usually none or one).
-        label_indices: their rows in the data set's vocabulary.
-        waveform: [segments, samples] float32, mono, full scale 1; None where it is not kept.
-        extra: the manifest's other columns, (column, value).
-    """
-
-    clip_id: str
-    data_path: str
-    start: float
+    clip_id: str  # unique within the data set
+    data_path: str  # the source, as given
+    start: float  # range of the source, seconds
     end: float
-    jpegs: list[bytes] | None
-    image_times: list[float]
-    height: int
+    jpegs: list[bytes] | None  # segments x frames, row-major, all height x width pixels; None without video
+    image_times: list[float]  # presentation time of each JPEG, seconds
+    height: int  # pixels; 0 without video
     width: int
-    log_mel: np.ndarray | None
-    labels: tuple[str, ...] = ()
-    label_indices: tuple[int, ...] = ()
-    waveform: np.ndarray | None = None
-    extra: tuple[tuple[str, str], ...] = ()
+    log_mel: np.ndarray | None  # [segments, mel_bins, mel_frames] float32, natural-log mel power; None without audio
+    labels: tuple[str, ...] = ()  # usually none or one
+    label_indices: tuple[int, ...] = ()  # rows in the data set's vocabulary
+    waveform: np.ndarray | None = None  # [segments, samples] float32, mono, full scale 1; None where it is not kept
+    extra: tuple[tuple[str, str], ...] = ()  # the manifest's other columns, (column, value)
 
 
 def microseconds(seconds: float) -> int:
@@ -95,14 +81,8 @@ def serialize(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) 
 def serialized_parts(clip: ClipRecord, geometry: ClipGeometry, payload: str = EXAMPLE) -> Parts:
     """The bytes of a clip's record in parts, not yet copied together; equal clips give equal bytes.
 
-    Args:
-        clip: the clip.
-        geometry: its geometry.
-        payload: `example`, or `sequence_example` for `tf.train.SequenceExample`, whose lists have one entry for each
-            frame or segment.
-
-    Raises:
-        ValueError: the clip does not have this geometry; a programming error of the caller.
+    A `tf.train.SequenceExample` has lists with one entry for each frame or segment. ValueError if the clip does not
+    have this geometry: a programming error of the caller.
     """
     _check_shapes(clip, geometry)
     features = _scalars(clip)
@@ -200,10 +180,9 @@ def _map(entries: dict[str, Parts]) -> Parts:
 
 
 class RecordFile:
-    """Writes a TFRecord file and its SHA-256. Use it as a context manager."""
+    """Writes a TFRecord file, open for writing, and its SHA-256."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Args: file: open for writing."""
         self._file = file
         self._digest = hashlib.sha256()
         self.bytes = 0
@@ -223,14 +202,9 @@ class RecordFile:
 
 
 def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
-    """The records of a TFRecord file.
+    """The records of a TFRecord file, open at its start; the `first` ones are skipped, without reading them.
 
-    Args:
-        file: open, at its start.
-        first: number of records to skip, without reading them.
-
-    Raises:
-        ValueError: the file is damaged, or ends within a record; says where.
+    ValueError if the file is damaged, or ends within a record; says where.
     """
     number = offset = 0
     while header := file.read(HEADER_BYTES):
@@ -246,17 +220,10 @@ def read_records(file: BinaryIO, first: int = 0) -> Iterator[bytes]:
 
 
 def find_records(file: Path | FileIO, ahead: int = HEADER_BYTES) -> Iterator[tuple[int, int, bytes]]:
-    """The places of a TFRecord file's records, without reading the records.
+    """The places of a TFRecord file's records, without reading the records; an open file must have no buffer.
 
-    Args:
-        file: a path, or a file that is open without a buffer.
-        ahead: bytes to read at the start of each record, header included.
-
-    Yields:
-        For each record the byte at which it begins, its length without header, and its first bytes.
-
-    Raises:
-        ValueError: a header is damaged, or the file ends within a record; says where.
+    Yields for each record the byte at which it begins, its length without header, and its first bytes, `ahead` of them
+    with the header. ValueError as in `read_records`.
     """
     if isinstance(file, Path):
         with file.open("rb", buffering=0) as opened:

@@ -14,14 +14,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from pemt_tf.data.dataset_index import read_index
-from pemt_tf.data.record_format import (
-    CLIP_ID,
-    HAS_AUDIO,
-    HAS_VIDEO,
-    HEADER_BYTES,
-    LABEL_INDEX,
-    find_records,
-)
+from pemt_tf.data.record_format import CLIP_ID, HAS_AUDIO, HAS_VIDEO, HEADER_BYTES, LABEL_INDEX, find_records
 from pemt_tf.errors import PemtError
 
 _AT_ONCE = 16  # files
@@ -34,34 +27,17 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class RecordIndex:
-    """One row a record, in the order of the files.
+    """One row a record, in the order of the files."""
 
-    Attributes:
-        sizes: number of records in each file.
-        offsets: [records] int64, byte of its file at which each begins.
-        labels: [records] int64, the first label's index, -1 without one.
-        has: `visual` and `audio` to [records] bool.
-        ids: [records] str, the clips' ids.
-    """
-
-    sizes: tuple[int, ...]
-    offsets: np.ndarray
-    labels: np.ndarray
-    has: dict[str, np.ndarray]
-    ids: np.ndarray
+    sizes: tuple[int, ...]  # number of records in each file
+    offsets: np.ndarray  # [records] int64, byte of its file at which each begins
+    labels: np.ndarray  # [records] int64, the first label's index, -1 without one
+    has: dict[str, np.ndarray]  # `visual` and `audio` to [records] bool
+    ids: np.ndarray  # [records] str
 
     @classmethod
     def of(cls, files: Sequence[str], directory: Path | None = None, labels: Sequence[str] = ()) -> RecordIndex:
-        """Finds all records of local, uncompressed files; files in the data set's own index are not opened.
-
-        Args:
-            files: record files.
-            directory: the data set's folder, if there is one.
-            labels: its vocabulary.
-
-        Raises:
-            PemtError: a file is damaged or cannot be read.
-        """
+        """Finds all records of local, uncompressed files; those in the data set's own index are not opened."""
         known = _listed(files, directory, labels) if directory is not None else {}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda file: known[file] if file in known else _index(file), files))

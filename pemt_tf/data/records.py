@@ -99,11 +99,7 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE)
 
 
 def count_values(serialized: bytes, payload: str = EXAMPLE) -> tuple[int, int]:
-    """Numbers of frames and of spectrogram values in a record, whatever the geometry.
-
-    Raises:
-        DecodeError: it is no record of this form.
-    """
+    """Numbers of frames and spectrogram values in a record, whatever the geometry; DecodeError if it is no record."""
     if payload == SEQUENCE_EXAMPLE:
         lists = tf.train.SequenceExample.FromString(serialized).feature_lists.feature_list
         return len(lists[IMAGE].feature), sum(len(one.float_list.value) for one in lists[SEQUENCE_LOG_MEL].feature)

@@ -16,29 +16,18 @@ from pemt_tf.terminal.progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class ClipOutputs:
-    """A batch of clips and what the function returned for them.
+    """A batch of clips and what the function returned for them."""
 
-    Attributes:
-        ids: ids of the clips.
-        paths: source files of the clips; a clip without one has its id.
-        labels: [clips] int64, -1 without a label.
-        values: the function's result, with arrays in place of tensors.
-    """
-
-    ids: list[str]
-    paths: list[str]
-    labels: np.ndarray
-    values: Any
+    ids: list[str]  # ids of the clips
+    paths: list[str]  # source files; a clip without one has its id
+    labels: np.ndarray  # [clips] int64, -1 without a label
+    values: Any  # the function's result, with arrays in place of tensors
 
 
 class SplitPass:
     """Passes over splits of a data set; the function is traced once for all of them.
 
-    Args:
-        source: the records.
-        function: from a batch of `evaluation_clips` to tensors, of any nesting.
-        batch_size: clips per batch.
-        crops: see `evaluation_clips`.
+    It takes a batch of `evaluation_clips` and returns tensors, of any nesting.
     """
 
     def __init__(self, source: ClipSource, function: Callable[[dict], Any], batch_size: int = 16, crops: int = 1):
@@ -48,16 +37,9 @@ class SplitPass:
     def over(
         self, split: str, labelled: bool = False, most: int | None = None, progress: str = ""
     ) -> Iterator[ClipOutputs]:
-        """Yields the batches of one pass.
+        """Yields the batches of one pass, up to that in which `most` clips are reached, by default of all.
 
-        Args:
-            split: the split to read.
-            labelled: leave out clips without a label.
-            most: stop after the batch in which this number of clips is reached.
-            progress: first words of a progress line; empty for none.
-
-        Raises:
-            PemtError: there is no such split, a record is damaged, or clips are missing.
+        `progress` are the first words of a progress line; empty for none. Damaged records and missing clips are errors.
         """
         clips = evaluation_clips(self._source, split, self._batch_size, labelled, self._crops)
         self._compiled = self._compiled or tf.function(self._function, input_signature=[clips.element_spec])

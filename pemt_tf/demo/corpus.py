@@ -1,8 +1,8 @@
-"""Makes the corpus of the demo: small media files in which frames and audio hold the same digit.
+"""Makes the demo's corpus: small media files whose frames and audio hold the same digit.
 
-Every clip shows one handwritten digit that no other clip shows, and plays the telephone keypad tones of that digit.
-Everything else is drawn independently of the digit, so the digit is all that frames and audio have in common. Constants
-in `handwriting.py` and `keypad.py` say how hard it is to see and to hear.
+Each clip shows a handwritten digit that no other clip shows, and plays the telephone keypad tones of that digit. All
+else is drawn independently of the digit, so the digit is all that frames and audio have in common. Constants in
+`handwriting.py` and `keypad.py` set how hard the digit is to see and to hear.
 """
 
 from __future__ import annotations
@@ -33,45 +33,27 @@ BROKEN_SHARE = 0.6  # of the broken file's bytes are left; an mp4 file's index i
 
 @dataclass(frozen=True)
 class CorpusClip:
-    """One file of the corpus.
+    """One file of the corpus."""
 
-    Attributes:
-        path: path relative to the corpus.
-        digit: the digit in it, also where the folder does not say so.
-        image: row of the handwriting in `handwritten_digits`.
-        media_format: container and codecs.
-        has_sound: whether it has an audio stream.
-        is_broken: whether the file is truncated and cannot be opened.
-        number: number of the clip; with the corpus' seed it decides every random choice within the clip.
-    """
-
-    path: str
-    digit: int
-    image: int
+    path: str  # relative to the corpus
+    digit: int  # known here for unlabelled files too
+    image: int  # row in `handwritten_digits`
     media_format: MediaFormat
     has_sound: bool
-    is_broken: bool
-    number: int
+    is_broken: bool  # truncated, so that it cannot be opened
+    number: int  # with the corpus' seed, it decides every random choice within the clip
 
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """What was written.
-
-    Attributes:
-        directory: the corpus' folder.
-        clips: every file, in the order of writing.
-        labelled, unlabelled, test: number of files in the labelled training folders, in the unlabelled one (with the
-            broken file and the one without audio) and in the test folders.
-        size: size of all files, bytes.
-    """
+    """What was written: all files in the order of writing, and the number of files of each kind."""
 
     directory: Path
     clips: tuple[CorpusClip, ...]
     labelled: int
-    unlabelled: int
+    unlabelled: int  # including the broken file and the one without audio
     test: int
-    size: int
+    size: int  # of all files, bytes
 
 
 def make_corpus(
@@ -82,23 +64,12 @@ def make_corpus(
     test_per_class: int = 8,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CorpusSummary:
-    """Writes the corpus; the same arguments give the same bytes (with the same releases of NumPy and PyAV).
+    """Writes the corpus to a new or empty folder; the same arguments give the same bytes (with the same NumPy, PyAV).
 
-    `train/<digit name>/` has the labelled files, `train/unlabelled/` the others, among them one broken on purpose and
-    one without audio, `test/<digit name>/` the held-out ones. The folder appears under its name when it is complete.
-
-    Args:
-        directory: a new or empty folder.
-        seed: random seed of the corpus.
-        labelled_per_class: labelled training files of each digit.
-        unlabelled: unlabelled training files with frames and audio.
-        test_per_class: test files of each digit.
-        on_progress: called with the files written so far and their total.
-
-    Raises:
-        PemtError: the folder has files in it or cannot be written, or there is not enough handwriting.
+    `train/<digit name>/` has the labelled files and `test/<digit name>/` the held-out ones. `train/unlabelled/` has the
+    others, plus one that is broken on purpose and one without audio. The folder appears when it is complete.
+    `on_progress` receives the number of files written so far, and their total.
     """
-    directory = Path(directory)
     clips = plan_corpus(seed, labelled_per_class, unlabelled, test_per_class)
     partial = directory.with_name(directory.name + ".partial")
     try:
@@ -125,14 +96,7 @@ def make_corpus(
 
 
 def plan_corpus(seed: int, labelled_per_class: int, unlabelled: int, test_per_class: int) -> list[CorpusClip]:
-    """Decides which handwriting goes where; no image is used twice.
-
-    Returns:
-        The clips in the order in which they are written.
-
-    Raises:
-        PemtError: there is not enough handwriting.
-    """
+    """Assigns handwriting and formats to files, in the order of writing; no image is used twice."""
     generator = np.random.default_rng([seed, 0])
     digits = handwritten_digits()[1]
     order = generator.permutation(len(digits))
@@ -146,14 +110,15 @@ def plan_corpus(seed: int, labelled_per_class: int, unlabelled: int, test_per_cl
             f"the demo corpus would need {needed} handwritten images of one digit, but there are {fewest}; "
             "ask for fewer labelled, unlabelled or test clips"
         )
-    counts = (("test", test_per_class), ("train", labelled_per_class))
     places = [
         (f"{split}/{name}", digit)
-        for split, count in counts
+        for split, count in (("test", test_per_class), ("train", labelled_per_class))
         for digit, name in enumerate(DIGIT_NAMES)
         for _ in range(count)
-    ] + [(f"train/{UNLABELLED_FOLDER}", int(digit)) for digit in shown]
-    formats = _shuffled_cycle(FORMATS, len(places), generator)
+    ]
+    places += [(f"train/{UNLABELLED_FOLDER}", int(digit)) for digit in shown]
+    # Every format equally often, in an order that does not depend on the digits.
+    formats = [FORMATS[index % len(FORMATS)] for index in generator.permutation(len(places))]
     special = {len(places) - 2: SILENT_FILE, len(places) - 1: BROKEN_FILE}
     return [
         CorpusClip(
@@ -183,15 +148,9 @@ def render(clip: CorpusClip, seed: int) -> tuple[np.ndarray, Fraction, np.ndarra
     frames = round(generator.uniform(*CLIP_SECONDS) * frame_rate)
     ink = handwritten_digits()[0][clip.image]
     pixels = moving_digit(ink, frames, float(frame_rate), width, height, generator)
-    if not clip.has_sound:
-        return pixels, frame_rate, None, sample_rate
-    sound = key_sound(clip.digit, float(frames / frame_rate), sample_rate, channels, generator)
+    seconds = float(frames / frame_rate)
+    sound = key_sound(clip.digit, seconds, sample_rate, channels, generator) if clip.has_sound else None
     return pixels, frame_rate, sound, sample_rate
-
-
-def _shuffled_cycle(choices: tuple, count: int, generator: np.random.Generator) -> list:
-    """Every choice equally often, in an order that tells nothing about the digits."""
-    return [choices[index % len(choices)] for index in generator.permutation(count)]
 
 
 def _write_clips(

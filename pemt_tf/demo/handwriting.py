@@ -1,8 +1,7 @@
 """The frames of the demo: one handwritten digit that moves over a textured background.
 
-The handwriting is real (the 8 x 8 digits that scikit-learn ships). Only which one is shown follows from the digit;
-size, path, colours, contrast and texture are drawn at random, anew for each of the short shots of a clip. So the
-handwriting is also all that the segments of a clip have in common: nothing else gives away that they belong together.
+The handwriting is real: the 8 x 8 digits that scikit-learn ships. A clip consists of short shots. Size, path, colours,
+contrast and texture are drawn at random for each shot, so its segments have nothing in common but the handwriting.
 """
 
 from __future__ import annotations
@@ -17,39 +16,25 @@ SHOT_SECONDS = (0.35, 0.70)  # length of a shot
 
 @dataclass(frozen=True)
 class Look:
-    """How hard it is to see the digit. Less contrast, more texture and noise: harder.
+    """How hard it is to see the digit. Pairs are the smallest and largest value; levels are grey levels, 0 to 255."""
 
-    Attributes:
-        digit_size: side of the image, as a share of the frame's short side; smallest and largest, as all pairs here.
-        contrast: between the digit and the mean of the background, grey levels.
-        polarities: 1 for light ink, -1 for dark ink; one is drawn.
-        texture: standard deviation of the background, grey levels.
-        tint: largest colour cast of digit and background, grey levels.
-        pixel_noise: standard deviation of the noise of each frame, grey levels.
-    """
-
-    digit_size: tuple[float, float] = (0.60, 0.80)
-    contrast: tuple[float, float] = (130.0, 170.0)
-    polarities: tuple[float, ...] = (-1.0, 1.0)
-    texture: tuple[float, float] = (2.0, 6.0)
-    tint: float = 10.0
-    pixel_noise: tuple[float, float] = (0.0, 2.0)
+    digit_size: tuple[float, float] = (0.60, 0.80)  # side of the digit, as a share of the frame's short side
+    contrast: tuple[float, float] = (130.0, 170.0)  # between the digit and the background's mean, levels
+    polarities: tuple[float, ...] = (-1.0, 1.0)  # 1 for light ink, -1 for dark ink; one is drawn
+    texture: tuple[float, float] = (2.0, 6.0)  # standard deviation of the background, levels
+    tint: float = 10.0  # largest colour cast of digit and background, levels
+    pixel_noise: tuple[float, float] = (0.0, 2.0)  # standard deviation of each frame's noise, levels
 
 
 DEMO_LOOK = Look()
 TEXTURE_GRAIN = (3.0, 14.0)  # size of the blobs of the background, pixels
 BACKGROUND_DRIFT = 12.0  # fastest drift of the background, pixels per second
-OVERHANG = 0.0  # how far the digit's image may leave the central square, as a share of the short side
 STROKE = (0.30, 0.75)  # ink below the first value is paper, above the second it is full
 
 
 @functools.cache
 def handwritten_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The handwriting.
-
-    Returns:
-        [1797, 8, 8] float32 ink from 0 to 1, and [1797] int64, the digit of each.
-    """
+    """Ink from 0 to 1, [1797, 8, 8] float32, and the digit of each image, [1797] int64."""
     from sklearn.datasets import load_digits
 
     images, digits = load_digits(return_X_y=True)
@@ -59,45 +44,31 @@ def handwritten_digits() -> tuple[np.ndarray, np.ndarray]:
 def moving_digit(
     ink: np.ndarray, frames: int, frame_rate: float, width: int, height: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draws one clip's frames.
+    """Draws one clip, [frames, height, width, 3] uint8 RGB; speeds do not depend on the frame rate.
 
     Args:
         ink: [8, 8] float, 0 (paper) to 1 (full ink).
-        frames: how many.
-        frame_rate: frames per second; speeds do not depend on it.
-        width, height: pixels.
-        generator: every random choice comes from it.
-
-    Returns:
-        [frames, height, width, 3] uint8 RGB.
     """
     time = np.arange(frames) / frame_rate
     cuts = np.cumsum(generator.uniform(*SHOT_SECONDS, size=1 + int(time[-1] / SHOT_SECONDS[0])))
     shots = np.split(time, np.searchsorted(time, cuts[cuts < time[-1]]))
     # Each shot draws from a generator of its own, so that its path does not depend on the number of frames before it.
-    own = generator.spawn(len(shots))
-    pairs = zip(shots, own, strict=True)
+    pairs = zip(shots, generator.spawn(len(shots)), strict=True)
     return np.concatenate([draw_shot(ink, shot, width, height, draws) for shot, draws in pairs if len(shot)])
 
 
 def draw_shot(
     ink: np.ndarray, time: np.ndarray, width: int, height: int, generator: np.random.Generator, look: Look = DEMO_LOOK
 ) -> np.ndarray:
-    """One shot: colours, path and texture are drawn once for it.
+    """Draws one shot, with one choice of colours, path and texture; [frames, height, width, 3] uint8 RGB.
 
     Args:
         ink: [rows, rows] float, 0 (paper) to 1 (full ink).
         time: [frames] seconds.
-        width, height: pixels.
-        generator: every random choice comes from it.
-        look: how hard it is to see the digit.
-
-    Returns:
-        [frames, height, width, 3] uint8 RGB.
     """
     short = min(width, height)
     side = short * generator.uniform(*look.digit_size)
-    room = max((short - side) / 2 + OVERHANG * short, 0.0)
+    room = max((short - side) / 2, 0.0)
     left = width / 2 - side / 2 + room * _wander(time, generator)
     top = height / 2 - side / 2 + room * _wander(time, generator)
     rows, columns = _spread(top, side, height, len(ink)), _spread(left, side, width, len(ink))
@@ -124,17 +95,10 @@ def _wander(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _spread(offset: np.ndarray, side: float, length: int, samples: int) -> np.ndarray:
-    """Weights that enlarge samples to `side` pixels from each offset on, smoothly and at sub-pixel precision.
+    """Weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small loops.
 
-    Args:
-        offset: [frames] float, pixels.
-        side: size of the enlarged image, pixels.
-        length: pixels of the frame along this axis.
-        samples: how many there are.
-
-    Returns:
-        [frames, length, samples] float; weights of the cubic (Catmull-Rom) kernel, which keeps thin strokes and small
-        loops.
+    They enlarge `samples` values to `side` pixels that begin at each offset ([frames] float, pixels), at sub-pixel
+    precision: [frames, length, samples] float.
     """
     position = (np.arange(length) + 0.5 - offset[:, None]) / side * samples - 0.5
     distance = np.abs(position[..., None] - np.arange(samples))

@@ -1,7 +1,7 @@
-"""The audio of the demo: a digit's telephone keypad (DTMF) tone pair, pressed again and again, in noise.
+"""The audio of the demo: the telephone keypad (DTMF) tone pair of a digit, held down with changing loudness, in noise.
 
-Only the tone pair follows from the digit. Loudness, timing, noise and distracting tones are drawn at random, loudness,
-noise and the balance of the two tones anew for each of the short takes of a clip.
+Only the tone pair depends on the digit. Loudness, noise and distracting tones are drawn at random; loudness, noise and
+the balance of the two tones anew for each of the short takes of a clip.
 """
 
 from __future__ import annotations
@@ -21,16 +21,12 @@ TONE_PAIRS = tuple(
 TAKE_SECONDS = (0.30, 0.60)  # length of a take
 
 # How hard it is to hear the digit. Lower SNR, more and louder distractors: harder.
-SIGNAL_TO_NOISE_DECIBELS = (8.0, 20.0)  # of the pressed key against the noise
+SIGNAL_TO_NOISE_DECIBELS = (8.0, 20.0)  # of the key against the noise
 TWIST_DECIBELS = (-2.0, 2.0)  # high tone against low tone
 GAIN_DECIBELS = (-20.0, -12.0)  # of the key, against full scale
 DISTRACTORS = (0, 1)  # short foreign tones per clip, from first to last inclusive
 DISTRACTOR_HERTZ = (300.0, 3400.0)
 DISTRACTOR_DECIBELS = (-14.0, -4.0)  # against the key
-PRESS_SECONDS = (0.12, 0.40)
-PAUSE_SECONDS = (0.04, 0.20)
-CONTINUOUS_SHARE = 1.0  # of the clips hold the key down, with a changing loudness, instead of pressing it repeatedly
-RAMP_SECONDS = 0.005  # fade of every press, against clicks
 PEAK = 0.97  # of full scale: louder clips are turned down, never clipped
 
 
@@ -42,17 +38,9 @@ def ratio(decibels: float | np.ndarray) -> float | np.ndarray:
 def key_sound(
     digit: int, seconds: float, sample_rate: int, channels: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Synthesizes one clip's audio.
+    """Synthesizes one clip's audio: [channels, samples] float32 within -1 and 1.
 
-    Args:
-        digit: 0 to 9.
-        seconds: length.
-        sample_rate: samples per second.
-        channels: 1, or 2: the same key and distractors, other noise.
-        generator: every random choice comes from it.
-
-    Returns:
-        [channels, samples] float32 waveform within -1 and 1.
+    The channels share the key and the distractors, but not the noise.
     """
     count = round(seconds * sample_rate)
     time = np.arange(count) / sample_rate
@@ -63,9 +51,8 @@ def key_sound(
     twist = ratio(draw(TWIST_DECIBELS))
     tones = np.sin(2 * np.pi * low * time + phases[0]) + twist * np.sin(2 * np.pi * high * time + phases[1])
     tones /= np.sqrt((1 + twist**2) / 2)  # power 1 while the key is down
-    continuous = generator.random() < CONTINUOUS_SHARE
-    envelope = _swell(time, generator) if continuous else _presses(time, generator)
-    signal = tones * envelope + _distractors(time, generator)
+    generator.random()  # unused: with it a seed gives the same corpus as in earlier releases
+    signal = tones * _swell(time, generator) + _distractors(time, generator)
     noise_level = ratio(-draw(SIGNAL_TO_NOISE_DECIBELS))
     noise = np.stack([_noise(take, sample_rate, generator) for _ in range(channels)]) * noise_level
     sound = (signal + noise) * ratio(draw(GAIN_DECIBELS))
@@ -73,30 +60,18 @@ def key_sound(
 
 
 def _take_ends(seconds: float, generator: np.random.Generator) -> np.ndarray:
-    """When each take but the last ends, seconds, ascending."""
+    """End of each take but the last, seconds, ascending."""
     ends = np.cumsum(generator.uniform(*TAKE_SECONDS, size=1 + int(seconds / TAKE_SECONDS[0])))
     return ends[ends < seconds]
 
 
 def _per_take(take: np.ndarray, generator: np.random.Generator, bounds: tuple[float, float]) -> np.ndarray:
-    """One uniform draw per take, as a value per sample; `take` is the number of each sample's take."""
+    """One uniform draw per take, repeated for its samples; `take` is the number of each sample's take."""
     return generator.uniform(*bounds, size=take[-1] + 1)[take]
 
 
-def _presses(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Loudness over time of a key pressed again and again: 0 to 1, [samples]."""
-    envelope = np.zeros_like(time)
-    start = generator.uniform(-PRESS_SECONDS[1], PAUSE_SECONDS[1])  # the clip may begin within a press
-    while start < time[-1]:
-        end = start + generator.uniform(*PRESS_SECONDS)
-        rising, falling = (time - start) / RAMP_SECONDS, (end - time) / RAMP_SECONDS
-        envelope = np.maximum(envelope, np.clip(np.minimum(rising, falling), 0, 1))
-        start = end + generator.uniform(*PAUSE_SECONDS)
-    return envelope
-
-
 def _swell(time: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Loudness over time of a key held down, swelling slowly: 0.4 to 1, [samples]."""
+    """Loudness of a key that is held down and swells slowly: 0.4 to 1, [samples]."""
     rate, phase = generator.uniform(0.3, 2.0), generator.uniform(0, 2 * np.pi)
     return 0.7 + 0.3 * np.sin(2 * np.pi * rate * time + phase)
 
@@ -117,14 +92,12 @@ def _distractors(time: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 
 def _noise(take: np.ndarray, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of power 1, [samples]; in each take its spectrum falls at random between white and pink."""
-    return np.concatenate(
-        [_coloured(int(np.count_nonzero(take == i)), sample_rate, generator) for i in range(take[-1] + 1)]
-    )
+    """Noise of power 1, [samples]; each take has a random spectrum between white and pink."""
+    return np.concatenate([_coloured(count, sample_rate, generator) for count in np.bincount(take)])
 
 
 def _coloured(count: int, sample_rate: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise of one colour, [count]."""
+    """Noise with a spectrum between white and pink, [count]."""
     spectrum = np.fft.rfft(generator.standard_normal(count))
     hertz = np.fft.rfftfreq(count, 1 / sample_rate)
     spectrum *= np.maximum(hertz, 50.0) ** -generator.uniform(0.0, 0.5)

@@ -8,26 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+VIDEO_BITS, AUDIO_BITS = 220_000, 64_000  # per second
+
 
 @dataclass(frozen=True)
 class MediaFormat:
-    """A container with its codecs, as people have them in their archives.
+    """A container with its codecs, as they occur in archives."""
 
-    Attributes:
-        suffix: the file's suffix; decides the container.
-        video_codec, audio_codec: FFmpeg's encoder names.
-        sample_rates: rates that the audio codec takes, Hz.
-        video_options: encoder options: as fast as it goes, for clips a few seconds long.
-        video_bits, audio_bits: bits per second.
-    """
-
-    suffix: str
-    video_codec: str
-    audio_codec: str
-    sample_rates: tuple[int, ...]
-    video_options: tuple[tuple[str, str], ...] = ()
-    video_bits: int = 220_000
-    audio_bits: int = 64_000
+    suffix: str  # decides the container
+    video_codec: str  # FFmpeg's encoder name
+    audio_codec: str  # FFmpeg's encoder name
+    sample_rates: tuple[int, ...]  # that the audio codec accepts, Hz
+    video_options: tuple[tuple[str, str], ...] = ()  # fast rather than small: clips last a few seconds
 
 
 _X264 = (("preset", "ultrafast"), ("crf", "22"))
@@ -51,12 +43,9 @@ def write_media(
     """Encodes one file; the same input gives the same bytes.
 
     Args:
-        path: the file; its suffix must be the format's.
-        media_format: container and codecs.
+        path: file with the suffix of the format.
         frames: [frames, height, width, 3] uint8 RGB, even sizes.
-        frame_rate: frames per second.
         sound: [channels, samples] float32, or None for a file without an audio stream.
-        sample_rate: Hz.
     """
     import av
 
@@ -77,7 +66,7 @@ def _add_video_stream(container, media_format: MediaFormat, frames: np.ndarray, 
     stream = container.add_stream(media_format.video_codec, rate=frame_rate, options=dict(media_format.video_options))
     stream.height, stream.width = frames.shape[1:3]
     stream.pix_fmt = "yuv420p"
-    stream.bit_rate = media_format.video_bits
+    stream.bit_rate = VIDEO_BITS
     stream.codec_context.thread_count = 1
     return stream
 
@@ -85,12 +74,12 @@ def _add_video_stream(container, media_format: MediaFormat, frames: np.ndarray, 
 def _add_audio_stream(container, media_format: MediaFormat, channels: int, sample_rate: int):
     layout = "mono" if channels == 1 else "stereo"
     stream = container.add_stream(media_format.audio_codec, rate=sample_rate, layout=layout)
-    stream.bit_rate = media_format.audio_bits
+    stream.bit_rate = AUDIO_BITS
     return stream
 
 
 def _encode_sound(container, stream, sound: np.ndarray, sample_rate: int) -> None:
-    """Encodes the whole waveform; the resampler turns it into the codec's sample format and frame size."""
+    """Encodes the whole waveform; the resampler converts it to the codec's sample format and frame size."""
     import av
 
     context = stream.codec_context

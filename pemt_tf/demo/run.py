@@ -1,7 +1,6 @@
 """All steps in one command: corpus, records, pretraining, fine-tuning, evaluation, SavedModel, predictions, report.
 
-Training and data preparation run as the commands that a user would type. When the demo is started again on the same
-folder, it skips the steps that are finished.
+The steps run as the commands that a user would type. Started again on the same folder, the demo skips finished steps.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from pemt_tf.report.contents import CommandRun
 from pemt_tf.report.wording import duration
 from pemt_tf.terminal.child_process import run_and_wait
 from pemt_tf.terminal.progress import Progress
+from pemt_tf.training.run_directory import RunDirectory
 
 PRESET = "tiny"
 UNLABELLED = 400
@@ -30,17 +30,13 @@ QUERIES = 3
 
 @dataclass
 class _Commands:
-    """Runs commands, shows them, and remembers how long they took."""
+    """Runs commands, shows them, and records how long they took."""
 
     say: Callable[[str], None]
     runs: list[CommandRun] = field(default_factory=list)
 
-    def run(self, title: str, module: str, *arguments: str, done: bool) -> None:
-        """Runs `python -m module arguments` unless its result is there already.
-
-        Raises:
-            PemtError: the command failed; it has said why itself.
-        """
+    def run(self, title: str, done: bool, *arguments: str, module: str = "pemt_tf.cli") -> None:
+        """Runs `python -m module arguments`, unless it is done; a command that fails has said why itself."""
         name = "pemt" if module == "pemt_tf.cli" else f"python -m {module}"
         shown = f"{name} {shlex.join(arguments)}"
         self.say(f"\n== {title}\n$ {shown}")
@@ -58,20 +54,14 @@ class _Commands:
 
 
 def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str], say: Callable[[str], None]) -> Path:
-    """Runs the demo.
+    """Runs the demo, or continues an interrupted one; returns the path of the report.
 
     Args:
-        output: the demo's folder; an interrupted demo continues where it stopped.
-        videos: a folder of the user's own; None makes a corpus.
-        seed: random seed for the corpus and for training.
+        output: the demo's folder.
+        videos: folder of the user's own videos; None makes a corpus.
+        seed: random seed of the corpus and of training.
         overrides: `section.field=value` assignments for the training commands.
         say: writes one line.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        PemtError: a step failed.
     """
     started = time.monotonic()
     folder = DemoFolder(output)
@@ -85,9 +75,8 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     held_out = None
     if result.classifies:
         held_out = next((s for s in ("test", "validation") if s in card.splits and card.splits[s].labels), None)
-    _train(
-        folder, result.classifies, [f"pretrain.seed={seed}", f"finetune.seed={seed}", *overrides], commands, held_out
-    )
+    settings = [f"pretrain.seed={seed}", f"finetune.seed={seed}", *overrides]
+    _train(folder, result.classifies, settings, commands, held_out)
     if held_out:
         result.read_evaluations(held_out)
     say("\n== Predictions of the SavedModel")
@@ -95,54 +84,50 @@ def run_demo(output: Path, videos: Path | None, seed: int, overrides: list[str],
     result.commands = commands.runs
     result.seconds = time.monotonic() - started
     report = build_report(result)
-    say("")
-    for line in result.summary_lines():
+    steps = f"All steps took {duration(result.seconds)}."
+    for line in ("", *result.summary_lines(), steps, f"Report: {report}"):
         say(line)
-    say(f"All steps took {duration(result.seconds)}.")
-    say(f"Report: {report}")
     return report
 
 
 def _prepare(folder: DemoFolder, videos: Path | None, seed: int, commands: _Commands) -> None:
-    """Makes the corpus, if no videos are given, and turns the videos into records."""
+    """Makes the corpus unless videos are given, and preprocesses the videos."""
     if videos is None and not folder.corpus.is_dir():
         from pemt_tf.demo.corpus import make_corpus
 
         commands.say("== Making a corpus: synthetic keypad tones over real handwriting")
-        progress: list[Progress] = []
+        progress = Progress("corpus", 0, "files")
 
         def on_progress(done: int, total: int) -> None:
-            if not progress:
-                progress.append(Progress("corpus", total, "files"))
-            progress[0].update(done)
+            progress.total = total
+            progress.update(done)
 
         summary = make_corpus(
             folder.corpus, seed, unlabelled=UNLABELLED, test_per_class=TEST_PER_CLASS, on_progress=on_progress
         )
-        progress[0].close()
+        progress.close()
         commands.say(
             f"{summary.labelled} labelled, {summary.unlabelled} unlabelled and {summary.test} held-out files, "
             f"{summary.size / 1e6:.0f} MB: {folder.corpus}"
         )
     commands.run(
         "Videos to records",
-        "beam_jobs.preprocess",
+        (folder.records / CARD_NAME).is_file(),
         *("--input", str(videos or folder.corpus), "--output", str(folder.records), "--preset", PRESET),
-        done=(folder.records / CARD_NAME).is_file(),
+        module="beam_jobs.preprocess",
     )
 
 
 def _train(
     folder: DemoFolder, classifies: bool, overrides: list[str], commands: _Commands, held_out: str | None
 ) -> None:
-    """Pretrains, fine-tunes with and without that, evaluates both, and exports."""
+    """Pretrains; fine-tunes with and without pretraining; evaluates both; exports."""
     data = ("--data", str(folder.records))
     settings = ("--preset", PRESET, *(part for override in overrides for part in ("--set", override)))
     commands.run(
         "Pretraining without labels",
-        "pemt_tf.cli",
+        RunDirectory(folder.pretrained).finished,
         *("pretrain", *data, *settings, "--output", str(folder.pretrained)),
-        done=folder.finished(folder.pretrained),
     )
     final = folder.pretrained
     if classifies:
@@ -151,28 +136,23 @@ def _train(
         finetune = ("finetune", *data, *settings)
         commands.run(
             "Fine-tuning on the few labels",
-            "pemt_tf.cli",
+            RunDirectory(folder.finetuned).finished,
             *(*finetune, "--init", str(folder.pretrained), "--output", str(folder.finetuned)),
-            done=folder.finished(folder.finetuned),
         )
         commands.run(
             "The same network without pretraining, for comparison",
-            "pemt_tf.cli",
-            # Nothing is there to be kept, so the whole network learns at the rate of the heads.
+            RunDirectory(folder.scratch).finished,
+            # There is nothing to preserve, so the whole network learns at the rate of the heads.
             *(*finetune, "--set", f"finetune.finetune_learning_rate={rate}", "--output", str(folder.scratch)),
-            done=folder.finished(folder.scratch),
         )
-    if held_out:
-        for run in (folder.finetuned, folder.scratch):
-            commands.run(
-                f"Evaluation on held-out files: {run.name}",
-                "pemt_tf.cli",
-                *("evaluate", "--model", str(run), *data, "--split", held_out),
-                done=(run / f"evaluation-{held_out}.json").is_file(),
-            )
+    for run in (folder.finetuned, folder.scratch) if held_out else ():
+        commands.run(
+            f"Evaluation on held-out files: {run.name}",
+            (run / f"evaluation-{held_out}.json").is_file(),
+            *("evaluate", "--model", str(run), *data, "--split", str(held_out)),
+        )
     commands.run(
         "A SavedModel for TF Serving",
-        "pemt_tf.cli",
+        (folder.servable / "1").is_dir(),
         *("export", "--model", str(final), "--output", str(folder.servable)),
-        done=(folder.servable / "1").is_dir(),
     )

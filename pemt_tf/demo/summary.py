@@ -20,7 +20,7 @@ from pemt_tf.report.clip_views import read_clip_views
 from pemt_tf.report.metrics_file import read_metrics
 from pemt_tf.report.page import write_report
 from pemt_tf.report.wording import duration
-from pemt_tf.training.run_directory import BACKBONE, CONFIG, METRICS
+from pemt_tf.training.run_directory import CONFIG, METRICS, RunDirectory
 
 _CLAIM = "demo.json"
 _SHOWN_CLIPS = 8
@@ -39,57 +39,28 @@ _ABOUT_VIDEOS = (
 _ABOUT_NEIGHBOURS = "Neighbours are found by the embedding of the exported model{how}; the search sees no labels."
 
 
-@dataclass(frozen=True)
 class DemoFolder:
     """The folders of one demo."""
 
-    path: Path
-
-    @property
-    def corpus(self) -> Path:
-        """The videos that the demo made."""
-        return self.path / "corpus"
-
-    @property
-    def records(self) -> Path:
-        """The data set."""
-        return self.path / "records"
-
-    @property
-    def pretrained(self) -> Path:
-        """Run without labels."""
-        return self.path / "pretrained"
-
-    @property
-    def finetuned(self) -> Path:
-        """Run on the labels, from the pretrained weights."""
-        return self.path / "finetuned"
-
-    @property
-    def scratch(self) -> Path:
-        """Run on the labels, from random weights."""
-        return self.path / "scratch"
-
-    @property
-    def servable(self) -> Path:
-        """Versions of the SavedModel."""
-        return self.path / "servable"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.corpus = path / "corpus"  # the videos that the demo made
+        self.records = path / "records"
+        self.pretrained = path / "pretrained"
+        self.finetuned = path / "finetuned"  # from the pretrained weights
+        self.scratch = path / "scratch"  # from random weights
+        self.servable = path / "servable"
 
     def claim(self, videos: Path | None, seed: int, overrides: list[str]) -> None:
-        """Makes the folder ours, for these videos and settings.
-
-        Raises:
-            PemtError: it holds something else, or another demo, or cannot be written.
-        """
+        """Marks the folder as that of this demo; raises PemtError if it holds something else or cannot be written."""
         path = self.path / _CLAIM
         wanted = {"videos": str(videos.resolve()) if videos else None, "seed": seed, "set": overrides}
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             if found != wanted:
-                held = (
-                    f"{found['videos'] or 'the made corpus'}, seed {found['seed']}, --set {found['set'] or 'nothing'}"
-                )
-                raise PemtError(f"{self.path} holds the demo of {held}; choose another folder")
+                held = f"{found['videos'] or 'the made corpus'}, seed {found['seed']}"
+                changed = found["set"] or "nothing"
+                raise PemtError(f"{self.path} holds the demo of {held}, --set {changed}; choose another folder")
             return
         try:
             if self.path.is_dir() and any(self.path.iterdir()):
@@ -98,11 +69,6 @@ class DemoFolder:
             path.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
         except OSError as error:
             raise PemtError(f"cannot write to {self.path}: {error.strerror}; choose another folder") from None
-
-    @staticmethod
-    def finished(run: Path) -> bool:
-        """Whether a training run has its final weights."""
-        return (run / BACKBONE).is_file()
 
 
 @dataclass
@@ -133,8 +99,9 @@ class DemoResult:
             setattr(self, name, json.loads(path.read_text(encoding="utf-8")))
 
     def ask_model(self, count: int, say: Callable[[str], None]) -> None:
-        """Loads the SavedModel, classifies held-out video files with it and looks for their nearest clips."""
-        from pemt_tf.export.local_predictor import LocalPredictor, best_labels
+        """Classifies some held-out files with the SavedModel, and finds the clips nearest to them."""
+        from pemt_tf.export.local_predictor import LocalPredictor
+        from pemt_tf.export.servable_metadata import best_labels
         from pemt_tf.search.exact_search import search
         from pemt_tf.search.record_embeddings import embed_split
 
@@ -165,7 +132,7 @@ class DemoResult:
         self.neighbours.append(contents.Neighbours(view, tuple((v, similarity[v.clip_id]) for v in views)))
 
     def summary_lines(self) -> list[str]:
-        """The end of the demo in a few lines."""
+        """The result in a few lines."""
         card = self.card
         failed, filtered = sum(card.failed.values()), sum(card.filtered.values())
         lines = [f"{card.inputs} files: {card.written} clips, {failed} failed, {filtered} filtered"]
@@ -188,12 +155,13 @@ def build_report(result: DemoResult) -> Path:
     source = ClipSource.open(folder.records)
     shown_split = result.split or next(iter(card.splits))
     parameters = parameter_report(config.model)
+    how = ", after fine-tuning on the labels" if result.classifies else ""
     report = contents.Report(
         title="Your videos, seen and heard" if result.videos else "Ten digits, seen and heard",
         subtitle=_subtitle(result),
         key_figures=_key_figures(result, parameters.total, parameters.summary),
         comparison=_comparison(result),
-        notes=_notes(result),
+        notes=(*(_ABOUT_VIDEOS if result.videos else _ABOUT_CORPUS), _ABOUT_NEIGHBOURS.format(how=how)),
         clips=tuple(read_clip_views(source, source.files[shown_split], _SHOWN_CLIPS)),
         preprocessing=_preprocessing(result),
         parameters=parameters,
@@ -241,13 +209,8 @@ def _comparison(result: DemoResult) -> contents.Comparison | None:
     return contents.Comparison(rows, result.finetuned["chance"], result.finetuned["clips"])
 
 
-def _notes(result: DemoResult) -> tuple[str, ...]:
-    how = ", after fine-tuning on the labels" if result.classifies else ""
-    return (*(_ABOUT_VIDEOS if result.videos else _ABOUT_CORPUS), _ABOUT_NEIGHBOURS.format(how=how))
-
-
 def _preprocessing(result: DemoResult) -> contents.Preprocessing:
-    """Counts from the card, names of files from the job's own lists."""
+    """The card's counts, with names of files from the job's lists."""
     card, files = result.card, {}
     for kind, name in (("failed", "failures.jsonl"), ("filtered", "filtered.jsonl")):
         path = result.folder.records / "errors" / name
@@ -268,7 +231,7 @@ def _curves(result: DemoResult) -> tuple[contents.Curves, ...]:
     runs = [
         contents.Run(name, read_metrics(path / METRICS))
         for name, path in (("pretrained", folder.finetuned), ("without pretraining", folder.scratch))
-        if folder.finished(path)
+        if RunDirectory(path).finished
     ]
     return (*curves, contents.Curves("Fine-tuning", tuple(runs))) if runs else tuple(curves)
 

@@ -35,13 +35,11 @@ def check_data(directory: Path) -> Finding:
         return Finding(PROBLEM, "data", faults[0] + more, again)
     gigabytes = sum(file.stat().st_size for file in files) / 1e9
     clips = {name: split.clips for name, split in card.splits.items()}
-    found = (
-        f"{', '.join(f'{count:,} {name}' for name, count in clips.items())} clips, {gigabytes:.2f} GB at {directory}"
-    )
+    counts = ", ".join(f"{count:,} {name}" for name, count in clips.items())
+    found = f"{counts} clips, {gigabytes:.2f} GB at {directory}"
     if not clips.get("train"):
-        return Finding(
-            WARNING, "data", f"{found}; none to train on", "put videos in a folder train/, see docs/data_format.md"
-        )
+        fix = "put videos in a folder train/, see docs/data_format.md"
+        return Finding(WARNING, "data", f"{found}; none to train on", fix)
     return Finding(OK, "data", found)
 
 

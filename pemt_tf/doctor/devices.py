@@ -18,12 +18,11 @@ def machine_has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def tensorflow_findings(answer: ProbeResult, has_gpu: bool) -> Iterator[Finding]:
+def tensorflow_findings(result: ProbeResult, has_gpu: bool) -> Iterator[Finding]:
     """Findings on TensorFlow, Keras, processor, GPUs and TF_CONFIG."""
-    values = answer.values
+    values = result.values
     if "tensorflow" in values:
-        found = f"{values['tensorflow']}, imported in {values['seconds']:.1f} s"
-        yield Finding(OK, "TensorFlow", found)
+        yield Finding(OK, "TensorFlow", f"{values['tensorflow']}, imported in {values['seconds']:.1f} s")
     if "keras" in values:
         if values["backend"] == "tensorflow":
             yield Finding(OK, "Keras", f"{values['keras']} on tensorflow")
@@ -40,8 +39,8 @@ def tensorflow_findings(answer: ProbeResult, has_gpu: bool) -> Iterator[Finding]
         wrong = cluster.removeprefix("error: ") if cluster.startswith("error: ") else ""
         first, _, rest = wrong.partition(". ")
         yield Finding(PROBLEM, "TF_CONFIG", first, rest) if wrong else Finding(OK, "TF_CONFIG", cluster)
-    if answer.failure:
-        yield Finding(PROBLEM, "TensorFlow", answer.failure, _tensorflow_fix(answer.failure))
+    if result.failure:
+        yield Finding(PROBLEM, "TensorFlow", result.failure, _tensorflow_fix(result.failure))
 
 
 def _tensorflow_fix(failure: str) -> str:
@@ -75,9 +74,9 @@ def _gpu_findings(values: dict, has_gpu: bool) -> Iterator[Finding]:
         yield Finding(OK, "GPU", "none; presets like tiny train on the CPU, avbert_base needs GPUs")
 
 
-def media_findings(answer: ProbeResult) -> Iterator[Finding]:
+def media_findings(result: ProbeResult) -> Iterator[Finding]:
     """Findings on PyAV, its decoders and the round trips."""
-    values, again = answer.values, "pip install --force-reinstall --only-binary :all: av"
+    values, again = result.values, "pip install --force-reinstall --only-binary :all: av"
     if "av" in values:
         version = tuple(int(part) for part in values["av"].split(".")[:2] if part.isdigit())
         found = f"{values['av']} with FFmpeg {values['ffmpeg']}"
@@ -86,21 +85,19 @@ def media_findings(answer: ProbeResult) -> Iterator[Finding]:
             yield Finding(PROBLEM, "PyAV", found, "pip install 'av>=17.1'")
         else:
             yield Finding(OK, "PyAV", found)
-    if "missing" in values:
-        missing = values["missing"]
-        if missing:
-            status = PROBLEM if set(missing) & set(NEEDED_DECODERS) else WARNING
-            fix = f"the wheel from PyPI has all: {again}"
-            yield Finding(status, "decoders", f"none for {', '.join(missing)}: such files will fail", fix)
-        else:
-            yield Finding(OK, "decoders", "H.264, HEVC, VP8, VP9, AV1, MPEG-4, MPEG-2, AAC, MP3, Opus, Vorbis, PCM")
-    for name, what, fix in (
-        ("clip", "a clip written and read in memory", again),
-        ("jpeg", "a JPEG written and read", "pip install --force-reinstall simplejpeg"),
+    if missing := values.get("missing"):
+        status = PROBLEM if set(missing) & set(NEEDED_DECODERS) else WARNING
+        fix = f"the wheel from PyPI has all: {again}"
+        yield Finding(status, "decoders", f"none for {', '.join(missing)}: such files will fail", fix)
+    elif "missing" in values:
+        yield Finding(OK, "decoders", "H.264, HEVC, VP8, VP9, AV1, MPEG-4, MPEG-2, AAC, MP3, Opus, Vorbis, PCM")
+    for name, title, what, fix in (
+        ("clip", "clip round trip", "a clip written and read in memory", again),
+        ("jpeg", "JPEG round trip", "a JPEG written and read", "pip install --force-reinstall simplejpeg"),
     ):
-        if name in values:
-            wrong = values[name]
-            title = "clip round trip" if name == "clip" else "JPEG round trip"
-            yield Finding(PROBLEM, title, wrong, fix) if wrong else Finding(OK, title, f"{what} came back unchanged")
-    if answer.failure:
-        yield Finding(PROBLEM, "codecs", answer.failure, again)
+        if wrong := values.get(name):
+            yield Finding(PROBLEM, title, wrong, fix)
+        elif name in values:
+            yield Finding(OK, title, f"{what} came back unchanged")
+    if result.failure:
+        yield Finding(PROBLEM, "codecs", result.failure, again)

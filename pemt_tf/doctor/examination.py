@@ -19,11 +19,7 @@ Check = tuple[str, Callable[[], "Finding | Iterable[Finding]"]]
 def examine(
     data: str | None, output: str | None, progress: Callable[[str], None] = lambda name: None
 ) -> Iterator[Finding]:
-    """Runs every check.
-
-    Yields:
-        Findings, as they come.
-    """
+    """Runs every check; yields findings as they come."""
     # These take longest and run in parallel to the others.
     probes = {name: ProbeProcess(f"pemt_tf.doctor.{name}_probe") for name in ("media", "tensorflow")}
     try:

@@ -9,16 +9,9 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check.
+    """The result of one check."""
 
-    Attributes:
-        status: `ok`; `warning`, work is possible with a limit; `problem`, something will not work.
-        name: what was checked.
-        found: what was found.
-        fix: what to do about it; for an optional part that is absent, how to get it.
-    """
-
-    status: str
-    name: str
+    status: str  # `ok`; `warning`: usable with a limit; `problem`: something will not work
+    name: str  # what was checked
     found: str
-    fix: str = ""
+    fix: str = ""  # what to do; for an optional part that is absent, how to get it

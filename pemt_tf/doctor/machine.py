@@ -89,8 +89,7 @@ def check_disk(name: str, folder: Path, fix: str) -> Finding:
     if not place.is_dir():
         return Finding(PROBLEM, name, f"{place} is a file", "name a folder")
     try:
-        with tempfile.NamedTemporaryFile(dir=place):
-            pass
+        tempfile.NamedTemporaryFile(dir=place).close()
     except OSError as error:
         found = f"{place} cannot be written ({error.strerror})"
         return Finding(PROBLEM, name, found, "name another folder, or change its permissions")
@@ -118,16 +117,11 @@ def check_open_files() -> Finding:
 
 def check_flink() -> Iterator[Finding]:
     """Looks for Java and Maven, which only Flink needs."""
-    if shutil.which("java") is None:
-        fix = "only for Flink: install Java 17 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)"
-        yield Finding(OK, "Java", "not installed", fix)
-    else:
-        yield _java()
-    if shutil.which("mvn") is None:
-        fix = "only for Flink, to fetch its jars (Debian, Ubuntu: apt-get install maven)"
-        yield Finding(OK, "Maven", "not installed", fix)
-    else:
-        yield Finding(OK, "Maven", str(shutil.which("mvn")))
+    fix = "only for Flink: install Java 17 (Debian, Ubuntu: apt-get install openjdk-17-jre-headless)"
+    yield _java() if shutil.which("java") else Finding(OK, "Java", "not installed", fix)
+    fix = "only for Flink, to fetch its jars (Debian, Ubuntu: apt-get install maven)"
+    maven = shutil.which("mvn")
+    yield Finding(OK, "Maven", maven) if maven else Finding(OK, "Maven", "not installed", fix)
 
 
 def _java() -> Finding:

@@ -24,11 +24,6 @@ DECODERS = {
 FRAMES, SIDE, RATE, SAMPLES = 10, 64, 16_000, 1024
 
 
-def main() -> None:
-    """Reports step by step."""
-    report_failures_of(_examine)
-
-
 def _examine() -> None:
     report(step="import av")
     import av
@@ -97,4 +92,4 @@ def _jpeg_round_trip() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    report_failures_of(_examine)

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pemt_tf.doctor.finding import OK, PROBLEM, WARNING, Finding
 
@@ -24,14 +25,8 @@ TESTED = {
 }
 # Packages whose own requirements are checked: most broken installations show there.
 DEPENDENTS = (
-    "tensorflow",
-    "keras",
-    "apache-beam",
-    "tfx",
-    "tensorflow-serving-api",
-    "scipy",
-    "scikit-learn",
-    "umap-learn",
+    *("tensorflow", "keras", "apache-beam", "tfx", "tensorflow-serving-api"),
+    *("scipy", "scikit-learn", "umap-learn"),
 )
 EXTRAS = {
     "tfx": ("tfx", "the TFX pipeline"),
@@ -66,18 +61,14 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3], is_64_bit: boo
 
 def check_ranges() -> Iterator[Finding]:
     """Checks that each required package is installed, in the required range."""
-    from packaging.requirements import Requirement
-
     try:
-        needed = [Requirement(text) for text in importlib.metadata.requires(OURS) or []]
+        needed = _requirements(OURS)
     except importlib.metadata.PackageNotFoundError:
-        yield Finding(
-            WARNING, "packages", f"{OURS} is not installed, so its requirements are unknown", "pip install -e ."
-        )
+        found = f"{OURS} is not installed, so its requirements are unknown"
+        yield Finding(WARNING, "packages", found, "pip install -e .")
         return
-    core = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
     fitting = 0
-    for requirement in core:
+    for requirement in needed:
         version = version_of(requirement.name)
         if version is None:
             yield Finding(PROBLEM, requirement.name, "not installed", f"pip install '{_plain(requirement)}'")
@@ -87,7 +78,7 @@ def check_ranges() -> Iterator[Finding]:
         else:
             fitting += 1
     if fitting:
-        yield Finding(OK, "packages", f"{fitting} of {len(core)} are installed in the required versions")
+        yield Finding(OK, "packages", f"{fitting} of {len(needed)} are installed in the required versions")
 
 
 def check_tested() -> Finding:
@@ -107,15 +98,11 @@ def check_tested() -> Finding:
 
 def check_needs_of_packages() -> Iterator[Finding]:
     """Checks requirements of packages of each other: NumPy 2 beside TensorFlow 2.16, a protobuf too new, ..."""
-    from packaging.requirements import Requirement
-
     broken = 0
     for name in DEPENDENTS:
         if version_of(name) is None:
             continue
-        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
-            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-                continue
+        for requirement in _requirements(name):
             version = version_of(requirement.name)
             if version is not None and requirement.specifier.contains(version, prereleases=True):
                 continue
@@ -167,7 +154,15 @@ def check_extras(libc: tuple[str, str] = platform.libc_ver()) -> Iterator[Findin
         yield Finding(OK, f"extra {extra}", f"not installed ({purpose})", fix)
 
 
-def _plain(requirement) -> str:
+def _requirements(package: str) -> list[Any]:
+    """What an installed package requires without its extras: `packaging.requirements.Requirement`s."""
+    from packaging.requirements import Requirement
+
+    needed = map(Requirement, importlib.metadata.requires(package) or [])
+    return [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def _plain(requirement: Any) -> str:
     return f"{requirement.name}{requirement.specifier}"
 
 

@@ -12,40 +12,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SECONDS = 600.0  # a busy machine with a slow disk takes minutes to import TensorFlow
-
 UNANSWERED = "no answer"
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe reported.
-
-    Attributes:
-        values: reported values by name.
-        failure: why the probe did not finish, as part of a sentence; empty if it did.
-    """
+    """Values that a probe reported; `failure` completes a sentence and is empty if the probe finished."""
 
     values: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
 
 
 class ProbeProcess:
-    """Runs a module of this package that prints JSON objects, one a line. It starts at once.
+    """Runs a module of this package that prints one JSON object per line; it starts at once.
 
-    A line with `step` says what the module is about to do, so that a crash can be placed.
+    A line with `step` names what the module is about to do, so that a crash can be located.
     """
 
     def __init__(self, module: str, seconds: float = SECONDS):
         self._seconds = seconds
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONWARNINGS": "ignore"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
+        command, pipe = [sys.executable, "-m", module], subprocess.PIPE
+        self._process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, errors="replace")
 
     def result(self) -> ProbeResult:
         """Waits for the process to end."""

@@ -10,11 +10,6 @@ SIDE = 512
 TIMES = 5
 
 
-def main() -> None:
-    """Reports step by step."""
-    report_failures_of(_examine)
-
-
 def _examine() -> None:
     report(step="import tensorflow")
     begin = time.perf_counter()
@@ -86,4 +81,4 @@ def _cluster() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    report_failures_of(_examine)

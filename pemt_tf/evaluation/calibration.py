@@ -25,9 +25,6 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) 
         `expected_calibration_error`; `bins`, dicts of `low`, `high`, `clips`, `confidence`, `accuracy` (means of the
         bin, None if it is empty); `brier`, the mean over clips of sum_c (p_c - [c = true])^2, 0 to 2;
         `negative_log_likelihood`, the mean of -ln p_true, p_true taken to be at least 1e-12.
-
-    Raises:
-        PemtError: a probability is not finite.
     """
     probabilities = np.asarray(probabilities, np.float64)
     require_finite(probabilities, what="the probability")
@@ -41,19 +38,14 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = BINS) 
     sums = [np.bincount(numbers, values, bins) for values in (confidence, correct)]
     means = [np.divide(total, clips, out=np.zeros(bins), where=clips > 0) for total in sums]
     error = float((clips * np.abs(means[1] - means[0])).sum() / len(truth))
+    columns = (each.tolist() for each in (edges[:-1], edges[1:], clips, *means))
     targets = np.zeros_like(probabilities)
     targets[rows, truth] = 1.0
     return {
         "expected_calibration_error": error,
         "bins": [
-            {
-                "low": float(edges[b]),
-                "high": float(edges[b + 1]),
-                "clips": int(clips[b]),
-                "confidence": float(means[0][b]) if clips[b] else None,
-                "accuracy": float(means[1][b]) if clips[b] else None,
-            }
-            for b in range(bins)
+            {"low": low, "high": high, "clips": n, "confidence": mean if n else None, "accuracy": share if n else None}
+            for low, high, n, mean, share in zip(*columns, strict=True)
         ],
         "brier": float(((probabilities - targets) ** 2).sum(axis=-1).mean()),
         "negative_log_likelihood": float(-np.log(np.maximum(probabilities[rows, truth], _SMALLEST)).mean()),

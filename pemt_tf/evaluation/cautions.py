@@ -1,11 +1,11 @@
 """Cautions about figures: test clips that training saw, tests with a single label, near-duplicates.
 
-Each caution is a part of a sentence, in the line of the figures, in the JSON file, and in reports.
+Each is a part of a sentence, in the line of the figures, in the JSON file, and in reports; empty where all is well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pemt_tf.data.clip_source import ClipSource
@@ -15,20 +15,13 @@ from pemt_tf.training.history import training_history
 FINETUNE = "finetune"
 
 
-def join_cautions(cautions: Iterable[str]) -> str:
+def join_cautions(*cautions: str) -> str:
     """All cautions that are not empty, as one text."""
     return "; ".join(caution for caution in cautions if caution)
 
 
 def seen_caution(description: dict[str, Any], source: ClipSource, split: str, validation_split: str) -> str:
-    """The caution that the clips of a split are not held out from a run; empty if they are.
-
-    Args:
-        description: the run's `run.json`.
-        source: the records of the measurement.
-        split: the split of the measurement.
-        validation_split: the split on which the run chose its weights, if it did.
-    """
+    """The caution that the clips of a split are not held out from a run; `description` is its `run.json`."""
     trainings = [one for one in training_history(description) if one["data_hash"] == source.content_hash]
     if description.get("data_hash") == source.content_hash:
         if split == description.get("split"):
@@ -76,10 +69,8 @@ def find_caution(
 ) -> str:
     """All cautions about measuring a run on a split; see `seen_caution` for the arguments."""
     return join_cautions(
-        (
-            seen_caution(description, source, split, validation_split),
-            duplicate_caution(source, split, trained_splits(description, source)),
-        )
+        seen_caution(description, source, split, validation_split),
+        duplicate_caution(source, split, trained_splits(description, source)),
     )
 
 
@@ -91,20 +82,10 @@ def probe_caution(
     truth: Collection[int],
     validation_split: str,
 ) -> str:
-    """All cautions about a probe.
-
-    Args:
-        description: `run.json` of the network's run; empty for a network without training.
-        source: the records.
-        train_split, split: the splits to fit to and to measure on.
-        truth: labels of the test clips.
-        validation_split: the split on which the run chose its weights, if it did.
-    """
+    """All cautions about a probe; `description` is empty for a network without training."""
     return join_cautions(
-        (
-            seen_caution(description, source, split, validation_split),
-            fitted_caution(description, source, train_split),
-            label_caution(source.labels, truth),
-            duplicate_caution(source, split, {train_split, *trained_splits(description, source)}),
-        )
+        seen_caution(description, source, split, validation_split),
+        fitted_caution(description, source, train_split),
+        label_caution(source.labels, truth),
+        duplicate_caution(source, split, {train_split, *trained_splits(description, source)}),
     )

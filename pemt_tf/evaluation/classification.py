@@ -29,47 +29,26 @@ _AS_STORED = ViewPlan()
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a classifier. Shares are from 0 to 1; docs/evaluation.md explains each figure.
-
-    Attributes:
-        split: split of the clips.
-        labels: the vocabulary, rows and columns of `confusion`.
-        clips: number of labelled clips, or of source files where their clips were judged together.
-        accuracy: share of clips whose most probable label is theirs.
-        interval: 95 % Wilson interval of the accuracy.
-        top5: share of clips whose label is among the five most probable.
-        top5_interval: 95 % Wilson interval of it.
-        chance: accuracy of guessing uniformly.
-        confusion: [true][predicted] counts.
-        per_class: `label`, `clips`, `accuracy`, `interval` of every label; the last two None without clips.
-        calibration: see `calibration.calibration`.
-        bootstrap: `seed`, `resamples`, `unit` (`source file` or `clip`), `units` (their number), and the 95 % intervals
-            `accuracy` and `top5`.
-        predictions: `id`, `label`, `predicted` and `probability` of the predicted label, for every clip.
-        views, crops, sum_over: the votes that were summed, see `ViewPlan`.
-        selection: how the weights were chosen from those of the training steps.
-        caution: why the figures mean less than those of held-out clips of several labels; empty if they do not.
-        data_hash: hash of the data set.
-    """
+    """The figures of a classifier. Shares are from 0 to 1; docs/evaluation.md explains each figure."""
 
     split: str
-    labels: list[str]
-    clips: int
-    accuracy: float
-    interval: tuple[float, float]
-    top5: float
+    labels: list[str]  # the vocabulary, rows and columns of `confusion`
+    clips: int  # labelled clips, or source files where their clips were judged together
+    accuracy: float  # share of clips whose most probable label is theirs
+    interval: tuple[float, float]  # 95 % Wilson interval
+    top5: float  # share of clips whose label is among the five most probable
     top5_interval: tuple[float, float]
-    chance: float
-    confusion: list[list[int]]
-    per_class: list[dict]
-    calibration: dict
-    bootstrap: dict
-    predictions: list[dict]
-    views: int | None = None
+    chance: float  # accuracy of guessing uniformly
+    confusion: list[list[int]]  # counts [true][predicted]
+    per_class: list[dict]  # `label`, `clips`, `accuracy`, `interval` of every label; the last two None without clips
+    calibration: dict  # see `calibration.calibration`
+    bootstrap: dict  # `seed`, `resamples`, `unit`, `units`, 95 % intervals `accuracy` and `top5`
+    predictions: list[dict]  # `id`, `label`, `predicted` and its `probability` for every clip
+    views: int | None = None  # the votes that were summed: see `ViewPlan`
     crops: int = 1
     sum_over: str = "clip"
-    selection: str = LAST_STEP
-    caution: str = ""
+    selection: str = LAST_STEP  # how the weights were chosen from those of the training steps
+    caution: str = ""  # why the figures mean less than those of held-out clips of several labels
     data_hash: str = ""
 
     @property
@@ -100,18 +79,9 @@ def evaluate(
     plan: ViewPlan = _AS_STORED,
     seed: int = 0,
 ) -> Evaluation:
-    """Classifies every labelled clip of a split.
+    """Classifies every labelled clip of a split by a finished fine-tuning run; `seed` is that of the bootstrap.
 
-    Args:
-        run: a finished fine-tuning run.
-        source: records of the same geometry and vocabulary.
-        split: split to classify.
-        batch_size: clips per batch.
-        plan: votes to sum.
-        seed: random seed of the bootstrap.
-
-    Raises:
-        PemtError: no classifier, other geometry or labels, no labelled clip, or a plan that the clips do not allow.
+    Raises PemtError for no classifier, other geometry or labels, no labelled clip, or a plan that clips do not allow.
     """
     model, labels = run.load_classifier()
     source.require_geometry(run.config().geometry)
@@ -162,11 +132,7 @@ def _vote(
 
 
 def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **about) -> Evaluation:
-    """Makes the `Evaluation` of the votes on at least one clip; `about` are further fields of it.
-
-    Raises:
-        PemtError: a probability is not finite.
-    """
+    """Makes the `Evaluation` of the votes on at least one clip; `about` are further fields of it."""
     probabilities, truth = votes.probabilities, votes.truth
     require_finite(probabilities, votes.ids, "the network's prediction")
     predicted = probabilities.argmax(-1)
@@ -176,7 +142,7 @@ def summarize(split: str, labels: list[str], votes: Votes, seed: int = 0, **abou
     hits = np.stack([predicted == truth, (best == truth[:, None]).any(-1)], axis=1)
     right, among_five = measure_shares(hits, np.array(votes.paths), seed)
     files = len(set(votes.paths))
-    about["caution"] = join_cautions((about.get("caution", ""), label_caution(labels, truth)))
+    about["caution"] = join_cautions(about.get("caution", ""), label_caution(labels, truth))
     return Evaluation(
         split=split,
         labels=labels,

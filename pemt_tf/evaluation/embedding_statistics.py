@@ -18,10 +18,8 @@ def alignment(audio: np.ndarray, visual: np.ndarray) -> float:
 def uniformity(embeddings: np.ndarray) -> float:
     """ln of the mean of exp(-2 d^2) over all pairs of different clips, d the distance of normalized embeddings.
 
-    0 if all are equal; about -4 if they are spread evenly over a sphere of many dimensions. Exact, in blocks.
-
-    Args:
-        embeddings: [clips, width], at least two clips.
+    0 if all are equal; about -4 if they are spread evenly over a sphere of many dimensions. Exact, in blocks; takes
+    [clips, width] of at least two clips.
     """
     x = _normalized(embeddings)
     clips, total = len(x), 0.0
@@ -38,10 +36,7 @@ def uniformity(embeddings: np.ndarray) -> float:
 def spread(embeddings: np.ndarray) -> float:
     """Standard deviation of normalized embeddings over clips, as root mean square over dimensions, times sqrt(width).
 
-    0 if all are equal (collapse), 1 if their mean is 0: it is sqrt(1 - ||mean||^2).
-
-    Args:
-        embeddings: [clips, width], at least one clip.
+    0 if all are equal (collapse), 1 if their mean is 0: it is sqrt(1 - ||mean||^2). Takes [clips, width].
     """
     return float(np.sqrt(_normalized(embeddings).var(axis=0).sum()))
 

@@ -19,24 +19,14 @@ POOLED, EMBEDDING = "pooled", "embedding"
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """Outputs of a frozen backbone for clips.
-
-    Attributes:
-        ids: [clips] ids.
-        paths: [clips] source files; a clip without one has its id.
-        labels: [clips] int, -1 without a label.
-        pooled: modality to [clips, channels] float32, CNN features averaged over segments.
-        summaries: `visual`, `audio` or `joint` to [clips, hidden] float32: the modality's summary token after its own
-            Transformer; for `joint`, where there are two modalities, the model's embedding.
-        present: modality to [clips] bool, whether the clip has it; its features mean nothing where not.
-    """
+    """Outputs of a frozen backbone for clips, [clips] or [clips, width] each."""
 
     ids: np.ndarray
-    paths: np.ndarray
-    labels: np.ndarray
-    pooled: dict[str, np.ndarray]
-    summaries: dict[str, np.ndarray]
-    present: dict[str, np.ndarray]
+    paths: np.ndarray  # source files; a clip without one has its id
+    labels: np.ndarray  # -1 without a label
+    pooled: dict[str, np.ndarray]  # by modality, float32: CNN features averaged over segments
+    summaries: dict[str, np.ndarray]  # summary tokens after the modality's Transformer; `joint`: the embedding
+    present: dict[str, np.ndarray]  # by modality, bool: whether the clip has it; its features mean nothing where not
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,28 +62,14 @@ class ClipFeatures:
 
 
 class FeatureExtractor:
-    """Runs a frozen backbone over splits, with the centre crop.
-
-    Args:
-        backbone: the network, trained or not.
-        source: records of the model's geometry.
-        batch_size: clips per batch.
-    """
+    """Runs a frozen backbone, trained or not, over splits, with the centre crop."""
 
     def __init__(self, backbone: AVTransformer, source: ClipSource, batch_size: int = 16):
         self._backbone = backbone
         self._pass = SplitPass(source, self._features, batch_size)
 
     def extract(self, split: str, labelled: bool = False) -> ClipFeatures:
-        """Passes once over a split.
-
-        Args:
-            split: the split to read.
-            labelled: leave out clips without a label.
-
-        Raises:
-            PemtError: there is no such split, a record is damaged, or a feature is not finite; names the clip.
-        """
+        """Passes once over a split, or its labelled clips; a PemtError names a clip that is damaged or not finite."""
         return assemble(list(self._pass.over(split, labelled, progress=f"features of {split}")), self._backbone)
 
     def _features(self, batch: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:

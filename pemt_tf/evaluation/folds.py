@@ -22,16 +22,10 @@ class Fold:
 
 
 def grouped_folds(labels: np.ndarray, groups: np.ndarray, seed: int = 0) -> list[Fold]:
-    """Cross-validation folds with similar shares of the labels; the clips of one source file stay together.
+    """Cross-validation folds with similar shares of the `labels` [clips]; the clips of one of `groups` stay together.
 
-    Args:
-        labels: [clips] int.
-        groups: [clips], the source files.
-        seed: random seed of the order.
-
-    Returns:
-        As many folds as the rarest label has source files, at most 5; none if it has only one. A file counts for its
-        most frequent label.
+    As many folds as the rarest label has source files (the groups), at most 5; none if it has only one. A file counts
+    for its most frequent label.
     """
     if not len(labels):
         return []

@@ -13,17 +13,11 @@ _DRAWS_AT_ONCE = 1 << 21
 
 @dataclass(frozen=True)
 class MeasuredShare:
-    """A share of clips, 0 to 1, with its two 95 % intervals.
-
-    Attributes:
-        value: the share.
-        wilson: valid for independent clips, also near 0 and 1; too narrow where several clips share a source file.
-        bootstrap: percentile bootstrap over source files; has no width where all clips are right, or all wrong.
-    """
+    """A share of clips, 0 to 1, with its two 95 % intervals."""
 
     value: float
-    wilson: tuple[float, float]
-    bootstrap: tuple[float, float]
+    wilson: tuple[float, float]  # for independent clips; too narrow where several share a source file
+    bootstrap: tuple[float, float]  # over source files; no width where all clips are right, or all wrong
 
     @property
     def cautious(self) -> tuple[float, float]:
@@ -42,16 +36,10 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 def bootstrap_interval(
     values: np.ndarray, groups: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[tuple[float, float]]:
-    """95 % percentile bootstrap intervals of the means of columns; resamples whole groups, with replacement.
+    """95 % percentile bootstrap intervals, (low, high), of the means of the columns of [clips, columns].
 
-    Args:
-        values: [clips, columns].
-        groups: [clips], the group of each clip; all different for the plain bootstrap.
-        seed: random seed of the resampling.
-        resamples: number of resamples, each of as many groups as there are.
-
-    Returns:
-        Low and high of every column.
+    Each resample draws as many whole groups as there are, with replacement; `groups` [clips] all different make it the
+    plain bootstrap.
     """
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     count = len(sizes)

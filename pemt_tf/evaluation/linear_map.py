@@ -46,20 +46,13 @@ class _Side:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Two linear maps into one space, in which the audio and the frames of a clip are near each other.
+    """Two linear maps into one space, in which the audio and the frames of a clip are near each other."""
 
-    Attributes:
-        audio, visual: standardization of the modality and its matrix [width, dimensions].
-        ridge: the ridge added to the variances.
-        chosen_on: how the ridge was chosen.
-        pairs: number of clips in the fit.
-    """
-
-    audio: tuple[Standardization, np.ndarray]
+    audio: tuple[Standardization, np.ndarray]  # the matrix is [width, dimensions]
     visual: tuple[Standardization, np.ndarray]
-    ridge: float
-    chosen_on: str
-    pairs: int
+    ridge: float  # added to the variances
+    chosen_on: str  # how the ridge was chosen
+    pairs: int  # number of clips in the fit
 
     def scores(self, audio: np.ndarray, visual: np.ndarray) -> Scores:
         """Cosines in the common space, from [clips, width] features each."""
@@ -70,10 +63,8 @@ class LinearMap:
 def fit_linear_map(audio: np.ndarray, visual: np.ndarray, groups: np.ndarray, seed: int = 0) -> LinearMap:
     """Fits the map; the ridge is the one with the best mean reciprocal rank in cross-validation among these pairs.
 
-    Args:
-        audio, visual: [pairs, width] features of the two modalities of the same clips, at least `FEWEST_PAIRS`.
-        groups: [pairs], the source files; the clips of one stay together in the folds.
-        seed: random seed of the folds.
+    `audio` and `visual` are [pairs, width] features of the same clips, at least `FEWEST_PAIRS`; `groups` [pairs] are
+    the source files, whose clips stay together in the folds.
     """
     folds = grouped_folds(np.zeros(len(groups), int), groups, seed)
     scores = np.zeros(len(RIDGES))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from pemt_tf.models.finite_outputs import require_finite
 
@@ -18,11 +19,7 @@ _MAX_ITERATIONS = 500
 
 @dataclass(frozen=True)
 class Standardization:
-    """Shift and scale of every feature to mean 0 and deviation 1 over the training clips; constant ones become 0.
-
-    Attributes:
-        mean, scale: [width] float64.
-    """
+    """Shift and scale [width] of features to mean 0 and deviation 1 over the training clips; constant ones become 0."""
 
     mean: np.ndarray
     scale: np.ndarray
@@ -51,22 +48,13 @@ class LogisticModel:
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """[clips, classes] from standardized features [clips, width]."""
-        scores = features @ self.coefficients.T + self.intercepts
-        scores = scores - scores.max(axis=1, keepdims=True)
-        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return special.log_softmax(features @ self.coefficients.T + self.intercepts, axis=1)
 
 
 def fit_path(
     features: np.ndarray, labels: np.ndarray, classes: int, strengths: tuple[float, ...] = STRENGTHS
 ) -> Iterator[tuple[float, LogisticModel]]:
-    """Fits one model for every strength, each starting from the previous one.
-
-    Args:
-        features: [clips, width] float64, standardized.
-        labels: [clips] int, at least two different ones.
-        classes: number of labels.
-        strengths: values of lambda, strongest first.
-    """
+    """Fits a model for every strength, strongest first, to standardized [clips, width] and at least two labels."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

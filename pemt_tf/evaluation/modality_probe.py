@@ -29,27 +29,21 @@ class LabelledVectors:
     labels: np.ndarray
     files: np.ndarray
 
+    def take(self, rows: np.ndarray) -> LabelledVectors:
+        """Some of the clips, by number."""
+        return LabelledVectors(self.vectors[rows], self.labels[rows], self.files[rows])
+
 
 @dataclass(frozen=True)
 class FittedProbe:
-    """Classifiers fitted to the training clips.
-
-    Attributes:
-        standardization: standardization of the features.
-        model: linear classifier.
-        strength: its regularization lambda.
-        neighbours: number of voting neighbours.
-        chosen_on: the clips on which `strength` and `neighbours` were chosen.
-        train: standardized training features, for the neighbours.
-        train_labels: labels of the training clips.
-    """
+    """Classifiers fitted to the training clips."""
 
     standardization: Standardization
     model: LogisticModel
-    strength: float
-    neighbours: int
-    chosen_on: str
-    train: np.ndarray
+    strength: float  # regularization lambda of the linear classifier
+    neighbours: int  # how many vote
+    chosen_on: str  # the clips on which `strength` and `neighbours` were chosen
+    train: np.ndarray  # standardized training features, for the neighbours
     train_labels: np.ndarray
 
     def linear(self, vectors: np.ndarray) -> np.ndarray:
@@ -73,19 +67,14 @@ def fit_probe(
     chosen_on: str,
     validation: LabelledVectors | None = None,
 ) -> FittedProbe:
-    """Chooses regularization and number of neighbours, then fits to all training clips.
+    """Chooses regularization and number of neighbours, then fits to all training clips, of at least two labels.
 
-    Args:
-        train: clips of at least two labels.
-        classes: number of labels.
-        folds: folds of the training clips to choose on; without any, the settings are fixed.
-        chosen_on: description of the choice.
-        validation: clips to choose on instead of the folds.
+    It chooses on `validation`, or else on the folds of the training clips; without any, the settings are fixed.
     """
     if validation is not None:
         pairs = [(train, validation)]
     else:
-        pairs = [(_rows(train, fold.fit), _rows(train, fold.check)) for fold in folds]
+        pairs = [(train.take(fold.fit), train.take(fold.check)) for fold in folds]
     # As many neighbours as the smallest fold can give.
     counts = tuple(k for k in NEIGHBOURS if k <= min((len(fit.labels) for fit, _ in pairs), default=1))
     strength = _choose(pairs, STRENGTHS, lambda fit, check: _linear_scores(fit, check, classes)) or DEFAULT_STRENGTH
@@ -114,10 +103,6 @@ def measure_probe(probe: FittedProbe, test: LabelledVectors, seed: int = 0) -> d
         for share in measure_shares(hits, test.files, seed)
     )
     return {"linear": {**linear, "regularization": probe.strength}, "knn": {**knn, "k": probe.neighbours}}
-
-
-def _rows(vectors: LabelledVectors, rows: np.ndarray) -> LabelledVectors:
-    return LabelledVectors(vectors.vectors[rows], vectors.labels[rows], vectors.files[rows])
 
 
 def _choose(pairs: list, candidates: tuple, scores: Callable[[LabelledVectors, LabelledVectors], np.ndarray]) -> Any:

@@ -14,17 +14,11 @@ SUM_OVER = ("clip", "path")
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """The votes that are summed.
+    """The votes that are summed."""
 
-    Attributes:
-        views: number of voting segments, spread evenly over a clip; None for all. The model always sees the whole clip.
-        crops: 1, the centre of the frame; 3, the start, centre and end of its longer side.
-        sum_over: `clip`, one prediction per record; `path`, one prediction for all records of a source file.
-    """
-
-    views: int | None = None
-    crops: int = 1
-    sum_over: str = "clip"
+    views: int | None = None  # voting segments, spread evenly over a clip, all of which the model sees; None: all
+    crops: int = 1  # 1, the centre of the frame; 3, the start, centre and end of its longer side
+    sum_over: str = "clip"  # `clip`, one prediction per record; `path`, one for all records of a source file
 
     def __post_init__(self) -> None:
         if self.crops not in CROPS:
@@ -33,11 +27,7 @@ class ViewPlan:
             raise PemtError(f"votes cannot be summed over {self.sum_over!r}; --sum-over is {' or '.join(SUM_OVER)}")
 
     def segments(self, available: int) -> np.ndarray:
-        """The voting segments, [views] int, ascending: the middles of `views` equal parts of a clip.
-
-        Raises:
-            PemtError: a clip has fewer segments.
-        """
+        """The voting segments, [views] int, ascending: the middles of `views` equal parts of a clip."""
         views = available if self.views is None else self.views
         if not 1 <= views <= available:
             raise PemtError(
@@ -49,19 +39,12 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class Votes:
-    """Summed votes of clips or of source files.
+    """Summed votes of clips or of source files."""
 
-    Attributes:
-        probabilities: [items, classes] float64, the sums of all votes, scaled to sum 1.
-        truth: [items] int, labels.
-        ids: ids of the clips, or the source files.
-        paths: the source files.
-    """
-
-    probabilities: np.ndarray
-    truth: np.ndarray
-    ids: list[str]
-    paths: list[str]
+    probabilities: np.ndarray  # [items, classes] float64, the sums of all votes, scaled to sum 1
+    truth: np.ndarray  # [items] int, labels
+    ids: list[str]  # of the clips, or the source files
+    paths: list[str]  # the source files
 
 
 def sum_votes(segment_votes: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -73,17 +56,7 @@ def sum_votes(segment_votes: np.ndarray, segments: np.ndarray) -> np.ndarray:
 
 
 def judge(sums: np.ndarray, truth: np.ndarray, ids: list[str], paths: list[str], sum_over: str) -> Votes:
-    """Turns sums of clips into votes, of clips or of whole files, in the order of first appearance.
-
-    Args:
-        sums: [clips, classes].
-        truth: [clips] int.
-        ids, paths: ids and source files of the clips.
-        sum_over: see `ViewPlan`.
-
-    Raises:
-        PemtError: clips of one file have different labels.
-    """
+    """Turns sums [clips, classes] into votes of clips or, with one label each, of whole files, in their order."""
     if sum_over == "path":
         first: dict[str, int] = {}
         numbers = np.array([first.setdefault(path, len(first)) for path in paths])

@@ -18,11 +18,7 @@ _NUMBERS_AT_ONCE = 1 << 22
 def read_pair_classifier(path: Path) -> dict[str, np.ndarray] | None:
     """Weights of the pair classifier before fusion, from a file of `RunDirectory.save_model`; None if there is none.
 
-    Returns:
-        `inner/kernel` [2 hidden, hidden], `inner/bias`, `outer/kernel` [hidden, 1], `outer/bias`.
-
-    Raises:
-        PemtError: the file is damaged.
+    They are `inner/kernel` [2 hidden, hidden], `inner/bias`, `outer/kernel` [hidden, 1], `outer/bias`.
     """
     if not path.is_file():
         return None
@@ -36,13 +32,9 @@ def read_pair_classifier(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def pair_scores(weights: dict[str, np.ndarray], audio: np.ndarray, visual: np.ndarray) -> Scores:
-    """Logits of pairs of summaries: outer(gelu(inner([visual ; audio]))), see `PairClassifier`.
+    """Logits of pairs of summaries [clips, hidden]: outer(gelu(inner([visual ; audio]))), see `PairClassifier`.
 
     The inner layer is linear in either modality, so it is applied to each clip once, not to each pair.
-
-    Args:
-        weights: result of `read_pair_classifier`.
-        audio, visual: [clips, hidden] summaries after the modality's own Transformer.
     """
     hidden = visual.shape[1]
     kernel = weights["inner/kernel"].astype(np.float32)

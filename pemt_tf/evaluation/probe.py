@@ -29,27 +29,16 @@ GALLERY = 1000
 
 @dataclass(frozen=True)
 class ProbePlan:
-    """Settings of a probe.
+    """Settings of a probe."""
 
-    Attributes:
-        train_split, split: splits to fit to and to measure on.
-        features: `pooled`, CNN features averaged over segments; `embedding`, summary tokens.
-        streams: modalities, of `visual`, `audio` and `joint`; empty for all that the model has.
-        labels_per_class: clips of each label to fit to; None for all.
-        seed: random seed of labelled clips, folds, gallery and bootstrap.
-        gallery: number of clips of the split among which retrieval is measured; 0 for all.
-        retrieval: whether to measure retrieval; without it clips without a label are not read.
-        batch_size: clips per batch.
-    """
-
-    train_split: str = "train"
-    split: str = "test"
-    features: str = POOLED
-    streams: tuple[str, ...] = ()
-    labels_per_class: int | None = None
-    seed: int = 0
-    gallery: int = GALLERY
-    retrieval: bool = True
+    train_split: str = "train"  # the split to fit to
+    split: str = "test"  # the split to measure on
+    features: str = POOLED  # `pooled`, CNN features averaged over segments; `embedding`, summary tokens
+    streams: tuple[str, ...] = ()  # of `visual`, `audio` and `joint`; empty for all that the model has
+    labels_per_class: int | None = None  # clips of each label to fit to; None for all
+    seed: int = 0  # of labelled clips, folds, gallery and bootstrap
+    gallery: int = GALLERY  # clips of the split among which retrieval is measured; 0 for all
+    retrieval: bool = True  # whether to measure it; without it clips without a label are not read
     batch_size: int = 16
 
     def __post_init__(self) -> None:
@@ -62,35 +51,20 @@ class ProbePlan:
 
 @dataclass(frozen=True)
 class Probe:
-    """The figures of a frozen network; `write` puts the modalities beside the other fields.
-
-    docs/evaluation.md explains each figure.
-
-    Attributes:
-        model: name of the network.
-        data, data_hash: the data set.
-        plan: the settings.
-        labels: the vocabulary.
-        streams: `visual`, `audio` or `joint` to `train_clips`, `clips`, `linear`, `knn`; absent without labelled clips.
-        retrieval: the figures of the method `method`; None if they were not measured.
-        retrieval_methods: method to its figures and its description.
-        alignment: alignment of the two modalities' summaries; None without both.
-        uniformity, spread: figures of the summaries, by modality.
-        caution: why the figures mean less than those of clips and labels that the network never saw; empty if not.
-    """
+    """The figures of a frozen network, which docs/evaluation.md explains."""
 
     model: str
     data: str
     data_hash: str
     plan: ProbePlan
     labels: list[str]
-    streams: dict[str, dict]
-    retrieval: dict | None
-    retrieval_methods: dict[str, dict]
-    alignment: float | None
-    uniformity: dict[str, float]
+    streams: dict[str, dict]  # modality to `train_clips`, `clips`, `linear`, `knn`; empty without labelled clips
+    retrieval: dict | None  # the figures of the method `method`; None if they were not measured
+    retrieval_methods: dict[str, dict]  # method to its figures and its description
+    alignment: float | None  # of the two modalities' summaries; None without both
+    uniformity: dict[str, float]  # of the summaries, by modality
     spread: dict[str, float]
-    caution: str = ""
+    caution: str = ""  # why the figures mean less than those of unseen clips and labels
 
     @property
     def summary(self) -> list[str]:
@@ -133,9 +107,7 @@ def probe(
     """Computes features of the splits, fits to one and measures on the other.
 
     Args:
-        backbone: the network.
         source: records of the model's geometry.
-        plan: the settings.
         model: name of the network.
         pair_classifier: see `pair_scores.read_pair_classifier`.
         description: `run.json` of the network's run; None for a network without training.
@@ -212,8 +184,7 @@ def probe_modality(
     fitted, measured = (_labelled(features, modality, plan.features) for features in (train, test))
     if plan.labels_per_class is not None:
         ids = train.ids[_usable(train, modality)]
-        rows = draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed)
-        fitted = LabelledVectors(fitted.vectors[rows], fitted.labels[rows], fitted.files[rows])
+        fitted = fitted.take(draw_labelled(ids, fitted.labels, plan.labels_per_class, plan.seed))
     if len(np.unique(fitted.labels)) < 2 or not len(measured.labels):
         return None
     checked = None if validation is None else _labelled(validation, modality, plan.features)

@@ -21,18 +21,11 @@ def cosine_scores(audio: np.ndarray, visual: np.ndarray) -> Scores:
 
 
 def ranks(scores: Scores, clips: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact rank of each clip's own other modality, one block of scores at a time.
+    """Exact rank [clips] float64 of each clip's own frames, then of its audio, one block of scores at a time.
 
     The rank is 1 + the number of others with a higher score + half the number of others with an equal score, the mean
     over all orders of equal scores: if all embeddings are equal, every rank is that of chance, not 1. A clip whose own
     score is NaN or infinite has the worst rank, and no such score ranks above another.
-
-    Args:
-        scores: function from a slice of audio rows to [audio, visual] scores, higher for matching pairs.
-        clips: number of clips.
-
-    Returns:
-        Ranks of the frames for audio queries, and of the audio for visual queries, [clips] float64 each.
     """
     step = max(1, _SCORES_AT_ONCE // max(clips, 1))
     blocks = [slice(start, min(start + step, clips)) for start in range(0, clips, step)]

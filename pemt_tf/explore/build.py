@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.errors import PemtError
 from pemt_tf.explore.clip_points import ClipPoints, read_points
-from pemt_tf.explore.explorer import Explorer
 from pemt_tf.explore.media_address import media_address, media_file
 from pemt_tf.explore.neighbours import nearest_neighbours
 from pemt_tf.explore.options import ExploreOptions
+from pemt_tf.explore.page_data import Explorer
 from pemt_tf.explore.pictures import PictureSources, chosen_places, make_pictures
 from pemt_tf.explore.projection import default_projection, project
 from pemt_tf.files.names import original
@@ -20,20 +21,17 @@ from pemt_tf.terminal.progress import Progress
 
 
 def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
-    """Prepares the page of a folder of embeddings.
-
-    Args:
-        directory: folder written by `beam_jobs.embed`.
-        options: the options of `pemt explore`.
-
-    Raises:
-        PemtError: no readable embeddings, no such data set, UMAP not installed.
-    """
+    """Prepares the page of a folder of embeddings, written by `beam_jobs.embed`."""
     store = EmbeddingStore(directory)
     root = options.media or original(store.card.root)
-    sources = _sources(store, options, root)  # refuses a wrong --data before the work
+    records = _records(store, options)  # refuses a wrong --data before the work
     points = read_points(store, options.limit)
-    sources = _with_media(sources, points, root)
+
+    def media(place: int) -> tuple[Path, float, float] | None:
+        row = points.about[place]
+        file = media_file(root, row["path"])
+        return None if file is None else (file, row["start"], row["end"])
+
     projection = project(points.directions, options.projection or default_projection())
     progress = Progress("neighbours", points.count, "clips")
     neighbours, cosines = nearest_neighbours(points.directions, options.neighbours, progress.update)
@@ -41,8 +39,8 @@ def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
     budget = int(options.picture_megabytes * 1e6)
     places = chosen_places(points.count, budget)
     progress = Progress("pictures", len(places), "clips")
-    ids = [row["id"] for row in points.about]
-    pictures = make_pictures(ids, places, sources, budget, progress.update)
+    sources = PictureSources(store.card.geometry, records, media)
+    pictures = make_pictures([row["id"] for row in points.about], places, sources, budget, progress.update)
     if pictures:
         progress.close()
     return Explorer(
@@ -57,30 +55,20 @@ def build_explorer(directory: str | Path, options: ExploreOptions) -> Explorer:
     )
 
 
-def _sources(store: EmbeddingStore, options: ExploreOptions, root: str) -> PictureSources:
-    geometry, card = store.card.geometry, store.card
+def _records(store: EmbeddingStore, options: ExploreOptions) -> ClipSource | None:
+    """The data set with the clips' records, if pictures are wanted and it is there."""
+    card = store.card
     source = options.data or (card.source if card.source_kind == RECORDS else "")
     if not source or options.picture_megabytes == 0:
-        return PictureSources(geometry)
-    from pemt_tf.data.clip_source import ClipSource
-
+        return None
     try:
         clips = ClipSource.open(source)
-        clips.require_geometry(geometry)
+        clips.require_geometry(card.geometry)
     except PemtError:
         if options.data:
             raise
-        return PictureSources(geometry)  # the records have moved; media files may exist
-    return PictureSources(geometry, clips)
-
-
-def _with_media(sources: PictureSources, points: ClipPoints, root: str) -> PictureSources:
-    def media(place: int) -> tuple[Path, float, float] | None:
-        row = points.about[place]
-        file = media_file(root, row["path"])
-        return None if file is None else (file, row["start"], row["end"])
-
-    return PictureSources(sources.geometry, sources.records, media)
+        return None  # the records have moved; media files may exist
+    return clips
 
 
 def _notes(points: ClipPoints, wanted: int, pictures: int, options: ExploreOptions) -> tuple[str, ...]:

@@ -15,21 +15,13 @@ SEED = 0  # of the sample; one command gives one page
 
 @dataclass(frozen=True, eq=False)
 class ClipPoints:
-    """Clips with their embeddings.
+    """Clips with their embeddings, rows of [clips]."""
 
-    Attributes:
-        rows: [clips] int64, rows of the embeddings.
-        about: [clips] columns of each clip, by the names in `ABOUT`.
-        directions: [clips, width] float32, embeddings of length 1; all zeros where an embedding has no direction.
-        total: number of clips in the embeddings.
-        not_finite: number of clips left out because their embedding holds NaN or infinity.
-    """
-
-    rows: np.ndarray
-    about: list[dict]
-    directions: np.ndarray
-    total: int
-    not_finite: int
+    rows: np.ndarray  # int64, rows of the embeddings
+    about: list[dict]  # columns of each clip, by the names in `ABOUT`
+    directions: np.ndarray  # [clips, width] float32 of length 1; zeros where an embedding has no direction
+    total: int  # clips in the embeddings
+    not_finite: int  # clips left out: the embedding holds NaN or infinity
 
     @property
     def count(self) -> int:
@@ -43,15 +35,7 @@ class ClipPoints:
 
 
 def read_points(store: EmbeddingStore, limit: int) -> ClipPoints:
-    """Reads embeddings, block by block.
-
-    Args:
-        store: the embeddings.
-        limit: the most clips to take; of more, a random sample, the same every time.
-
-    Raises:
-        PemtError: no embedding is finite, or the files are damaged.
-    """
+    """Reads at most `limit` embeddings, block by block; of more, a random sample, the same every time."""
     wanted = _sample(store.count, limit)
     rows, about, directions, not_finite = [], [], [], 0
     for block in store.blocks(ABOUT):

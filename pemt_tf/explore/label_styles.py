@@ -1,8 +1,8 @@
 """How labels look on the map: each has a colour and a shape that colour-blind people can tell apart.
 
-Rare labels share one look. Colour alone cannot tell twenty labels apart, so seven colours come in three shapes. The
-colours were chosen so that every two of them stay apart (a CIELAB distance of 30) for full sight and for each kind of
-colour blindness, and so that each stands out from its ground (a contrast of 3). Both are tests.
+Seven colours come in three shapes, rare labels share one look. Every two colours stay apart (a CIELAB distance of 30)
+for full sight and for each kind of colour blindness, and each stands out from its ground (a contrast of 3). Tests
+check both.
 """
 
 from __future__ import annotations
@@ -30,14 +30,10 @@ class LabelStyle:
 
 
 def label_styles(labels: list[str | None]) -> tuple[list[LabelStyle], list[int]]:
-    """The legend, and the entry of every clip.
+    """The legend, and the entry of every clip, from the clips' labels.
 
-    Args:
-        labels: the label of every clip; None or empty where there is none.
-
-    Returns:
-        Entries: labels by their number of clips, at most one for each colour and shape, then those that stand for the
-        other labels and for none, where there are such; and [clips] places in that list.
+    Labels come by their number of clips, at most one for each colour and shape; then an entry for the other labels, and
+    one for the clips without a label, where there are such.
     """
     counts = Counter(label for label in labels if label)
     looks = [(light, dark, shape) for shape in SHAPES for light, dark in zip(LIGHT, DARK, strict=True)]

@@ -12,14 +12,8 @@ from pemt_tf.files.names import original
 def media_address(root: str, page: Path) -> str:
     """Address of the folder of media files as the page has to write it, with a slash at its end.
 
-    A folder beside or below the page is named relative to it, so that both can be moved together.
-
-    Args:
-        root: folder that the clips' paths are relative to; empty where unknown.
-        page: the page to be.
-
-    Returns:
-        Empty for a folder that is unknown or not on this machine's disks (`gs://...`).
+    A folder beside or below the page is named relative to it, so that both can be moved together. Empty for a folder
+    that is unknown or not on this machine's disks (`gs://...`).
     """
     if not root or "://" in root:
         return ""

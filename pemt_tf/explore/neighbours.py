@@ -14,17 +14,10 @@ NOBODY = -1
 def nearest_neighbours(
     directions: np.ndarray, k: int, progress: Callable[[int], None] = lambda done: None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k other clips with the largest cosine to each clip.
+    """The k other clips, or as many as there are, with the largest cosine to each of [clips, width], best first.
 
-    A clip whose embedding is all zeros has no neighbours and is nobody's neighbour.
-
-    Args:
-        directions: [clips, width] float32, of length 1, or zeros.
-        k: number of neighbours; fewer where there are fewer other clips.
-        progress: called with the number of finished clips.
-
-    Returns:
-        Places [clips, k'] int32, best first, `NOBODY` where there is none; and cosines [clips, k'] float32, there 0.
+    A clip whose embedding is all zeros has no neighbours and is nobody's neighbour. Returns places [clips, k'] int32,
+    `NOBODY` where there is none, and cosines [clips, k'] float32, there 0.
     """
     count = len(directions)
     k = max(0, min(k, count - 1))

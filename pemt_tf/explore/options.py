@@ -14,25 +14,15 @@ USUAL_MEGABYTES = 32.0
 
 @dataclass(frozen=True)
 class ExploreOptions:
-    """The options of a map.
+    """The options of a map."""
 
-    Attributes:
-        page: file to write.
-        data: data set with the clips' records; None for that of the embeddings' card, if it still exists.
-        media: folder of the media files; None for that of the card.
-        projection: `pca` or `umap`; None for UMAP where it is installed.
-        limit: the most clips to show.
-        neighbours: number of neighbours of each clip.
-        picture_megabytes: the most megabytes for pictures.
-    """
-
-    page: Path
-    data: str | None = None
-    media: str | None = None
-    projection: str | None = None
-    limit: int = USUAL_LIMIT
-    neighbours: int = USUAL_NEIGHBOURS
-    picture_megabytes: float = USUAL_MEGABYTES
+    page: Path  # file to write
+    data: str | None = None  # data set with the clips' records; None: that of the embeddings' card, if it exists
+    media: str | None = None  # folder of the media files; None: the one of the card
+    projection: str | None = None  # `pca` or `umap`; None: UMAP where it is installed
+    limit: int = USUAL_LIMIT  # the most clips to show
+    neighbours: int = USUAL_NEIGHBOURS  # of each clip
+    picture_megabytes: float = USUAL_MEGABYTES  # the most, for all pictures
 
     def __post_init__(self) -> None:
         for flag, value, least in (

@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pemt_tf.explore.explorer import Explorer
-from pemt_tf.explore.page_data import clip_data, picture_data, script_json
+from pemt_tf.explore.page_data import Explorer, clip_data, picture_data, script_json
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.report.page import asset, templates
 
@@ -30,11 +29,7 @@ SCRIPTS = (
 
 
 def write_explorer(path: Path, explorer: Explorer) -> Path:
-    """Writes the page; an old file is replaced as a whole.
-
-    Raises:
-        PemtError: the file cannot be written.
-    """
+    """Writes the page; an old file is replaced as a whole."""
     return write_text(path, explorer_page(explorer), make_folder=True)
 
 

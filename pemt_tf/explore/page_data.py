@@ -1,20 +1,36 @@
-"""The numbers and texts of a map in the form that the page's scripts read."""
+"""What a map shows, and its numbers and texts in the form that the page's scripts read."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from pemt_tf.explore.explorer import Explorer
+from pemt_tf.explore.clip_points import ClipPoints
 from pemt_tf.explore.label_styles import label_styles
+from pemt_tf.explore.projection import Projection
 
 COSINE_SCALE = 32_767  # cosines are stored as int16
+
+
+@dataclass(frozen=True, eq=False)
+class Explorer:
+    """A map of clips."""
+
+    title: str
+    points: ClipPoints
+    projection: Projection
+    neighbours: np.ndarray  # [clips, k] int32, places of the nearest clips, -1 where there is none
+    cosines: np.ndarray  # [clips, k] float32
+    pictures: dict[int, bytes] = field(default_factory=dict)  # JPEGs by place
+    media: str = ""  # address of the folder of the clips' paths; empty where unknown
+    notes: tuple[str, ...] = ()  # sentences about what is missing and why
 
 
 def clip_data(explorer: Explorer) -> dict[str, Any]:

@@ -28,14 +28,11 @@ SEED = 1
 class PictureSources:
     """Where pictures can come from; the records are asked first.
 
-    Attributes:
-        geometry: the clips' geometry.
-        records: the data set with the clips' records, if there is one.
-        media: gives for a place on the map the media file and the stretch in seconds; None where it has no file.
+    `media` gives for a place on the map the media file and the stretch in seconds; None where it has no file.
     """
 
     geometry: ClipGeometry
-    records: ClipSource | None = None
+    records: ClipSource | None = None  # the data set with the clips' records, if there is one
     media: Callable[[int], tuple[Path, float, float] | None] = lambda place: None
 
 
@@ -53,12 +50,7 @@ def clip_picture(view: ClipView) -> bytes | None:
 
 
 def chosen_places(count: int, budget: int) -> list[int]:
-    """Places on the map that get a picture: as many as the budget has room for, spread evenly over all.
-
-    Args:
-        count: clips.
-        budget: bytes that pictures may take in the page.
-    """
+    """Places on the map that get a picture: spread evenly, as many as fit into `budget` bytes of the page."""
     room = int(budget / (USUAL_BYTES * BASE64))
     if count <= room:
         return list(range(count))
@@ -72,17 +64,10 @@ def make_pictures(
     budget: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[int, bytes]:
-    """Pictures of some clips; those that cannot be read have none.
+    """Pictures of the clips at some places, as JPEGs by place; those that cannot be read have none.
 
-    Args:
-        ids: ids of all clips.
-        places: places of the wanted clips; the last ones are left out if pictures are larger than usual.
-        sources: records and media files.
-        budget: bytes that pictures may take in the page, as base64.
-        progress: called with the number of finished clips.
-
-    Returns:
-        JPEGs by place, in the order of places.
+    If pictures are larger than usual, the last places are left out: `budget` is in bytes of the page, as base64.
+    `progress` is called with the number of finished clips.
     """
     pictures: dict[int, bytes | None] = {}
     if sources.records is not None:

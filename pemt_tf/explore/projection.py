@@ -20,12 +20,7 @@ SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A map.
-
-    Attributes:
-        positions: [clips, 2] float32, from -1 to 1, the longer side filling that range; up is positive.
-        about: a sentence about how it was made.
-    """
+    """A map: positions [clips, 2] float32 from -1 to 1, up is positive, and a sentence about how it was made."""
 
     positions: np.ndarray
     about: str
@@ -37,15 +32,7 @@ def default_projection() -> str:
 
 
 def project(directions: np.ndarray, name: str) -> Projection:
-    """Lays out embeddings on a plane.
-
-    Args:
-        directions: [clips, width] float32, of length 1, or zeros.
-        name: one of `PROJECTIONS`.
-
-    Raises:
-        PemtError: UMAP is asked for and not installed.
-    """
+    """Lays out embeddings [clips, width] of length 1, or zeros, on a plane; PemtError if UMAP is not installed."""
     if name == PRINCIPAL:
         return principal_plane(directions)
     try:

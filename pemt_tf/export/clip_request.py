@@ -27,15 +27,7 @@ def record_of(
 ) -> bytes:
     """Decodes a media file, or a stretch of it in seconds, into exactly the record that training would see.
 
-    Args:
-        path: the media file.
-        geometry: clip geometry of the model.
-        start: start of the stretch, seconds.
-        end: end of the stretch, seconds.
-        modalities: modalities of the model, which would return zeros for a file that has none of them.
-
-    Raises:
-        PemtError: the file cannot be used; says why.
+    A file with none of `modalities`, those of the model, is refused: the model would return zeros.
     """
     decoded = decode_media(path, geometry, start, end)
     require_modality(path, decoded, modalities)
@@ -62,11 +54,10 @@ def clip_of(path: str, decoded: DecodedClip, geometry: ClipGeometry) -> ClipReco
 def raw_media_of(
     path: str, geometry: ClipGeometry, start: float | None = None, end: float | None = None
 ) -> dict[str, np.ndarray]:
-    """The same as raw media of one clip; a modality that the file lacks is left out.
+    """The same as raw media of one clip, without a modality that the file lacks.
 
-    Returns:
-        `frames` [1, segments, frames, crop, crop, 3] uint8, already the model's test crop, and `waveform` [1, segments,
-        samples] float32.
+    `frames` is [1, segments, frames, crop, crop, 3] uint8, cropped as for evaluation; `waveform` [1, segments, samples]
+    float32.
     """
     decoded = decode_media(path, geometry, start, end)
     media = {}

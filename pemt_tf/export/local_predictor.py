@@ -8,11 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.errors import PemtError, first_line
-from pemt_tf.export.best_labels import best_labels
 from pemt_tf.export.clip_request import record_of
 from pemt_tf.export.servable_metadata import ServableMetadata
-
-__all__ = ["LocalPredictor", "best_labels", "latest_version"]
 
 
 class LocalPredictor:

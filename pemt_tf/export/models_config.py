@@ -23,15 +23,9 @@ _HEAD = "# Which models to serve: --model_config_file. Edited by `pemt serve-con
 
 
 class ModelsConfig:
-    """One model in a models config file.
+    """One model in a models config file, which need not exist yet.
 
-    Args:
-        path: the file; it need not exist yet.
-        model: the model's name.
-        base_path: the folder of versions as the server sees it, for a model that is not in the file yet.
-
-    Raises:
-        PemtError: the file is not a models config, or it has only other models and no base path is given.
+    `base_path` is the folder of versions as the server sees it; a model that is not in a file of others needs it.
     """
 
     def __init__(self, path: Path, model: str, base_path: str | None = None):
@@ -47,7 +41,7 @@ class ModelsConfig:
             raise PemtError(f"{path} has no model {model} but {names}; give --model-name, or --base-path to add it")
         if not found:
             found = [models.add(name=model, base_path=base_path or f"/models/{model}", model_platform="tensorflow")]
-        self._model = found[0]
+        self._model, self._policy = found[0], found[0].model_version_policy
         if base_path is not None:
             self._model.base_path = base_path
 
@@ -59,23 +53,20 @@ class ModelsConfig:
     @property
     def versions(self) -> tuple[int, ...] | None:
         """The versions that the file lists; None where its policy is `latest` or `all`."""
-        policy = self._model.model_version_policy
-        return tuple(policy.specific.versions) if policy.HasField("specific") else None
+        return tuple(self._policy.specific.versions) if self._policy.HasField("specific") else None
 
     def loaded_of(self, there: Iterable[int]) -> set[int]:
         """Those of the versions in the model's folder that the server loads."""
-        policy = self._model.model_version_policy
-        if policy.HasField("specific"):
-            return set(policy.specific.versions)
-        if policy.HasField("all"):
+        if self.versions is not None:
+            return set(self.versions)
+        if self._policy.HasField("all"):
             return set(there)
-        return set(sorted(there)[-(policy.latest.num_versions or 1) :])
+        return set(sorted(there)[-(self._policy.latest.num_versions or 1) :])
 
     def use_specific(self, versions: Iterable[int]) -> None:
         """Loads exactly these versions."""
-        policy = self._model.model_version_policy
-        policy.Clear()
-        policy.specific.versions.extend(sorted(set(versions)))
+        self._policy.Clear()
+        self._policy.specific.versions.extend(sorted(set(versions)))
 
     def use_latest(self, count: int) -> None:
         """Loads the highest versions; not allowed with labels."""
@@ -85,8 +76,8 @@ class ModelsConfig:
                 f"{self._name} has the labels {named}, and `latest` would unload their versions at some time; "
                 "remove them first (--remove-label)"
             )
-        self._model.model_version_policy.Clear()
-        self._model.model_version_policy.latest.num_versions = count
+        self._policy.Clear()
+        self._policy.latest.num_versions = count
 
     def set_label(self, label: str, version: int) -> None:
         """Points a label at a version."""
@@ -100,8 +91,8 @@ class ModelsConfig:
 
     def summary(self) -> str:
         """The model's versions and labels in one line."""
-        policy = self._model.model_version_policy
         labels = ", ".join(f"{label} = {version}" for label, version in self.labels.items()) or "no labels"
+        policy = self._policy
         if self.versions is not None:
             loads = "version" + "s" * (len(self.versions) > 1) + " " + ", ".join(map(str, self.versions))
         else:
@@ -109,11 +100,7 @@ class ModelsConfig:
         return f"{self._model.name}: {loads}; {labels}"
 
     def write(self) -> None:
-        """Writes the file, whole or not at all.
-
-        Raises:
-            PemtError: it cannot be written, or a label points at a version that is not loaded.
-        """
+        """Writes the file, whole or not at all; raises PemtError if a label points at a version that is not loaded."""
         check_labels(self.labels, self.versions or ())
         text = self._head + text_format.MessageToString(self._config)
         mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else 0o644  # the server is another user

@@ -22,16 +22,12 @@ _SCALARS = (records.HAS_VIDEO, records.HAS_AUDIO, records.IMAGE_HEIGHT, records.
 
 
 def decode_records(examples: tf.Tensor, geometry: ClipGeometry, modalities: tuple[str, ...]) -> dict[str, tf.Tensor]:
-    """Checks and decodes a batch of clips.
-
-    Args:
-        examples: [clips] string, serialized `tf.train.Example`s.
-        geometry: geometry that they must have.
-        modalities: modalities that the model uses; others are not decoded.
+    """Checks and decodes a batch of serialized `tf.train.Example`s, [clips] string.
 
     Returns:
         As `decode_for_evaluation` for every clip: `frames` [clips, segments, frames, crop, crop, 3] uint8, `log_mel`
         [clips, segments, mel_bins, mel_frames, 1] float32, `visual_mask`, `audio_mask` [clips, segments] float32.
+        A modality that is not in `modalities` is not decoded.
     """
     examples = checked_strings(examples, "examples", "records as beam_jobs.preprocess and pemt predict make them")
     examples = _whole(examples)
@@ -57,18 +53,16 @@ def _whole(examples: tf.Tensor) -> tf.Tensor:
     sizes = tf.strings.length(examples)
     heads = tf.io.decode_raw(tf.strings.substr(examples + b"\0" * _HEAD, 0, _HEAD), tf.uint8)
     digits = tf.cast(heads[:, 1:], tf.int64)
-    goes_on = tf.cast(digits >= 128, tf.int64)
-    used = tf.concat([tf.ones_like(goes_on[:, :1]), tf.math.cumprod(goes_on, axis=1)[:, :-1]], 1)
+    continues = tf.cast(digits >= 128, tf.int64)
+    used = tf.concat([tf.ones_like(continues[:, :1]), tf.math.cumprod(continues, axis=1)[:, :-1]], 1)
     weights = tf.constant([1 << (7 * place) for place in range(_HEAD - 1)], tf.int64)
     length = tf.reduce_sum((digits % 128) * used * weights, axis=1)
     whole = tf.cast(sizes, tf.int64) == 1 + tf.reduce_sum(used, axis=1) + length
-    check = _refuse(
-        ~(whole & (heads[:, 0] == 0x0A)),
+    message = (
         "examples[{}] ({} bytes) is not a tf.train.Example, or is truncated; expected a whole record as "
-        "beam_jobs.preprocess and pemt predict make them",
-        sizes,
+        "beam_jobs.preprocess and pemt predict make them"
     )
-    return after([check], examples)
+    return after([_refuse(~(whole & (heads[:, 0] == 0x0A)), message, sizes)], examples)
 
 
 def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
@@ -76,33 +70,23 @@ def _scalars(parsed: dict[str, tf.RaggedTensor]) -> dict[str, tf.Tensor]:
     scalars = {}
     for name in _SCALARS:
         counts = tf.cast(parsed[name].row_lengths(), tf.int32)
-        check = _refuse(
-            counts != 1,
-            f"examples[{{}}] has {{}} values of {name}; expected one, as in the records of beam_jobs.preprocess",
-            counts,
-        )
-        scalars[name] = after([check], parsed[name].to_tensor(shape=[None, 1]))[:, 0]
+        message = f"examples[{{}}] has {{}} values of {name}; expected one, as in the records of beam_jobs.preprocess"
+        scalars[name] = after([_refuse(counts != 1, message, counts)], parsed[name].to_tensor(shape=[None, 1]))[:, 0]
     return scalars
 
 
 def _frames(jpegs: tf.RaggedTensor, clips: dict[str, tf.Tensor], geometry: ClipGeometry) -> tf.Tensor:
     """Refuses a wrong number, size or type of frames; returns [clips, frames] string, empty without frames."""
     segments, per_segment = geometry.segments, geometry.frames_per_segment
-    seen = clips["has_video"]
+    seen, size = clips["has_video"], segments * per_segment
     counts = tf.cast(jpegs.row_lengths(), tf.int32)
-    counted = _refuse(
-        seen & (counts != segments * per_segment),
-        f"examples[{{}}] has {{}} frames; expected {segments * per_segment} ({segments} segments of {per_segment})",
-        counts,
-    )
+    message = f"examples[{{}}] has {{}} frames; expected {size} ({segments} segments of {per_segment})"
+    counted = _refuse(seen & (counts != size), message, counts)
     height, width = clips["height"], clips["width"]
-    sized = _refuse(
-        seen & ((tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE)),
-        f"examples[{{}}] states that its frames have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}",
-        height,
-        width,
-    )
-    dense = after([counted, sized], jpegs.to_tensor("", shape=[None, segments * per_segment]))
+    message = f"examples[{{}}] states that its frames have {{}} rows and {{}} columns; expected 1 to {MAX_SIDE}"
+    wrong = (tf.minimum(height, width) < 1) | (tf.maximum(height, width) > MAX_SIDE)
+    sized = _refuse(seen & wrong, message, height, width)
+    dense = after([counted, sized], jpegs.to_tensor("", shape=[None, size]))
     other = seen & tf.reduce_any(tf.strings.substr(dense, 0, len(_JPEG)) != _JPEG, axis=1)
     dense = after([_refuse(other, "examples[{}] has a frame that is not a JPEG")], dense)
     cut = seen & tf.reduce_any(tf.logical_not(_has_end(dense)), axis=1)
@@ -120,15 +104,11 @@ def _has_end(jpegs: tf.Tensor) -> tf.Tensor:
 
 def _spectrograms(values: tf.RaggedTensor, heard: tf.Tensor, geometry: ClipGeometry) -> tf.Tensor:
     """Refuses spectrograms of the wrong size or with values that are not finite; zeros for a clip without audio."""
-    shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
+    segments, bins, steps = shape = (geometry.segments, geometry.mel_bins, geometry.mel_frames)
     size = math.prod(shape)
     counts = tf.cast(values.row_lengths(), tf.int32)
-    counted = _refuse(
-        heard & (counts != size),
-        f"examples[{{}}] has {{}} spectrogram values; expected {size} ({shape[0]} segments of {shape[1]} x {shape[2]})",
-        counts,
-    )
-    dense = after([counted], values.to_tensor(0.0, shape=[None, size]))
+    message = f"examples[{{}}] has {{}} spectrogram values; expected {size} ({segments} segments of {bins} x {steps})"
+    dense = after([_refuse(heard & (counts != size), message, counts)], values.to_tensor(0.0, shape=[None, size]))
     dense = tf.where(heard[:, None], dense, 0.0)
     infinite = ~tf.reduce_all(tf.math.is_finite(dense), axis=1)
     finite = _refuse(infinite, "examples[{}] has NaN or infinite values in its spectrogram")
@@ -141,13 +121,8 @@ def _decode(clip: dict[str, tf.Tensor], geometry: ClipGeometry) -> dict[str, tf.
     def sized() -> tf.Tensor:
         shape = tf.image.extract_jpeg_shape(clip["jpegs"][0])
         said = tf.stack([clip["height"], clip["width"]])
-        check = require(
-            tf.reduce_all(shape[:2] == said),
-            "examples[{}] states that its frames have {} rows and columns, but the first has {}",
-            clip["number"],
-            said,
-            shape[:2],
-        )
+        message = "examples[{}] states that its frames have {} rows and columns, but the first has {}"
+        check = require(tf.reduce_all(shape[:2] == said), message, clip["number"], said, shape[:2])
         return after([check], clip["jpegs"])
 
     jpegs = tf.cond(clip["has_video"], sized, lambda: clip["jpegs"])

@@ -16,13 +16,7 @@ MAX_LEVEL = 16.0  # of a sample; full scale is 1, and far larger values are inte
 
 
 def require(condition: tf.Tensor, message: str, *values: tf.Tensor) -> tf.Operation:
-    """Makes an operation that fails with INVALID_ARGUMENT unless a condition holds.
-
-    Args:
-        condition: scalar bool.
-        message: the sentence; `{}` is replaced by the values.
-        values: tensors to show.
-    """
+    """Makes an operation that fails with INVALID_ARGUMENT unless a scalar holds; `{}` in the message shows a value."""
     return tf.debugging.Assert(condition, [tf.strings.format(message, values) if values else tf.constant(message)])
 
 
@@ -36,15 +30,8 @@ def checked_frames(frames: tf.Tensor, geometry: ClipGeometry, max_segments: int)
     """Refuses frames of a wrong shape; returns [clips, segments, frames, height, width, 3] uint8."""
     count = geometry.frames_per_segment
     shape = tf.shape(frames)
-    sizes = tf.concat([shape, tf.zeros([6], tf.int32)], 0)[:6]  # so that any rank can be checked
-    fits = (
-        tf.equal(tf.size(shape), 6)
-        & tf.reduce_all(sizes >= 1)
-        & (sizes[1] <= max_segments)
-        & tf.equal(sizes[2], count)
-        & tf.reduce_all(sizes[3:5] <= MAX_SIDE)
-        & tf.equal(sizes[5], 3)
-    )
+    sizes, fits = _compare(shape, (None, None, count, None, None, 3), max_segments)
+    fits &= tf.reduce_all(sizes[3:5] <= MAX_SIDE)
     check = require(
         fits,
         f"frames has the shape {{}}; expected uint8 [clips, segments, {count}, height, width, 3] with at least one "
@@ -58,13 +45,7 @@ def checked_waveform(waveform: tf.Tensor, geometry: ClipGeometry, max_segments: 
     """Refuses audio of a wrong shape or with values that are not finite; returns [clips, segments, samples] float32."""
     samples = geometry.samples_per_segment
     shape = tf.shape(waveform)
-    sizes = tf.concat([shape, tf.zeros([3], tf.int32)], 0)[:3]
-    fits = (
-        tf.equal(tf.size(shape), 3)
-        & tf.reduce_all(sizes >= 1)
-        & (sizes[1] <= max_segments)
-        & tf.equal(sizes[2], samples)
-    )
+    _, fits = _compare(shape, (None, None, samples), max_segments)
     shaped = require(
         fits,
         f"waveform has the shape {{}}; expected float32 [clips, segments, {samples}] with at least one clip and 1 to "
@@ -72,29 +53,30 @@ def checked_waveform(waveform: tf.Tensor, geometry: ClipGeometry, max_segments: 
         shape,
     )
     waveform = after([shaped], waveform)
-    finite = require(
-        tf.reduce_all(tf.math.is_finite(waveform)),
-        "waveform holds NaN or infinite samples; expected finite ones, full scale from -1 to 1",
-    )
+    message = "waveform holds NaN or infinite samples; expected finite ones, full scale from -1 to 1"
+    finite = require(tf.reduce_all(tf.math.is_finite(waveform)), message)
     level = tf.reduce_max(tf.abs(waveform))
     # A comparison with NaN is false, so NaN gets only the sentence above.
-    loud = require(
-        tf.logical_not(tf.math.is_finite(level) & (level > MAX_LEVEL)),
-        "waveform has samples up to {}; expected full scale from -1 to 1 (divide 16-bit integers by 32768)",
-        level,
-    )
+    message = "waveform has samples up to {}; expected full scale from -1 to 1 (divide 16-bit integers by 32768)"
+    loud = require(tf.logical_not(tf.math.is_finite(level) & (level > MAX_LEVEL)), message, level)
     return tf.ensure_shape(after([finite, loud], waveform), [None, None, samples])
+
+
+def _compare(shape: tf.Tensor, wanted: tuple[int | None, ...], max_segments: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The sizes of a shape [clips, segments, ...], cut or filled up with zeros to the wanted rank; whether they fit."""
+    rank = len(wanted)
+    sizes = tf.concat([shape, tf.zeros([rank], tf.int32)], 0)[:rank]  # so that any rank can be checked
+    fits = tf.equal(tf.size(shape), rank) & tf.reduce_all(sizes >= 1) & (sizes[1] <= max_segments)
+    for axis, size in enumerate(wanted):
+        fits = fits if size is None else fits & tf.equal(sizes[axis], size)
+    return sizes, fits
 
 
 def same_clips(frames: tf.Tensor, waveform: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Refuses frames and audio that differ in the number of clips or segments."""
     seen, heard = tf.shape(frames)[:2], tf.shape(waveform)[:2]
-    check = require(
-        tf.reduce_all(tf.equal(seen, heard)),
-        "frames has {} clips and segments but waveform has {}; expected the same numbers",
-        seen,
-        heard,
-    )
+    message = "frames has {} clips and segments but waveform has {}; expected the same numbers"
+    check = require(tf.reduce_all(tf.equal(seen, heard)), message, seen, heard)
     return after([check], frames), after([check], waveform)
 
 

@@ -81,17 +81,11 @@ def _next_version(base: Path) -> Iterator[int]:
 def export_saved_model(
     run: RunDirectory, directory: Path, weights: str = FLOAT32, version: int = 0, fold: bool = True
 ) -> None:
-    """Exports a finished run into exactly this folder.
+    """Exports a finished run into exactly this folder; the model computes in float32, whatever training computed in.
 
-    The model is rebuilt outside of any distribution strategy, because mirrored variables must not enter the graph. It
-    computes in float32, whatever the training computed in.
-
-    Args:
-        run: a finished run.
-        directory: folder of the SavedModel.
-        weights: how the weights are stored, see `StoredWeights`.
-        version: version number in the model's metadata; 0 if a later step numbers it.
-        fold: merge rotations into the weights around them; without it the model is smaller and slower.
+    The model is rebuilt outside of any distribution strategy, because mirrored variables must not enter the graph.
+    Version 0 means that a later step numbers it. Without `fold` rotations are not merged into the weights around them:
+    the model is smaller and slower.
     """
     run.require_finished()
     description, config = run.description(), run.config()

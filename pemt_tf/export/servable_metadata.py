@@ -1,4 +1,4 @@
-"""A SavedModel's description of itself: in a file beside it, and through its signature `metadata`."""
+"""How a SavedModel describes itself: in a file beside it, and through its signature `metadata`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import pemt_tf
 from pemt_tf.config import Config
@@ -17,25 +19,15 @@ METADATA = "assets.extra/pemt.json"
 
 @dataclass(frozen=True)
 class ServableMetadata:
-    """A SavedModel's description of itself.
+    """A SavedModel's description of itself."""
 
-    Attributes:
-        config: configuration of the model and its training.
-        labels: classes, in the order of `probabilities`; empty without a classifier.
-        run: folder of the training run that it was exported from.
-        data_hash: hash of that run's data set.
-        release: release of this package.
-        version: number of the version's folder; 0 if it has none.
-        weights: how the weights are stored: `float32`, `float16` or `int8`.
-    """
-
-    config: Config
-    labels: tuple[str, ...]
-    run: str = ""
-    data_hash: str = ""
-    release: str = pemt_tf.__version__
-    version: int = 0
-    weights: str = "float32"
+    config: Config  # of the model and its training
+    labels: tuple[str, ...]  # in the order of `probabilities`; empty without a classifier
+    run: str = ""  # folder of the training run that it was exported from
+    data_hash: str = ""  # of that run's data set
+    release: str = pemt_tf.__version__  # of this package
+    version: int = 0  # number of the version's folder; 0 if it has none
+    weights: str = "float32"  # how they are stored: `float32`, `float16` or `int8`
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -51,11 +43,7 @@ class ServableMetadata:
 
     @classmethod
     def read(cls, directory: Path) -> ServableMetadata:
-        """Reads `assets.extra/pemt.json`.
-
-        Raises:
-            PemtError: the SavedModel was not made by `pemt export`, or it is damaged.
-        """
+        """Reads `assets.extra/pemt.json`; raises PemtError if `pemt export` did not write it, or it is damaged."""
         path = directory / METADATA
         if not path.is_file():
             raise PemtError(f"{directory} is not a model exported by `pemt export`: it has no {METADATA}")
@@ -65,12 +53,8 @@ class ServableMetadata:
             raise PemtError(f"{path} is damaged ({error}); export the model again") from None
 
     def served_fields(self) -> dict[str, str]:
-        """The outputs of the signature `metadata`: field to JSON.
-
-        The single fields are for people; `all` is for `from_served`. Only the name of the run's folder is served, not
-        its path.
-        """
-        values = {**self._values(), "run": Path(self.run).name}
+        """The outputs of the signature `metadata`, field to JSON: `all` for `from_served`, the others for people."""
+        values = {**self._values(), "run": Path(self.run).name}  # without its path
         single = {name: values[name] for name in ("labels", "version", "weights", "release", "run", "data_hash")}
         single |= {"name": self.config.name, "geometry": values["config"]["geometry"]}
         single["modalities"] = self.modalities
@@ -91,3 +75,9 @@ class ServableMetadata:
     @classmethod
     def _from_values(cls, values: dict[str, Any]) -> ServableMetadata:
         return cls(**{**values, "config": Config.from_dict(values["config"]), "labels": tuple(values["labels"])})
+
+
+def best_labels(probabilities: np.ndarray, labels: tuple[str, ...], count: int = 3) -> list[tuple[str, float]]:
+    """The most probable labels of one clip, best first."""
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [(labels[index], float(probabilities[index])) for index in order]

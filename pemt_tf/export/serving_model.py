@@ -18,7 +18,12 @@ class ServingModel:
     """A classifier or backbone for inference, in parts: a CNN for each modality, and everything after the CNNs."""
 
     def __init__(self, model: keras.Model, geometry: ClipGeometry, weights: StoredWeights):
-        self._model, self._geometry, self._weights = model, geometry, weights
+        self._model, self._weights = model, weights
+        crop = geometry.test_crop
+        self._segment_shapes = {
+            "visual": (geometry.frames_per_segment, crop, crop, 3),
+            "audio": (geometry.mel_bins, geometry.mel_frames, 1),
+        }
         self.classifies = isinstance(model, AVClassifier)
         self._backbone = model.backbone if self.classifies else model
         self.modalities: tuple[str, ...] = model.modalities if self.classifies else self._backbone.config.modalities
@@ -30,11 +35,8 @@ class ServingModel:
     def predict(self, inputs: Tensors) -> Tensors:
         """Predicts for clips with all modalities of the model.
 
-        Args:
-            inputs: `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] if segments may lack one.
-
-        Returns:
-            `embedding` [clips, hidden] float32, and for a classifier `probabilities` [clips, classes] float32.
+        Inputs are `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] if segments may lack one.
+        Outputs are `embedding` [clips, hidden] float32, and of a classifier `probabilities` [clips, classes] float32.
         """
         features = {m: self._cnns[m](inputs[INPUT_NAMES[m]]) for m in self.modalities}
         present = tf.ones(tf.shape(next(iter(features.values())))[:2])
@@ -47,11 +49,6 @@ class ServingModel:
         Such a record has black frames or an empty spectrogram for the other modality, and a mask that hides it. All
         these segments are equal, so the CNN sees only one of them.
         """
-        geometry = self._geometry
-        blanks = {
-            "visual": (1, 1, geometry.frames_per_segment, geometry.test_crop, geometry.test_crop, 3),
-            "audio": (1, 1, geometry.mel_bins, geometry.mel_frames, 1),
-        }
         features, masks = {}, {}
         own = self._cnns[modality](stream)
         clips, segments = tf.unstack(tf.shape(own)[:2])
@@ -59,7 +56,7 @@ class ServingModel:
             if m == modality:
                 features[m], masks[m] = own, tf.ones([clips, segments])
                 continue
-            blank = tf.zeros(blanks[m])
+            blank = tf.zeros((1, 1, *self._segment_shapes[m]))
             stand_in = self._cnns[m](frame_crops.normalize(blank) if m == "visual" else blank)
             features[m], masks[m] = tf.tile(stand_in, [clips, segments, 1]), tf.zeros([clips, segments])
         return self._rest(features, masks)
@@ -69,17 +66,12 @@ class ServingModel:
         return self._alone[modality](self._cnns[modality](stream))
 
     def _make_cnn(self, modality: str):
-        geometry, backbone = self._geometry, self._backbone
-        crop = geometry.test_crop
-        shapes = {
-            "visual": [None, None, geometry.frames_per_segment, crop, crop, 3],
-            "audio": [None, None, geometry.mel_bins, geometry.mel_frames, 1],
-        }
+        shape = [None, None, *self._segment_shapes[modality]]
 
-        @tf.function(input_signature=[tf.TensorSpec(shapes[modality], tf.float32)], autograph=False)
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
         def features(stream):
-            with self._weights.scope(backbone.cnns[modality].variables):
-                return backbone.local_features({INPUT_NAMES[modality]: stream})[modality]
+            with self._weights.scope(self._backbone.cnns[modality].variables):
+                return self._backbone.local_features({INPUT_NAMES[modality]: stream})[modality]
 
         return features
 

@@ -9,14 +9,7 @@ import tensorflow as tf
 
 from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.export.record_request import decode_records
-from pemt_tf.export.request_checks import (
-    after,
-    checked_frames,
-    checked_strings,
-    checked_waveform,
-    require,
-    same_clips,
-)
+from pemt_tf.export.request_checks import after, checked_frames, checked_strings, checked_waveform, require, same_clips
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.export.serving_model import ServingModel, Tensors
 from pemt_tf.features import frame_crops, spectrogram
@@ -31,16 +24,10 @@ _SPECS = {name: tf.TensorSpec(_ANY_SHAPE, dtype, name) for name, dtype in _DTYPE
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature.
-
-    Attributes:
-        name: name in the SavedModel.
-        inputs: names of the inputs, in the order of the function's arguments.
-        function: tensors to a dict of outputs; the first axis of every input and output is the clips' axis.
-    """
+    """One signature; the first axis of every input and output is the clips' axis."""
 
     name: str
-    inputs: tuple[str, ...]
+    inputs: tuple[str, ...]  # in the order of the function's arguments
     function: Callable[..., Tensors]
 
     @property

@@ -1,11 +1,9 @@
-"""Warm-up requests: a server that finds them in a SavedModel runs them before it takes traffic.
-
-The first request of every signature is slow, because the graph is optimized then.
-"""
+"""Warm-up requests, which a server runs before it takes traffic: the first request of each signature is slow."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -35,22 +33,17 @@ def write_warm_up(directory: Path, signatures: list[Signature], geometry: ClipGe
 
 def _values(geometry: ClipGeometry) -> dict[str, TensorProto]:
     """One clip for each input; the message of a tensor of equal values holds only one of them."""
-    leading = [1, geometry.segments]
-    crop = geometry.test_crop
-    frames = _filled(tf.uint8, [*leading, geometry.frames_per_segment, crop, crop, 3])
-    frames.int_val.append(128)
-    waveform = _filled(tf.float32, [*leading, geometry.samples_per_segment])
-    waveform.float_val.append(0.0)
+    leading, crop = [1, geometry.segments], geometry.test_crop
     return {
         "examples": tf.make_tensor_proto([_gray_record(geometry)]),
-        "frames": frames,
-        "waveform": waveform,
+        "frames": _filled(tf.uint8, [*leading, geometry.frames_per_segment, crop, crop, 3], int_val=[128]),
+        "waveform": _filled(tf.float32, [*leading, geometry.samples_per_segment], float_val=[0.0]),
         "fields": tf.make_tensor_proto([b"all"]),
     }
 
 
-def _filled(dtype: tf.DType, shape: list[int]) -> TensorProto:
-    return TensorProto(dtype=dtype.as_datatype_enum, tensor_shape=tf.TensorShape(shape).as_proto())
+def _filled(dtype: tf.DType, shape: list[int], **value: Any) -> TensorProto:
+    return TensorProto(dtype=dtype.as_datatype_enum, tensor_shape=tf.TensorShape(shape).as_proto(), **value)
 
 
 def _gray_record(geometry: ClipGeometry) -> bytes:

@@ -9,21 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 FLOAT32, FLOAT16, INT8 = "float32", "float16", "int8"
-WEIGHTS = (FLOAT32, FLOAT16, INT8)
 _SMALL = 4096  # elements; smaller weights gain nothing, and norms and biases stay exact
 _MOST_INT8 = 127
 
 
 class StoredWeights:
-    """A model's weights in the form in which they are stored.
+    """A built model's weights in the form in which they are stored.
 
     `float16` halves every large matrix. `int8` quarters it: a number from -127 to 127 for each weight and a float32
     scale for each output channel (the last axis), symmetric, rounded to nearest. Small weights and vectors, hence all
     biases, norms and running statistics, stay float32.
-
-    Args:
-        model: a built model.
-        kind: one of `WEIGHTS`.
     """
 
     def __init__(self, model: keras.Model, kind: str):

@@ -19,10 +19,7 @@ def random_flip(frames: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 def mask_axis(log_mel: tf.Tensor, axis: int, length: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """Sets the positions t with start <= t < start + length of one axis to 0.0 (energy 1, in the log domain).
 
-    Args:
-        log_mel: [..., mel_bins, mel_frames].
-        axis: -2 for frequency, -1 for time.
-        length, start: real numbers, as the reference draws them.
+    `log_mel` is [..., mel_bins, mel_frames]; axis -2 is frequency, -1 time. The reference draws real numbers.
     """
     positions = tf.range(log_mel.shape[axis], dtype=tf.float32)
     hidden = (positions >= start) & (positions < start + length)
@@ -33,13 +30,9 @@ def mask_axis(log_mel: tf.Tensor, axis: int, length: tf.Tensor, start: tf.Tensor
 def random_spectrogram_masks(
     log_mel: tf.Tensor, seed: tf.Tensor, share: float = MASK_SHARE, count: int = 1
 ) -> tf.Tensor:
-    """A frequency mask, then a time mask, each up to 5 % of the axis (docs/reference_model.md section 12).
+    """`count` frequency and time masks in turn, each up to a share of its axis (docs/reference_model.md section 12).
 
-    Args:
-        log_mel: [segments, mel_bins, mel_frames] float32.
-        seed: [2] int32.
-        share: largest share of the axis.
-        count: number of masks per axis.
+    `log_mel` is [segments, mel_bins, mel_frames] float32, the seed [2] int32.
     """
     draws = tf.random.stateless_uniform([count, 2, 2], seed)
     for number in range(count):

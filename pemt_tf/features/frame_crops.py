@@ -15,7 +15,7 @@ DEVIATION = 0.225
 Scalar = tf.Tensor | int
 
 
-class CropPlan(NamedTuple):  # no `annotations` from __future__ here: pdoc could not evaluate these
+class CropPlan(NamedTuple):
     """Source rows and columns of a crop: two int32 vectors of the crop's height and width.
 
     Rows ascend; columns ascend too, or descend in a mirrored crop.
@@ -31,12 +31,9 @@ def normalize(frames: tf.Tensor) -> tf.Tensor:
 
 
 def nearest_index(size_in: tf.Tensor, size_out: tf.Tensor) -> tf.Tensor:
-    """Source index of every target index for nearest resizing: min(floor(i * in / out), in - 1), in float32.
+    """[size_out] int32: the source index of every target index for nearest resizing, min(floor(i * in / out), in - 1).
 
-    TensorFlow's own nearest resize samples at half-pixel centres and differs.
-
-    Returns:
-        [size_out] int32.
+    In float32. TensorFlow's own nearest resize samples at half-pixel centres and differs.
     """
     ratio = tf.cast(size_in, tf.float32) / tf.cast(size_out, tf.float32)
     index = tf.cast(tf.floor(tf.cast(tf.range(size_out), tf.float32) * ratio), tf.int32)
@@ -55,13 +52,9 @@ def scaled_size(height: Scalar, width: Scalar, short_side: Scalar) -> tuple[tf.T
 def plan_crop(
     height: Scalar, width: Scalar, short_side: Scalar, crop: int, top: Scalar | None = None, left: Scalar | None = None
 ) -> CropPlan:
-    """Plans a square crop of a frame whose short side is first scaled to `short_side`.
+    """Plans a square crop of a frame whose short side is first scaled to `short_side`, at least `crop`; int32 scalars.
 
-    Args:
-        height, width: size of the source frame, int32 scalars.
-        short_side: short side after scaling, int32 scalar, at least `crop`.
-        crop: side of the crop.
-        top, left: offset in the scaled frame; None centres, as the reference rounds (up).
+    `top` and `left` are the offset in the scaled frame; None centres, as the reference rounds (up).
     """
     height, width, short_side = (tf.convert_to_tensor(x, tf.int32) for x in (height, width, short_side))
     scaled_height, scaled_width = scaled_size(height, width, short_side)
@@ -95,13 +88,7 @@ def plan_test_crops(height: Scalar, width: Scalar, geometry: ClipGeometry) -> li
 
 
 def plan_train_crop(height: Scalar, width: Scalar, geometry: ClipGeometry, seed: tf.Tensor) -> CropPlan:
-    """A random scale and a random position, for all frames of a clip.
-
-    Args:
-        height, width: size of the stored frames, int32 scalars.
-        geometry: gives the range of scales and the size of the crop.
-        seed: [2] int32; equal seeds give equal crops.
-    """
+    """A random scale and a random position, for all frames of a clip; they follow from the seed, [2] int32."""
     draws = tf.random.stateless_uniform([3], seed)
     low, high = geometry.train_scale
     short_side = tf.cast(tf.round(low + (high - low) * draws[0]), tf.int32)
@@ -126,10 +113,6 @@ def window(plan: CropPlan, width: tf.Tensor) -> tf.Tensor:
     It is one column wider on either side than the plan needs: colour is stored at half resolution and interpolated
     from both neighbours, which the outermost columns of a window lack. With it the result is exactly that of decoding
     the whole frame.
-
-    Args:
-        plan: the crop.
-        width: width of the frame, int32 scalar.
     """
     first, last = tf.minimum(plan.columns[0], plan.columns[-1]), tf.maximum(plan.columns[0], plan.columns[-1])
     left, right = tf.maximum(first - 1, 0), tf.minimum(last + 1, width - 1)
@@ -137,25 +120,15 @@ def window(plan: CropPlan, width: tf.Tensor) -> tf.Tensor:
 
 
 def decode_crop(jpegs: tf.Tensor, plan: CropPlan) -> tf.Tensor:
-    """Decodes only the window of each JPEG that a plan reads; see `decode_crops`.
-
-    Returns:
-        [frames, crop, crop, 3] uint8.
-    """
+    """Decodes only the window of each JPEG that a plan reads, see `decode_crops`: [frames, crop, crop, 3] uint8."""
     return decode_crops(jpegs, [plan])[0]
 
 
 def decode_crops(jpegs: tf.Tensor, plans: list[CropPlan]) -> tf.Tensor:
-    """Decodes only the window of each JPEG that the plans read, once for all of them.
+    """[plans, frames, crop, crop, 3] uint8: decodes only the window of each JPEG that the plans read, once for all.
 
-    A frame may occur many times in a clip, because segments overlap in short videos; it is decoded once.
-
-    Args:
-        jpegs: [frames] string, all of one size.
-        plans: plans for frames of that size; their crops have one size.
-
-    Returns:
-        [plans, frames, crop, crop, 3] uint8.
+    A frame may occur many times in a clip, because segments overlap in short videos; it is decoded once. All JPEGs have
+    one size, and so have the crops.
     """
     part = window(_around(plans), tf.image.extract_jpeg_shape(jpegs[0])[1])
     inside = [CropPlan(plan.rows - part[0], plan.columns - part[1]) for plan in plans]

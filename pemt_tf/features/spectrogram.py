@@ -29,11 +29,7 @@ def spectrogram_sizes(samples: int, mel_frames: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=8)
 def mel_filterbank(sample_rate: int, n_fft: int, mel_bins: int) -> np.ndarray:
-    """Triangular filters on the HTK mel scale, peak 1, no area normalization.
-
-    Returns:
-        [n_fft / 2 + 1, mel_bins] float32.
-    """
+    """[n_fft / 2 + 1, mel_bins] float32: triangular filters on the HTK mel scale, peak 1, no area normalization."""
     top = sample_rate // 2
     frequencies = np.linspace(0.0, top, n_fft // 2 + 1)
     mel_points = np.linspace(0.0, 2595.0 * math.log10(1.0 + top / 700.0), mel_bins + 2)
@@ -51,21 +47,11 @@ def _periodic_hann(length: int) -> np.ndarray:
 def log_mel_spectrogram(
     waveform: Array, sample_rate: int, mel_bins: int, mel_frames: int, ops: ModuleType | None = None
 ) -> Array:
-    """Natural-log mel power spectrogram of equally long waveforms.
+    """[..., mel_bins, mel_frames] float32: ln(1e-6 + mel power) of equally long mono waveforms in -1 to 1.
 
-    Args:
-        waveform: [..., samples] float32, mono, in -1 to 1; the number of samples must be static and exceed half
-            of the FFT length (`spectrogram_sizes`), because the edges are padded by reflection.
-        sample_rate: Hz.
-        mel_bins: mel bands.
-        mel_frames: time steps; missing ones at the end are 0.0 AFTER the logarithm, as in the reference.
-        ops: `keras.ops` (default) or `pemt_tf.features.numpy_ops`.
-
-    Returns:
-        [..., mel_bins, mel_frames] float32 = ln(1e-6 + mel power).
-
-    Raises:
-        ValueError: the waveform is too short for reflection.
+    They are [..., samples] float32. The number of samples must be static and exceed half of the FFT length
+    (`spectrogram_sizes`), because the edges are padded by reflection. Missing time steps at the end are 0.0 AFTER the
+    logarithm, as in the reference. `ops` are `keras.ops` (default) or `pemt_tf.features.numpy_ops`.
     """
     ops = importlib.import_module("keras.ops") if ops is None else ops
     waveform = ops.cast(ops.convert_to_tensor(waveform), "float32")
@@ -89,14 +75,5 @@ def log_mel_spectrogram(
 
 
 def log_mel(waveform: Array, geometry: ClipGeometry, ops: ModuleType | None = None) -> Array:
-    """`log_mel_spectrogram` with the sizes of a clip geometry.
-
-    Args:
-        waveform: [..., samples_per_segment] float32.
-        geometry: the clip's geometry.
-        ops: see `log_mel_spectrogram`.
-
-    Returns:
-        [..., mel_bins, mel_frames] float32, natural-log mel power.
-    """
+    """`log_mel_spectrogram` with the sizes of a clip geometry."""
     return log_mel_spectrogram(waveform, geometry.sample_rate, geometry.mel_bins, geometry.mel_frames, ops)

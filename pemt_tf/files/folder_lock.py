@@ -20,14 +20,8 @@ class LockHeldError(Exception):
 def lock(path: Path) -> Iterator[None]:
     """Holds a lock of the operating system within the block; it ends with the process, however that ends.
 
-    On a file system without locks nothing is locked.
-
-    Args:
-        path: file of the lock; it names the holder, and is deleted with the lock.
-
-    Raises:
-        LockHeldError: another process holds the lock.
-        OSError: the file cannot be written.
+    On a file system without locks nothing is locked. The file at `path` names the holder, and is deleted with the lock.
+    LockHeldError if another process holds it.
     """
     with _take(path) as file:
         file.truncate(0)

@@ -23,8 +23,7 @@ _STREAM_ERRORS = "pemt_names"
 def readable(name: str | bytes) -> str:
     """A file's name as text, always valid UTF-8 and on one line; usual names stay as they are.
 
-    Args:
-        name: name from the operating system or Python; not a result of this function, which would be escaped again.
+    It takes a name from the operating system or Python, and would escape its own results again.
     """
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
     return printable(_LOOKS_ESCAPED.sub(r"\\x5c", text))

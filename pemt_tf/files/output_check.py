@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pemt_tf.errors import PemtError
@@ -11,13 +13,8 @@ _ENOUGH = 1 << 14  # bytes
 
 
 def require_writable_file(path: Path, flag: str) -> None:
-    """Raises PemtError with the reason if a file cannot be written; leaves nothing behind.
-
-    Args:
-        path: file to be written later.
-        flag: the flag that names the file, as `--output`.
-    """
-    try:
+    """Raises PemtError with the reason if a file cannot be written, naming its `flag`; leaves nothing behind."""
+    with _refusing(f"cannot write {path}", flag):
         if path.is_dir():
             raise IsADirectoryError(21, "it is a folder, not a file")
         if path.exists() and not path.is_file():
@@ -25,20 +22,20 @@ def require_writable_file(path: Path, flag: str) -> None:
         if path.exists():
             path.open("r+b").close()
         _try_folder(path.parent)
-    except OSError as error:
-        raise PemtError(
-            f"cannot write {path}: {error.strerror or error}; free some space, or choose another {flag}"
-        ) from None
 
 
 def require_writable_folder(path: Path, flag: str) -> None:
     """As `require_writable_file`, for a folder that may have to be created."""
-    try:
+    with _refusing(f"cannot write to {path}", flag):
         _try_folder(path)
+
+
+@contextlib.contextmanager
+def _refusing(what: str, flag: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise PemtError(
-            f"cannot write to {path}: {error.strerror or error}; free some space, or choose another {flag}"
-        ) from None
+        raise PemtError(f"{what}: {error.strerror or error}; free some space, or choose another {flag}") from None
 
 
 def _try_folder(folder: Path) -> None:

@@ -11,10 +11,9 @@ from pemt_tf.errors import PemtError
 
 
 def json_text(values: Any, **layout: Any) -> str:
-    """Plain values as JSON; `layout` are further arguments of `json.dumps`, such as `indent`.
+    """Plain values as JSON; PemtError with the field's name if a number is NaN or infinite.
 
-    Raises:
-        PemtError: a number is NaN or infinite; names its field.
+    `layout` are further arguments of `json.dumps`, such as `indent`.
     """
     try:
         return json.dumps(values, allow_nan=False, **layout)
@@ -28,11 +27,7 @@ def json_text(values: Any, **layout: Any) -> str:
 
 
 def read_json(text: str) -> Any:
-    """The values of a JSON text.
-
-    Raises:
-        ValueError: the text is not JSON, or has a NaN or infinity, as older releases wrote.
-    """
+    """The values of a JSON text; ValueError for other text, and for NaN or infinity, which older releases wrote."""
 
     def refuse(name: str) -> None:
         raise ValueError(f"it holds {name}, which is not a figure")

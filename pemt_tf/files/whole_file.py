@@ -11,11 +11,7 @@ from pemt_tf.errors import PemtError
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives the path to write to; it takes the place of `path` when the block ends, and is removed if it fails.
-
-    Args:
-        path: file to create or replace. Its folder must exist.
-    """
+    """Gives the path to write to; it takes the place of `path` when the block ends, and is removed if it fails."""
     partial = path.with_name(f"partial.{path.name}")  # the suffix stays, because Keras insists on `.weights.h5`
     try:
         yield partial
@@ -26,15 +22,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, make_folder: bool = False) -> Path:
-    r"""Writes a text file, whole or not at all, and returns its path.
+    r"""Writes a text file, whole or not at all, and returns its path; PemtError if it cannot be written.
 
-    Args:
-        path: file to create or replace.
-        text: content; bytes of file names that are not text are written as `\xNN`.
-        make_folder: create the folder too.
-
-    Raises:
-        PemtError: the file cannot be written.
+    Bytes of file names that are not text are written as `\xNN`.
     """
     path = Path(path)
     try:

@@ -26,9 +26,7 @@ DRIFT = 0.02  # share by which clocks may differ
 def is_irregular(index: StreamIndex, frame_seconds: float) -> bool:
     """Whether a stream's timestamps do not follow the lengths of its packets, so that they could look like gaps.
 
-    Args:
-        index: the stream's packets.
-        frame_seconds: the codec's length of one packet, seconds; 0 where it is unknown or varies.
+    `frame_seconds` is the codec's length of one packet; 0 where it is unknown or varies.
     """
     times = index.times
     if len(times) < 3 or np.isnan(times).any():
@@ -43,17 +41,11 @@ def is_irregular(index: StreamIndex, frame_seconds: float) -> bool:
 
 @dataclass
 class DecodedFrames:
-    """The audio frames that packets gave.
+    """The audio frames that packets gave."""
 
-    Attributes:
-        stamps: timestamps, in the stream's units; None where unknown.
-        seconds: length of each frame by its samples.
-        packets: number of the packet with which each frame came out.
-    """
-
-    stamps: list[int | None] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    packets: list[int] = field(default_factory=list)
+    stamps: list[int | None] = field(default_factory=list)  # timestamps, in the stream's units; None where unknown
+    seconds: list[float] = field(default_factory=list)  # length of each frame by its samples
+    packets: list[int] = field(default_factory=list)  # number of the packet with which each frame came out
 
 
 def decoded_frames(context: av.AudioCodecContext, packets: Iterable[av.Packet]) -> DecodedFrames:
@@ -72,16 +64,10 @@ def decoded_frames(context: av.AudioCodecContext, packets: Iterable[av.Packet]) 
 
 
 def place(times: np.ndarray, seconds: np.ndarray, length: float = np.nan, always_gapless: bool = False) -> np.ndarray:
-    """When each decoded frame of audio begins.
+    """When each decoded frame of audio begins: [frames] seconds, gapless except for gaps that last.
 
-    Args:
-        times: [frames] timestamps, seconds; NaN where unknown.
-        seconds: [frames] length of each frame by its samples.
-        length: length of the video, seconds; NaN without video.
-        always_gapless: whether the container counts audio samples and cannot store gaps.
-
-    Returns:
-        [frames] seconds: gapless except for gaps that last.
+    `times`, [frames], are timestamps, seconds, NaN where unknown; `seconds` are lengths by the samples, `length` is the
+    video's (NaN without video). `always_gapless`: the container counts audio samples and cannot store gaps.
     """
     if not len(times):
         return times

@@ -13,31 +13,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 import numpy as np
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.media.clip_range import ENOUGH, UsableStreams, find_range, known_times, refuse_hole, usable_streams
-from pemt_tf.media.content import ClipContent, levels
-from pemt_tf.media.decoded_clip import DecodedClip, DecodeSettings, FailedWindow, SourceInfo
+from pemt_tf.media.clip_range import (
+    ENOUGH,
+    ClipSampling,
+    find_range,
+    known_times,
+    refuse_hole,
+    sample_clip,
+    usable_streams,
+    window_starts,
+)
+from pemt_tf.media.decoded_clip import ClipContent, DecodedClip, DecodeSettings, FailedWindow, SourceInfo, levels
 from pemt_tf.media.frames import ClipFrames, FrameReader
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
-from pemt_tf.media.segment_sampling import ClipSampling, sample_clip, window_starts
 from pemt_tf.media.waveform import AudioReader, ClipAudio, bad_samples
-
-__all__ = [
-    "ClipContent",
-    "DecodeSettings",
-    "DecodedClip",
-    "FailedWindow",
-    "MediaError",
-    "SourceInfo",
-    "decode_clip",
-    "decode_windows",
-]
 
 DEFAULTS = DecodeSettings()
 DOUBTFUL_PEAK = 10.0  # times full scale; loud music after lossy compression stays below
@@ -53,25 +49,12 @@ def decode_clip(
     end: float | None = None,
     settings: DecodeSettings = DEFAULTS,
 ) -> DecodedClip:
-    """Decodes a clip: `geometry.segments` segments spread evenly from `start` to `end`.
+    """Decodes a clip: `geometry.segments` segments spread evenly from `start` to `end`; MediaError says why it cannot.
 
-    Args:
-        source: a local path, or a seekable binary file.
-        geometry: what to sample.
-        start, end: seconds from the container's start; by default the whole length of the video, or of the audio
-            where there is no video.
-        settings: which streams to decode, and the quality of the JPEGs.
-
-    Raises:
-        MediaError: the file gives no clip; says why.
+    The source is a local path, or a seekable binary file. Times are seconds from the container's start; by default the
+    clip has the whole length of the video, or of the audio where there is no video.
     """
-
-    def samplings(begin: float, finish: float) -> list[ClipSampling]:
-        return [sample_clip(begin, finish, geometry)]
-
-    unit = f"one segment is {geometry.segment_seconds:.3f} s"
-    decoded = _decoded(source, geometry, start, end, settings, geometry.segment_seconds, unit, samplings)
-    with contextlib.closing(decoded) as clips:
+    with contextlib.closing(_decoded(source, geometry, start, end, settings)) as clips:
         clip = next(clips)
     if isinstance(clip, FailedWindow):
         raise MediaError(clip.cause, clip.detail)
@@ -87,21 +70,10 @@ def decode_windows(
     end: float | None = None,
     settings: DecodeSettings = DEFAULTS,
 ) -> Iterator[DecodedClip | FailedWindow]:
-    """Decodes many clips of one file: windows of `seconds` that begin every `stride` seconds.
+    """Decodes many clips of one file: windows of `seconds` that begin every `stride` seconds, as far as one fits.
 
-    Each window is what `decode_clip` gives for its range, but the file is decoded once, from start to end, and only
-    the windows in progress are in memory. A remainder shorter than a window is dropped.
-
-    Args:
-        source: a local path, or a seekable binary file.
-        geometry: what to sample from each window.
-        seconds: length of a window; at least one segment.
-        stride: seconds from the start of a window to the start of the next.
-        start, end: range with the windows, seconds from the container's start; by default as in `decode_clip`.
-        settings: which streams to decode, and the quality of the JPEGs.
-
-    Yields:
-        The windows in order of time; a `FailedWindow` where one cannot be decoded.
+    Each window is what `decode_clip` gives for its range, but the file is decoded once, from start to end, and only the
+    windows in progress are in memory. Yields them in order of time; a `FailedWindow` where one cannot be decoded.
 
     Raises:
         ValueError: a window holds no segment, or `stride` is not positive.
@@ -111,21 +83,7 @@ def decode_windows(
         raise ValueError(f"windows of {seconds:g} s hold no segment; one segment is {geometry.segment_seconds:.3f} s")
     if stride <= 0:
         raise ValueError(f"windows every {stride:g} s; it must be more than 0")
-
-    def samplings(begin: float, finish: float) -> list[ClipSampling]:
-        count = (finish - begin) / stride
-        if count > MOST_WINDOWS:
-            detail = f"{count:.0f} windows from {begin:.1f} s to {finish:.1f} s"
-            raise MediaError("too_large", f"{detail}; at most {MOST_WINDOWS} are allowed for one file")
-        starts = window_starts(begin, finish, seconds, stride, _slack(geometry))
-        return [sample_clip(first, min(first + seconds, finish), geometry) for first in starts.tolist()]
-
-    return _decoded(source, geometry, start, end, settings, seconds, f"one window is {seconds:g} s", samplings)
-
-
-def _slack(geometry: ClipGeometry) -> float:
-    """Half a frame, seconds: the last frame of a segment need not be shown to its end."""
-    return 0.5 / geometry.frame_rate
+    return _decoded(source, geometry, start, end, settings, (seconds, stride))
 
 
 def _decoded(
@@ -134,40 +92,31 @@ def _decoded(
     start: float | None,
     end: float | None,
     settings: DecodeSettings,
-    shortest: float,
-    unit: str,
-    samplings: Callable[[float, float], list[ClipSampling]],
+    windows: tuple[float, float] | None = None,
 ) -> Generator[DecodedClip | FailedWindow, None, None]:
-    """Opens a file and decodes the clips that `samplings` finds in the range there is, `shortest` seconds or more."""
-    slack = _slack(geometry)
+    """Decodes a clip, or windows of these seconds and stride, in one pass; yields each as soon as it is complete."""
+    slack = 0.5 / geometry.frame_rate  # half a frame: the last frame of a segment need not be shown to its end
+    shortest, unit = geometry.segment_seconds, f"one segment is {geometry.segment_seconds:.3f} s"
+    if windows is not None:
+        shortest, unit = windows[0], f"one window is {windows[0]:g} s"
     with MediaFile(source, settings.video_stream, settings.audio_stream) as media:
         media.index(start, end)
         streams = usable_streams(media, geometry.segment_seconds - slack)
         begin, finish = find_range(media, start, end, streams, shortest - slack, unit)
-        yield from _clips(media, samplings(begin, finish), streams, geometry, settings)
-
-
-def _clips(
-    media: MediaFile,
-    samplings: list[ClipSampling],
-    streams: UsableStreams,
-    geometry: ClipGeometry,
-    settings: DecodeSettings,
-) -> Iterator[DecodedClip | FailedWindow]:
-    """Decodes clips in one pass over the file; yields each as soon as both of its streams are complete."""
-    frames = audio = None
-    readers: dict[int, FrameReader | AudioReader] = {}
-    if streams.video is not None:
-        frames = FrameReader(media, streams.video, samplings, geometry.stored_short_side, settings.jpeg_quality)
-        readers[streams.video.index] = frames
-    if streams.audio is not None:
-        audio = AudioReader(media, streams.audio, samplings, geometry)
-        readers[streams.audio.index] = audio
-    audio_times = known_times(media.audio_index)
-    main_times = known_times(media.video_index) if frames is not None else audio_times
-    done = 0
-    for complete in _progress(media, readers, len(samplings)):
-        for number in range(done, complete):
+        samplings = [sample_clip(begin, finish, geometry)]
+        if windows is not None:
+            samplings = _sample_windows(begin, finish, *windows, slack, geometry)
+        frames = audio = None
+        readers: dict[int, FrameReader | AudioReader] = {}
+        if streams.video is not None:
+            frames = FrameReader(media, streams.video, samplings, geometry.stored_short_side, settings.jpeg_quality)
+            readers[streams.video.index] = frames
+        if streams.audio is not None:
+            audio = AudioReader(media, streams.audio, samplings, geometry)
+            readers[streams.audio.index] = audio
+        audio_times = known_times(media.audio_index)
+        main_times = known_times(media.video_index) if frames is not None else audio_times
+        for number in _complete(media, readers, len(samplings)):
             clip = samplings[number]
             try:
                 decoded = _clip(media, clip, number, frames, audio)
@@ -175,11 +124,21 @@ def _clips(
                 yield decoded
             except MediaError as error:
                 yield FailedWindow(clip.start, clip.end, error.cause, error.detail)
-        done = complete
 
 
-def _progress(media: MediaFile, readers: dict[int, FrameReader | AudioReader], clips: int) -> Iterator[int]:
-    """Feeds the readers with the file's packets; yields how many clips are complete whenever that changes."""
+def _sample_windows(
+    begin: float, finish: float, seconds: float, stride: float, slack: float, geometry: ClipGeometry
+) -> list[ClipSampling]:
+    count = (finish - begin) / stride
+    if count > MOST_WINDOWS:
+        detail = f"{count:.0f} windows from {begin:.1f} s to {finish:.1f} s"
+        raise MediaError("too_large", f"{detail}; at most {MOST_WINDOWS} are allowed for one file")
+    starts = window_starts(begin, finish, seconds, stride, slack)
+    return [sample_clip(first, min(first + seconds, finish), geometry) for first in starts.tolist()]
+
+
+def _complete(media: MediaFile, readers: dict[int, FrameReader | AudioReader], clips: int) -> Iterator[int]:
+    """Feeds the readers with the file's packets; yields each clip when its streams are complete."""
     complete = 0
     for packet in media.packets():
         reader = readers.get(packet.stream_index)
@@ -187,13 +146,13 @@ def _progress(media: MediaFile, readers: dict[int, FrameReader | AudioReader], c
             continue
         reader.feed(packet)
         if reader.passed > complete and (passed := min(each.passed for each in readers.values())) > complete:
+            yield from range(complete, passed)
             complete = passed
-            yield complete
             if complete == clips:
                 return
     for reader in readers.values():
         reader.finish()
-    yield clips
+    yield from range(complete, clips)
 
 
 def _clip(
@@ -259,12 +218,7 @@ def _checked_jpegs(frames: ClipFrames, notes: list[str]) -> list[bytes]:
 
 
 def _checked_waveform(audio: ClipAudio, alone: bool) -> tuple[np.ndarray | None, list[str]]:
-    """A clip's waveform, None where it is unusable, and notes.
-
-    Args:
-        audio: the clip's audio.
-        alone: whether the clip has no frames; unusable audio then fails it.
-    """
+    """A clip's waveform, None where it is unusable, and notes; unusable audio fails a clip that has it `alone`."""
     if audio.coverage == 0.0:
         why = f" ({audio.last_error})" if audio.last_error else ""
         if alone:

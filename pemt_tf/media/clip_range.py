@@ -1,13 +1,15 @@
-"""Which streams of a file can be decoded, and which range of it a clip covers."""
+"""Which streams of a file can be decoded, which range of it a clip covers, and which moments are sampled there."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import av
 import numpy as np
 
+from pemt_tf.config import ClipGeometry
 from pemt_tf.media.container import message_of
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
@@ -28,12 +30,8 @@ class UsableStreams(NamedTuple):
 def usable_streams(media: MediaFile, shortest: float) -> UsableStreams:
     """Which of a file's chosen streams can be decoded, at least one.
 
-    Args:
-        media: the file, with its packets listed.
-        shortest: seconds that a clip must have; where the video is shorter, the audio alone is a clip.
-
-    Raises:
-        MediaError: there is neither, or there is video that cannot be decoded.
+    Where the video is shorter than `shortest` seconds, the audio alone is a clip. Video that cannot be decoded is an
+    error, whatever the audio is.
     """
     main = media.video_index if media.video is not None else media.audio_index
     if main.encrypted:
@@ -84,18 +82,10 @@ def _usable_audio(media: MediaFile) -> av.AudioStream | None:
 def find_range(
     media: MediaFile, start: float | None, end: float | None, streams: UsableStreams, shortest: float, unit: str
 ) -> tuple[float, float]:
-    """The range that was asked for, as far as it is in the file, seconds.
+    """The range that was asked for, as far as it is in the file, seconds; MediaError if it is shorter than `shortest`.
 
-    Args:
-        media: the file, with its packets listed.
-        start, end: seconds from the container's start; None for the whole length of the video, or of the audio where
-            there is no video.
-        streams: the file's usable streams.
-        shortest: seconds that the range must have.
-        unit: what is that long, for the message.
-
-    Raises:
-        MediaError: too little of it is there, or its timestamps tell nothing.
+    By default it is the whole length of the video, or of the audio where there is no video. `unit` says in the message
+    what is that long.
     """
     index = media.video_index if streams.video is not None else media.audio_index
     if np.isnan(index.start):
@@ -128,10 +118,8 @@ def known_times(index: StreamIndex) -> np.ndarray:
 def refuse_hole(known: np.ndarray, audio: np.ndarray, begin: float, finish: float) -> None:
     """Fails a range that lies between two packets that are farther apart than can be meant.
 
-    Args:
-        known: times of the main stream's packets, ascending, seconds.
-        audio: times of the audio packets, ascending, seconds; where there are any, the frame before is held.
-        begin, finish: first and last moment of the range, seconds.
+    `known` and `audio` are times of the main stream's and of the audio packets, ascending, seconds. Where there is
+    audio, the frame before is held.
     """
     before, after = np.searchsorted(known, [begin, finish])
     hole = before == after and 0 < before < len(known) and known[after] - known[before - 1] > LONGEST_HOLE
@@ -184,3 +172,45 @@ def _without_timestamps(media: MediaFile, index: StreamIndex, video: av.VideoStr
     frames = len(index.times) - np.count_nonzero(media.second_fields)
     index.start, index.end = 0.0, frames / float(rate)
     media.notes.append(f"no timestamps: {float(rate):g} frames a second are assumed")
+
+
+def uniform_segments(start: float, end: float, geometry: ClipGeometry) -> np.ndarray:
+    """[segments] start times, seconds, spread evenly over a clip: the first at its start, the last ending at its end.
+
+    A clip shorter than one segment gives segments that all begin at its start.
+    """
+    free = max(end - start - geometry.segment_seconds, 0.0)
+    steps = max(geometry.segments - 1, 1)
+    return start + free * np.arange(geometry.segments) / steps
+
+
+def frame_moments(segment_starts: np.ndarray, geometry: ClipGeometry) -> np.ndarray:
+    """[segments, frames] float64, seconds: the moments at which frames are wanted."""
+    offsets = np.arange(geometry.frames_per_segment) / geometry.frame_rate
+    return np.asarray(segment_starts)[:, None] + offsets[None, :]
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """When a clip and its segments and frames are, seconds."""
+
+    start: float
+    end: float
+    segment_starts: np.ndarray  # [segments]
+    moments: np.ndarray  # [segments, frames]
+
+
+def sample_clip(start: float, end: float, geometry: ClipGeometry) -> ClipSampling:
+    """Spreads segments evenly over a clip from `start` to `end` seconds."""
+    starts = uniform_segments(start, end, geometry)
+    return ClipSampling(start, end, starts, frame_moments(starts, geometry))
+
+
+def window_starts(start: float, end: float, seconds: float, stride: float, slack: float = 0.0) -> np.ndarray:
+    """[windows] when windows of `seconds` begin, every `stride` seconds; a remainder shorter than a window is dropped.
+
+    The last window may reach beyond the end by `slack` seconds.
+    """
+    # The billionth forgives rounding: 0.3 s hold three windows of 0.1 s.
+    count = int(np.floor((end - start - seconds + slack) / stride + 1e-9)) + 1
+    return start + stride * np.arange(max(count, 0))

@@ -63,20 +63,12 @@ logging.getLogger("libav").addHandler(logging.NullHandler())
 
 
 class SingleFile:
-    """The file that FFmpeg reads from.
+    """The file that FFmpeg reads from, a path or a seekable binary file; MediaError if it may not be read or is empty.
 
-    Attributes:
-        name: tells FFmpeg the file's suffix, by which it recognizes some raw formats, and nothing else.
-        read, seek, tell: the file's methods.
-        close: closes the file if it was opened here.
+    Its `name` tells FFmpeg the suffix, by which it recognizes some raw formats, and nothing else.
     """
 
     def __init__(self, source: str | BinaryIO) -> None:
-        """Opens a local path, or goes to the start of a seekable binary file.
-
-        Raises:
-            MediaError: the path leads to no file that may be read, or it is empty.
-        """
         name = source if isinstance(source, str) else getattr(source, "name", "")
         file = _open_path(source) if isinstance(source, str) else source
         file.seek(0)
@@ -87,11 +79,7 @@ class SingleFile:
 
 
 def open_container(file: SingleFile) -> tuple[InputContainer, str]:
-    """The container, and what FFmpeg complained about while it opened it.
-
-    Raises:
-        MediaError: the file is not a supported container; says why.
-    """
+    """The container, and what FFmpeg complained about while it opened it; MediaError if its format is not supported."""
     try:
         with _messages(av.logging.ERROR) as messages:
             container = av.open(file, "r", options=OPTIONS, metadata_errors="ignore")
@@ -192,11 +180,9 @@ def choose_stream(
 
 
 def check_size(width: int, height: int, said: str) -> None:
-    """Refuses frames that are too large.
+    """Refuses frames of `width` x `height` pixels, as FFmpeg reports them, that are too large.
 
-    Args:
-        width, height: what FFmpeg reports, pixels.
-        said: what it complained about. It refuses the largest sizes itself, reports 0 x 0, and says the size there.
+    FFmpeg refuses the largest sizes itself, reports 0 x 0, and says the size among its complaints, `said`.
     """
     refused = re.search(r"Picture size (\d+)x(\d+) is invalid", said)
     if not width and refused:

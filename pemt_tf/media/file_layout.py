@@ -62,12 +62,7 @@ def falls_back(container: InputContainer, stream: Stream, size: int) -> bool:
 
 
 def is_complete_matroska(source: str | BinaryIO, read_to: int) -> bool:
-    """Whether the declared segment of a Matroska or WebM file is all there, and was read.
-
-    Args:
-        source: the file.
-        read_to: byte after which no packet was found.
-    """
+    """Whether the declared segment of a Matroska or WebM file is all there; its last packet ends at byte `read_to`."""
     with _reading(source) as file:
         end, after = _segment_end(file), _at(file, read_to, 64)
         size = file.seek(0, os.SEEK_END)
@@ -75,12 +70,9 @@ def is_complete_matroska(source: str | BinaryIO, read_to: int) -> bool:
 
 
 def another_follows(source: str | BinaryIO, formats: set[str], read_to: int) -> bool:
-    """Whether a second file was appended, in a format of which FFmpeg reads only the first.
+    """Whether a second file was appended, in a format (FFmpeg's names) of which FFmpeg reads only the first.
 
-    Args:
-        source: the file.
-        formats: FFmpeg's names of its format.
-        read_to: byte after which no packet was found.
+    The first one's last packet ends at byte `read_to`.
     """
     with _reading(source) as file:
         if "matroska" in formats:

@@ -3,58 +3,48 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import av
 import numpy as np
 import simplejpeg
 
+from pemt_tf.media.clip_range import ClipSampling
 from pemt_tf.media.container import MOST_PIXELS, message_of
-from pemt_tf.media.content import FrameMeter, Thumb, thumb
+from pemt_tf.media.decoded_clip import FrameMeter, Thumb, thumb
 from pemt_tf.media.frame_scaling import FrameScaler, display_size, stored_size
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
-from pemt_tf.media.segment_sampling import TIME_TOLERANCE, ClipSampling, FramePicker, packets_to_decode
+from pemt_tf.media.packet_index import TIME_TOLERANCE, packets_to_decode
 
 MOST_ELONGATED = 100  # the long side over the short one
 SHORTEST_FRAME = 1e-6  # seconds
+T = TypeVar("T")
 
 
 @dataclass
 class ClipFrames:
-    """The frames of one clip.
+    """The frames of one clip. Counts are those within it; the two fields of a frame count as one packet."""
 
-    Attributes:
-        jpegs: segments x frames, row-major; None where none is known (yet).
-        times: [segments x frames] timestamps of the frames, seconds.
-        meter: measures the frames.
-        height, width: size of the JPEGs, pixels; 0 until there is one.
-        fed, damaged_packets, decoded, damaged_frames: counts within the clip; the two fields of a frame count as one
-            packet.
-        last_error: the decoder's last error, also from outside the clip.
-    """
-
-    jpegs: list[bytes | None]
-    times: np.ndarray
+    jpegs: list[bytes | None]  # segments x frames, row-major; None where none is known (yet)
+    times: np.ndarray  # [segments x frames] timestamps of the frames, seconds
     meter: FrameMeter
-    height: int = 0
+    height: int = 0  # size of the JPEGs, pixels; 0 until there is one
     width: int = 0
     fed: int = 0
     damaged_packets: int = 0
     decoded: int = 0
     damaged_frames: int = 0
-    last_error: str = ""
+    last_error: str = ""  # the decoder's, also from outside the clip
 
 
 class FrameReader:
     """Takes the packets of the video stream and keeps the JPEGs of the moments that the clips want.
 
-    Attributes:
-        stream: the video stream.
-        passed: how many of the clips are complete; they are completed in order.
-        upright_height, upright_width: size of the first upright frame before scaling, pixels; 0 until there is one.
-        fed: packets given to the decoder so far.
+    `passed` clips are complete, in order. `upright_height` and `upright_width` are the size of the first upright frame
+    before scaling, pixels; 0 until there is one.
     """
 
     def __init__(
@@ -70,9 +60,8 @@ class FrameReader:
         order = np.argsort(moments, axis=None, kind="stable")
         in_order = moments.ravel()[order]
         self._owners, self._places = np.divmod(order, moments.shape[1])
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        self._complete = np.maximum.accumulate(rank.reshape(moments.shape).max(axis=1) + 1)
+        rank = np.argsort(order, kind="stable").reshape(moments.shape)
+        self._complete = np.maximum.accumulate(rank.max(axis=1) + 1)
         index = media.video_index
         self._times = index.times
         # Without presentation times a keyframe's stamp may be early by the decoder's delay: decode a little more.
@@ -229,16 +218,11 @@ class FrameClock:
 
     Normally the presentation stamp (`pts`) is right; where it goes backwards more often than the decoding stamp
     (`dts`), the latter is used. AVI files store no presentation times: what FFmpeg then reports as `pts` jumps back and
-    forth at B-frames, so only `dts` counts, minus the decoder's delay.
+    forth at B-frames, so only `dts` counts, minus the decoder's delay; `first_dts` is that of the first packet there.
+    All are seconds. The duration of a frame is used only where it has no usable stamp at all.
     """
 
     def __init__(self, frame_duration: float, first_dts: float | None = None) -> None:
-        """Starts a clock.
-
-        Args:
-            frame_duration: seconds; used only where a frame has no usable stamp at all.
-            first_dts: decoding stamp, seconds, of the first packet, where the container has no presentation times.
-        """
         self._frame_duration = frame_duration
         self._first_dts = first_dts
         self._delay: float | None = None
@@ -274,3 +258,36 @@ class FrameClock:
     def interrupted(self) -> None:
         """Forgets earlier stamps: frames were skipped, so later ones have no relation to them."""
         self._last = {"pts": -np.inf, "dts": -np.inf}
+
+
+class FramePicker(Generic[T]):
+    """Picks, from frames that arrive in order of time, those that are shown at the wanted moments (ascending seconds).
+
+    A frame is shown from its timestamp until the next one; moments before the first frame see the first.
+    """
+
+    def __init__(self, moments: np.ndarray) -> None:
+        self._moments = moments
+        self._next = 0
+        self._held: tuple[float, T] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """True when every moment has its frame."""
+        return self._next == len(self._moments)
+
+    def push(self, time: float, frame: T) -> Iterator[tuple[float, T, range]]:
+        """Takes the next frame; yields the one before it: timestamp, frame, indices of the moments that only saw it."""
+        until = int(np.searchsorted(self._moments, time - TIME_TOLERANCE, side="left"))
+        yield from self._show(until)
+        self._held = (time, frame)
+
+    def finish(self) -> Iterator[tuple[float, T, range]]:
+        """Ends the stream: the last frame stays for all moments that are left."""
+        yield from self._show(len(self._moments))
+
+    def _show(self, until: int) -> Iterator[tuple[float, T, range]]:
+        if self._held is not None and until > self._next:
+            shown = range(self._next, until)
+            self._next = until
+            yield (*self._held, shown)

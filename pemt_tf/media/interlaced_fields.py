@@ -25,10 +25,9 @@ Field = tuple[int, int]  # parity, and a number that the fields of one frame sha
 
 
 class SecondFields:
-    """Takes a stream's packets in decoding order and tells which are second fields."""
+    """Takes a stream's packets in decoding order and tells which are second fields; none of other codecs are."""
 
     def __init__(self, stream: av.VideoStream | None) -> None:
-        """Args: stream: the video; packets of other codecs are never second fields."""
         context = stream.codec_context if stream is not None else None
         self._field_of: Callable[[av.Packet], Field | None] | None = None
         if context is not None and context.name == "h264":
@@ -44,10 +43,9 @@ class SecondFields:
         self._marks.append(self.is_second(packet))
 
     def marks(self, times: np.ndarray) -> np.ndarray:
-        """[packets] bool: which of the first packets, one for each time, are second fields.
+        """[packets] bool: which of the first packets, one for each of `times`, are second fields.
 
-        Args:
-            times: [packets] seconds. A second field without a time, as in some transport streams, gets the first's.
+        A second field without a time, as in some transport streams, gets the first's.
         """
         marks = np.array(self._marks[: len(times)], bool)
         for place in np.flatnonzero(marks & np.isnan(times)):
@@ -102,11 +100,7 @@ class _H264Headers:
                 self._note(unit)
 
     def field(self, packet: av.Packet) -> Field | None:
-        """The field that the packet begins with; None for a whole frame.
-
-        Raises:
-            ValueError: no slice header can be read in a stream that may have fields.
-        """
+        """The field that the packet begins with; None for a whole frame. ValueError: no slice header can be read."""
         if not self._has_fields and not packet.is_keyframe:
             return None  # sequence headers come before keyframes
         for unit in self._units(bytes(memoryview(packet)[:LOOKED_AT])):

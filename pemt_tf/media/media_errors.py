@@ -39,12 +39,7 @@ KINDS = (
 
 
 class MediaError(Exception):
-    """One media file could not become a clip.
-
-    Attributes:
-        cause: a key of `CAUSES`.
-        detail: one line that says what was found in this file.
-    """
+    """One media file could not become a clip: a key of `CAUSES`, and one line that says what was found in this file."""
 
     def __init__(self, cause: str, detail: str) -> None:
         if cause not in CAUSES:

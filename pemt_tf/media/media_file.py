@@ -15,23 +15,9 @@ from typing import BinaryIO
 import av
 import numpy as np
 
+from pemt_tf.media import file_layout
 from pemt_tf.media.audio_clock import decoded_frames, follow, is_irregular, place
-from pemt_tf.media.container import (
-    SingleFile,
-    check_size,
-    choose_stream,
-    encrypted_packets,
-    message_of,
-    open_container,
-)
-from pemt_tf.media.file_layout import (
-    another_follows,
-    another_mp4_follows,
-    declared_end,
-    falls_back,
-    is_complete_matroska,
-    size_of,
-)
+from pemt_tf.media.container import SingleFile, check_size, choose_stream, encrypted_packets, message_of, open_container
 from pemt_tf.media.interlaced_fields import SecondFields
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.packet_index import PacketList, StreamIndex, first_part, hold_slides, rising_seconds
@@ -43,14 +29,15 @@ SMALL_BYTES = 4 * 2**20  # files that are read from the beginning, wherever the 
 
 
 class MediaFile:
-    """One open media file. Use it as a context manager.
+    """One open media file, a path or a seekable binary file. Use it as a context manager.
+
+    Streams are chosen by number among those of their kind, without cover art; None takes the file's default.
 
     Attributes:
         video, audio: the chosen streams, or None.
         video_index, audio_index: the streams' packets; empty until `index` is called.
         second_fields: [video packets] bool: those that complete the frame before (`SecondFields`).
         declared_end: end of the whole according to the header, seconds; None where it cannot be trusted.
-        duration: seconds, as well as it is known.
         dts_only: whether the container stores no presentation times.
         notes: what is worth telling about the file.
         audio_times: [frames] when each decoded frame of audio begins, seconds, where its timestamps do not tell; the
@@ -60,17 +47,7 @@ class MediaFile:
     def __init__(
         self, source: str | BinaryIO, video_stream: int | None = None, audio_stream: int | None = None
     ) -> None:
-        """Opens the file and chooses streams.
-
-        Args:
-            source: a local path, or a seekable binary file.
-            video_stream, audio_stream: number among the video streams (cover art does not count) and among the audio
-                streams, from 0; None takes the file's default.
-
-        Raises:
-            MediaError: it cannot be opened, or has no such streams.
-        """
-        self._source, self._size = source, size_of(source)
+        self._source, self._size = source, file_layout.size_of(source)
         self._numbers = video_stream, audio_stream
         self._kept: list[av.Packet] | None = []
         self._seek_to: float | None = None
@@ -113,7 +90,7 @@ class MediaFile:
         # Plain numbers: a Fraction for every packet and frame would cost more than the rest of the bookkeeping.
         bases = {stream.index: stream.time_base for stream in chosen}
         self._units = {index: (base.numerator, base.denominator) for index, base in bases.items()}
-        self.declared_end = None if self._whole else declared_end(container, chosen)
+        self.declared_end = None if self._whole else file_layout.declared_end(container, chosen)
 
     def _formats(self) -> set[str]:
         return set(self._container.format.name.split(","))
@@ -193,13 +170,13 @@ class MediaFile:
 
     def _can_seek(self) -> bool:
         """Whether seeking finds a moment; in joined files it exists more than once."""
-        if self._is("flv") or (self._is("mov") and another_mp4_follows(self._source)):
+        if self._is("flv") or (self._is("mov") and file_layout.another_mp4_follows(self._source)):
             return False
         if not self._is("mpegts", "mpeg", "ogg"):
             return True
         try:
             stream = self.audio if self.video is None else self.video
-            joined = stream is None or falls_back(self._container, stream, self._size)
+            joined = stream is None or file_layout.falls_back(self._container, stream, self._size)
         except av.FFmpegError:
             joined = True
         if joined:
@@ -266,7 +243,7 @@ class MediaFile:
     def _another_follows(self) -> bool:
         """Whether the file holds more than FFmpeg reads; only checked in local files."""
         here = isinstance(self._source, str) and self._until is None
-        return here and another_follows(self._source, self._formats(), self._read_to)
+        return here and file_layout.another_follows(self._source, self._formats(), self._read_to)
 
     def _is_all_there(self) -> bool:
         """Whether nothing was cut off, though the chosen streams end before the time that the header declares."""
@@ -274,13 +251,12 @@ class MediaFile:
         if wanted - (self._last_end() or 0.0) < ENDS_APART:
             return False
         others_last = self._others_end > self.declared_seconds - ENDS_APART
-        return others_last or (self._is("matroska") and is_complete_matroska(self._source, self._read_to))
+        return others_last or (self._is("matroska") and file_layout.is_complete_matroska(self._source, self._read_to))
 
     def _place_audio(self, audio: av.AudioStream) -> bool:
         """Finds the times of audio whose timestamps do not follow its length; it is decoded once for that.
 
-        Returns:
-            Whether the audio is heard at quite other times than its timestamps say.
+        True if the audio is heard at quite other times than its timestamps say.
         """
         index, context, number = self.audio_index, audio.codec_context, audio.index
         if not is_irregular(index, context.frame_size / context.sample_rate if context.sample_rate else 0.0):

@@ -1,7 +1,8 @@
-"""What the packets of a stream tell: when each is shown, when the stream ends, where its timestamps restart."""
+"""What the packets of a stream tell: when each is shown, when it ends, where timestamps restart, what to decode."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import av
@@ -14,27 +15,21 @@ LATE_PACKETS = 1.0  # seconds by which one stream of a part may be longer than t
 LONGEST_AUDIO_PACKET = 10  # times the average length of a packet
 LONGEST_HELD = 6 * 3600.0  # seconds that a single frame may be shown; broken durations have 2**32 ticks
 SLOW = 1.0  # seconds per frame above which video is a slide show
+# Containers with millisecond clocks round 66.67 ms up to 67 ms; such a frame is still the one shown at 66.67 ms.
+TIME_TOLERANCE = 1e-3
 LONGEST_HOLE = 60.0  # seconds without a packet that may be intended
 
 
 @dataclass
 class StreamIndex:
-    """The packets of one stream, in decoding order.
+    """The packets of one stream, in decoding order."""
 
-    Attributes:
-        times: [packets] presentation times, seconds; NaN where unknown.
-        durations: [packets] seconds; 0 where unknown.
-        keyframes: [packets] bool.
-        start, end: first and last moment, seconds; NaN where no packet has a time.
-        encrypted: number of encrypted packets; 1 where a transport stream is scrambled, which hides its packets.
-    """
-
-    times: np.ndarray
-    durations: np.ndarray
-    keyframes: np.ndarray
-    start: float
+    times: np.ndarray  # [packets] presentation times, seconds; NaN where unknown
+    durations: np.ndarray  # [packets] seconds; 0 where unknown
+    keyframes: np.ndarray  # [packets] bool
+    start: float  # first and last moment, seconds; NaN where no packet has a time
     end: float
-    encrypted: int
+    encrypted: int  # number of packets; 1 where a transport stream is scrambled, which hides its packets
 
     @property
     def typical(self) -> float:
@@ -57,13 +52,9 @@ class PacketList:
     encrypted: list[bool] = field(default_factory=list)
 
     def add(self, packet: av.Packet, place: int, time: float, stamp: float, unit: float) -> None:
-        """Notes the next packet.
+        """Notes the next packet, its `place` among those of all streams, and when it is shown and decoded, seconds.
 
-        Args:
-            packet: the packet.
-            place: its place among the packets of all streams, in file order.
-            time, stamp: when it is shown and when it is decoded, seconds; NaN where unknown.
-            unit: length of a tick of its duration, seconds.
+        Unknown times are NaN; `unit` is the length of a tick of its duration, seconds.
         """
         self.times.append(time)
         self.stamps.append(stamp)
@@ -117,8 +108,7 @@ def hold_slides(video: StreamIndex, audio: StreamIndex) -> None:
 def restart(stamps: np.ndarray) -> int | None:
     """The packet at which timestamps restart, as in joined files; None without one.
 
-    Args:
-        stamps: [packets] decoding times in file order, seconds; NaN where unknown.
+    `stamps` are [packets] decoding times in file order, seconds; NaN where unknown.
     """
     known = np.flatnonzero(~np.isnan(stamps))
     if len(known) < 3:
@@ -136,12 +126,7 @@ def restart(stamps: np.ndarray) -> int | None:
 
 
 def first_part(lists: dict[int, PacketList], formats: set[str]) -> dict[int, int] | None:
-    """How many packets of each stream belong to the first of several joined files; None for a single file.
-
-    Args:
-        lists: stream number to packets.
-        formats: FFmpeg's names of the file's format.
-    """
+    """How many packets of each stream belong to the first of several joined files; None for a single file."""
     counts = _before_restart(lists)
     if counts is None and formats & {"mpegts", "mpeg"}:
         counts = _before_other_streams(lists)
@@ -197,5 +182,49 @@ def rising_seconds(stamps: list[float]) -> float:
 
 
 def _latest(stamps: list[float]) -> float:
-    known = np.array(stamps, np.float64)
-    return float(known[~np.isnan(known)].max(initial=-np.inf))
+    return float(np.fmax.reduce(np.array(stamps, np.float64), initial=-np.inf))
+
+
+def packets_to_decode(
+    times: np.ndarray, keyframes: np.ndarray, moments: Iterable[float], shortest_skip: int = 50
+) -> np.ndarray:
+    """[packets] bool: which must be decoded to see the wanted moments, seconds.
+
+    Decoding can only begin at a keyframe, and ends with the last wanted frame of a group. Gaps of fewer than
+    `shortest_skip` packets are not worth an interruption of the decoder and are decoded too. `times` are [packets]
+    presentation times in decoding order, seconds; NaN where unknown.
+    """
+    count = len(times)
+    heads = np.flatnonzero(keyframes)
+    if np.isnan(times).any() or not len(heads):
+        return np.ones(count, bool)
+    heads[0] = 0  # what precedes the first keyframe belongs to it
+    borders = np.append(heads, count)
+    shown_from = np.maximum.accumulate(times[heads])
+    wanted = np.sort(np.asarray(list(moments), np.float64)) + TIME_TOLERANCE
+    groups = np.maximum(np.searchsorted(shown_from, wanted, side="right") - 1, 0)
+    needed = np.zeros(count, bool)
+    for group, next_group in _runs(groups):
+        first, end = borders[group], borders[group + 1]
+        # Frames stored after the next keyframe but shown before it (an open group of pictures) belong to this one.
+        if group + 1 < len(heads) and times[end : borders[group + 2]].min() < shown_from[group + 1]:
+            end = borders[group + 2]
+        # Everything stored until the last wanted frame, whose references are stored before it.
+        shown = np.flatnonzero(times[first:end] <= wanted[next_group - 1])
+        needed[first : first + shown[-1] + 1 if len(shown) else end] = True
+    return _without_short_gaps(needed, shortest_skip)
+
+
+def _runs(groups: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Each distinct value of an ascending row, with the index after its last occurrence."""
+    values, first = np.unique(groups, return_index=True)
+    return zip(values.tolist(), [*first[1:].tolist(), len(groups)], strict=True)
+
+
+def _without_short_gaps(needed: np.ndarray, shortest: int) -> np.ndarray:
+    edges = np.flatnonzero(np.diff(needed.astype(np.int8), prepend=0, append=0))
+    ends, next_starts = edges[1:-1:2], edges[2::2]
+    for end, start in zip(ends, next_starts, strict=True):
+        if start - end < shortest:
+            needed[end:start] = True
+    return needed

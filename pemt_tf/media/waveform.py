@@ -12,10 +12,10 @@ from av.codec.codec import Properties
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.media.audio_clock import GAP_TOLERANCE
+from pemt_tf.media.clip_range import ClipSampling
 from pemt_tf.media.container import message_of
 from pemt_tf.media.media_errors import MediaError
 from pemt_tf.media.media_file import MediaFile
-from pemt_tf.media.segment_sampling import ClipSampling
 
 SETTLING = 1.0  # seconds decoded before a wanted segment: decoders and resampler need a past
 TRAILING = 0.25  # seconds decoded after it
@@ -28,25 +28,15 @@ _SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl
 
 @dataclass
 class ClipAudio:
-    """The audio of one clip.
+    """The audio of one clip. Counts are those within it."""
 
-    Attributes:
-        waveform: [segments, samples] float32; zeros where there is no audio.
-        covered: [segments, samples] bool: where there is audio.
-        stores_samples: whether the file holds the samples themselves; otherwise they come from a lossy decoder, also
-            where it failed over damaged packets.
-        fed, damaged_packets: counts within the clip.
-        problem: why samples decoded within the clip are unusable, also between its segments; None if they are usable.
-        last_error: the decoder's last error, also from outside the clip.
-    """
-
-    waveform: np.ndarray
-    covered: np.ndarray
-    stores_samples: bool
+    waveform: np.ndarray  # [segments, samples] float32; zeros where there is no audio
+    covered: np.ndarray  # [segments, samples] bool: where there is audio
+    stores_samples: bool  # else they come from a lossy decoder, also where it failed over damaged packets
     fed: int = 0
     damaged_packets: int = 0
-    problem: str | None = None
-    last_error: str = ""
+    problem: str | None = None  # why samples within the clip, also between its segments, are unusable
+    last_error: str = ""  # the decoder's, also from outside the clip
 
     @property
     def coverage(self) -> float:
@@ -57,9 +47,7 @@ class ClipAudio:
 class AudioReader:
     """Takes the packets of the audio stream and fills the waveforms of the clips' segments.
 
-    Attributes:
-        stream: the audio stream.
-        passed: how many of the clips are complete; they are completed in order.
+    `passed` clips are complete, in order.
     """
 
     def __init__(
@@ -192,12 +180,7 @@ class _GaplessRun:
     """Decoded audio without a gap: takes samples at the file's rate, gives them at the wanted rate.
 
     The output's samples lie at whole multiples of the wanted rate's period, counted from the clock's zero, so it does
-    not depend on where decoding began.
-
-    Attributes:
-        start, end: seconds.
-        rate: the file's sample rate, Hz.
-        waiting: number of samples that are not resampled yet.
+    not depend on where decoding began. Start and end are seconds; `waiting` samples are not resampled yet.
     """
 
     def __init__(self, start: float, rate: int, target_rate: int) -> None:
@@ -243,11 +226,7 @@ def samples_to_grid(start: float, rate: int, target_rate: int) -> int:
 
 
 def mono(frame: av.AudioFrame) -> np.ndarray:
-    """The plain mean over channels.
-
-    Returns:
-        [samples] float32, full scale 1.
-    """
+    """The plain mean over channels: [samples] float32, full scale 1."""
     # Not `to_ndarray`: with eight channels or more PyAV reads behind the array of channel pointers, and crashes.
     kind, channels, samples = _SAMPLES[frame.format.packed.name], frame.layout.nb_channels, frame.samples
     if frame.format.is_planar:

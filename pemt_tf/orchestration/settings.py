@@ -38,11 +38,7 @@ def load_settings(
     Args:
         kind: a dataclass whose fields are text, paths, numbers, truth values, tuples of words, or other dataclasses.
         default_file: the YAML file, unless the variable `PEMT_PIPELINE_CONFIG` names another one.
-        environment: the environment variables.
         some: whether `kind` has only some of the pipeline's fields, so that others are ignored.
-
-    Raises:
-        PemtError: the file is missing or unreadable, a field is unknown, or a value has the wrong type.
     """
     path = Path(environment.get(FILE_VARIABLE) or default_file).expanduser()
     values = read_yaml(path, "the pipeline configuration")

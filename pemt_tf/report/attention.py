@@ -1,7 +1,6 @@
 """How much the summary tokens attend to each segment, in the last layer of every Transformer.
 
-The model's own calls do not keep these probabilities, so that they cost nothing in training. Here the Transformers run
-layer by layer on a few clips.
+The model's own calls do not keep these probabilities. Here the Transformers run layer by layer on a few clips.
 """
 
 from __future__ import annotations
@@ -21,44 +20,22 @@ Tensor: TypeAlias = KerasTensor  # or an eager tensor, for which Keras has no na
 
 @dataclass(frozen=True, eq=False)
 class SummaryAttention:
-    """What one summary token attends to, averaged over the heads of the last layer.
+    """What one summary token attends to, averaged over the heads of the last layer."""
 
-    Attributes:
-        transformer: `visual`, `audio` or `joint`.
-        summary: `visual` or `audio`, the modality of the summary token.
-        attended: `visual` or `audio`, the modality of the segments that it attends to.
-        segments: [clips, segments] float32, probabilities.
-        summaries: [clips] float32, probability of the summary token of `attended`. Both sum to 1; in the joint
-            Transformer they do so over both attended modalities together.
-    """
-
-    transformer: str
-    summary: str
-    attended: str
-    segments: np.ndarray
-    summaries: np.ndarray
+    transformer: str  # `visual`, `audio` or `joint`
+    summary: str  # `visual` or `audio`, the modality of the summary token
+    attended: str  # `visual` or `audio`, the modality of the segments that it attends to
+    segments: np.ndarray  # [clips, segments] float32, probabilities; a token's sum to 1 in each Transformer
+    summaries: np.ndarray  # [clips] float32, probability of the summary token of `attended`
 
 
-@dataclass(frozen=True, eq=False)
-class Contextualized:
-    """The Transformers' outputs, with their attention.
+def segment_attention(
+    backbone: AVTransformer, tokens: dict[str, Tensor], masks: dict[str, Tensor]
+) -> tuple[list[SummaryAttention], dict[str, Tensor]]:
+    """Runs the Transformers of a built model, folded or not, and keeps the attention of their last layers.
 
-    Attributes:
-        attention: attention of every summary token.
-        outputs: `visual_context`, `audio_context` and `joint`, as the model itself returns them.
-    """
-
-    attention: tuple[SummaryAttention, ...]
-    outputs: dict[str, Tensor]
-
-
-def segment_attention(backbone: AVTransformer, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> Contextualized:
-    """Runs the Transformers and keeps the attention of their last layers.
-
-    Args:
-        backbone: a built model, folded or not.
-        tokens: modality to [batch, segments, hidden], from `AVTransformer.tokenize`.
-        masks: modality to [batch, segments], 1 where the segment is there.
+    `tokens` are by modality [batch, segments, hidden], from `AVTransformer.tokenize`, `masks` [batch, segments]. Also
+    returns the outputs `visual_context`, `audio_context` and `joint`, which are those of the model's own call.
     """
     matrices = backbone.matrices()
     found, outputs, contexts = [], {}, {}
@@ -77,7 +54,7 @@ def segment_attention(backbone: AVTransformer, tokens: dict[str, Tensor], masks:
         joint, weights = _joint(backbone, contexts, masks, matrices)
         outputs[JOINT] = joint
         found += joint_attention(weights)
-    return Contextualized(tuple(found), outputs)
+    return found, outputs
 
 
 def last_attention(

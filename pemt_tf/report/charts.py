@@ -1,7 +1,4 @@
-"""Line charts, histograms and reliability diagrams: where everything is drawn.
-
-`templates/blocks.html` draws a `Chart` as inline SVG; colours and fonts come from the style sheet.
-"""
+"""Line charts, histograms and reliability diagrams: where everything is drawn. `templates/blocks.html` writes SVG."""
 
 from __future__ import annotations
 
@@ -39,21 +36,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, `d` attributes of SVG paths.
+    """A line of a chart; `thin` (may be empty) and `bold`, the running mean, are `d` attributes of SVG paths."""
 
-    Attributes:
-        place: 1 to 3; each has its colour.
-        name: its tooltip.
-        thin: the values; empty where the bold line has them all.
-        bold: their running mean.
-        dot: (x, y) of a line that has only one point.
-    """
-
-    place: int
-    name: str
+    place: int  # 1 to 3; each has its colour
+    name: str  # its tooltip
     thin: str
     bold: str
-    dot: tuple[float, float] | None
+    dot: tuple[float, float] | None  # (x, y) of a line that has only one point
 
 
 @dataclass(frozen=True)
@@ -69,16 +58,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart.
-
-    Attributes:
-        description: text for screen readers.
-        rows: (y, label) of each horizontal grid line.
-        ticks: (x, label) below the chart.
-        lines, columns: what is drawn.
-        height: the chart's height.
-        has_diagonal: whether a dashed line goes from corner to corner.
-    """
+    """A chart. `description` is for screen readers; `rows` are the grid lines, `ticks` the labels below."""
 
     description: str
     rows: Sequence[tuple[float, str]]
@@ -86,7 +66,7 @@ class Chart:
     lines: Sequence[Line] = ()
     columns: Sequence[Column] = ()
     height: int = HEIGHT
-    has_diagonal: bool = False
+    has_diagonal: bool = False  # a dashed line from corner to corner
 
 
 @dataclass(frozen=True)
@@ -134,14 +114,9 @@ def path_data(steps: Sequence[int], values: Sequence[float], across: Axis, up: A
 
 
 def line_chart(lines: Sequence[tuple[str, Series]], description: str) -> Chart | None:
-    """Draws series over their steps: a thin line through the values, a bold one through their running mean.
+    """Draws up to three series over their steps: a thin line through the values, a bold one through their running mean.
 
-    Args:
-        lines: (name, series), at most three; the style sheet has a colour for each place.
-        description: text for screen readers.
-
-    Returns:
-        None where no value is finite.
+    Returns None where no value is finite. Each line's place has a colour in the style sheet.
     """
     drawn = [(place, name, thinned(series)) for place, (name, series) in enumerate(lines, 1)]
     drawn = [line for line in drawn if line[2].values]
@@ -160,13 +135,9 @@ def line_chart(lines: Sequence[tuple[str, Series]], description: str) -> Chart |
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int], unit: str, description: str) -> Chart:
-    """Draws counts as columns of one width; the tooltip of each says its range and count.
+    """Draws counts, at least one, as columns of one width; the tooltip of each says its range and count.
 
-    Args:
-        edges: borders of the columns, one more than there are counts; a column includes its lower border.
-        counts: at least one.
-        unit: unit of the edges.
-        description: text for screen readers.
+    There is one more of `edges` than of counts; a column includes its lower edge.
     """
     across = Axis(0, max(len(counts), FEWEST_COLUMNS), LEFT, WIDTH - RIGHT)
     up = Axis(0, max(*counts, 1), HISTOGRAM_HEIGHT - BOTTOM, TOP)
@@ -186,12 +157,7 @@ def histogram(edges: Sequence[float], counts: Sequence[int], unit: str, descript
 
 
 def reliability_diagram(bins: Sequence[dict[str, Any]], description: str) -> Chart:
-    """Draws a column per bin that holds clips, as high as its accuracy, and the diagonal.
-
-    Args:
-        bins: `low`, `high`, `clips`, `confidence`, `accuracy`; see `pemt_tf.evaluation.calibration`.
-        description: text for screen readers.
-    """
+    """Draws the diagonal, and a column as high as its accuracy per bin of `calibration.calibration` that has clips."""
     across, up = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1, HEIGHT - BOTTOM, TOP)
     columns = [
         _column(

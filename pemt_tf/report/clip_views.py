@@ -46,8 +46,6 @@ def clip_view(
     """The view of a clip.
 
     Args:
-        clip_id, label: the clip's id, and the name of its label.
-        geometry: the clip's geometry.
         jpegs: segments x frames JPEGs; empty where there is no video.
         times: time of each JPEG, seconds; empty where unknown.
         log_mel: [segments, mel_bins, mel_frames] float; None where there is no audio.
@@ -102,17 +100,7 @@ def view_of_file(path: Path, geometry: ClipGeometry, start: float, end: float) -
 def record_views(
     source: ClipSource, files: Iterable[Path | str], clip_ids: Collection[str] | None = None, frames: int = FRAMES_SHOWN
 ) -> Iterator[ClipView]:
-    """Views of clips, in the order of their records.
-
-    Args:
-        source: says how to read the files.
-        files: record files.
-        clip_ids: the clips that are wanted; None for all.
-        frames: see `clip_view`.
-
-    Raises:
-        UnreadableClipsError: a record is damaged.
-    """
+    """Views of clips, in the order of their records; of all clips, or of `clip_ids`. Damage: UnreadableClipsError."""
     import tensorflow as tf
 
     from pemt_tf.data.input_pipeline import read_batches
@@ -136,30 +124,16 @@ def record_views(
                 continue
             wanted.discard(clip_id)
         label = source.labels[clip["label"]] if 0 <= clip["label"] < len(source.labels) else ""
-        yield clip_view(
-            clip_id,
-            label,
-            source.geometry,
-            clip["jpegs"] if clip["has_video"] else (),
-            clip["times"] / 1e6,
-            clip["log_mel"] if clip["has_audio"] else None,
-            frames,
-        )
+        jpegs, log_mel = clip["jpegs"] if clip["has_video"] else (), clip["log_mel"] if clip["has_audio"] else None
+        yield clip_view(clip_id, label, source.geometry, jpegs, clip["times"] / 1e6, log_mel, frames)
 
 
 def read_clip_views(
     source: ClipSource, files: Iterable[Path | str], count: int = 8, clip_ids: Sequence[str] | None = None
 ) -> list[ClipView]:
-    """Reads clips to show from record files.
+    """Reads clips to show: `count` of as many labels as possible among the first records, or those of `clip_ids`.
 
-    Args:
-        source: says how to read the files.
-        files: record files.
-        count: how many clips; as many different labels as possible among the first records.
-        clip_ids: these clips instead, in this order; those that are not found are left out.
-
-    Raises:
-        PemtError: a record is damaged; the message names it.
+    Ids that are not found are left out. A damaged record raises a PemtError that names it.
     """
     from pemt_tf.data.damage import naming_damage
 

@@ -28,13 +28,7 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One row of the comparison.
-
-    Attributes:
-        name: the model's name.
-        value: accuracy, 0 to 1.
-        low, high: its 95 % interval, 0 to 1.
-    """
+    """One row of the comparison: a model's accuracy and its 95 % interval, 0 to 1."""
 
     name: str
     value: float
@@ -48,13 +42,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracies of several models, compared with chance.
-
-    Attributes:
-        rows: the models; the report is about the first.
-        chance: expected accuracy of guessing, 0 to 1.
-        clips: number of clips that were classified.
-    """
+    """Accuracies of several models, of which the first is the report's, compared with `chance`, 0 to 1."""
 
     rows: tuple[Accuracy, ...]
     chance: float
@@ -63,21 +51,13 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class ClipView:
-    """One clip, ready to be shown.
-
-    Attributes:
-        clip_id: unique within the data set.
-        label: name of its label; empty if there is none.
-        frames: JPEGs [segments][frames shown, evenly spread over the segment]; empty where there is no video.
-        log_mel: [segments, mel_bins, mel_frames] float, natural-log mel power; None where there is no audio.
-        segment_starts: start of each segment in the file, seconds; empty where unknown.
-    """
+    """One clip, ready to be shown."""
 
     clip_id: str
-    label: str = ""
-    frames: tuple[tuple[bytes, ...], ...] = ()
-    log_mel: np.ndarray | None = None
-    segment_starts: tuple[float, ...] = ()
+    label: str = ""  # empty if there is none
+    frames: tuple[tuple[bytes, ...], ...] = ()  # JPEGs [segments][evenly spread]; empty without video
+    log_mel: np.ndarray | None = None  # [segments, mel_bins, mel_frames] natural-log mel power; None without audio
+    segment_starts: tuple[float, ...] = ()  # in the file, seconds; empty where unknown
 
     @property
     def segments(self) -> int:
@@ -151,17 +131,11 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class ClipPrediction:
-    """A model's prediction for one clip.
-
-    Attributes:
-        clip: the clip; its label, if any, is the truth.
-        scores: (label, probability from 0 to 1), best first.
-        source: name of the video file, say; empty for the clip's id.
-    """
+    """A model's prediction for one clip, whose label, if any, is the truth."""
 
     clip: ClipView
-    scores: tuple[tuple[str, float], ...]
-    source: str = ""
+    scores: tuple[tuple[str, float], ...]  # (label, probability from 0 to 1), best first
+    source: str = ""  # name of the video file, say; empty for the clip's id
 
     @property
     def rows(self) -> list[tuple[str, Bar, str]]:
@@ -179,19 +153,12 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class OutcomeCount:
-    """Inputs that did not become clips.
+    """Inputs that did not become clips: `filtered` by a rule, or `failed` because they could not be read."""
 
-    Attributes:
-        kind: `filtered` (by a rule) or `failed` (could not be read).
-        reason: the rule or the cause.
-        count: number of inputs.
-        files: their names, or some of them.
-    """
-
-    kind: str
-    reason: str
+    kind: str  # `filtered` or `failed`
+    reason: str  # the rule or the cause
     count: int
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()  # their names, or some of them
 
 
 @dataclass(frozen=True)

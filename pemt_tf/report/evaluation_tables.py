@@ -57,12 +57,13 @@ def evaluation_notes(split: str, item: dict[str, Any]) -> list[str]:
     return notes
 
 
-def label_accuracies(item: dict[str, Any]) -> dict[str, Any]:
-    """The accuracy of each label, the lowest first where there are many, and the labels without a clip.
+def label_accuracies(item: dict[str, Any]) -> dict[str, Any] | None:
+    """The `table` of each label's accuracy, lowest first where there are many, and the labels `without` a clip.
 
-    Returns:
-        `table`, `is_long` (whether the page folds it away) and `without` (names of labels).
+    `is_long` says whether the page folds it away. None where the evaluation has no accuracies of labels.
     """
+    if not item.get("per_class"):
+        return None
     rows = [row for row in item["per_class"] if row.get("accuracy") is not None]
     is_long = len(item["per_class"]) > LABELS_SHOWN_OPEN
     if is_long:

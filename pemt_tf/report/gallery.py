@@ -13,23 +13,15 @@ from pemt_tf.report.tables import Bar
 
 @dataclass(frozen=True, eq=False)
 class GalleryClip:
-    """The query or a found clip.
-
-    Attributes:
-        clip_id, path: the clip's id and file.
-        start, end: seconds; None where unknown.
-        label: empty without one.
-        similarity: cosine to the query; None for the query itself.
-        view: frames and spectrogram; None where neither the file nor the record can be read.
-    """
+    """The query or a found clip."""
 
     clip_id: str
     path: str
-    start: float | None = None
+    start: float | None = None  # seconds; None where unknown
     end: float | None = None
     label: str = ""
-    similarity: float | None = None
-    view: ClipView | None = None
+    similarity: float | None = None  # cosine to the query; None for the query itself
+    view: ClipView | None = None  # None where neither the file nor the record can be read
 
     @property
     def bar(self) -> Bar:
@@ -47,11 +39,7 @@ class Gallery:
 
 
 def write_gallery(path: Path, gallery: Gallery) -> Path:
-    """Writes the page; an old file is replaced as a whole.
-
-    Raises:
-        PemtError: the file cannot be written.
-    """
+    """Writes the page; an old file is replaced as a whole."""
     return write_text(path, gallery_page(gallery))
 
 

@@ -33,33 +33,17 @@ class AttendedClip:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutClips:
-    """Neighbours and attention of a few clips.
-
-    Attributes:
-        split: the split of the query clips.
-        searched_split, searched: the split in which neighbours were searched, and its number of clips.
-        neighbours, attended: an entry for each query clip.
-    """
+    """Neighbours and attention of a few clips of a split, an entry for each."""
 
     split: str
-    searched_split: str
-    searched: int
+    searched_split: str  # where neighbours were searched
+    searched: int  # its number of clips
     neighbours: tuple[Neighbours, ...]
     attended: tuple[AttendedClip, ...]
 
 
 def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_searched: int) -> HeldOutClips:
-    """Embeds clips of the training split and a few held-out ones.
-
-    Args:
-        backbone: a trained model.
-        source: records of its geometry.
-        count: number of held-out clips, of as many labels as possible.
-        most_searched: number of clips among which neighbours are searched: the first of the training split.
-
-    Raises:
-        PemtError: the records cannot be read, or hold no clip.
-    """
+    """Embeds `count` held-out clips, of as many labels as possible, and the first `most_searched` training clips."""
     splits = [split for split in HELD_OUT if source.files.get(split)]
     if not splits:
         raise PemtError(f"{source.name} has no clips")
@@ -71,7 +55,7 @@ def look_at_clips(backbone: AVTransformer, source: ClipSource, count: int, most_
     inputs = model_inputs(queries, modalities)
     tokens = backbone.tokenize(backbone.local_features(inputs, training=False))
     masks = {modality: inputs[f"{modality}_mask"] for modality in modalities}
-    attention = segment_attention(backbone, tokens, masks).attention
+    attention, _ = segment_attention(backbone, tokens, masks)
     embeddings = backbone.contextualize(tokens, masks, training=False)["embedding"].numpy()
     known = _embed(backbone, source, searched, most_searched)
     ids = [clip_id.decode("utf-8", "replace") for clip_id in queries["id"].numpy()]
@@ -121,7 +105,7 @@ def _embed(backbone: AVTransformer, source: ClipSource, split: str, most: int) -
     return ids[:most], np.concatenate(vectors)[:most]
 
 
-def _of_clip(attention: tuple[SummaryAttention, ...], masks: dict, row: int) -> tuple[SummaryAttention, ...]:
+def _of_clip(attention: list[SummaryAttention], masks: dict, row: int) -> tuple[SummaryAttention, ...]:
     """One clip's attention; that from or to an absent modality is left out."""
     there = {modality for modality, mask in masks.items() if float(mask[row, 0]) > 0}
     return tuple(

@@ -35,12 +35,7 @@ def middle_square(jpeg: bytes, side: int) -> np.ndarray:
 
 
 def encoded(pixels: np.ndarray, most_bytes: int) -> bytes:
-    """Encodes a JPEG, with lower and lower quality until it has at most `most_bytes`, or the lowest quality.
-
-    Args:
-        pixels: [height, width, 3] uint8.
-        most_bytes: size to aim at.
-    """
+    """A JPEG of [height, width, 3] uint8: the best quality with at most `most_bytes`, or else the lowest."""
     content = b""
     for quality in SMALL_JPEG_QUALITIES:
         content = _saved(Image.fromarray(pixels), "JPEG", quality=quality)
@@ -50,12 +45,7 @@ def encoded(pixels: np.ndarray, most_bytes: int) -> bytes:
 
 
 def small_spectrogram(log_mel: np.ndarray, bins: int, frames: int) -> np.ndarray:
-    """Averages neighbouring values, so that no segment has more than `bins` x `frames` of them.
-
-    Args:
-        log_mel: [segments, mel_bins, mel_frames] float.
-        bins, frames: the most to keep.
-    """
+    """Averages neighbours in [segments, mel_bins, mel_frames], so that a segment has at most `bins` x `frames`."""
     height, width = min(bins, log_mel.shape[1]), min(frames, log_mel.shape[2])
     if (height, width) == log_mel.shape[1:]:
         return log_mel
@@ -64,14 +54,7 @@ def small_spectrogram(log_mel: np.ndarray, bins: int, frames: int) -> np.ndarray
 
 
 def spectrogram_uris(log_mel: np.ndarray) -> list[str]:
-    """Draws the segments of one clip on one scale, low frequencies at the bottom.
-
-    Args:
-        log_mel: [segments, mel_bins, mel_frames] float, natural-log mel power.
-
-    Returns:
-        One PNG data URI per segment.
-    """
+    """PNG data URIs of the segments [segments, mel_bins, mel_frames], on one scale, low frequencies at the bottom."""
     return [_data_uri(palette_png(segment), "image/png") for segment in spectrogram_levels(log_mel)]
 
 

@@ -15,20 +15,11 @@ BOOKKEEPING = ("step", "epoch", "time", "timestamp", "second", "seconds", "rate"
 
 
 def read_metrics(path: Path, leave_out: Iterable[str] = BOOKKEEPING) -> dict[str, Series]:
-    """Reads a metrics file: one JSON object a line, `{"step": 10, "loss": 1.5, ...}`.
+    """Reads a metrics file, one JSON object a line: `{"step": 10, "loss": 1.5, ...}`.
 
     A run that was resumed may have written some steps twice: the later line counts. A truncated last line, which a
-    killed run leaves behind, is skipped.
-
-    Args:
-        path: the file.
-        leave_out: fields, or last words of fields (`rate` means `learning_rate` too), to leave out.
-
-    Returns:
-        Each field's series, in the order in which the fields first appear.
-
-    Raises:
-        PemtError: there is no such file, or a line is damaged.
+    killed run leaves behind, is skipped; another damaged line is a PemtError. `leave_out` names fields, or last words
+    of fields: `rate` means `learning_rate` too. The series come in the order in which they first appear.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

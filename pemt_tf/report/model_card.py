@@ -18,7 +18,7 @@ from pemt_tf.models.parameter_report import ParameterReport
 from pemt_tf.report.evaluation_tables import evaluation_notes, evaluation_table
 from pemt_tf.report.page import PACKAGE
 from pemt_tf.report.probe_tables import features_in_words, probe_tables
-from pemt_tf.report.run_commands import Change, all_commands, evaluate_command, preset_changes, probe_command
+from pemt_tf.report.run_commands import all_commands, measuring_command, preset_changes
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.tables import Code, Measured, Table
 from pemt_tf.report.wording import counted, geometry_in_words
@@ -34,13 +34,7 @@ class Markdown(str):
 
 
 def model_card(files: RunFiles, parameters: ParameterReport, card: DatasetCard | None) -> str:
-    """The card as Markdown.
-
-    Args:
-        files: the run.
-        parameters: parameters of its model.
-        card: card of its data, if known.
-    """
+    """The card as Markdown, of a run, its model's parameters and its data's card, if known."""
     changes = preset_changes(files.config)
     split = card.splits.get(files.description.get("split") or "") if card else None
     return _template().render(
@@ -60,9 +54,9 @@ def model_card(files: RunFiles, parameters: ParameterReport, card: DatasetCard |
         notes=[note for split, item in files.evaluations.items() for note in evaluation_notes(split, item)],
         probes=[(split, features_in_words(probe), probe_tables(split, probe)) for split, probe in files.probes.items()],
         commands=_fenced([" ".join(command.split()) for command in all_commands(files, card)]),
-        settings=Table("", ("Setting", "Preset", "This run"), list(map(_change_row, changes or ()))),
-        evaluate=evaluate_command(files),
-        probe=probe_command(files),
+        settings=Table("", ("Setting", "Preset", "This run"), [tuple(map(Code, change)) for change in changes or ()]),
+        evaluate=measuring_command("evaluate", files),
+        probe=measuring_command("probe", files),
     )
 
 
@@ -115,10 +109,6 @@ def _label_table(files: RunFiles) -> Table | None:
             ]
             return Table(f"By label, {split} split", ("Label", "Clips", "Accuracy, 95 % interval"), rows)
     return None
-
-
-def _change_row(change: Change) -> tuple[Code, Code, Code]:
-    return Code(change.name), Code(change.preset), Code(change.run)
 
 
 def _fenced(lines: list[str]) -> Markdown:

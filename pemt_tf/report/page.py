@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.report import charts, images
-from pemt_tf.report.contents import ClipView, KeyFigure, Report
+from pemt_tf.report.contents import KeyFigure, Report
 from pemt_tf.report.wording import counted, duration, percent
 
 STYLE_SHEET = Path(__file__).with_name("report.css")
@@ -24,19 +24,12 @@ PACKAGE = "pemt_tf.report"
 
 @dataclass(frozen=True)
 class Section:
-    """One section of a page.
+    """One section of a page; an empty one is left out."""
 
-    Attributes:
-        anchor: its id, to which the list of sections links.
-        title: its heading.
-        template: name of the template that shows it.
-        content: plain data, which the template calls `it`; an empty section is left out.
-    """
-
-    anchor: str
+    anchor: str  # its id, to which the list of sections links
     title: str
-    template: str
-    content: Any
+    template: str  # name of the template that shows it
+    content: Any  # plain data, which the template calls `it`
 
 
 @functools.cache
@@ -56,7 +49,7 @@ def templates(package: str = PACKAGE) -> Environment:
         "duration": duration,
         "jpeg_uri": images.jpeg_uri,
         "percent": percent,
-        "spectrogram_uris": _spectrogram_uris,
+        "spectrogram_uris": lambda clip: [] if clip.log_mel is None else images.spectrogram_uris(clip.log_mel),
         "tenths": "{:.1f}".format,
     }
     environment.globals |= {"counted": counted, "style_sheet": asset(STYLE_SHEET), "policy": CONTENT_POLICY}
@@ -77,14 +70,7 @@ def document(
     footer: str = "",
     package: str = PACKAGE,
 ) -> str:
-    """A whole page: a header, the sections with links to them, and a last line. Empty parts are left out.
-
-    Args:
-        title, subtitle, footer: text.
-        key_figures: figures of the header.
-        sections: in the order of the page.
-        package: the package whose templates the sections name.
-    """
+    """A whole page; empty parts are left out. `package` is the one whose templates the sections name."""
     shown = [section for section in sections if section.content]
     page = templates(package).get_template("page.html")
     return page.render(title=title, subtitle=subtitle, key_figures=key_figures, sections=shown, footer=footer) + "\n"
@@ -108,11 +94,7 @@ def page(report: Report) -> str:
 
 
 def write_report(path: Path, report: Report) -> Path:
-    """Writes the page of the demo; an old file is replaced as a whole.
-
-    Raises:
-        PemtError: the file cannot be written.
-    """
+    """Writes the page of the demo; an old file is replaced as a whole."""
     return write_text(path, page(report))
 
 
@@ -122,7 +104,3 @@ def _confusion(report: Report) -> dict[str, Any] | None:
 
 def _with_note(about: str = "", **content: Sequence[Any]) -> dict[str, Any]:
     return {**content, "about": about} if all(content.values()) else {}
-
-
-def _spectrogram_uris(clip: ClipView) -> list[str]:
-    return [] if clip.log_mel is None else images.spectrogram_uris(clip.log_mel)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pemt_tf.config import Config, flat_fields, preset_names
 from pemt_tf.config.yaml_reader import parse_yaml
@@ -20,8 +19,7 @@ PROBE = {"train_split": "train", "features": "pooled", "labels_per_class": None,
 DATA = "DATA"  # stands for a path that the run does not know
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A field of the configuration that differs from the preset."""
 
     name: str
@@ -65,14 +63,9 @@ def _measured(command: str, files: RunFiles, split: str, found: dict[str, Any], 
     return _typed("pemt", command, *_model_and_data(files), "--split", split, *flags)
 
 
-def evaluate_command(files: RunFiles) -> str:
-    """The command that evaluates the run."""
-    return _typed("pemt", "evaluate", *_model_and_data(files), "--split", "test")
-
-
-def probe_command(files: RunFiles) -> str:
-    """The command that probes its features."""
-    return _typed("pemt", "probe", *_model_and_data(files), "--split", "test")
+def measuring_command(command: str, files: RunFiles) -> str:
+    """The command `evaluate` or `probe` on the test split."""
+    return _typed("pemt", command, *_model_and_data(files), "--split", "test")
 
 
 def report_command(files: RunFiles) -> str:

@@ -21,31 +21,18 @@ KINDS = {"pretrain": "Pretraining", "finetune": "Fine-tuning", "convert": "Conve
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run and its results.
-
-    Attributes:
-        run: the folder.
-        description: `run.json`.
-        config: `config.json`.
-        metrics: series by name; empty before the first log line.
-        evaluations: results of `pemt evaluate` by split, the test split first.
-        probes: results of `pemt probe` by split.
-    """
+    """A run and its results."""
 
     run: RunDirectory
-    description: dict[str, Any]
-    config: Config
-    metrics: dict[str, Series] = field(default_factory=dict)
-    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
-    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    description: dict[str, Any]  # `run.json`
+    config: Config  # `config.json`
+    metrics: dict[str, Series] = field(default_factory=dict)  # empty before the first log line
+    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)  # by split, the test split first
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)  # by split
 
     @classmethod
     def read(cls, path: Path) -> RunFiles:
-        """Reads the folder of a run, finished or not.
-
-        Raises:
-            PemtError: it is not a run, or one of its files is damaged.
-        """
+        """Reads the folder of a run, finished or not; raises PemtError if it is none, or a file is damaged."""
         run = RunDirectory(path)
         description = run.description()
         metrics = path / METRICS

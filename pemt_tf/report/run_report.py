@@ -29,19 +29,9 @@ REPORT, MODEL_CARD = "report.html", "MODEL_CARD.md"
 def report_run(
     path: Path, data: Path | None = None, output: Path | None = None, clips: int = 4, searched: int = 300
 ) -> tuple[Path, Path]:
-    """Writes the report and the model card of a run.
+    """Writes the report and the model card of a run, finished or not, and returns the paths of both.
 
-    Args:
-        path: folder of the run, finished or not.
-        data: data set whose held-out clips are looked at; None leaves these sections out.
-        output: folder to write to; the run's own by default.
-        clips, searched: see `look_at_clips`.
-
-    Returns:
-        The paths of both files.
-
-    Raises:
-        PemtError: no run, damaged files, other geometry, or an output that cannot be written.
+    They go to the run's own folder, or to `output`. Without `data` no held-out clips are looked at.
     """
     if min(clips, searched) < 1:
         raise PemtError(f"--clips {clips} and --search {searched} must both be at least 1")
@@ -64,20 +54,13 @@ def _look(files: RunFiles, data: Path, clips: int, searched: int) -> HeldOutClip
 
 
 def run_page(files: RunFiles, parameters: ParameterReport, card: DatasetCard | None, clips: HeldOutClips | None) -> str:
-    """The whole page.
-
-    Args:
-        files: the run.
-        parameters: parameters of its model.
-        card: card of its data, if known.
-        clips: held-out clips, if they were looked at.
-    """
+    """The whole page; without the data's card or held-out clips, what they would show is left out."""
     evaluation = files.evaluation or {}
     sections = (
         Section("missing", "What is missing", "missing.html", run_sections.missing_parts(files, clips)),
         Section("about", "What was run", "about.html", run_sections.about(files, _clips_in_words(files, card))),
         Section("evaluation", "Evaluation", "evaluation.html", evaluation and _evaluations(files)),
-        Section("labels", "Label by label", "labels.html", _labels(evaluation)),
+        Section("labels", "Label by label", "labels.html", label_accuracies(evaluation)),
         Section("confusion", "Which labels are confused", "confusion.html", evaluation and _confusion(evaluation)),
         Section("calibration", "Calibration", "calibration.html", run_sections.calibration(evaluation)),
         Section("probes", "Frozen features", "probes.html", run_sections.probe_sections(files.probes)),
@@ -146,10 +129,6 @@ def _clips_in_words(files: RunFiles, card: DatasetCard | None) -> str:
 def _evaluations(files: RunFiles) -> dict[str, Any]:
     notes = [" ".join(evaluation_notes(split, item)) for split, item in files.evaluations.items()]
     return {"table": evaluation_table(files.evaluations), "notes": notes}
-
-
-def _labels(evaluation: dict[str, Any]) -> dict[str, Any] | None:
-    return label_accuracies(evaluation) if evaluation.get("per_class") else None
 
 
 def _confusion(evaluation: dict[str, Any]) -> dict[str, Any]:

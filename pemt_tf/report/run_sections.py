@@ -64,9 +64,9 @@ def missing_parts(files: RunFiles, clips: HeldOutClips | None) -> list[MissingPa
     if files.kind != "convert" and not files.metrics:
         parts.append(MissingPart("Curves: no step was logged yet."))
     if files.kind == "finetune" and not files.evaluations:
-        parts.append(MissingPart("Evaluation on held-out clips:", run_commands.evaluate_command(files)))
+        parts.append(MissingPart("Evaluation on held-out clips:", run_commands.measuring_command("evaluate", files)))
     if not files.probes:
-        parts.append(MissingPart("Probes of the frozen features:", run_commands.probe_command(files)))
+        parts.append(MissingPart("Probes of the frozen features:", run_commands.measuring_command("probe", files)))
     if clips is None:
         when = "" if finished else ", once the training is finished"
         parts.append(MissingPart(f"Nearest clips and attention{when}:", run_commands.report_command(files)))
@@ -74,12 +74,7 @@ def missing_parts(files: RunFiles, clips: HeldOutClips | None) -> list[MissingPa
 
 
 def about(files: RunFiles, clips: str) -> dict[str, Any]:
-    """The command, the data, and the settings that differ from the preset.
-
-    Args:
-        files: the run.
-        clips: how many clips the data hold, in words; empty where unknown.
-    """
+    """The command, the data (`clips` is their number in words), and the settings that differ from the preset."""
     config, description, changes = files.config, files.description, run_commands.preset_changes(files.config)
     selection, labels, split = (description.get(name) for name in ("selection", "labels", "split"))
     preset = f"{config.name}, {'with the changes below' if changes else 'unchanged'}"

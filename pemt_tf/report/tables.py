@@ -59,19 +59,12 @@ Cell = str | int | Bar | Measured | None  # whole numbers are shown as text
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows.
-
-    Attributes:
-        caption: the text above the table.
-        columns: titles; `Number` aligns a column to the right, an empty title is that of a column of bars.
-        rows: cells in the order of the columns; None is an empty cell.
-        hidden: the caption is for screen readers only, because the section's heading already says it.
-    """
+    """A table whose first column names the rows."""
 
     caption: str
-    columns: Sequence[str]
-    rows: Collection[Sequence[Cell]]
-    hidden: bool = False
+    columns: Sequence[str]  # `Number` aligns to the right; an empty title is that of a column of bars
+    rows: Collection[Sequence[Cell]]  # None is an empty cell
+    hidden: bool = False  # the caption is for screen readers only: the section's heading says it
 
     @property
     def kinds(self) -> list[str | None]:

@@ -24,14 +24,7 @@ from pemt_tf.terminal.progress import Progress
 
 
 class ApproximateIndex:
-    """The index of a folder of embeddings, built on first use and kept beside them.
-
-    Args:
-        store: the embeddings.
-
-    Raises:
-        PemtError: usearch is not installed, or the index cannot be written.
-    """
+    """The index of a folder of embeddings, built on first use and kept beside them."""
 
     def __init__(self, store: EmbeddingStore):
         try:
@@ -73,12 +66,9 @@ class ApproximateIndex:
             raise PemtError(f"cannot write the index {self.path}: {error}; search without --approximate") from None
 
     def search(self, query: np.ndarray, k: int, keep: Filter | None = None) -> list[Hit]:
-        """The k clips most similar to an embedding, best first; nearly always those of an exact search.
+        """The k clips most similar to an embedding [width] float32, best first; nearly always those of an exact search.
 
-        Args:
-            query: [width] float32.
-            k: number of clips.
-            keep: filter of the clips that may be found; receives the columns `FILTER_COLUMNS`.
+        `keep` filters the clips that may be found; it receives the columns `FILTER_COLUMNS`.
         """
         require_width(self._store, query)
         for asked in (k, 8 * k, 64 * k):  # more if the filter leaves too few

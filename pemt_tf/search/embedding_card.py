@@ -23,38 +23,24 @@ _HASHED_BYTES = 2**20
 class EmbeddingCard:
     """Contents and origin of a folder of embeddings.
 
-    Attributes:
-        model: absolute path of the SavedModel that made them.
-        model_hash: see `model_hash`.
-        vector_size: numbers per embedding.
-        geometry: geometry of the clips.
-        files: Parquet file, relative to the card, to its number of rows; in order.
-        inputs, written: numbers of inputs and embeddings; inputs == written + sum(filtered) + sum(failed).
-        filtered: inputs that a rule excluded, by rule.
-        failed: inputs without an embedding, by cause.
-        source_kind: `records` (a data set of beam_jobs.preprocess) or `videos`.
-        source: the data set, or the input as given; absolute if it is a path.
-        root: folder to which the column `path` is relative; empty if unknown.
-        source_hash: hash of the data set; for videos, SHA-256 over their names, sizes and ranges.
-        content_hash: SHA-256 over the SHA-256 of every Parquet file, in order.
-        command: the command as typed.
+    Every input is counted: inputs == written + sum(filtered) + sum(failed).
     """
 
-    model: str
-    model_hash: str
-    vector_size: int
+    model: str  # absolute path of the SavedModel that made them
+    model_hash: str  # see `model_hash`
+    vector_size: int  # numbers per embedding
     geometry: ClipGeometry
-    files: dict[str, int]
+    files: dict[str, int]  # Parquet file, relative to the card, to its number of rows; in order
     inputs: int
     written: int
-    filtered: dict[str, int]
-    failed: dict[str, int]
-    source_kind: str = RECORDS
-    source: str = ""
-    root: str = ""
-    source_hash: str = ""
-    content_hash: str = ""
-    command: str = ""
+    filtered: dict[str, int]  # inputs that a rule excluded, by rule
+    failed: dict[str, int]  # inputs without an embedding, by cause
+    source_kind: str = RECORDS  # `records` (a data set of beam_jobs.preprocess) or `videos`
+    source: str = ""  # the data set, or the input as given; absolute if it is a path
+    root: str = ""  # folder to which the column `path` is relative; empty if unknown
+    source_hash: str = ""  # of the data set; for videos, SHA-256 over their names, sizes and ranges
+    content_hash: str = ""  # SHA-256 over the SHA-256 of every Parquet file, in order
+    command: str = ""  # as typed
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

@@ -1,7 +1,4 @@
-"""Embeddings in the Parquet files of `beam_jobs.embed`.
-
-They are read in blocks, so that a search needs the memory of one block only.
-"""
+"""Embeddings in the Parquet files of `beam_jobs.embed`, read in blocks: a search needs the memory of one block."""
 
 from __future__ import annotations
 
@@ -22,13 +19,9 @@ RECORD_FILES = b"pemt.record_files"  # key of the Parquet metadata: JSON, [recor
 
 
 class EmbeddingStore:
-    """Embeddings in the files of a folder, with the same methods as `EmbeddedClips`.
+    """Embeddings in a folder of `beam_jobs.embed`, with the same methods as `EmbeddedClips`.
 
-    Args:
-        directory: folder written by `beam_jobs.embed`.
-
-    Raises:
-        PemtError: there are no finished embeddings, or none at all.
+    Raises PemtError if there are no finished embeddings, or none at all.
     """
 
     def __init__(self, directory: str | Path):

@@ -29,17 +29,11 @@ _MAY_BE_NULL = ("label", "split")
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Consecutive rows.
+    """Consecutive rows."""
 
-    Attributes:
-        first: number of the first row within all rows.
-        about: the requested columns.
-        vectors: [rows, width] float32.
-    """
-
-    first: int
-    about: pa.RecordBatch
-    vectors: np.ndarray
+    first: int  # number of the first row within all rows
+    about: pa.RecordBatch  # the requested columns
+    vectors: np.ndarray  # [rows, width] float32
 
 
 def embedding_schema(width: int) -> pa.Schema:
@@ -49,11 +43,9 @@ def embedding_schema(width: int) -> pa.Schema:
 
 
 def embedding_table(rows: Sequence[dict], vectors: np.ndarray) -> pa.Table:
-    """A table of embeddings.
+    """A table of embeddings, [rows, width] float32.
 
-    Args:
-        rows: for every clip, a value for each name in `ABOUT`; None without label or split; times in seconds.
-        vectors: [rows, width] float32.
+    A row has a value for each name in `ABOUT`; None for a label or split that it lacks; times in seconds.
     """
     vectors = np.ascontiguousarray(vectors, np.float32)
     schema = embedding_schema(vectors.shape[1])
@@ -72,11 +64,7 @@ def vectors_of(batch: pa.RecordBatch) -> np.ndarray:
 
 
 class EmbeddedClips:
-    """Embeddings in memory.
-
-    Args:
-        table: see `embedding_table`.
-    """
+    """Embeddings in memory: an `embedding_table`."""
 
     def __init__(self, table: pa.Table):
         self.table = table

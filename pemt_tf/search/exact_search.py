@@ -23,26 +23,16 @@ FILTER_COLUMNS = ("id", "path", "split")
 
 @dataclass(frozen=True)
 class Hit:
-    """A found clip.
-
-    Attributes:
-        clip_id: the clip's id.
-        path: the clip's file.
-        label: the clip's label; empty without one.
-        similarity: cosine, -1 to 1.
-        start, end: seconds.
-        split: the clip's split; empty without one.
-        row: row of the clip within what was searched.
-    """
+    """A found clip."""
 
     clip_id: str
-    path: str
-    label: str
-    similarity: float
-    start: float = 0.0
-    end: float = 0.0
-    split: str = ""
-    row: int = -1
+    path: str  # the clip's file
+    label: str  # empty without one
+    similarity: float  # cosine, -1 to 1
+    start: float = 0.0  # seconds
+    end: float = 0.0  # seconds
+    split: str = ""  # empty without one
+    row: int = -1  # within what was searched
 
 
 def search(
@@ -51,14 +41,9 @@ def search(
     """The k clips most similar to an embedding, best first, equal ones in order of rows; fewer where there are fewer.
 
     Args:
-        clips: embeddings to search.
         query: [width] float32.
-        k: number of clips.
         exclude: id of a clip to leave out.
         keep: filter of the clips that may be found; receives the columns `FILTER_COLUMNS`.
-
-    Raises:
-        PemtError: the query has another width than the embeddings, or an embedding is not finite.
     """
     require_width(clips, query)
     query = np.ascontiguousarray(query, np.float32)

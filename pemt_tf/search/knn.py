@@ -23,11 +23,10 @@ def nearest(
     Args:
         queries: [queries, width] finite float, scaled to length 1.
         vectors: [clips, width] of the same dtype, scaled likewise.
-        k: number of neighbours; fewer where there are fewer vectors.
-        progress: called with the number of finished queries, after each block of them.
+        progress: receives the number of finished queries, after each block of them.
 
     Returns:
-        Rows [queries, k] int64 and cosine similarities [queries, k].
+        Rows [queries, k] int64 and cosine similarities [queries, k]; fewer than k where there are fewer vectors.
     """
     step = max(1, _SIMILARITIES_AT_ONCE // max(len(vectors), 1))
     blocks = []
@@ -63,8 +62,6 @@ def vote(labels: np.ndarray, similarities: np.ndarray, k: int, classes: int) -> 
     Args:
         labels: [queries, at least k] int, the neighbours' labels, best first.
         similarities: cosine similarities, same shape, -1 to 1.
-        k: number of votes.
-        classes: number of labels.
 
     Returns:
         [queries] int.

@@ -18,17 +18,11 @@ from pemt_tf.models.finite_outputs import require_finite
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A file to search with.
-
-    Attributes:
-        path: the file.
-        embedding: [width] float32.
-        clip: the file as the model received it.
-    """
+    """A file to search with."""
 
     path: str
-    embedding: np.ndarray
-    clip: ClipRecord
+    embedding: np.ndarray  # [width] float32
+    clip: ClipRecord  # the file as the model received it
 
 
 class QueryModel(LocalPredictor):
@@ -40,21 +34,13 @@ class QueryModel(LocalPredictor):
     """
 
     def like(self, path: str, start: float | None = None, end: float | None = None) -> Query:
-        """Embeds a file, or a stretch of it in seconds, by the modalities that it has.
-
-        Raises:
-            PemtError: the file cannot be used; says why.
-        """
+        """Embeds a file, or a stretch of it in seconds, by the modalities that it has."""
         decoded = decode_media(path, self.metadata.config.geometry, start, end)
         require_modality(path, decoded, self.metadata.modalities)
         return self._query(path, decoded)
 
     def sound_like(self, path: str, start: float | None = None, end: float | None = None) -> Query:
-        """Embeds a file by its audio alone.
-
-        Raises:
-            PemtError: the file has no audio or cannot be used, or the model has no audio.
-        """
+        """Embeds a file by its audio alone; raises PemtError if the file or the model has none."""
         if "audio" not in self.metadata.modalities:
             raise PemtError(f"{self.directory} is a visual model and cannot search by audio; use --like")
         decoded = decode_media(path, self.metadata.config.geometry, start, end)

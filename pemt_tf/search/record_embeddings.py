@@ -20,11 +20,7 @@ _BATCH = 16
 
 
 def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> EmbeddedClips:
-    """Embeds every clip of a split.
-
-    Raises:
-        PemtError: other geometry, no such split, clips are missing, unreadable records, embeddings that are not finite.
-    """
+    """Embeds every clip of a split; raises PemtError if one is missing or unreadable, or an embedding not finite."""
     source.require_geometry(predictor.metadata.config.geometry)
     if source.payload != records.EXAMPLE:
         raise PemtError(
@@ -45,10 +41,9 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> Em
 
 
 def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: str) -> tuple[list[dict], np.ndarray]:
-    """What is known of some records, and their embeddings [clips, width].
+    """The columns `ABOUT` of some records, and their embeddings [clips, width].
 
-    Raises:
-        UnreadableClipsError: a record is not a clip of the model; names the clip where it has a name.
+    Raises UnreadableClipsError, which names the clip where it has a name, for a record that is not a clip of the model.
     """
     name = "?"
     try:
@@ -66,11 +61,7 @@ def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: st
 
 
 def describe_record(example: tf.train.Example, split: str | None) -> dict:
-    """The columns `embedding_table.ABOUT` of the clip of a record.
-
-    Raises:
-        ValueError: the record is not one of ours.
-    """
+    """The columns `embedding_table.ABOUT` of a record's clip; raises ValueError if the record is not one of ours."""
     feature = example.features.feature
     try:
         numbers = {

@@ -14,18 +14,11 @@ from pemt_tf.terminal.quiet_import import quiet_tensorflow
 
 
 def exit_code_of(work: Callable[[], int | None], interrupted: str = "stopped") -> int:
-    """Runs a command and returns its exit code.
+    """Runs a command; returns what it returns, 0 for None, 2 for an error, or 130 for an interruption.
 
     A `PemtError`, and what the system or a library says, becomes one line on standard error. Any other exception is a
-    defect of ours and keeps its traceback. SIGTERM stops the command as Ctrl-C does.
-
-    Args:
-        work: the command; its result is the exit code, None for 0. It imports TensorFlow itself, so that `--help` is
-            quick.
-        interrupted: line for a Ctrl-C or SIGTERM that brings no message of its own.
-
-    Returns:
-        0 for success, 2 for an error, 130 for an interruption, or what `work` returns.
+    defect of ours and keeps its traceback. SIGTERM stops the command as Ctrl-C does; `interrupted` is then the line,
+    unless the interruption has its own. `work` imports TensorFlow itself, so that `--help` is quick.
     """
     quiet_tensorflow()
     make_streams_printable()

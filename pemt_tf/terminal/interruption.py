@@ -18,12 +18,9 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Delays Ctrl-C and SIGTERM until the end of the block; a second Ctrl-C interrupts at once.
+    """Delays Ctrl-C and SIGTERM to the end of the block, where KeyboardInterrupt is raised; a second Ctrl-C interrupts.
 
     SIGTERM may come several times: from a scheduler that signals every process, and from a parent that passes it on.
-
-    Raises:
-        KeyboardInterrupt: at the end of the block, if one of them came inside.
     """
     came: list[int] = []
 

@@ -19,79 +19,36 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Pace:
-    """Measures the rate from the end of the first unit, which mostly waits for imports, compiling or a model."""
-
-    def __init__(self, done: int = 0) -> None:
-        """Args: done: number of units that were done before."""
-        self._begun_with = self._done = done
-        self._since: float | None = None  # when the first unit was done
-        self._first = done
-
-    def restart(self, done: int) -> None:
-        """Measures from now on; what came before, such as compiling, does not happen again."""
-        self._since, self._first, self._done = time.monotonic(), done, done
-
-    def note(self, done: int) -> None:
-        """Takes the number of units done so far."""
-        if self._since is None and done > self._begun_with:
-            self.restart(done)
-        self._done = done
-
-    @property
-    def rate(self) -> float | None:
-        """Units per second; None if none has been done since the first."""
-        if self._since is None or self._done <= self._first:
-            return None
-        return (self._done - self._first) / max(time.monotonic() - self._since, 1e-9)
-
-    def seconds_left(self, total: int) -> float | None:
-        """Seconds until `total` units are done; None if that is not known yet, or all are done."""
-        done, rate = self._done - self._first, self.rate
-        if self._since is None or rate is None or self._done >= total:
-            return None
-        if done < LEAST_UNITS or time.monotonic() - self._since < LEAST_SECONDS:
-            return None
-        return (total - self._done) / rate
-
-
 class Progress:
-    """Shows done / total and, once they are known, rate and time left.
+    """Shows done / total and, once they are known, rate and time left, on standard error.
 
     Args:
         what: first word of the line.
-        total: steps or items in all.
-        unit: what is counted, for the rate.
+        unit: what the rate counts; one of `total` is `units_per_step` of them.
         done: number done before, when work is resumed.
-        stream: output; standard error by default.
-        units_per_step: how many of `unit` one of `total` is, for the rate.
     """
 
     def __init__(
-        self,
-        what: str,
-        total: int,
-        unit: str,
-        done: int = 0,
-        stream: TextIO | None = None,
-        units_per_step: int = 1,
+        self, what: str, total: int, unit: str, done: int = 0, stream: TextIO | None = None, units_per_step: int = 1
     ) -> None:
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._units_per_step = units_per_step
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._pace = Pace(done)
-        self._shown = 0.0
-        self._width = 0
+        self._begun_with = self._first = done
+        # The end of the first unit, which mostly waits for imports, compiling or a model.
+        self._since: float | None = None
+        self._shown, self._width = 0.0, 0
 
     def restart_clock(self, done: int) -> None:
-        """Leaves out of the rate what came before, as compiling does not come again."""
-        self._pace.restart(done)
+        """Measures the rate from now on; what came before, such as compiling, does not happen again."""
+        self._since, self._first = time.monotonic(), done
 
     def update(self, done: int, detail: str = "") -> None:
         """Moves on; writes only if the last line is old enough."""
         self.done = done
-        self._pace.note(done)
+        if self._since is None and done > self._begun_with:
+            self.restart_clock(done)
         now = time.monotonic()
         if now - self._shown >= (_TERMINAL_SECONDS if self._terminal else _LOG_SECONDS):
             self._shown = now
@@ -102,8 +59,7 @@ class Progress:
         self._write(self._line(detail), end="\n")
 
     def _line(self, detail: str) -> str:
-        self._pace.note(self.done)
-        rate, left = self._pace.rate, self._pace.seconds_left(self.total)
+        rate, left = self._rate_and_seconds_left()
         parts = [
             f"{self.what} {self.done}/{self.total}",
             "" if rate is None else f"{rate * self._units_per_step:.1f} {self.unit}/s",
@@ -111,6 +67,16 @@ class Progress:
             detail,
         ]
         return ", ".join(part for part in parts if part)
+
+    def _rate_and_seconds_left(self) -> tuple[float | None, float | None]:
+        """Units of `total` per second, and the seconds until all are done; None while either is not known."""
+        done = self.done - self._first
+        if self._since is None or done <= 0:
+            return None, None
+        seconds = time.monotonic() - self._since
+        rate = done / max(seconds, 1e-9)
+        known = self.done < self.total and done >= LEAST_UNITS and seconds >= LEAST_SECONDS
+        return rate, (self.total - self.done) / rate if known else None
 
     def say(self, line: str) -> None:
         """Writes a line of its own, above the line of progress."""

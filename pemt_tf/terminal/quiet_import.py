@@ -59,9 +59,9 @@ class _Finder(MetaPathFinder):
 
 @contextlib.contextmanager
 def filtered_stderr() -> Iterator[None]:
-    """Sends standard error, also that of C++, through another process, which drops lines that match `NOISE`.
+    """Sends standard error, also that of C++, through a process that drops lines that match `NOISE`.
 
-    It is another process so that it still passes on what this one wrote before a crash.
+    It is another process so that what this one wrote before a crash still gets through.
     """
     try:
         own = os.dup(2)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.config.training import PretrainConfig, TrainingConfig
-from pemt_tf.data.share import WorkerShare
+from pemt_tf.data.clip_stream import WorkerShare
 from pemt_tf.errors import PemtError
 from pemt_tf.training.cluster import Cluster, noticing_lost_workers, this_cluster, waiting_for_others
 from pemt_tf.training.device_choices import ahead_on_gpu

@@ -14,8 +14,8 @@ import tensorflow as tf
 from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.config.training import TrainingConfig
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.clip_stream import EVERYTHING, WorkerShare
 from pemt_tf.data.input_pipeline import training_clips
-from pemt_tf.data.share import EVERYTHING, WorkerShare
 from pemt_tf.errors import PemtError
 from pemt_tf.training.best_weights import BestWeights, Score
 from pemt_tf.training.loss_scale import LossScale

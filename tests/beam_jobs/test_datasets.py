@@ -6,8 +6,7 @@ import os
 import pytest
 
 from beam_jobs.datasets.__main__ import main
-from beam_jobs.datasets.collection import Entry
-from beam_jobs.datasets.validation import hold_out
+from beam_jobs.datasets.collection import Entry, hold_out
 from beam_jobs.inputs.manifest import read_manifest
 from pemt_tf.errors import PemtError
 
@@ -170,7 +169,7 @@ def test_a_second_validation_split_is_refused():
 
 
 def test_names_that_are_not_utf8(tmp_path):
-    from beam_jobs.datasets.manifest_file import write_manifest
+    from beam_jobs.datasets.collection import write_manifest
 
     paths = [os.fsdecode(name) for name in (b"caf\xe9/a.wav", rb"caf\xe9.wav")]
     touch(tmp_path, *paths)

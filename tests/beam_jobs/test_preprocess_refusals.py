@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.engines import storage
-from beam_jobs.job import guard
 from beam_jobs.plan import output_folder
-from beam_jobs.worker import shard_maker
+from beam_jobs.worker import outcomes, shard_maker
 from pemt_tf.data.dataset_card import DatasetCard
 from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
@@ -54,7 +53,7 @@ def test_too_many_failures_stop_the_job(tmp_path, capsys, monkeypatch):
     for number in range(40):
         media.not_media(tmp_path / "in" / f"a{number}.mp4")
     media.write_video(tmp_path / "in" / "b.mp4", seconds=1)
-    monkeypatch.setattr(guard, "PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr(outcomes, "PROGRESS_SECONDS", 0.05)
     real = shard_maker.ClipMaker.outcomes
 
     def slow(*arguments):

@@ -8,9 +8,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beam_jobs.report.clips import read_features
+from beam_jobs.report.index import chosen_places, shared_out
 from beam_jobs.report.quantities import MOST_COLUMNS, round_edges
-from beam_jobs.report.record import read_features
-from beam_jobs.report.samples import chosen_places, shared_out
 from pemt_tf.data import records
 
 COUNTS = st.dictionaries(

@@ -16,7 +16,7 @@ from pemt_tf.convert.checkpoint_converter import (
     infer_model_fields,
     reference_slots,
 )
-from pemt_tf.convert.rotation_kind import rotation_kind
+from pemt_tf.convert.reference_weights import rotation_kind
 from pemt_tf.convert.torch_checkpoint import read_torch_checkpoint, state_dict_of
 from pemt_tf.errors import PemtError
 from pemt_tf.layers.transformer_layer import TransformerLayer

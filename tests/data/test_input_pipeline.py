@@ -10,6 +10,7 @@ import tensorflow as tf
 from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.data import records
 from pemt_tf.data.clip_source import ClipSource
+from pemt_tf.data.clip_stream import WorkerShare
 from pemt_tf.data.input_pipeline import (
     decode_for_evaluation,
     evaluation_clips,
@@ -18,7 +19,6 @@ from pemt_tf.data.input_pipeline import (
     training_clips,
 )
 from pemt_tf.data.record_index import RecordIndex
-from pemt_tf.data.share import WorkerShare
 from pemt_tf.errors import PemtError
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_LABEL, WITHOUT_VIDEO, fake_clips, write_dataset
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from pemt_tf.data.clip_stream import EVERYTHING, WorkerShare
 from pemt_tf.data.input_pipeline import training_clips
-from pemt_tf.data.share import EVERYTHING, WorkerShare
 
 
 @pytest.mark.parametrize(

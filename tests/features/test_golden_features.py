@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.features import augment, frame_crops, spectrogram
-from pemt_tf.media.segment_sampling import FramePicker
+from pemt_tf.media.frames import FramePicker
 from tests.golden import Golden
 
 

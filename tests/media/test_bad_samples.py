@@ -8,7 +8,7 @@ import pytest
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.media import waveform
 from pemt_tf.media.clip_decoder import DecodedClip, FailedWindow, MediaError, decode_clip, decode_windows
-from pemt_tf.media.segment_sampling import sample_clip
+from pemt_tf.media.clip_range import sample_clip
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY
 

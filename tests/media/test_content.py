@@ -7,9 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pemt_tf.features import spectrogram
-from pemt_tf.media import content
 from pemt_tf.media.clip_decoder import decode_clip
-from pemt_tf.media.content import ClipContent, FrameMeter, hash_distance, picture_hash, sound_hash, thumb
+from pemt_tf.media.decoded_clip import (
+    ClipContent,
+    FrameMeter,
+    hash_distance,
+    is_frozen,
+    is_silent,
+    levels,
+    picture_hash,
+    sound_hash,
+    thumb,
+)
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY, pictures
 
@@ -154,7 +163,7 @@ def test_content_of_a_decoded_clip(tmp_path):
     assert clip.content.motion == pytest.approx(np.abs(np.diff(gray, axis=1)).mean(), rel=0.1)
     assert clip.content.loudness_db == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.1)
     assert clip.content.peak_db == pytest.approx(20 * np.log10(0.5), abs=0.1)
-    assert not content.is_silent(clip.content) and not content.is_frozen(clip.content)
+    assert not is_silent(clip.content) and not is_frozen(clip.content)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi", ".mpg"])
@@ -168,7 +177,7 @@ def test_still_pictures_and_silence_are_seen(tmp_path, suffix):
         tmp_path / f"a{suffix}", picture=still, size=(128, 96), tone=lambda moments: 1e-4 * np.sin(9000 * moments)
     )
     found = decode_clip(str(path), GEOMETRY).content
-    assert content.is_frozen(found) and content.is_silent(found)
+    assert is_frozen(found) and is_silent(found)
 
 
 def test_a_small_thing_that_moves_is_no_still_picture(tmp_path):
@@ -181,11 +190,11 @@ def test_a_small_thing_that_moves_is_no_still_picture(tmp_path):
 
     path = media.write_video(tmp_path / "a.mp4", picture=small_mover, size=(128, 96), audio_codec=None)
     found = decode_clip(str(path), GEOMETRY).content
-    assert not content.is_frozen(found)
-    assert found.loudness_db is None and not content.is_silent(found)
+    assert not is_frozen(found)
+    assert found.loudness_db is None and not is_silent(found)
 
 
 def test_digital_silence_has_a_number():
-    assert content.levels(np.zeros((2, 100), np.float32)) == (-120.0, -120.0)
-    assert content.levels(np.full((2, 100), -1.0, np.float32)) == (0.0, 0.0)
-    assert not content.is_silent(ClipContent()) and not content.is_frozen(ClipContent())
+    assert levels(np.zeros((2, 100), np.float32)) == (-120.0, -120.0)
+    assert levels(np.full((2, 100), -1.0, np.float32)) == (0.0, 0.0)
+    assert not is_silent(ClipContent()) and not is_frozen(ClipContent())

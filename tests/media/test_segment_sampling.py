@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pemt_tf.config import ClipGeometry
-from pemt_tf.media.segment_sampling import FramePicker, frame_moments, packets_to_decode, uniform_segments
+from pemt_tf.media.clip_range import frame_moments, uniform_segments
+from pemt_tf.media.frames import FramePicker
+from pemt_tf.media.packet_index import packets_to_decode
 
 
 def geometry(segments=4, frames=4, rate=8.0):

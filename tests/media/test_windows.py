@@ -7,7 +7,7 @@ import pytest
 
 from pemt_tf.media import media_file
 from pemt_tf.media.clip_decoder import DecodedClip, FailedWindow, MediaError, decode_clip, decode_windows
-from pemt_tf.media.segment_sampling import window_starts
+from pemt_tf.media.clip_range import window_starts
 from tests import media_files as media
 from tests.media.small_clips import GEOMETRY, expected_numbers, numbers, plain_decode, wanted_moments
 

@@ -14,10 +14,8 @@ from tfx.types import standard_artifacts
 
 from pemt_tf.data import records
 from pemt_tf.errors import PemtError
-from pemt_tf.orchestration.nodes.anomalies import anomalies_in_words
-from pemt_tf.orchestration.nodes.artifact_types import DataApproval
 from pemt_tf.orchestration.nodes.clip_rules import ClipRules
-from pemt_tf.orchestration.nodes.data_gate import DataGateExecutor, findings_in_words
+from pemt_tf.orchestration.nodes.data_gate import DataApproval, DataGateExecutor, anomalies_in_words, findings_in_words
 from tests.pipeline.dataset import LABELS, fake_clip, tiny_config
 
 pytestmark = pytest.mark.tfx

@@ -36,16 +36,16 @@ def random_tokens(config, modalities=("visual", "audio")):
 def test_attention_comes_from_the_computation_that_the_model_does(small_config, changes):
     backbone, tokens = backbone_of(small_config, **changes), random_tokens(small_config)
     masks = {modality: tf.constant([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]) for modality in tokens}
-    found = segment_attention(backbone, tokens, masks)
+    attention, outputs = segment_attention(backbone, tokens, masks)
     own = backbone.contextualize(tokens, masks, training=False)
-    for name, value in found.outputs.items():
+    for name, value in outputs.items():
         np.testing.assert_allclose(value, own[name], atol=1e-5, err_msg=name)
-    looks = [(a.transformer, a.summary, a.attended) for a in found.attention]
+    looks = [(a.transformer, a.summary, a.attended) for a in attention]
     streams = [] if changes.get("fusion") == "early" else [(m, m, m) for m in ("visual", "audio")]
     pairs = [("joint", a, b) for a in ("visual", "audio") for b in ("visual", "audio")]
     assert looks == streams + ([] if changes.get("fusion") == "late" else pairs)
     totals = {}
-    for a in found.attention:
+    for a in attention:
         assert a.segments.shape == (2, 3) and a.summaries.shape == (2,)
         assert np.all(a.segments[1, 1] < 1e-6) and np.all(a.segments[0] > 0)  # a hidden segment is not looked at
         totals[a.transformer, a.summary] = totals.get((a.transformer, a.summary), 0) + a.segments.sum(1) + a.summaries
@@ -55,8 +55,8 @@ def test_attention_comes_from_the_computation_that_the_model_does(small_config, 
 
 def test_a_model_of_one_stream_has_the_attention_of_one(small_config):
     backbone, tokens = backbone_of(small_config, modalities=("audio",)), random_tokens(small_config, ("audio",))
-    found = segment_attention(backbone, tokens, {"audio": tf.ones([2, 3])})
-    assert [(a.transformer, a.summary, a.attended) for a in found.attention] == [("audio", "audio", "audio")]
+    attention, _ = segment_attention(backbone, tokens, {"audio": tf.ones([2, 3])})
+    assert [(a.transformer, a.summary, a.attended) for a in attention] == [("audio", "audio", "audio")]
 
 
 def test_joint_attention_is_split_by_stream():

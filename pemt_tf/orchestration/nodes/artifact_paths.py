@@ -10,11 +10,7 @@ MOUNTS = Path("/gcs")  # where Vertex AI shows buckets to every container
 
 
 def local_path(address: str) -> Path:
-    """The path of an artefact: the address itself, or for `gs://BUCKET/...` the path below `/gcs/BUCKET`.
-
-    Raises:
-        PemtError: the artefact is in storage that is not mounted.
-    """
+    """The path of an artefact: the address itself, or for `gs://BUCKET/...` the path below `/gcs/BUCKET`."""
     scheme, separator, rest = address.partition("://")
     if not separator:
         return Path(address)

@@ -6,44 +6,31 @@ import dataclasses
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types.artifact import Artifact
 
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.models.parameter_report import parameter_report
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts, ModelCard
-from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
 from pemt_tf.orchestration.nodes.model_metrics import ModelMetrics
+from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 from pemt_tf.report.model_card import code, grid, model_card, plain
 from pemt_tf.report.run_commands import dataset_card
 from pemt_tf.report.run_files import RunFiles
 from pemt_tf.report.wording import percent
 
 RUN, EVALUATION, BLESSING, CARD = "model_run", "evaluation", "blessing", "card"
-NAME, SPLIT, LEAST, CODE = "pipeline", "split", "least", "code"
+NAME, SPLIT, LEAST = "pipeline", "split", "least"
 CARD_FILE, METRICS_FILE = "MODEL_CARD.md", "metrics.json"
 
 
-class CardWriterSpec(ComponentSpec):
-    """Parameters: the pipeline's name, the judging split, the smallest slice that is shown, the code's fingerprint."""
+class ModelCard(Artifact):
+    """A model card: `MODEL_CARD.md`, and `metrics.json` for programs."""
 
-    PARAMETERS = {  # noqa: RUF012 (TFX)
-        NAME: ExecutionParameter(type=str),
-        SPLIT: ExecutionParameter(type=str),
-        LEAST: ExecutionParameter(type=int),
-        CODE: ExecutionParameter(type=str),
-    }
-    INPUTS = {  # noqa: RUF012
-        RUN: ChannelParameter(type=standard_artifacts.ModelRun),
-        EVALUATION: ChannelParameter(type=standard_artifacts.ModelEvaluation),
-        BLESSING: ChannelParameter(type=standard_artifacts.ModelBlessing),
-    }
-    OUTPUTS = {CARD: ChannelParameter(type=ModelCard)}  # noqa: RUF012
+    TYPE_NAME = "pemt.ModelCard"  # Kubeflow requires a namespace
 
 
 class CardWriterExecutor(BaseExecutor):
@@ -61,13 +48,21 @@ class CardWriterExecutor(BaseExecutor):
         text = card_text(exec_properties[NAME], exec_properties[SPLIT], files, metrics, blessed)
         write_text(folder / CARD_FILE, text)
         about = {"split": exec_properties[SPLIT], "blessed": blessed}
-        write_text(folder / METRICS_FILE, json_text({**about, **metrics.to_plain()}, indent=2) + "\n")
+        write_text(folder / METRICS_FILE, json_text({**about, **dataclasses.asdict(metrics)}, indent=2) + "\n")
 
 
-class CardWriter(BaseComponent):
+class CardWriter(
+    OwnNode,
+    inputs={
+        RUN: standard_artifacts.ModelRun,
+        EVALUATION: standard_artifacts.ModelEvaluation,
+        BLESSING: standard_artifacts.ModelBlessing,
+    },
+    outputs={CARD: ModelCard},
+    parameters={NAME: str, SPLIT: str, LEAST: int},
+):
     """The node. `split` judges the model; slices of fewer than `least` clips are not shown."""
 
-    SPEC_CLASS = CardWriterSpec
     EXECUTOR_SPEC = ExecutorClassSpec(CardWriterExecutor)
 
     def __init__(
@@ -80,8 +75,7 @@ class CardWriter(BaseComponent):
         least: int,
     ):
         inputs = {RUN: model_run, EVALUATION: evaluation, BLESSING: blessing}
-        parameters = {NAME: pipeline, SPLIT: split, LEAST: least, CODE: code_fingerprint(__name__)}
-        super().__init__(spec=CardWriterSpec(**inputs, **parameters, **{CARD: types.Channel(type=ModelCard)}))
+        super().__init__(**inputs, **{NAME: pipeline, SPLIT: split, LEAST: least})
 
 
 def card_text(pipeline: str, split: str, files: RunFiles, metrics: ModelMetrics, blessed: bool) -> str:

@@ -23,17 +23,13 @@ from pemt_tf.orchestration.nodes.slices import add_slices
 
 
 class ClipImportExecutor(executor.Executor):
-    """Imports all clips of `train`, and the labelled clips of the other splits, which judge a model.
-
-    Pretraining needs the unlabelled clips of `train`. All clips get the features that the Evaluator slices by.
-    """
+    """Imports all clips of `train` (for pretraining), and the labelled clips of the splits that judge a model."""
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]):  # noqa: N802 (TFX)
         """The records of each split, by split name."""
         splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
         return {
-            name: examples
-            | f"LabelledOnly[{name}]" >> beam.FlatMap(as_it_is if name == "train" else with_one_label)
+            name: (examples if name == "train" else examples | f"LabelledOnly[{name}]" >> beam.FlatMap(with_one_label))
             | f"AddSlices[{name}]" >> beam.Map(add_slices)
             for name, examples in splits.items()
         }
@@ -64,11 +60,6 @@ def decompress(folder: Path) -> None:
         with gzip.open(file) as packed, file.with_suffix("").open("wb") as plain:
             shutil.copyfileobj(packed, plain, 1 << 20)
         file.unlink()
-
-
-def as_it_is(example: tf.train.Example) -> list[tf.train.Example]:
-    """Keeps every example."""
-    return [example]
 
 
 def with_one_label(example: tf.train.Example) -> list[tf.train.Example]:

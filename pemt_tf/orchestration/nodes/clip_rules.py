@@ -19,12 +19,7 @@ _JPEG = b"\xff\xd8"
 
 @dataclass(frozen=True)
 class ClipRules:
-    """The rules of one data set.
-
-    Attributes:
-        geometry: geometry of the clips, from the data set's card.
-        labels: the vocabulary.
-    """
+    """The rules of one data set: its card's geometry and its vocabulary."""
 
     geometry: ClipGeometry
     labels: tuple[str, ...]
@@ -39,11 +34,7 @@ class ClipRules:
         return cls(ClipGeometry(**values["geometry"]), tuple(values["labels"]))
 
     def judge(self, serialized: bytes) -> tuple[str, str]:
-        """Checks one record.
-
-        Returns:
-            The fault, worded to follow "clips have" (`FINE` if there is none), and the clip's id.
-        """
+        """The fault of one record, worded to follow "clips have" (`FINE` if there is none), and the clip's id."""
         try:
             feature = dict(tf.train.Example.FromString(serialized).features.feature)
         except DecodeError:

@@ -1,7 +1,6 @@
-"""Loads a SavedModel in C++, as TF Serving does, and runs its signatures.
+"""Loads a SavedModel in C++, as TF Serving does, and runs its signatures. TFX is not needed here.
 
-The program (`load_saved_model.cc`) is compiled against the installed TensorFlow, which takes about 15 s. TFX is not
-needed here.
+The program (`load_saved_model.cc`) is compiled against the installed TensorFlow, which takes about 15 s.
 """
 
 from __future__ import annotations
@@ -75,11 +74,7 @@ def write_request(path: Path, array: np.ndarray) -> None:
 
 
 def run_loader(program: Path, model: Path, requests: Path) -> Outputs:
-    """Loads a model and runs all its signatures.
-
-    Returns:
-        (signature, output) to its values.
-    """
+    """Loads a model and runs all its signatures: (signature, output) to its values."""
     done = subprocess.run([program, model, requests], capture_output=True, text=True, check=False)
     if done.returncode:
         causes = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

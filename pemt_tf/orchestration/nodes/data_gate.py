@@ -1,15 +1,13 @@
-"""DataGate: stops the run before training if the data is bad.
+"""DataGate: stops the run before training if the data is bad; ExampleValidator only stores its anomalies.
 
-ExampleValidator only stores its anomalies; DataGate stops the run if there are any. It also reads every record and
-checks it against the data set's card (`clip_rules`), because statistics cover scalars only and miss NaN in a
-spectrogram, frames of another geometry and missing clips.
+It also reads every record and checks it against the data set's card (`clip_rules`), because statistics cover scalars
+only and miss NaN in a spectrogram, frames of another geometry and missing clips.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -21,40 +19,30 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
+from tfx.types.artifact import Artifact
 
 from pemt_tf.errors import PemtError
-from pemt_tf.orchestration.nodes.anomalies import anomalies_in_words
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts, DataApproval
 from pemt_tf.orchestration.nodes.clip_rules import FINE, ClipRules
-from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 
 EXAMPLES, ANOMALIES, APPROVAL = "examples", "anomalies", "approval"
-RULES, CLIPS, CODE = "rules", "clips", "code"
+RULES, CLIPS = "rules", "clips"
 APPROVAL_FILE = "approval.json"
 _NAMED = 3  # clips that a message names
+Findings = dict[str, dict[str, tuple[int, list[str]]]]  # split to cause to the number of clips and the first ids
 
 
-class DataGateSpec(ComponentSpec):
-    """Parameters: the rules and the clips of each split, both as JSON; the fingerprint of the code."""
+class DataApproval(Artifact):
+    """The approval of records for training: `approval.json` with the number of clips in each split."""
 
-    PARAMETERS = {name: ExecutionParameter(type=str) for name in (RULES, CLIPS, CODE)}  # noqa: RUF012 (TFX)
-    INPUTS = {  # noqa: RUF012
-        EXAMPLES: ChannelParameter(type=standard_artifacts.Examples),
-        ANOMALIES: ChannelParameter(type=standard_artifacts.ExampleAnomalies),
-    }
-    OUTPUTS = {APPROVAL: ChannelParameter(type=DataApproval)}  # noqa: RUF012
+    TYPE_NAME = "pemt.DataApproval"  # Kubeflow requires a namespace
 
 
 class DataGateExecutor(BaseBeamExecutor):
     """Reads the anomalies, then all records, with Beam."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Approves the data.
-
-        Raises:
-            PemtError: the data is bad; the message lists all that is wrong.
-        """
+        """Approves the data, or raises a PemtError that lists all that is wrong."""
         wrong = _stored_anomalies(artifact_utils.get_single_instance(input_dict[ANOMALIES]))
         if not wrong:
             folder = artifact_utils.get_single_uri(output_dict[APPROVAL])
@@ -64,13 +52,15 @@ class DataGateExecutor(BaseBeamExecutor):
             wrong = findings_in_words(counts, json.loads(exec_properties[CLIPS]))
         if wrong:
             raise PemtError(f"the data must not be trained on: {'; '.join(wrong)}")
-        approved = {split: sum(each["clips"] for each in causes.values()) for split, causes in counts.items()}
+        approved = {split: sum(number for number, _ in causes.values()) for split, causes in counts.items()}
         with fileio.open(os.path.join(folder, APPROVAL_FILE), "w") as file:  # noqa: PTH118 (may be gs://)
             file.write(json.dumps(approved, indent=2) + "\n")
 
-    def _judge_all(self, examples: types.Artifact, rules: ClipRules, folder: str) -> dict[str, dict[str, dict]]:
-        """Split to cause to `clips`, the number of clips, and `ids`, a few of them."""
-        counts = {}
+    def _judge_all(self, examples: types.Artifact, rules: ClipRules, folder: str) -> Findings:
+        count_and_name = beam.combiners.TupleCombineFn(
+            beam.combiners.CountCombineFn(), beam.combiners.TopCombineFn(_NAMED, reverse=True)
+        ).with_common_input()
+        counts: Findings = {}
         with self._make_beam_pipeline() as pipeline:
             for split in artifact_utils.decode_split_names(examples.split_names):
                 pattern = os.path.join(artifact_utils.get_split_uri([examples], split), "*")  # noqa: PTH118
@@ -78,7 +68,7 @@ class DataGateExecutor(BaseBeamExecutor):
                     pipeline
                     | f"Read[{split}]" >> beam.io.ReadFromTFRecord(pattern)
                     | f"Judge[{split}]" >> beam.Map(rules.judge)
-                    | f"Count[{split}]" >> beam.CombinePerKey(Findings())
+                    | f"Count[{split}]" >> beam.CombinePerKey(count_and_name)
                     | f"ToText[{split}]" >> beam.Map(json.dumps)
                     | f"Write[{split}]" >> beam.io.WriteToText(_findings_file(folder, split), shard_name_template="")
                 )
@@ -90,58 +80,33 @@ class DataGateExecutor(BaseBeamExecutor):
         return counts
 
 
-class Findings(beam.CombineFn):
-    """Counts clips and keeps the first few ids in alphabetical order."""
-
-    def create_accumulator(self) -> tuple[int, list[str]]:
-        """No clips."""
-        return 0, []
-
-    def add_input(self, accumulator: tuple[int, list[str]], element: str) -> tuple[int, list[str]]:
-        """Adds one clip."""
-        return accumulator[0] + 1, sorted([*accumulator[1], element])[:_NAMED]
-
-    def merge_accumulators(self, accumulators: Iterable[tuple[int, list[str]]]) -> tuple[int, list[str]]:
-        """Combines what several workers found."""
-        counts, ids = zip(*accumulators, strict=True)
-        return sum(counts), sorted(one for each in ids for one in each)[:_NAMED]
-
-    def extract_output(self, accumulator: tuple[int, list[str]]) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {"clips": accumulator[0], "ids": accumulator[1]}
-
-
-class DataGate(BaseBeamComponent):
+class DataGate(
+    OwnNode,
+    BaseBeamComponent,
+    inputs={EXAMPLES: standard_artifacts.Examples, ANOMALIES: standard_artifacts.ExampleAnomalies},
+    outputs={APPROVAL: DataApproval},
+    parameters={RULES: str, CLIPS: str},
+):
     """The node. `clips` is split to the number of clips that the card expects after the import."""
 
-    SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = BeamExecutorSpec(DataGateExecutor)
 
     def __init__(
         self, examples: types.BaseChannel, anomalies: types.BaseChannel, rules: ClipRules, clips: dict[str, int]
     ):
-        spec = DataGateSpec(
-            **{
-                EXAMPLES: examples,
-                ANOMALIES: anomalies,
-                RULES: json.dumps(rules.to_plain(), sort_keys=True),
-                CLIPS: json.dumps(clips, sort_keys=True),
-                CODE: code_fingerprint(__name__),
-                APPROVAL: types.Channel(type=DataApproval),
-            }
-        )
-        super().__init__(spec=spec)
+        texts = {RULES: json.dumps(rules.to_plain(), sort_keys=True), CLIPS: json.dumps(clips, sort_keys=True)}
+        super().__init__(**{EXAMPLES: examples, ANOMALIES: anomalies}, **texts)
 
 
-def findings_in_words(counts: dict[str, dict[str, dict]], clips: dict[str, int]) -> list[str]:
+def findings_in_words(counts: Findings, clips: dict[str, int]) -> list[str]:
     """A sentence without full stop for each fault."""
     wrong = []
     for split, causes in sorted(counts.items()):
-        found = sum(each["clips"] for each in causes.values())
-        for cause, each in sorted(causes.items()):
+        found = sum(number for number, _ in causes.values())
+        for cause, (number, ids) in sorted(causes.items()):
             if cause != FINE:
-                named = ", ".join(each["ids"]) + (" ..." if each["clips"] > len(each["ids"]) else "")
-                wrong.append(f"{each['clips']} of {found} clips of split {split} have {cause}: {named}")
+                named = ", ".join(ids) + (" ..." if number > len(ids) else "")
+                wrong.append(f"{number} of {found} clips of split {split} have {cause}: {named}")
         if found != clips.get(split, 0):
             wrong.append(f"split {split} has {found} clips, and the data set's card says {clips.get(split, 0)}")
     return wrong
@@ -154,6 +119,23 @@ def _stored_anomalies(artifact: types.Artifact) -> list[str]:
         with fileio.open(os.path.join(folder, example_validator.DEFAULT_FILE_NAME), "rb") as file:  # noqa: PTH118
             wrong += anomalies_in_words(split, anomalies_pb2.Anomalies.FromString(file.read()))
     return wrong
+
+
+def anomalies_in_words(split: str, found: anomalies_pb2.Anomalies) -> list[str]:
+    """A sentence without full stop for each anomaly of a split that is more than a warning."""
+    sentences = [f"split {split} holds no clip"] if found.data_missing else []
+    for name, info in sorted(found.anomaly_info.items()):
+        if info.severity == anomalies_pb2.AnomalyInfo.WARNING:
+            continue
+        causes = [f"{reason.short_description.lower()} ({_plain(reason.description)})" for reason in info.reason]
+        sentences.append(f"split {split}, {name}: {'; '.join(causes) or _plain(info.description)}")
+    if found.HasField("dataset_anomaly_info"):
+        sentences.append(f"split {split}: {_plain(found.dataset_anomaly_info.description)}")
+    return sentences
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).rstrip(".").replace("(upto six significant digits)", "")
 
 
 def _findings_file(folder: str, split: str) -> str:

@@ -1,11 +1,8 @@
-"""A TFMA metric that stops the Evaluator at predictions that are NaN or infinite.
-
-The metrics of TFMA and Keras take NaN for label 0, which may be right.
-"""
+"""A TFMA metric that stops the Evaluator at NaN and infinity. Others take NaN for label 0, which may be right."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -37,12 +34,6 @@ class RequireFinitePredictions(tfma.metrics.Preprocessor):
 class _Count(beam.combiners.CountCombineFn):
     def __init__(self, key: tfma.metrics.MetricKey):
         self._key = key
-
-    def add_input(self, accumulator: int, element: Any) -> int:
-        return accumulator + 1
-
-    def merge_accumulators(self, accumulators: Iterable[int]) -> int:
-        return sum(accumulators)
 
     def extract_output(self, accumulator: int) -> dict[tfma.metrics.MetricKey, float]:
         return {self._key: float(accumulator)}

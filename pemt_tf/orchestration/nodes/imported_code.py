@@ -24,10 +24,7 @@ _LAZY = {f"{_LIBRARY}.{name}": f"{_LIBRARY}.{module}" for name, module in pemt_t
 def code_fingerprint(module: str, passed_over: Collection[str] = (), files: Collection[Path] = ()) -> str:
     """SHA-256 of a module's code and of the code that it imports from its own package and from pemt_tf.
 
-    Args:
-        module: full name, such as `pipeline.trainer_module`.
-        passed_over: modules that are left out, together with what only they import.
-        files: other files that the module uses, such as C++ source.
+    `passed_over` modules are left out, together with what only they import; `files` are others, such as C++ source.
     """
     digest = hashlib.sha256()
     for name, path in sorted(imported_code(module, passed_over).items()):
@@ -38,12 +35,9 @@ def code_fingerprint(module: str, passed_over: Collection[str] = (), files: Coll
 
 
 def imported_code(module: str, passed_over: Collection[str] = ()) -> dict[str, Path]:
-    """A module and all that it imports from its own package and from pemt_tf, at the top or inside functions.
+    """Full name to file of a module and of all that it imports from its own package and from pemt_tf.
 
-    Arguments as for `code_fingerprint`.
-
-    Returns:
-        Full name to file; a package stands for its `__init__.py`.
+    Imports inside functions count too. A package stands for its `__init__.py`.
     """
     packages = {_LIBRARY, module.partition(".")[0]}
     found: dict[str, Path] = {}

@@ -10,62 +10,43 @@ import json
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts
-from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 
-MODEL, LABELS, CODE = "model", "labels", "code"
+MODEL, LABELS = "model", "labels"
 _NAMED = 3  # labels that a message names
-
-
-class LabelGateSpec(ComponentSpec):
-    """Parameters: the vocabulary as JSON, and the code's fingerprint. There is no model before the first blessing."""
-
-    PARAMETERS = {name: ExecutionParameter(type=str) for name in (LABELS, CODE)}  # noqa: RUF012 (TFX)
-    INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model, optional=True)}  # noqa: RUF012
-    OUTPUTS = {}  # noqa: RUF012
 
 
 class LabelGateExecutor(BaseExecutor):
     """Compares the vocabulary with the labels stored in the model."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Compares.
-
-        Raises:
-            PemtError: the vocabulary has changed, or the model was not exported by this package.
-        """
+        """Refuses a changed vocabulary, and a model that was not exported by this package."""
         for model in input_dict.get(MODEL, []):
             folder = local_path(path_utils.serving_model_path(model.uri))
             require_same_labels(ServableMetadata.read(folder).labels, tuple(json.loads(exec_properties[LABELS])))
 
 
-class LabelGate(BaseComponent):
+class LabelGate(
+    OwnNode, inputs={MODEL: standard_artifacts.Model}, optional=(MODEL,), outputs={}, parameters={LABELS: str}
+):
     """The node. `model` is the last blessed model, if there is one."""
 
-    SPEC_CLASS = LabelGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(LabelGateExecutor)
 
     def __init__(self, model: types.BaseChannel, labels: list[str]):
-        values = {MODEL: model, LABELS: json.dumps(labels), CODE: code_fingerprint(__name__)}
-        super().__init__(spec=LabelGateSpec(**values))
+        super().__init__(**{MODEL: model, LABELS: json.dumps(labels)})
 
 
 def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    """Checks that labels keep their numbers; new labels may follow after the known ones.
-
-    Raises:
-        PemtError: they do not; the message says which labels are new, which are gone, and what to do.
-    """
+    """Raises a PemtError that names the changes, unless the known labels keep their numbers; new ones may follow."""
     if labels[: len(known)] == known:
         return
     new = [label for label in labels if label not in known]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -17,15 +17,7 @@ _BASELINE = tfma.BASELINE_KEY
 
 @dataclass(frozen=True)
 class SliceMetrics:
-    """Metrics of one slice.
-
-    Attributes:
-        by: what the slice is cut by, such as `label`.
-        value: the slice's value, such as `dog`.
-        clips: number of clips.
-        top1: top-1 accuracy.
-        top5: top-5 accuracy.
-    """
+    """Metrics of one slice, such as `by` label the `value` dog; accuracies from 0 to 1."""
 
     by: str
     value: str
@@ -36,23 +28,14 @@ class SliceMetrics:
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """Metrics of a model on the held-out clips.
-
-    Attributes:
-        clips: number of clips.
-        top1: top-1 accuracy.
-        top5: top-5 accuracy.
-        baseline_top1: top-1 accuracy of the last blessed model on the same clips; None if there was none.
-        slices: metrics of the slices with at least `evaluator.slice_clips_at_least` clips.
-        precision: label to its precision; None for a label that was never predicted.
-    """
+    """Metrics of a model on the held-out clips; accuracies from 0 to 1."""
 
     clips: int
     top1: float
     top5: float
-    baseline_top1: float | None = None
-    slices: list[SliceMetrics] = field(default_factory=list)
-    precision: dict[str, float | None] = field(default_factory=dict)
+    baseline_top1: float | None = None  # of the last blessed model on the same clips; None if there was none
+    slices: list[SliceMetrics] = field(default_factory=list)  # of at least `slice_clips_at_least` clips
+    precision: dict[str, float | None] = field(default_factory=dict)  # by label; None: never predicted
 
     @classmethod
     def read(cls, evaluation: str, labels: list[str], least: int) -> ModelMetrics:
@@ -74,13 +57,9 @@ class ModelMetrics:
             round(whole[CLIPS]), whole[TOP_1], whole[TOP_5], whole.get(f"{_BASELINE}/{TOP_1}"), slices, precision
         )
 
-    def to_plain(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return asdict(self)
-
     def as_evaluation(self, split: str, labels: list[str], **about: Any) -> dict[str, Any]:
         """The same in the form that `pemt evaluate` writes, which the model card takes; `about` is added."""
-        by_label = {each.value: each for each in self.slices if each.by == "label"}
+        by_label = [each for each in self.slices if each.by == "label" and each.value in labels]
         return {
             "split": split,
             "labels": labels,
@@ -91,14 +70,8 @@ class ModelMetrics:
             "top5_interval": _interval(self.top5, self.clips),
             "chance": 1 / len(labels),
             "per_class": [
-                {
-                    "label": label,
-                    "clips": by_label[label].clips,
-                    "accuracy": by_label[label].top1,
-                    "interval": _interval(by_label[label].top1, by_label[label].clips),
-                }
-                for label in labels
-                if label in by_label
+                {"label": e.value, "clips": e.clips, "accuracy": e.top1, "interval": _interval(e.top1, e.clips)}
+                for e in sorted(by_label, key=lambda e: labels.index(e.value))
             ],
             **about,
         }

@@ -1,7 +1,6 @@
-"""A Pusher that pushes the same model only once.
+"""A Pusher that pushes the same model only once, so that servers do not reload what they serve already.
 
-After a new blessing the Evaluator judges the same model again, now against itself. TFX's Pusher would then push it
-again under a new version, and every server would reload what it already serves.
+After a new blessing the Evaluator judges the same model again, now against itself, and TFX's Pusher would push it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts
+from pemt_tf.orchestration.nodes.own_node import Artifacts
 
 UNCHANGED = "unchanged"
 _PART = 2**20  # bytes read at a time
@@ -32,7 +31,7 @@ class PushOnceExecutor(executor.Executor):
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         newest = newest_version(destination.filesystem.base_directory)
-        if newest and self.CheckBlessing(input_dict) and same_files(self.GetModelPath(input_dict), newest):
+        if newest and self.CheckBlessing(input_dict) and _contents(self.GetModelPath(input_dict)) == _contents(newest):
             pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
             self._MarkPushed(pushed, pushed_destination=newest, pushed_version=newest.rpartition("/")[2])
             pushed.set_int_custom_property(UNCHANGED, 1)
@@ -51,11 +50,6 @@ def newest_version(folder: str) -> str | None:
     names = fileio.listdir(folder) if fileio.isdir(folder) else []
     versions = [name.rstrip("/") for name in names if name.rstrip("/").isdecimal()]
     return f"{folder.rstrip('/')}/{max(versions, key=int)}" if versions else None
-
-
-def same_files(one: str, other: str) -> bool:
-    """Whether two folders hold files with the same names and contents."""
-    return _contents(one) == _contents(other)
 
 
 def _contents(folder: str) -> dict[str, str]:

@@ -14,74 +14,53 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import types
-from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import path_utils
 
 from pemt_tf.errors import PemtError
 from pemt_tf.export.warmup import WARM_UP
+from pemt_tf.orchestration.nodes import cpp_loader
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
-from pemt_tf.orchestration.nodes.artifact_types import Artifacts
-from pemt_tf.orchestration.nodes.cpp_loader import (
-    SOURCE,
-    Outputs,
-    build_loader,
-    resolved_check,
-    run_loader,
-    write_request,
-)
-from pemt_tf.orchestration.nodes.imported_code import code_fingerprint
+from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 
-MODEL, BLESSING, HOW, CODE = "model", "blessing", "how", "code"
+MODEL, BLESSING, HOW = "model", "blessing", "how"
 _TOLERANCE = 1e-3  # for the sum of probabilities
-
-
-class ServingCheckSpec(ComponentSpec):
-    """Parameters: `cpp`, `python` or `auto`, and the code's fingerprint."""
-
-    PARAMETERS = {name: ExecutionParameter(type=str) for name in (HOW, CODE)}  # noqa: RUF012 (TFX)
-    INPUTS = {MODEL: ChannelParameter(type=standard_artifacts.Model)}  # noqa: RUF012
-    OUTPUTS = {BLESSING: ChannelParameter(type=standard_artifacts.InfraBlessing)}  # noqa: RUF012
 
 
 class ServingCheckExecutor(BaseExecutor):
     """Loads the model, runs every signature and checks the predictions."""
 
     def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:  # noqa: N802
-        """Marks the model as fit for serving, as TFX's InfraValidator does.
-
-        Raises:
-            PemtError: the model does not load, a signature fails, a prediction is not finite, or there is no compiler.
-        """
+        """Marks the model as fit for serving, as TFX's InfraValidator does, or raises PemtError."""
         model = artifact_utils.get_single_instance(input_dict[MODEL])
-        how = resolved_check(exec_properties[HOW])  # here, because the pipeline may be compiled on another machine
+        how = cpp_loader.resolved_check(
+            exec_properties[HOW]
+        )  # here, because the pipeline may be compiled on another machine
         check_model(local_path(path_utils.serving_model_path(model.uri)), how)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         blessing.set_int_custom_property("blessed", 1)
         blessing.set_string_custom_property("how", how)
 
 
-class ServingCheck(BaseComponent):
+class ServingCheck(
+    OwnNode,
+    inputs={MODEL: standard_artifacts.Model},
+    outputs={BLESSING: standard_artifacts.InfraBlessing},
+    parameters={HOW: str},
+    code_files=(cpp_loader.SOURCE,),
+):
     """The node. `how` is `cpp`, `python` or `auto`."""
 
-    SPEC_CLASS = ServingCheckSpec
     EXECUTOR_SPEC = ExecutorClassSpec(ServingCheckExecutor)
 
     def __init__(self, model: types.BaseChannel, how: str):
-        blessing = types.Channel(type=standard_artifacts.InfraBlessing)
-        values = {MODEL: model, HOW: how, CODE: code_fingerprint(__name__, files=[SOURCE]), BLESSING: blessing}
-        super().__init__(spec=ServingCheckSpec(**values))
+        super().__init__(**{MODEL: model, HOW: how})
 
 
-def check_model(model: Path, how: str) -> Outputs:
-    """Runs every signature of a model and checks the outputs.
-
-    Returns:
-        (signature, output) to its values.
-    """
+def check_model(model: Path, how: str) -> cpp_loader.Outputs:
+    """Runs every signature of a model and checks the outputs: (signature, output) to its values."""
     try:
         requests = warm_up_requests(model)
         outputs = _ask_cpp(model, requests) if how == "cpp" else _ask_python(model, requests)
@@ -107,16 +86,16 @@ def warm_up_requests(model: Path) -> dict[str, dict[str, np.ndarray]]:
     return requests
 
 
-def _ask_cpp(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Outputs:
+def _ask_cpp(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> cpp_loader.Outputs:
     with tempfile.TemporaryDirectory(prefix="pemt-serving-check-") as name:
         folder = Path(name)
         for signature, inputs in requests.items():
             for key, values in inputs.items():
-                write_request(folder / "requests" / signature / key, values)
-        return run_loader(build_loader(folder), model, folder / "requests")
+                cpp_loader.write_request(folder / "requests" / signature / key, values)
+        return cpp_loader.run_loader(cpp_loader.build_loader(folder), model, folder / "requests")
 
 
-def _ask_python(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Outputs:
+def _ask_python(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> cpp_loader.Outputs:
     outputs = {}
     try:
         signatures = tf.saved_model.load(str(model)).signatures
@@ -128,7 +107,7 @@ def _ask_python(model: Path, requests: dict[str, dict[str, np.ndarray]]) -> Outp
     return outputs
 
 
-def _require_numbers(outputs: Outputs) -> None:
+def _require_numbers(outputs: cpp_loader.Outputs) -> None:
     for (signature, output), values in outputs.items():
         if values.size == 0:
             raise PemtError(f"{signature} returns an empty {output}")

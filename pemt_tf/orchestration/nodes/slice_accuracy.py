@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -17,34 +16,21 @@ class SliceAccuracy(tfma.metrics.Metric):
         super().__init__(tfma.metrics.merge_per_key_computations(_computations), name=name, least=least, code=code)
 
 
-class AccuracyCombiner(beam.CombineFn):
-    """Counts correct clips and all clips; the accumulator holds both numbers."""
+class AccuracyCombiner(beam.combiners.MeanCombineFn):
+    """The mean over clips of 1 for a correct one, else 0; the accumulator holds the sum and the number of clips."""
 
     def __init__(self, key: tfma.metrics.MetricKey, config: EvalConfig | None, least: int):
         self._key, self._config, self._least = key, config, least
-
-    def create_accumulator(self) -> tuple[int, int]:
-        """No clips."""
-        return 0, 0
 
     def add_input(self, accumulator: tuple[int, int], element: Any) -> tuple[int, int]:
         """Adds one clip."""
         correct, clips = accumulator
         pairs = tfma.metrics.to_label_prediction_example_weight(
-            element,
-            eval_config=self._config,
-            model_name=self._key.model_name,
-            output_name=self._key.output_name,
-            flatten=False,
+            element, self._config, self._key.model_name, self._key.output_name, flatten=False
         )
         for label, probabilities, _ in pairs:
             correct, clips = correct + int(probabilities.argmax() == label.ravel()[0]), clips + 1
         return correct, clips
-
-    def merge_accumulators(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
-        """Adds up what several workers counted."""
-        correct, clips = zip(*accumulators, strict=True)
-        return sum(correct), sum(clips)
 
     def extract_output(self, accumulator: tuple[int, int]) -> dict[tfma.metrics.MetricKey, float]:
         """The accuracy, or 1."""

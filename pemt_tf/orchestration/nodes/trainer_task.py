@@ -25,18 +25,7 @@ from pemt_tf.training.strategy import split_cpu
 
 
 class TrainerTask:
-    """One execution of a trainer.
-
-    Args:
-        fn_args: TFX's `FnArgs`.
-
-    Attributes:
-        config: configuration of the model and the training.
-        source: the records.
-        work: folder in which the training happens.
-        initial: the run of the trainer before this one, or None.
-        output: folder of the node's model.
-    """
+    """One execution of a trainer, from TFX's `FnArgs`."""
 
     def __init__(self, fn_args: Any):
         order = TrainingOrder(**fn_args.custom_config)
@@ -44,6 +33,7 @@ class TrainerTask:
         self.config = Config.from_dict(order.config)
         self.source = _source(order, fn_args, self.config)
         self.work = work_folder(order, list(fn_args.train_files), fn_args.base_model)
+        # the run of the trainer before this one
         self.initial = RunDirectory(local_path(fn_args.base_model)) if fn_args.base_model else None
         self.output = local_path(fn_args.serving_model_dir)
         self._run_output = local_path(fn_args.model_run_dir)

@@ -24,35 +24,20 @@ PASSED_OVER = {
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """What a trainer is told, except where the records are. TFX caches by it: equal orders, equal models.
+    """What a trainer is told, except where the records are. TFX caches by it: equal orders, equal models."""
 
-    Attributes:
-        stage: `pretrain` or `finetune`.
-        config: configuration of the model and the training, as nested plain values.
-        labels: the vocabulary.
-        train_labels: labels that the training split has.
-        train_clips: number of clips in the training split.
-        train_labelled: number of labelled clips in the training split.
-        data: the data set's name in messages.
-        content_hash: hash of the data set's content.
-        cpu_devices: number of devices that the CPU is split into.
-        validation_split: name of the split that chooses the weights (`finetune.select`); empty for none.
-        work: folder of unfinished trainings.
-        code: fingerprint of all code that the stage runs, including the exported graph's.
-    """
-
-    stage: str
-    config: dict[str, Any]
-    labels: list[str]
-    train_labels: list[str]
-    train_clips: int
-    train_labelled: int
-    data: str
-    content_hash: str
-    cpu_devices: int
-    validation_split: str
-    work: str
-    code: str
+    stage: str  # `pretrain` or `finetune`
+    config: dict[str, Any]  # of the model and the training, as nested plain values
+    labels: list[str]  # the vocabulary
+    train_labels: list[str]  # labels that the training split has
+    train_clips: int  # number of clips in the training split
+    train_labelled: int  # those of them with a label
+    data: str  # the data set's name in messages
+    content_hash: str  # of the data set
+    cpu_devices: int  # number of devices that the CPU is split into
+    validation_split: str  # the split that chooses the weights (`finetune.select`); empty for none
+    work: str  # folder of unfinished trainings
+    code: str  # fingerprint of all code that the stage runs, including the exported graph's
 
     def to_custom_config(self) -> dict[str, Any]:
         """Plain values, for the Trainer's `custom_config`."""
@@ -62,20 +47,10 @@ class TrainingOrder:
 def make_orders(
     folder: Path, training: Config, *, preset: str, pretrains: bool, cpu_devices: int, root: Path, trainers: str
 ) -> dict[str, TrainingOrder]:
-    """Makes an order for each stage: `pretrain`, unless it is left out, and `finetune`.
+    """Makes an order for each stage: `pretrain`, unless it is left out, and `finetune`; checks the data set first.
 
-    Args:
-        folder: the data set.
-        training: configuration of the model and the training.
-        preset: name of the preset that `training` was made from.
-        pretrains: whether there is a pretraining stage.
-        cpu_devices: number of devices that the CPU is split into.
-        root: the pipeline's root.
-        trainers: full name of the module that the trainers run, such as `pipeline.trainer_module`.
-
-    Raises:
-        PemtError: the data set has another geometry than the preset, labels that training cannot learn, or another
-            number of clips than its card says.
+    `preset` is the name of the one that `training` was made from, `trainers` the module that the trainers run, such as
+    `pipeline.trainer_module`.
     """
     source = ClipSource.open(folder)
     source.require_geometry(training.geometry)

@@ -1,7 +1,4 @@
-"""TFX's command groups, with `pipeline run` added.
-
-TFX takes half a minute to load, so it is loaded only when one of its own commands is called.
-"""
+"""TFX's command groups, with `pipeline run` added. TFX takes half a minute to load, so it is loaded late."""
 
 from __future__ import annotations
 

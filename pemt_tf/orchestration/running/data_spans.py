@@ -24,20 +24,12 @@ _EPOCH = datetime.date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data set, and its place in a pattern.
-
-    Attributes:
-        path: the data set's folder.
-        base: the folder above the first placeholder; `path` itself without placeholders.
-        pattern: the rest with its placeholders, as ExampleGen takes it; empty without placeholders.
-        span: number of the span, for dates the days since 1970-01-01 as in TFX; None without a placeholder.
-        version: number of the version; None without a placeholder.
-    """
+    """A data set, and its place in a pattern. Without placeholders, `base` is `path` and the rest is empty."""
 
     path: Path
-    base: Path
-    pattern: str = ""
-    span: int | None = None
+    base: Path  # the folder above the first placeholder
+    pattern: str = ""  # the rest with its placeholders, as ExampleGen takes it
+    span: int | None = None  # its number; for dates the days since 1970-01-01, as in TFX
     version: int | None = None
 
 

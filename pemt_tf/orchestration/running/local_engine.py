@@ -24,17 +24,9 @@ if TYPE_CHECKING:
 def run_locally(
     create: Callable[[], Pipeline], *, data: Path, root: Path, infra_check: str, cpu_devices: int = 1
 ) -> None:
-    """Runs a pipeline to its end.
+    """Runs a pipeline to its end; raises PemtError if a check, another run under way or a failed node prevents it.
 
-    Args:
-        create: builds the pipeline; it is called after the checks, because TFX takes half a minute to load.
-        data: folder of the data set, or a pattern of folders.
-        root: the pipeline's root.
-        infra_check: what loads a model before it is pushed: `cpp`, `python`, `auto` or `off`.
-        cpu_devices: number of devices that the CPU is split into.
-
-    Raises:
-        PemtError: the data or the configuration do not allow it, another run is under way, or a node failed.
+    `create` builds it after the checks, because TFX takes half a minute to load. `data` may be a pattern of folders.
     """
     DatasetCard.read(find_data(data).path)
     if infra_check == "cpp":

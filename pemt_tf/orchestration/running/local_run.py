@@ -49,11 +49,7 @@ class _Handler(LocalHandler):
 
 
 def run_pipeline(path: str | None, name: str | None) -> int:
-    """Runs a pipeline, and shows its progress and its result.
-
-    Returns:
-        The exit code: 0 only if every node is complete or cached.
-    """
+    """Runs a pipeline and shows its progress and its result; returns 0 only if every node is complete or cached."""
     path = _existing_path(path, name)
     pipeline = _Handler({labels.ENGINE_FLAG: "local", labels.PIPELINE_DSL_PATH: path}).create_or_update()
     history = RunHistory(pipeline.metadata_connection_config, pipeline.pipeline_info.pipeline_name)

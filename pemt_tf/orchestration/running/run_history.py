@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -29,11 +30,7 @@ class RunHistory:
         return {context.id for context in self._store.get_contexts_by_type("pipeline_run")}
 
     def report(self, before: set[int], nodes: list[str], alive: bool = False) -> RunReport:
-        """Reports the latest run.
-
-        Returns:
-            The report; all nodes are NOT RUN if no run has begun since.
-        """
+        """Reports the latest run that is not in `before`; all nodes are NOT RUN if none has begun since."""
         found = [run for run in sorted(self.run_ids() - before) if self._executions(run)]
         return self._report(found[-1], nodes, alive) if found else RunReport(dict.fromkeys(nodes, NOT_RUN))
 
@@ -100,14 +97,11 @@ class RunHistory:
 
 def _open(connection: metadata_store_pb2.ConnectionConfig) -> MetadataStore:
     """Opens the database; another process may be creating its tables at this moment."""
-    for left in reversed(range(_TRIES)):
-        try:
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(RuntimeError):
             return MetadataStore(connection)
-        except RuntimeError:
-            if not left:
-                raise
-            time.sleep(1)
-    raise AssertionError("unreachable")
+        time.sleep(1)
+    return MetadataStore(connection)
 
 
 def _read_metrics(folder: str) -> dict[str, Any]:

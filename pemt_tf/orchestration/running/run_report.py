@@ -17,31 +17,18 @@ FINE = ("COMPLETE", "CACHED")
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run of a pipeline.
+    """One run of a pipeline."""
 
-    Attributes:
-        states: node to COMPLETE, CACHED, FAILED, CANCELED, RUNNING, STOPPED or NOT RUN, in the pipeline's order.
-        blessed: whether the Evaluator blessed the model; None if it did not judge one.
-        evaluation: folder of the Evaluator's results; empty without one.
-        pushed: folder of the pushed version, whose name is the version; empty if nothing was pushed.
-        unchanged: whether that version existed before, because the model is the same.
-        card: folder of the model card; empty without one.
-        seconds: node to its duration in seconds; for a running node, so far.
-        began: start in seconds since 1970; 0 if the run has not begun.
-        data: span and version of the data in words.
-        metrics: metrics of the model card by name; empty without a card.
-    """
-
-    states: dict[str, str]
-    blessed: bool | None = None
-    evaluation: str = ""
-    pushed: str = ""
-    unchanged: bool = False
-    card: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)
-    began: float = 0.0
-    data: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, str]  # by node, in the pipeline's order: COMPLETE, FAILED, CANCELED or one of those above
+    blessed: bool | None = None  # None if the Evaluator did not judge a model
+    evaluation: str = ""  # folder of the Evaluator's results
+    pushed: str = ""  # folder of the pushed version, whose name is the version
+    unchanged: bool = False  # that version existed before: the model is the same
+    card: str = ""  # folder of the model card
+    seconds: dict[str, float] = field(default_factory=dict)  # by node; for a running one, so far
+    began: float = 0.0  # seconds since 1970; 0 if the run has not begun
+    data: str = ""  # span and version in words
+    metrics: dict[str, Any] = field(default_factory=dict)  # those of the model card, by name
 
     @property
     def begun(self) -> bool:

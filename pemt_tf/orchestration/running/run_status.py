@@ -27,11 +27,7 @@ class _Whereabouts:
 def status_lines(path: str | None, name: str | None, count: int) -> list[str]:
     """What the command prints, the newest run first.
 
-    Args:
-        path: the pipeline's file, or None.
-        name: name of a created pipeline, or None. Without both it is the pipeline that is configured by
-            pipeline/config.yaml in this folder and by the environment.
-        count: number of runs.
+    Without a path or a name, the pipeline is the one of pipeline/config.yaml in this folder and of the environment.
     """
     settings = load_settings(_Whereabouts, _configuration(), os.environ, some=True)
     if path or name:

@@ -1,7 +1,5 @@
 """The console script `tfx`: TFX's own commands, and `tfx pipeline run`.
 
-    tfx pipeline run --pipeline-path pipeline/local_runner.py
-
 Where TFX was installed after this package, its own `tfx` script took the place of ours; `pemt pipeline run` and
 `python -m pemt_tf.orchestration.running.tfx_command` work there as well.
 """

@@ -5,7 +5,7 @@ import pytest
 from beam_jobs.inputs.file_listing import list_inputs
 from beam_jobs.inputs.manifest import read_manifest
 from beam_jobs.inputs.paths import FileIdentity, normal_address
-from beam_jobs.inputs.splits import assign_splits, parse_fractions
+from beam_jobs.inputs.selection import assign_splits, parse_fractions
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.memory_file_system import FILES, MemoryFileSystem  # noqa: F401 - Beam finds mem:// by it
 

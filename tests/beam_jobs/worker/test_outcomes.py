@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-from beam_jobs.job.guard import job_progress
-from beam_jobs.worker.outcomes import InputOutcome, OutcomeWatcher
+from beam_jobs.worker.outcomes import InputOutcome, OutcomeWatcher, job_progress
 
 
 def outcome(kind, path="a"):

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.engines import engine as engines
+from beam_jobs.engines.beam_runners import BeamEngine
 from beam_jobs.inputs.file_listing import InputClip
+from beam_jobs.job.prepare import choose_engine
 from beam_jobs.plan import shards as sharding
 from beam_jobs.preprocess import build_parser
 from beam_jobs.worker import decoder_process, shard_maker
+from beam_jobs.worker.shard_maker import LocalEngine
 from pemt_tf.config import Config
 from pemt_tf.errors import PemtError
 from tests.beam_jobs.command import contents, run
@@ -82,15 +84,15 @@ def test_nothing_heavy_is_imported_for_a_local_job_a_dry_run_or_a_refusal(corpus
 @pytest.mark.parametrize(
     ("flags", "engine"),
     [
-        ([], engines.LocalEngine),
-        (["--runner", "local", "--num_workers", "3"], engines.LocalEngine),
-        (["--runner", "FnApiRunner"], engines.BeamEngine),
-        (["--direct_running_mode=multi_processing"], engines.BeamEngine),
+        ([], LocalEngine),
+        (["--runner", "local", "--num_workers", "3"], LocalEngine),
+        (["--runner", "FnApiRunner"], BeamEngine),
+        (["--direct_running_mode=multi_processing"], BeamEngine),
     ],
 )
 def test_beam_runs_where_its_runner_or_one_of_its_flags_is_named(flags, engine):
     options, rest = build_parser().parse_known_args(flags)
-    assert type(engines.choose_engine(options.runner, options.num_workers, tuple(rest))) is engine
+    assert type(choose_engine(options.runner, options.num_workers, tuple(rest))) is engine
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_beam_runs_where_its_runner_or_one_of_its_flags_is_named(flags, engine):
 def test_flags_that_contradict_each_other(flags, message):
     options, rest = build_parser().parse_known_args(flags)
     with pytest.raises(PemtError, match=message):
-        engines.choose_engine(options.runner, options.num_workers, tuple(rest))
+        choose_engine(options.runner, options.num_workers, tuple(rest))
 
 
 def test_large_shards_come_first(settings, monkeypatch):
@@ -112,7 +114,7 @@ def test_large_shards_come_first(settings, monkeypatch):
     order = []
     monkeypatch.setattr(shard_maker.ShardMaker, "make", lambda _, shard, go_on: order.append(shard.number) or [])
     shards = [sharding.Shard("train", number, 4, 0, 0, clips) for number, clips in enumerate((2, 9, 2, 5))]
-    engines.LocalEngine(1).run(shards, settings)
+    LocalEngine(1).run(shards, settings)
     assert order == [1, 3, 0, 2]
 
 
@@ -129,7 +131,7 @@ def test_interruption_cuts_off_what_hangs_and_gives_it_no_outcome(settings):
     threading.Thread(target=interrupt).start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        engines.LocalEngine(2).run(shards, settings)
+        LocalEngine(2).run(shards, settings)
     assert time.monotonic() - begin < 30
     assert finished(settings) == ["00001", "00002"]
     assert not list(Path(settings.folder).rglob("*.partial*"))
@@ -146,7 +148,7 @@ def test_failure_of_one_worker_ends_the_others(settings, monkeypatch):
 
     monkeypatch.setattr(shard_maker.ClipMaker, "outcomes", outcomes)
     with pytest.raises(PemtError, match=r"^the job failed: RuntimeError: a fault$"):
-        engines.LocalEngine(2).run(shards, settings)
+        LocalEngine(2).run(shards, settings)
     assert finished(settings) == ["00001"]
 
 

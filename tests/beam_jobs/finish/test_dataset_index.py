@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_jobs.finish import arrow_columns
+from beam_jobs.finish import dataset_index
 from beam_jobs.finish.dataset_index import SCHEMA
 
 VALUES = {
@@ -22,7 +22,7 @@ VALUES = {
 @pytest.mark.parametrize("nulls", [(), (0,), (3, 7, 20)])
 def test_same_table_as_pyarrow_makes(count, nulls):
     rows = [{field.name: None if row in nulls else VALUES[field.type](row) for field in SCHEMA} for row in range(count)]
-    table = arrow_columns.table(rows, SCHEMA)
+    table = dataset_index.table(rows, SCHEMA)
     table.validate(full=True)
     assert table.equals(pa.Table.from_pylist(rows, SCHEMA))
     assert table.to_pylist() == rows
@@ -41,5 +41,5 @@ def test_same_table_as_pyarrow_makes(count, nulls):
 def test_numbers(values, kind):
     chunks = [pa.array(values, kind), pa.array([*values, *values], kind)[len(values) // 2 :]]
     expected = [float("nan") if value is None else float(value) for chunk in chunks for value in chunk.to_pylist()]
-    np.testing.assert_array_equal(arrow_columns.numbers(pa.chunked_array(chunks, kind)), expected)
-    assert arrow_columns.numbers(pa.chunked_array([], kind)).tolist() == []
+    np.testing.assert_array_equal(dataset_index.numbers(pa.chunked_array(chunks, kind)), expected)
+    assert dataset_index.numbers(pa.chunked_array([], kind)).tolist() == []

@@ -4,7 +4,7 @@ import pytest
 
 from beam_jobs.inputs.file_listing import list_inputs, split_and_label
 from beam_jobs.inputs.manifest import read_manifest
-from beam_jobs.inputs.splits import looks_like_split, split_named
+from beam_jobs.inputs.paths import looks_like_split, split_named
 from tests.beam_jobs.command import run
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beam_jobs.inputs.file_listing import InputClip
-from beam_jobs.inputs.splits import assign_splits, hash_fraction, hashed_split, parse_fractions
+from beam_jobs.inputs.file_listing import InputClip, hash_fraction
+from beam_jobs.inputs.selection import assign_splits, hashed_split, parse_fractions
 from pemt_tf.errors import PemtError
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
