@@ -110,8 +110,9 @@ class TrainingConfig:
         allowed = f"a number that splits the {self.batch_size} clips of a batch into equal parts"
         fits = self.batch_size % self.accumulation == 0
         require(fits, f"{self.section}.accumulation", self.accumulation, allowed)
+        alone = self.accumulation == 1 and self.precision != "mixed_float16"
         allowed = "0 or 1 with accumulation or mixed_float16, whose steps come back to Python"
-        fits = self.steps_per_call <= 1 or (self.accumulation == 1 and self.precision != "mixed_float16")
+        fits = self.steps_per_call <= 1 or alone
         require(fits, f"{self.section}.steps_per_call", self.steps_per_call, allowed)
 
     @property
