@@ -27,6 +27,7 @@ from pemt_tf.config.checks import check_fields, require
 NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
 SCHEDULES = ("cosine", "linear", "constant")
 OPTIMIZERS = ("adam", "adamw", "sgd")
+KERNELS = ("auto", "cpu", "gpu", "plain")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LOSSES = ("cross_entropy", "multi_margin")
 SELECTIONS = ("last", "best_validation")
@@ -68,6 +69,8 @@ class TrainingConfig:
         steps_per_call: largest number of steps that TensorFlow does without coming back to Python; 0 chooses (1 on a
             CPU, up to 8 on a GPU if batches are small). More than 1 needs `accumulation` 1 and another precision than
             `mixed_float16`. The results are the same; a loss that is not a number is noticed at the end of the call.
+        kernels: how batch norm and convolutions are computed (`pemt_tf.layers.device_paths`): `auto`, by the device;
+            `cpu`, `gpu` or `plain` (single operations) on any device. The numbers are equal up to rounding.
         clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
         ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
             Early it decays faster: min(ema, (1 + step) / (10 + step)).
@@ -93,6 +96,7 @@ class TrainingConfig:
     precision: Annotated[str, one_of(PRECISIONS)] = "float32"
     jit_compile: Truth = False
     steps_per_call: _STEPS_PER_CALL = 0
+    kernels: Annotated[str, one_of(KERNELS)] = "auto"
     clip_norm: _OFF_OR_MORE = 0.0
     ema: _OFF_TO_1 = 0.0
     frozen: Annotated[tuple[str, ...], names(PARTS)] = ()

@@ -15,9 +15,8 @@ from typing import Literal
 
 import keras
 
+from pemt_tf.config.training import KERNELS
 from pemt_tf.errors import ArgumentError
-
-KERNELS = ("auto", "cpu", "gpu", "plain")
 
 
 @dataclass(frozen=True)

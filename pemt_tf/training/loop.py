@@ -17,6 +17,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
+from pemt_tf.layers.device_paths import device_paths, kernels
 from pemt_tf.terminal.interruption import stopped_by_sigterm, uninterrupted
 from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
@@ -62,7 +63,7 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
 
     After Ctrl-C or SIGTERM a checkpoint is saved and KeyboardInterrupt raised.
     """
-    with stopped_by_sigterm():
+    with stopped_by_sigterm(), kernels(task.settings.kernels):
         _Loop(task, run, strategy).run_to_the_end()
     task.finish()
     if run.writes and task.show_embeddings is not None:
@@ -134,6 +135,7 @@ class _Loop:
         ahead = [self.window.timed(self._next_parts, parts)]
         most = steps_per_call(self.settings, bytes_of(self._of_one_device(ahead[0][0])))
         self.progress.say(f"{self.task.name} on {describe(self.settings, self.strategy, self.task.optimizer, most)}")
+        self.progress.say(device_paths().describe())
         first = True
         while self.step < self.settings.steps:
             while len(ahead) < self._steps_together(most):
