@@ -3,7 +3,7 @@
     python -m experiments.run --data DATA --output out/results
 
 DATA holds `audio/esc10` (a folder of recordings for each class), `audio/fsdd` and `images/mnist_5k.csv.gz`, or say
-where they are with --esc10, --fsdd and --mnist. Interrupted, it goes on where it was.
+where they are with --esc10, --fsdd and --mnist. Interrupted, it resumes where it was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PLACES = {"esc10": ("audio", "esc10"), "fsdd": ("audio", "fsdd"), "mnist": ("im
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code is 0 when all that was asked for is done."""
     options = _parser().parse_args(arguments)
-    return exit_code_of(lambda: _run(options), "stopped; run the same command to go on")
+    return exit_code_of(lambda: _run(options), "stopped; run the same command to continue")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Where a job writes, how an interrupted job goes on, and how the result appears: all at once or not at all."""
+"""Where a job writes, how an interrupted job resumes, and how the result appears: all at once or not at all."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _refuse_incomplete(report: ConversionReport) -> None:
     if problems:
         raise PemtError(
             f"the weights do not fit the model: {' and '.join(problems)}; "
-            "give a configuration that matches them, or allow missing names to go on"
+            "give a configuration that matches them, or allow missing names to continue"
         )
 
 

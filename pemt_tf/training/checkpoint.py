@@ -51,7 +51,7 @@ class Checkpoints:
         except OSError as error:
             raise PemtError(
                 f"cannot write checkpoint {path}: {error.strerror}; earlier checkpoints are intact, free some space "
-                "and run the same command to go on"
+                "and run the same command to continue"
             ) from None
         for old in self.steps()[: -self.keep]:
             self._path(old).unlink(missing_ok=True)
@@ -69,7 +69,7 @@ class Checkpoints:
                 arrays = [archive[name] for name in sorted(archive.files) if name != _NOTES]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise PemtError(
-                f"checkpoint {path} is damaged ({error}); delete it and run the same command to go on from the one "
+                f"checkpoint {path} is damaged ({error}); delete it and run the same command to continue from the one "
                 "before"
             ) from None
         shapes, expected = [a.shape for a in arrays], [tuple(v.shape) for v in variables]

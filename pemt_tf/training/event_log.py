@@ -89,7 +89,7 @@ class EventLog:
         except tf.errors.OpError as error:
             raise PemtError(
                 f"cannot write to {self._folder} ({first_line(error)}); earlier checkpoints are intact, free some "
-                "space and run the same command to go on"
+                "space and run the same command to continue"
             ) from None
 
 

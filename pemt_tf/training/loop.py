@@ -97,7 +97,7 @@ class _Loop:
         if 0 < self.step < self.settings.steps:
             rate = float(self.task.optimizer.learning_rate)
             self.progress.say(
-                f"{self.task.name} goes on after step {self.step}: learning rate {rate:.3g}, schedule "
+                f"{self.task.name} continues after step {self.step}: learning rate {rate:.3g}, schedule "
                 f"{self.settings.schedule} over {self.settings.steps} steps"
             )
         try:
@@ -114,17 +114,17 @@ class _Loop:
         """Saves, unless a second Ctrl-C interrupted a batch between two of its parts: that cannot be resumed."""
         done = int(self.task.optimizer.iterations)  # the interrupt may have come just after an update
         if self.inside_step and done == self.step and self.settings.accumulation > 1:
-            self.progress.close("stopped within a step; run the same command to go on from the last checkpoint")
+            self.progress.close("stopped within a step; run the same command to continue from the last checkpoint")
             return
         if done > self.step and not all(np.isfinite(ops.convert_to_numpy(v)).all() for v in self.task.model.weights):
-            self.progress.close("stopped; run the same command to go on from the last checkpoint")
+            self.progress.close("stopped; run the same command to continue from the last checkpoint")
             return
         if not self.run.writes:
-            self.progress.close("stopped; run the same command on every machine to go on from the last checkpoint")
+            self.progress.close("stopped; run the same command on every machine to continue from the last checkpoint")
             return
         self.step = done
         self._save()
-        self.progress.close(f"stopped; the checkpoint of step {self.step} is saved, run the same command to go on")
+        self.progress.close(f"stopped; the checkpoint of step {self.step} is saved, run the same command to continue")
 
     def _steps(self) -> None:
         if self.step >= self.settings.steps:

@@ -122,8 +122,8 @@ class RunDirectory:
         """Moves the results of the final weights into a sub-folder, which is itself a finished run."""
         if not (self.checkpoints / checkpoint_name(steps)).is_file():
             raise PemtError(
-                f"{self.path} is finished and cannot go on: its checkpoint of step {steps} is gone; begin another run "
-                "with --init, which takes its weights"
+                f"{self.path} is finished and cannot continue: its checkpoint of step {steps} is gone; begin another "
+                "run with --init, which takes its weights"
             )
         if not self.writes:
             return
@@ -226,7 +226,7 @@ class RunDirectory:
         self.description()
         if not self.finished:
             raise PemtError(
-                f"{self.path} is not finished: it has no {BACKBONE}; run its training command again to go on"
+                f"{self.path} is not finished: it has no {BACKBONE}; run its training command again to continue"
             )
 
     def load_backbone_into(self, backbone: AVTransformer) -> None:

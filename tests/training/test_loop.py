@@ -62,7 +62,9 @@ def test_stopped_by_the_user_and_resumed_is_bit_for_bit_the_same(
         patch.setattr(loop, "read_batches", stopping)
         run_toy(clip_source, tmp_path / "run")
     assert (tmp_path / f"run/checkpoints/step-{steps:09d}.npz").is_file()
-    assert f"stopped; the checkpoint of step {steps} is saved, run the same command to go on" in capsys.readouterr().err
+    assert (
+        f"stopped; the checkpoint of step {steps} is saved, run the same command to continue" in capsys.readouterr().err
+    )
     assert_same_run(clip_source, tmp_path / "run", uninterrupted)
 
 
@@ -114,7 +116,8 @@ def test_more_steps_of_a_finished_run_are_those_of_a_longer_one(clip_source, tmp
     assert_same_run(clip_source, tmp_path / "run", uninterrupted, metrics=False)
     rate = 0.005 * (1 + np.cos(np.pi * 7 / STEPS))
     assert (
-        f"toy goes on after step 6: learning rate {rate:.3g}, schedule cosine over 11 steps" in capsys.readouterr().err
+        f"toy continues after step 6: learning rate {rate:.3g}, schedule cosine over 11 steps"
+        in capsys.readouterr().err
     )
 
 

@@ -80,7 +80,7 @@ def test_more_steps_need_the_last_checkpoint(pretraining_run, small_config, tmp_
     run = RunDirectory(shutil.copytree(pretraining_run.path, tmp_path / "run"))
     (run.checkpoints / "step-000000004.npz").unlink()
     with pytest.raises(
-        PemtError, match=r"cannot go on: its checkpoint of step 4 is gone; begin another run with --init"
+        PemtError, match=r"cannot continue: its checkpoint of step 4 is gone; begin another run with --init"
     ):
         run.start(small_config.with_overrides(["pretrain.steps=6"]), pretraining_run.description())
     assert run.finished

@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_in_a_call_does_not_save_what_is_no_number(clip_source, 
     with pytest.raises(KeyboardInterrupt):
         loop.train(task, loop.RunDirectory(tmp_path), tf.distribute.get_strategy())
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000004.npz"]
-    assert "stopped; run the same command to go on from the last checkpoint" in capsys.readouterr().err
+    assert "stopped; run the same command to continue from the last checkpoint" in capsys.readouterr().err
 
 
 def test_the_real_model_is_the_same_too(clip_source, small_config, tmp_path, pretraining_run):

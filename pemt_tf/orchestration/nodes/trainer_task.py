@@ -1,7 +1,7 @@
 """What TFX asks of a trainer, as our training functions take it.
 
 A training has a folder of its own below the pipeline's root, which is named after everything that decides the result.
-TFX gives each execution new output folders; this one stays when a run is killed, and the next run goes on from its last
+TFX gives each execution new output folders; this one stays when a run is killed, and the next run resumes from its last
 checkpoint.
 """
 

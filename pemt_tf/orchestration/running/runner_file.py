@@ -22,4 +22,4 @@ def make_importable(runner: str) -> None:
 def run_as_command(run: Callable[[], None]) -> int:
     """Runs a function without the chatter of TFX, and returns the exit code."""
     silence_libraries()
-    return exit_code_of(run, interrupted="interrupted; the next run goes on after the last finished node")
+    return exit_code_of(run, interrupted="interrupted; the next run continues after the last finished node")
