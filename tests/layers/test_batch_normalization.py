@@ -198,7 +198,7 @@ for name, a, b in zip(("y", "gradient", "gain", "offset", "mean", "variance"), o
 """
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [pytest.param("cpu", marks=pytest.mark.slow), "gpu", "plain"])
 def test_two_replicas_normalize_by_the_whole_batch(path):
     run = subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS, path], capture_output=True, text=True, timeout=300, check=False

@@ -122,6 +122,7 @@ def test_a_second_ctrl_c_in_a_call_does_not_save_what_is_no_number(clip_source, 
     assert "stopped; run the same command to continue from the last checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_real_model_is_the_same_too(clip_source, small_config, tmp_path, pretraining_run):
     """Pretraining, with dropout, masks and negatives."""
     config = small_config.with_overrides(["pretrain.steps_per_call=2"])
