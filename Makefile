@@ -60,7 +60,7 @@ coverage: setup  ## which lines `make test` runs: out/coverage/index.html
 	$(BIN)/coverage html --quiet
 	@$(BIN)/coverage report --format=total | sed 's/.*/& % of the lines/'
 
-lint: setup  ## ruff, pyright for the types, oxlint for the JavaScript of the explore page
+lint: setup  ## ruff, hadolint, pyright for the types, oxlint for the JavaScript of the explore page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/oxlint --deny-warnings

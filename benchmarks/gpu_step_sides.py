@@ -65,6 +65,13 @@ def _resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def _peak_of_tensorflow() -> float:
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e9 if gpus else _resident()
+
+
 def _our_model(row: Row):
     import keras
 
@@ -116,11 +123,7 @@ def _tensorflow(row: Row) -> dict:
         else:
             step.several([[batch]] * most, most)
 
-    def peak() -> float:
-        gpus = tf.config.list_logical_devices("GPU")
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e9 if gpus else _resident()
-
-    return _timed(row, call, most, peak)
+    return _timed(row, call, most, _peak_of_tensorflow)
 
 
 def _jax(row: Row) -> dict:
@@ -219,7 +222,7 @@ def _tiny(row: Row) -> dict:
         run = pretrain(config, ClipSource.open(data), Path(folder, "run"))
         seconds = time.perf_counter() - begin
         rates = [line["examples_per_second"] for line in run.metrics()[1:]]
-    return {"clips_per_second": max(rates), "blocks": rates, "peak_gb": _resident(), "whole_run_s": seconds}
+    return {"clips_per_second": max(rates), "blocks": rates, "peak_gb": _peak_of_tensorflow(), "whole_run_s": seconds}
 
 
 def main() -> None:

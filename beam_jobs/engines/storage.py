@@ -112,6 +112,12 @@ class _UploadToS3(io.RawIOBase):
             self._upload = file_systems().create(self._path, **_uncompressed())
         return self._upload.write(data)
 
+    def __exit__(self, kind, *error) -> None:
+        if kind is not None and self._upload is None:
+            super().close()  # nothing has begun, so nothing may appear
+        else:
+            self.close()
+
     def close(self) -> None:
         if not self.closed and self._upload is not None:
             self._upload.close()

@@ -264,17 +264,17 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            for shard in self._todo:
-                self._go_on()
-                for _ in self._maker.make(shard, self._go_on):
-                    pass
+            with contextlib.closing(self._maker.decoder):
+                for shard in self._todo:
+                    self._go_on()
+                    for _ in self._maker.make(shard, self._go_on):
+                        pass
         except _StoppedError:
             pass
         except BaseException as error:
             self.error = error
             self._stopped.set()
         finally:
-            self._maker.decoder.close()
             self._ended.put(self)
 
     def _go_on(self) -> None:

@@ -70,7 +70,8 @@ class TrainingConfig:
             CPU, up to 8 on a GPU if batches are small). More than 1 needs `accumulation` 1 and another precision than
             `mixed_float16`. The results are the same; a loss that is not a number is noticed at the end of the call.
         kernels: how batch norm and convolutions are computed (`pemt_tf.layers.device_paths`): `auto`, by the device;
-            `cpu`, `gpu` or `plain` (single operations) on any device. The numbers are equal up to rounding.
+            `cpu`, `gpu` or `plain` (single operations) on any device. The numbers are equal up to rounding. On a GPU,
+            `cpu` has batch norm in single operations, because cuDNN takes no given statistics.
         clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
         ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
             Early it decays faster: min(ema, (1 + step) / (10 + step)).

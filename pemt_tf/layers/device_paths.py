@@ -74,7 +74,7 @@ def kernels(choice: str | DevicePaths) -> Iterator[DevicePaths]:
     Args:
         choice: `auto`, by the visible device; `cpu`, `gpu` or `plain`, on whatever device; or the choices themselves.
     """
-    paths = choice if isinstance(choice, DevicePaths) else _paths_of(choice)
+    paths = _that_work_here(choice) if isinstance(choice, DevicePaths) else _paths_of(choice)
     _forced.append(paths)
     try:
         yield paths
@@ -92,7 +92,14 @@ def _paths_of(choice: str) -> DevicePaths:
     if choice == "gpu" and _visible_device() == "cpu":
         # The stand-in on a CPU: the filter gradient of a strided 1 x 1 convolution corrupts memory in oneDNN.
         return dataclasses.replace(_GPU, skips="slices")
-    return {"plain": _PLAIN, "cpu": _CPU, "gpu": _GPU}[choice]
+    return _that_work_here({"plain": _PLAIN, "cpu": _CPU, "gpu": _GPU}[choice])
+
+
+def _that_work_here(paths: DevicePaths) -> DevicePaths:
+    """cuDNN's gradient of batch norm takes no given statistics: it would be wrong without an error."""
+    if paths.batch_norm == "cpu_kernels" and _visible_device() == "gpu":
+        return dataclasses.replace(paths, batch_norm="plain")
+    return paths
 
 
 def _visible_device() -> str:

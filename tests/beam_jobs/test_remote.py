@@ -118,3 +118,17 @@ def test_a_file_system_that_is_not_here(tmp_path, capsys, monkeypatch, path, hin
             assert len(err.splitlines()) == 1 and hint in err
     finally:
         storage._lacking.cache_clear()
+
+
+def test_an_upload_to_s3_that_cannot_begin_leaves_nothing(monkeypatch):
+    """An empty object under the final name would pass for a finished file."""
+
+    class Refusing:
+        @staticmethod
+        def create(path, **_):
+            raise OSError("no connection")
+
+    monkeypatch.setattr(storage, "file_systems", lambda: Refusing)  # putting an empty object would need its options
+    with pytest.raises(OSError, match="no connection"), storage._UploadToS3("s3://bucket/job.json") as file:
+        file.write(b"{}")
+    assert file.closed

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.errors import ArgumentError
+from pemt_tf.layers import device_paths as device_paths_module
 from pemt_tf.layers.device_paths import DevicePaths, device_paths, kernels
 from pemt_tf.models.visual_resnet3d import VisualResNet3D
 from tests.golden import assert_close
@@ -117,6 +118,16 @@ def test_without_a_gpu_the_choice_is_that_of_the_cpu():
         pytest.skip("there is a GPU")
     with kernels("auto") as chosen:
         assert chosen.device == "CPU" and chosen.batch_norm == "cpu_kernels"
+
+
+@pytest.mark.parametrize("choice", ["cpu", device_paths_module._CPU])
+def test_the_kernels_of_a_cpu_leave_batch_norm_to_single_operations_where_there_is_a_gpu(monkeypatch, choice):
+    """cuDNN's gradient of batch norm takes no given statistics."""
+    monkeypatch.setattr(device_paths_module, "_visible_device", lambda: "gpu")
+    with kernels(choice) as chosen:
+        assert (chosen.batch_norm, chosen.frames, chosen.temporal) == ("plain", "video", "product")
+    with kernels("auto") as chosen:
+        assert (chosen.device, chosen.batch_norm, chosen.skips) == ("GPU", "gpu_kernels", "convolution")
 
 
 def test_an_unknown_choice_names_those_that_there_are():

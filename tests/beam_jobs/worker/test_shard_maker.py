@@ -152,6 +152,18 @@ def test_failure_of_one_worker_ends_the_others(settings, monkeypatch):
     assert finished(settings) == ["00001"]
 
 
+def test_a_decoder_that_cannot_be_closed_ends_the_job(settings, monkeypatch):
+    """The job would wait for its worker for ever."""
+
+    def close(self):
+        raise OSError("no such process")
+
+    monkeypatch.setattr(shard_maker.ExpendableDecoder, "close", close)
+    monkeypatch.setattr(shard_maker.ShardMaker, "make", lambda *_: [])
+    with pytest.raises(PemtError, match=r"^the job failed: OSError: no such process$"):
+        LocalEngine(1).run(shards_of(settings, "a"), settings)
+
+
 def test_interrupted_with_several_workers_and_gone_on(corpus, made, tmp_path, capsys, monkeypatch):
     """Ctrl-C in the midst of the work of three workers: the next run makes the rest, and the bytes are the same."""
     flags = ("--input", corpus, "--output", tmp_path / "out", "--preset", "tiny", "--num_workers", 3)
