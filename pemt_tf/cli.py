@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 
 from pemt_tf import __version__
+from pemt_tf.commands import (
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    explore,
+    export,
+    finetune,
+    params,
+    pipeline,
+    predict,
+    pretrain,
+    probe,
+    report,
+    search,
+    serve_config,
+    serve_status,
+)
 from pemt_tf.terminal.exit_code import exit_code_of
 
-# The modules of `pemt_tf.commands`, in the order of `--help`.
-COMMANDS = tuple(
-    importlib.import_module(f"pemt_tf.commands.{name}")
-    for name in (
-        *("params", "pretrain", "finetune", "evaluate", "probe", "export", "predict", "serve_config", "serve_status"),
-        *("search", "explore", "report", "pipeline", "convert", "doctor", "demo"),
-    )
+# In the order of `--help`.
+COMMANDS = (
+    params,
+    pretrain,
+    finetune,
+    evaluate,
+    probe,
+    export,
+    predict,
+    serve_config,
+    serve_status,
+    search,
+    explore,
+    report,
+    pipeline,
+    convert,
+    doctor,
+    demo,
 )
 
 
