@@ -44,24 +44,13 @@ def normalize_by(x: KerasTensor, channels: Channels, epsilon: float, of_batch: b
 
     @tf.custom_gradient
     def normalize(x: KerasTensor, gain, offset) -> KerasTensor:
-        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=_as_row(x), scale=gain, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=False
-        )
+        given = Channels(gain, offset, mean, variance)
 
         def gradient(upstream):
-            of_x, of_gain, of_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=_as_row(upstream),
-                x=_as_row(x),
-                scale=gain,
-                reserve_space_1=mean,
-                reserve_space_2=variance,
-                reserve_space_3=tf.zeros((0,)),
-                epsilon=epsilon,
-                is_training=of_batch,
-            )
+            of_x, of_gain, of_offset = _gradients_by_given(_as_row(upstream), _as_row(x), given, epsilon, of_batch)
             return tf.reshape(of_x, tf.shape(x)), of_gain, of_offset
 
-        return tf.reshape(outputs, tf.shape(x)), gradient
+        return tf.reshape(_by_given(_as_row(x), given, epsilon), tf.shape(x)), gradient
 
     return normalize(x, tf.convert_to_tensor(channels.gain), tf.convert_to_tensor(channels.offset))
 
@@ -109,23 +98,15 @@ def _normalize_global_batch(x: KerasTensor, channels: Channels, epsilon: float, 
 
     @tf.custom_gradient
     def normalize(x: KerasTensor, gain, offset):
+        given = Channels(gain, offset, mean, variance)
+
         def gradient(upstream):
-            of_x, of_gain, of_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=_as_images(upstream),
-                x=_as_images(x),
-                scale=gain,
-                reserve_space_1=mean,
-                reserve_space_2=variance,
-                reserve_space_3=tf.zeros((0,)),
-                epsilon=epsilon,
-                is_training=False,
-            )
+            of_x, of_gain, of_offset = _gradients_by_given(_as_images(upstream), _as_images(x), given, epsilon, False)
             sums = sum_over_replicas(tf.stack([of_gain, of_offset])) / count
             factor = -gain * tf.math.rsqrt(variance + epsilon)
             through_statistics = _by_given(x, Channels(factor * sums[0], factor * sums[1], mean, variance), epsilon)
             return _like(of_x + through_statistics, x), of_gain, of_offset
 
-        given = Channels(gain, offset, mean, variance)
         return _like(_by_given(x, given, epsilon), x), gradient
 
     outputs = normalize(x, tf.convert_to_tensor(channels.gain), tf.convert_to_tensor(channels.offset))
@@ -181,6 +162,23 @@ def _by_given(x: KerasTensor, channels: Channels, epsilon: float):
         is_training=False,
     )
     return outputs
+
+
+def _gradients_by_given(upstream, x, channels: Channels, epsilon: float, of_batch: bool):
+    """Gradients of `x`, gain and offset, all on four axes; `of_batch`: the statistics are those of `x`."""
+    import tensorflow as tf
+
+    of_x, of_gain, of_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=upstream,
+        x=x,
+        scale=channels.gain,
+        reserve_space_1=channels.mean,
+        reserve_space_2=channels.variance,
+        reserve_space_3=tf.zeros((0,)),
+        epsilon=epsilon,
+        is_training=of_batch,
+    )
+    return of_x, of_gain, of_offset
 
 
 def _as_row(values: KerasTensor):
