@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from beam_jobs.worker.decoder_process import RecordSlot
+from beam_jobs.worker.record_slot import RecordSlot
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import record_format
 from pemt_tf.data.clip_builder import build_clip, clip_id

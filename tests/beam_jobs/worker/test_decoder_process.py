@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from beam_jobs.worker import decoder_process
-from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder, RecordSlot
+from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
+from beam_jobs.worker.record_slot import RecordSlot
 from pemt_tf.config import Config
 from pemt_tf.data.clip_builder import build_clip
 from pemt_tf.data.record_format import serialize
