@@ -140,7 +140,7 @@ def _entry(ordered: KerasTensor, index: KerasTensor) -> KerasTensor:
 
 
 def can_be_drawn(log_weights: KerasTensor) -> KerasTensor:
-    """[anchors, candidates] bool: which log-weights of `candidate_log_weights` are of candidates, not of excluded ones."""
+    """[anchors, candidates] bool: which log-weights of `candidate_log_weights` do not exclude the candidate."""
     return log_weights > _EXCLUDED / 2
 
 

@@ -44,7 +44,7 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "Spread of the logits",
         ("logit_std",),
-        "How differently candidates are judged; near 0 all predictions are guesses.",
+        "How differently candidates are judged; near 0 all are guesses.",
     ),
     ("Optimizer", ("learning_rate", "gradient_norm"), ""),
     ("Machine", ("per_second", "input_wait_share"), "Input wait: share of the time spent waiting for clips, 0 to 1."),
