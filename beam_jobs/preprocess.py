@@ -15,6 +15,7 @@ from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, not_negative, positive, positive_number
 from beam_jobs.job.options import PreprocessOptions
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:
   python -m beam_jobs.preprocess --input videos/ --output data/ --preset tiny --num_workers 2
@@ -31,7 +32,7 @@ All options of Apache Beam are accepted as well, for example
 POLICIES = ("mask", "skip", "fail")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The flags of this job; Beam's come on top."""
     parser = command_line.job_parser(
         "preprocess", "Turns videos into sharded training records and a data-set card.", EXAMPLE
@@ -118,11 +119,11 @@ def _add_faults(group: argparse._ArgumentGroup) -> None:
 
 def parse(arguments: list[str]) -> PreprocessOptions:
     """Reads the command line."""
-    parsed, beam_arguments = build_parser().parse_known_args(arguments)
+    parsed, beam_arguments = command_line.parse(build_parser(), arguments)
     return PreprocessOptions(
         **vars(parsed),
         typed=typed_flags(arguments),
-        beam_arguments=tuple(beam_arguments),
+        beam_arguments=beam_arguments,
         command=f"python -m beam_jobs.preprocess {shlex.join(arguments)}",
     )
 
@@ -152,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             return [str(written)]
         return [*notes, *prepare.summary(card, options.output)]
 
-    return command_line.run(work, "interrupted; nothing was written")
+    return command_line.run(work, "interrupted; nothing was written", build_parser())
 
 
 def _check(options: PreprocessOptions) -> None:

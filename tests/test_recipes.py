@@ -23,7 +23,7 @@ COMMANDS = [line for block in re.findall(r"```\n(.*?)```", TEXT, re.S) for line 
 def test_every_command_is_one_that_the_programs_take(command):
     first, *rest = shlex.split(command)
     if first == "pemt":
-        options = cli._parser().parse_args(rest)
+        options = cli.make_parser().parse_args(rest)
     else:
         assert [first, rest[0]] == ["python", "-m"]
         parser = {"beam_jobs.preprocess": preprocess.build_parser, "beam_jobs.datasets": datasets_parser}[rest[1]]()

@@ -10,6 +10,7 @@ from pathlib import Path
 from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
 from beam_jobs.datasets.collection import Collection, hold_out, summary, write_manifest, write_missing
 from beam_jobs.job import command_line
+from pemt_tf.terminal.flags import FlagParser
 
 INCOMPLETE = 3  # the exit code if files are missing
 MISSING_SHOWN = 10
@@ -23,13 +24,12 @@ exit codes: 0 the manifest is written and complete; 3 it is written, but files a
 NAME.missing.csv; --allow-missing makes it 0); 2 nothing is written, and one line says why."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The parser, with a subcommand for each data set."""
-    parser = argparse.ArgumentParser(
+    parser = FlagParser(
         prog="python -m beam_jobs.datasets",
         description="Writes the manifest of a public data set that you have on disk; nothing is downloaded.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     _add_ucf101(sets)
@@ -46,7 +46,6 @@ def _add_set(sets, name: str, summary: str, module, example: str) -> argparse.Ar
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"{module.__doc__}\nexample:\n  python -m beam_jobs.datasets {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set; paths are relative to it")
     parser.add_argument("--output", required=True, type=Path, help="manifest to write (.csv)")
@@ -126,7 +125,8 @@ def _add_vggsound(sets) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
     incomplete = []
 
     def work() -> list[str]:
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         incomplete.extend(found.missing)
         return _write(options, found)
 
-    code = command_line.run(work, "interrupted; nothing was written")
+    code = command_line.run(work, "interrupted; nothing was written", parser)
     return INCOMPLETE if code == 0 and incomplete and not options.allow_missing else code
 
 

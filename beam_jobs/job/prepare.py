@@ -30,6 +30,7 @@ from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
+from pemt_tf.terminal.flags import UnknownOptionError
 
 if TYPE_CHECKING:
     from beam_jobs.engines.beam_runners import BeamEngine
@@ -77,7 +78,7 @@ def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: t
 
         return BeamEngine(runner, num_workers, beam_arguments)
     if beam_arguments:
-        raise PemtError(f"unknown option {beam_arguments[0]}; see --help. Flags of Beam need a --runner of Beam")
+        raise UnknownOptionError(beam_arguments[0], "see --help. Flags of Beam need a --runner of Beam")
     return LocalEngine(num_workers or 1)
 
 
