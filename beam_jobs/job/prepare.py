@@ -28,6 +28,7 @@ from beam_jobs.worker.outcomes import (
 from beam_jobs.worker.shard_maker import LocalEngine
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
+from pemt_tf.data.formats.named import record_files
 from pemt_tf.errors import PemtError
 from pemt_tf.media.decoded_clip import DecodeSettings
 
@@ -42,12 +43,13 @@ Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, pr
 def prepare(options: PreprocessOptions) -> Prepared:
     """Runs the whole job, or raises an error and publishes nothing."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
+    record_files(options.format).require()
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     inputs = select_inputs(options)
     output = OutputFolder(options.output)
     settings = worker_settings(options, config, inputs.vocabulary, output.work)
     settings.plan.check(inputs.clips)
-    plan = shards.plan_shards(inputs.clips, options.shards_per_split)
+    plan = shards.plan_shards(inputs.clips, options.shards_per_split, format=options.format)
     record = JobRecord.of(settings, plan, drop_duplicates=options.drop_duplicates)
     if output.is_finished and not options.overwrite:
         return _already_finished(options, output, record)
@@ -95,6 +97,7 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
         decoding=DecodeSettings(options.video_stream, options.audio_stream),
         decode_timeout=options.decode_timeout,
         decode_memory_mb=options.decode_memory_mb,
+        format=options.format,
     )
 
 
