@@ -128,19 +128,19 @@ def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None
     lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
     storage.write_text(storage.join(job.folder, DUPLICATES_NAME), "".join(lines))
     card = _card(job, collected, pairs)
-    _write_descriptions(job)
-    write_readme(job.folder, card)
-    from beam_jobs.report.dataset_report import write_report  # templates and codecs: a refusal needs none
-
-    write_report(job.folder, card, speed and _described(speed, card))
-    storage.write_text(storage.join(job.folder, CARD_NAME), card.text())
+    describe(job, card, speed and _described(speed, card))
     return card
 
 
-def write_readme(folder: str, card: DatasetCard) -> None:
-    """Writes README.md, if Hugging Face `datasets` reads the form of the record files."""
+def describe(job: DatasetJob, card: DatasetCard, speed: dict[str, float] | None = None) -> None:
+    """Writes labels, schema, configuration, report and, last, the card."""
+    _write_descriptions(job)
     if card.format == PARQUET:
-        storage.write_text(storage.join(folder, README_NAME), readme_text(card))
+        storage.write_text(storage.join(job.folder, README_NAME), readme_text(card))
+    from beam_jobs.report.dataset_report import write_report  # templates and codecs: a refusal needs none
+
+    write_report(job.folder, card, speed)
+    storage.write_text(storage.join(job.folder, CARD_NAME), card.text())
 
 
 def _described(speed: dict[str, float], card: DatasetCard) -> dict[str, float]:

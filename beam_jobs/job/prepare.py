@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from beam_jobs.engines import storage
 from beam_jobs.finish import assemble
@@ -37,6 +37,21 @@ if TYPE_CHECKING:
 
     Engine = LocalEngine | BeamEngine
 
+
+class ResumableOptions(Protocol):
+    """The flags of a job that finds its output finished."""
+
+    @property
+    def output(self) -> str:
+        """`--output`."""
+        ...
+
+    @property
+    def resume(self) -> bool:
+        """`--resume`."""
+        ...
+
+
 Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, printed before the summary
 
 
@@ -52,7 +67,7 @@ def prepare(options: PreprocessOptions) -> Prepared:
     plan = shards.plan_shards(inputs.clips, options.shards_per_split, format=options.format)
     record = JobRecord.of(settings, plan, drop_duplicates=options.drop_duplicates)
     if output.is_finished and not options.overwrite:
-        return _already_finished(options, output, record)
+        return already_finished(options, output, record)
     output.prepare(record, options.overwrite)
     extra = ", ".join(inputs.extra_columns)
     notes = [f"columns of the manifest that are carried along: {extra}"] if extra else []
@@ -101,7 +116,8 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
     )
 
 
-def _already_finished(options: PreprocessOptions, output: OutputFolder, record: JobRecord) -> Prepared:
+def already_finished(options: ResumableOptions, output: OutputFolder, record: JobRecord) -> Prepared:
+    """What to say of a finished output with --resume; without it, or if the settings differ, an error."""
     if not options.resume:
         raise PemtError(
             f"{options.output} already holds a finished data set; choose another --output, or replace it with "
@@ -119,7 +135,7 @@ def _already_finished(options: PreprocessOptions, output: OutputFolder, record: 
 
 def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: PreprocessOptions) -> DatasetCard:
     """Makes the missing shards, checks and counts all of them, and publishes the data set."""
-    todo = _unfinished(job, output)
+    todo = unfinished(job, output)
     begin, spent = time.monotonic(), _core_seconds()
     if todo:
         _run(engine, todo, job, output, options.max_bad_fraction)
@@ -142,7 +158,7 @@ def _core_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _unfinished(job: DatasetJob, output: OutputFolder) -> list[Shard]:
+def unfinished(job: DatasetJob, output: OutputFolder) -> list[Shard]:
     """The shards that an earlier run has not finished."""
     finished = output.finished_shards()
     if not finished:
