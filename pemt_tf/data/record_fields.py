@@ -63,14 +63,17 @@ def _values(feature: memoryview, kind: int) -> Iterator[memoryview | int]:
 
 
 def bytes_of(feature: memoryview) -> list[bytes]:
+    """The byte strings of a feature."""
     return [bytes(_message(value)) for value in _values(feature, 1)]
 
 
 def floats_of(feature: memoryview) -> np.ndarray:
+    """The floats of a feature, [values] float32."""
     return np.frombuffer(b"".join(map(_message, _values(feature, 2))), "<f4")
 
 
 def integers_of(feature: memoryview) -> list[int]:
+    """The integers of a feature."""
     found = []
     for value in _values(feature, 3):
         if isinstance(value, int):

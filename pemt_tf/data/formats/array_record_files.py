@@ -20,12 +20,15 @@ class ArrayRecordFiles(RecordFiles):
     name, suffix, keeps_bytes = ARRAY_RECORD, SUFFIXES[ARRAY_RECORD], True
 
     def require(self) -> None:
+        """Refuses with a PemtError if the package is missing."""
         _module()
 
     def sink(self, path: Path, name: str, shape: RecordShape) -> RecordSink:
+        """Begins a file; see `RecordFiles.sink`."""
         return ArrayRecordSink(path)
 
     def records(self, path: Path, shape: RecordShape, first: int = 0) -> Iterator[bytes]:
+        """The records of a file; see `RecordFiles.records`."""
         if not path.stat().st_size:
             return
         try:
@@ -47,15 +50,18 @@ class ArrayRecordSink(RecordSink):
         self._writer = _module().ArrayRecordWriter(str(path), OPTIONS)
 
     def write(self, record: bytes | memoryview) -> None:
+        """Adds a record."""
         with _as_os_error():
             self._writer.write(bytes(record))
 
     def close(self) -> None:
+        """Completes the file."""
         if self._writer.is_open():
             with _as_os_error():
                 self._writer.close()
 
     def digest(self) -> tuple[int, str]:
+        """Size and SHA-256 of the file."""
         return file_digest(self._path)
 
 

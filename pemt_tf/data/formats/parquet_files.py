@@ -48,9 +48,11 @@ class ParquetFiles(RecordFiles):
     name, suffix, keeps_bytes = PARQUET, SUFFIXES[PARQUET], False
 
     def sink(self, path: Path, name: str, shape: RecordShape) -> RecordSink:
+        """Begins a file; see `RecordFiles.sink`."""
         return ParquetSink(path, shape)
 
     def records(self, path: Path, shape: RecordShape, first: int = 0) -> Iterator[bytes]:
+        """The records of a file; see `RecordFiles.records`."""
         if not path.stat().st_size:
             return
         try:
@@ -77,6 +79,7 @@ class ParquetSink(RecordSink):
         self._bytes = 0
 
     def write(self, record: bytes | memoryview) -> None:
+        """Adds a record."""
         clip = self._shape.clip(record)
         if clip.waveform is not None and not self._shape.with_waveform:
             raise ValueError(f"{clip.clip_id} has a waveform, and the data set says that it stores none")
@@ -93,11 +96,13 @@ class ParquetSink(RecordSink):
         self._clips, self._bytes = [], 0
 
     def close(self) -> None:
+        """Completes the file."""
         if self._writer.is_open:
             self._flush()
             self._writer.close()
 
     def digest(self) -> tuple[int, str]:
+        """Size and SHA-256 of the file."""
         return file_digest(self._path)
 
 

@@ -18,9 +18,11 @@ class TFRecordFiles(RecordFiles):
     name, suffix, keeps_bytes = TFRECORD, SUFFIXES[TFRECORD], True
 
     def sink(self, path: Path, name: str, shape: RecordShape) -> RecordSink:
+        """Begins a file; see `RecordFiles.sink`."""
         return TFRecordSink(path)
 
     def records(self, path: Path, shape: RecordShape, first: int = 0) -> Iterator[bytes]:
+        """The records of a file; see `RecordFiles.records`."""
         with path.open("rb") as file:
             yield from read_records(file, first)
 
@@ -33,10 +35,13 @@ class TFRecordSink(RecordSink):
         self._records = RecordFile(self._file)
 
     def write(self, record: bytes | memoryview) -> None:
+        """Adds a record."""
         self._records.write(record)
 
     def close(self) -> None:
+        """Completes the file."""
         self._file.close()
 
     def digest(self) -> tuple[int, str]:
+        """Size and SHA-256 of the file."""
         return self._records.bytes, self._records.sha256

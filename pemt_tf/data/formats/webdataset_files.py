@@ -35,9 +35,11 @@ class WebDatasetFiles(RecordFiles):
     name, suffix, keeps_bytes = WEBDATASET, SUFFIXES[WEBDATASET], False
 
     def sink(self, path: Path, name: str, shape: RecordShape) -> RecordSink:
+        """Begins a file; see `RecordFiles.sink`."""
         return WebDatasetSink(path, name.removesuffix(self.suffix).replace("/clips-", "-").replace("/", "-"), shape)
 
     def records(self, path: Path, shape: RecordShape, first: int = 0) -> Iterator[bytes]:
+        """The records of a file; see `RecordFiles.records`."""
         if not path.stat().st_size:
             return
         with path.open("rb", BUFFER_BYTES) as file:
@@ -63,6 +65,7 @@ class WebDatasetSink(RecordSink):
         self._rows = 0
 
     def write(self, record: bytes | memoryview) -> None:
+        """Adds a record."""
         clip = self._shape.clip(record)
         key = f"{self._prefix}-{self._rows:06d}"
         self._add(f"{key}.{ABOUT}", json.dumps(_about(clip)).encode("ascii"))
@@ -81,11 +84,13 @@ class WebDatasetSink(RecordSink):
         self._tar.members = []  # pyright: ignore[reportAttributeAccessIssue] - it would keep all of them
 
     def close(self) -> None:
+        """Completes the file."""
         if not self._file.closed:
             with self._file:
                 self._tar.close()
 
     def digest(self) -> tuple[int, str]:
+        """Size and SHA-256 of the file."""
         return file_digest(self._path)
 
 
