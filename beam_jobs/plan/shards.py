@@ -17,6 +17,7 @@ from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip, hash_fraction
+from beam_jobs.inputs.members import dealt_as
 from pemt_tf.config import ClipGeometry, flat_fields
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.data.formats.named import SUFFIXES
@@ -149,7 +150,8 @@ def plan_shards(
     for split in SPLITS:
         chosen = sorted(
             (clip for clip in clips if clip.split == split),
-            key=lambda clip: (hash_fraction("shard " + clip.name), clip.clip_id),  # parts of one file stay together
+            # Parts of one file stay together, and so do the cells of one row group.
+            key=lambda clip: (hash_fraction("shard " + dealt_as(clip.path, clip.name)), clip.clip_id),
         )
         count = min(per_split or default_shard_count(len(chosen)), len(chosen))
         for number in range(count):

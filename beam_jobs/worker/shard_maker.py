@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
+from beam_jobs.inputs import members
 from beam_jobs.inputs.file_listing import InputClip
 from beam_jobs.plan.output_folder import STOP_NAME
 from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
@@ -88,10 +89,12 @@ class ClipMaker:
         """Makes the clips of inputs that are parts of one file; `write` may use a record during the call only."""
         with contextlib.ExitStack() as stack:
             try:
-                local = stack.enter_context(storage.local_copy(path))
+                local = stack.enter_context(members.local_file(path))
             except OSError as error:
                 for one in inputs:
-                    yield InputOutcome(FAILED, one, "decode", "not_found", f"cannot read {path}: {error}")
+                    yield InputOutcome(
+                        FAILED, one, "decode", "not_found", f"cannot read {members.described(path)}: {error}"
+                    )
                 return
             for one in inputs:
                 yield self._convert(one, local, write)
