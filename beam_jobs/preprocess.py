@@ -14,6 +14,7 @@ import sys
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, not_negative, positive, positive_number
 from beam_jobs.job.options import PreprocessOptions
+from pemt_tf.data.formats.record_files import FORMATS, TFRECORD
 from pemt_tf.errors import PemtError
 from pemt_tf.terminal.flags import FlagParser
 
@@ -90,6 +91,12 @@ def _add_clips(group: argparse._ArgumentGroup) -> None:
         choices=("example", "sequence_example"),
         default="example",
         help="tf.train.Example (default), or SequenceExample with the feature names of MediaSequence",
+    )
+    add(
+        "--format",
+        choices=FORMATS,
+        default=TFRECORD,
+        help="form of the record files (default: tfrecord, which training reads); see docs/formats.md",
     )
     add("--store_waveform", action="store_true", help="store the waveform beside its spectrogram")
     add("--shards_per_split", type=positive, help="record files of a split (default: depends on the number of inputs)")

@@ -66,6 +66,7 @@ class ClipSource:
         """
         directory = Path(directory)
         card = DatasetCard.read(directory)
+        card.require_tfrecord(directory)
         files = {name: tuple(str(directory / file) for file in split.files) for name, split in card.splits.items()}
         gone = [file for split in files.values() for file in split if not Path(file).is_file()]
         if gone:
