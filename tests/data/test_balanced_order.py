@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pemt_tf
 from pemt_tf.data.balanced_order import BalancedOrder
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import evaluation_clips, training_clips
@@ -77,6 +78,8 @@ def test_evaluation_gives_all_labels_of_each_clip(several):
     assert (
         found[b"fake-000002"] == [1, 1, 0] and found[b"fake-000004"] == [1, 0, 1] and found[b"fake-000000"] == [1, 0, 0]
     )
+    _, labels = next(iter(pemt_tf.read_clips(several.directory, "test", 9, every_label=True)))
+    assert labels.numpy().tolist() == batch["targets"].numpy().tolist()
     assert several.given_labels == {"train": 14, "test": 7} and several.labelled == {"train": 11, "test": 5}
 
 
