@@ -22,6 +22,8 @@ _GROUPS = {  # suffix or prefix of a metric's name: its group; the first match c
     "cpp": "loss",
     "_spread": "collapse",
     "_collapsed": "collapse",
+    "_rank": "collapse",
+    "logit_std": "collapse",
     "learning_rate": "optimizer",
     "gradient_norm": "optimizer",
     "skipped_steps": "optimizer",

@@ -1,6 +1,7 @@
 """Fine-tuning on clips of several labels: its loss, what it refuses, what it starts from."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_a_run_of_single_labels_is_another_run_but_a_start(
     tasks = []
     config = small_config.with_overrides(["finetune.labels=multiple"])
     with pytest.raises(PemtError, match=r"holds another run \(.*finetune.labels: single there, multiple asked"):
-        finetune(config, several_source, finetuning_run.path)
+        finetune(config, several_source, shutil.copytree(finetuning_run.path, tmp_path / "single"))
     monkeypatch.setattr(loop, "train", lambda task, run, strategy: tasks.append(task))
     finetune(config, several_source, tmp_path / "run", initial=finetuning_run)
     assert json.loads((tmp_path / "run/run.json").read_text())["initial"] == str(finetuning_run.path)
