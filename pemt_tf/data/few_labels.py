@@ -48,5 +48,5 @@ def few_labelled(
     source.require_count(split, len(found))
     ids, labels = np.array([name for name, _ in found]), [own for _, own in found]
     rows = np.repeat(np.arange(len(found)), [len(own) for own in labels])
-    chosen = draw_labelled(ids, np.concatenate(labels), per_class, seed, rows)
+    chosen = draw_labelled(ids, np.concatenate([np.zeros(0, np.int64), *labels]), per_class, seed, rows)
     return frozenset(name.decode() for name in ids[chosen])
