@@ -33,7 +33,7 @@ def test_every_command_is_one_that_the_programs_take(command):
 
 
 def test_every_step_uses_what_an_earlier_one_made():
-    made = {"checkpoint.pyth", "videos/", "UCF101", "ESC-50", "k400", "train.csv", "val.csv"}
+    made = {"checkpoint.pyth", "videos/", "UCF101", "ESC-50", "k400", "train.csv", "val.csv", "AudioSet"}
     for command in COMMANDS:
         words = shlex.split(command)
         given = [words[words.index(flag) + 1] for flag in ("--data", "--init", "--model", "--input") if flag in words]

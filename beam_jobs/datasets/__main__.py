@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
+from beam_jobs.datasets import audioset, esc, kinetics, kinetics_sounds, ucf101, vggsound
 from beam_jobs.datasets.collection import Collection, hold_out, summary, write_manifest, write_missing
 from beam_jobs.job import command_line
 from pemt_tf.terminal.flags import FlagParser
@@ -36,6 +36,7 @@ def build_parser() -> FlagParser:
     _add_esc(sets)
     _add_kinetics(sets)
     _add_vggsound(sets)
+    _add_audioset(sets)
     return parser
 
 
@@ -121,6 +122,32 @@ def _add_vggsound(sets) -> None:
     )
     parser.add_argument("--annotations", type=Path, metavar="CSV", help="default: vggsound.csv under --root")
     parser.set_defaults(collect=lambda options: vggsound.collect(options.root, options.annotations))
+
+
+def _add_audioset(sets) -> None:
+    parser = _add_set(
+        sets,
+        "audioset",
+        "AudioSet: sounds in videos of ten seconds from the web, several in a clip",
+        audioset,
+        "audioset --root AudioSet --train AudioSet/balanced_train_segments.csv --output audioset.csv",
+    )
+    add = parser.add_argument
+    lists = "default: those of AudioSet that are under --root"
+    add("--train", type=Path, nargs="+", default=[], metavar="CSV", help=f"lists of training clips ({lists})")
+    add("--test", type=Path, nargs="+", default=[], metavar="CSV", help=f"lists of test clips ({lists})")
+    add(
+        "--classes",
+        type=Path,
+        metavar="CSV",
+        help="names of the labels (default: class_labels_indices.csv under --root)",
+    )
+    add("--cut", action="store_true", help="ID.mp4 is the clip, not the whole video (default: whole)")
+    parser.set_defaults(
+        collect=lambda options: audioset.collect(
+            options.root, options.train, options.test, options.classes, options.cut
+        )
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

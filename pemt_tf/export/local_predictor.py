@@ -36,11 +36,14 @@ class LocalPredictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Classes, in the order of `probabilities`; empty for a model without classifier."""
+        """Classes, in the order of the prediction; empty for a model without classifier."""
         return self.metadata.labels
 
     def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
-        """Predicts for records: `embedding` [clips, hidden], and of a classifier `probabilities` [clips, classes]."""
+        """Predicts for records: `embedding` [clips, hidden], and of a classifier `probabilities` [clips, classes].
+
+        A classifier of several labels has `scores` in their place: `metadata.prediction` says which.
+        """
         return {name: value.numpy() for name, value in self._predict(examples=tf.constant(serialized)).items()}
 
     def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:
