@@ -204,3 +204,35 @@ def backbone_servable(made_once, pretraining_run):
     from pemt_tf.export.saved_model import export_version
 
     return made_once("backbone", lambda folder: export_version(pretraining_run, folder)) / "1"
+
+
+@pytest.fixture(scope="session")
+def aligned_run(made_once, small_config, clip_source):
+    """A run as of a pretraining with `alignment_weight`, with random weights: a backbone and an aligned space."""
+    import keras
+
+    from pemt_tf.models.pretraining_model import PretrainingModel
+    from pemt_tf.training.history import run_description
+    from pemt_tf.training.run_directory import RunDirectory
+
+    config = small_config.with_overrides(["pretrain.alignment_weight=1", "pretrain.alignment_width=6"])
+
+    def make(folder: Path) -> None:
+        keras.utils.set_random_seed(5)
+        model = PretrainingModel(config.model, config.pretrain)
+        model.build()
+        for weight in model.backbone.trainable_variables:  # the usual ones are so small that all clips look the same
+            weight.assign(weight + 0.2 * keras.random.normal(weight.shape))
+        run = RunDirectory(folder)
+        run.start(config, run_description("pretrain", clip_source, "train", None))
+        run.save_model(model)
+
+    return RunDirectory(made_once("aligned", make))
+
+
+@pytest.fixture(scope="session")
+def aligned_servable(made_once, aligned_run):
+    """The SavedModel of `aligned_run`."""
+    from pemt_tf.export.saved_model import export_version
+
+    return made_once("aligned_servable", lambda folder: export_version(aligned_run, folder)) / "1"
