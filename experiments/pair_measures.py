@@ -50,13 +50,13 @@ class FrozenFeatures:
         ids: [clips].
         blocks: [clips] int, see `block_split`.
         segments: [clips, segments, width], CNN features.
-        summaries: [clips, width], summary tokens.
+        contexts: [clips, 1 + segments, hidden], outputs of the modality's Transformer, summary token first.
     """
 
     ids: np.ndarray
     blocks: np.ndarray
     segments: dict[str, np.ndarray]
-    summaries: dict[str, np.ndarray]
+    contexts: dict[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,9 +65,13 @@ class FrozenFeatures:
         """[clips, width]: CNN features, averaged over the segments."""
         return self.segments[modality].mean(axis=1)
 
+    def summary(self, modality: str) -> np.ndarray:
+        """[clips, hidden]: summary tokens."""
+        return self.contexts[modality][:, 0]
+
     def take(self, rows: np.ndarray) -> FrozenFeatures:
         """Some of the clips, by number or as a mask."""
-        parts = ({name: values[rows] for name, values in d.items()} for d in (self.segments, self.summaries))
+        parts = ({name: values[rows] for name, values in d.items()} for d in (self.segments, self.contexts))
         return FrozenFeatures(self.ids[rows], self.blocks[rows], *parts)
 
 
@@ -82,7 +86,7 @@ def extract(backbone, source: ClipSource, batch_size: int = 16) -> dict[str, Fro
         outputs = backbone(model_inputs(batch, modalities), training=False)
         return {
             "segments": {m: outputs[f"{m}_features"] for m in modalities},
-            "summaries": {m: outputs[f"{m}_context"][:, 0] for m in modalities},
+            "contexts": {m: outputs[f"{m}_context"] for m in modalities},
             "masks": {m: batch[f"{m}_mask"] for m in modalities},
         }
 
@@ -91,12 +95,12 @@ def extract(backbone, source: ClipSource, batch_size: int = 16) -> dict[str, Fro
         batches = list(passes.over(split, progress=f"features of {split}"))
         values = {
             part: {m: np.concatenate([b.values[part][m] for b in batches]) for m in modalities}
-            for part in ("segments", "summaries", "masks")
+            for part in ("segments", "contexts", "masks")
         }
         ids = np.array([clip_id for batch in batches for clip_id in batch.ids])
         blocks = np.array([block_of(path) for batch in batches for path in batch.paths])
         whole = np.logical_and.reduce([mask.all(axis=1) for mask in values.pop("masks").values()])
-        every = FrozenFeatures(ids, blocks, values["segments"], values["summaries"])
+        every = FrozenFeatures(ids, blocks, values["segments"], values["contexts"])
         found[split] = every.take(np.flatnonzero(whole)[np.argsort(ids[whole], kind="stable")])
     return found
 
@@ -162,7 +166,7 @@ def measure(
         pairs, (seen, heard) = clip_pairs(test, kind, seed)
         belongs["head"][kind] = balanced_accuracy(head.logits(pairs), pairs.belong)
         if classifier is not None:
-            scores = pair_scores(classifier, test.summaries["audio"], test.summaries["visual"])(slice(0, len(test)))
+            scores = pair_scores(classifier, test.summary("audio"), test.summary("visual"))(slice(0, len(test)))
             belongs["pair_classifier"][kind] = balanced_accuracy(scores[heard, seen], pairs.belong)
     sync = {}
     for shift in SHIFTS:
@@ -179,7 +183,7 @@ def measure_gallery(train: FrozenFeatures, test: FrozenFeatures, seed: int) -> d
     gallery = test.take(np.sort(np.random.default_rng(seed).permutation(len(test))[:GALLERY]))
     fitted = fit_linear_map(train.pooled("audio"), train.pooled("visual"), train.blocks, seed)
     scores = {
-        "cosine": cosine_scores(gallery.summaries["audio"], gallery.summaries["visual"]),
+        "cosine": cosine_scores(gallery.summary("audio"), gallery.summary("visual")),
         "linear_map": fitted.scores(gallery.pooled("audio"), gallery.pooled("visual")),
     }
     return {method: measure_retrieval(found, GALLERY) for method, found in scores.items()}

@@ -47,11 +47,13 @@ class Sources:
         esc10: folders of ESC-10's recordings, one a class.
         fsdd: folder of the recordings of FSDD.
         mnist: CSV file of MNIST.
+        lrc_ar: folder of the news clips of LRC-AR.
     """
 
     esc10: Path
     fsdd: Path
     mnist: Path
+    lrc_ar: Path
 
 
 def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
