@@ -150,3 +150,32 @@ def backbone_servable(tmp_path_factory, pretraining_run):
     from pemt_tf.export.saved_model import export_version
 
     return export_version(pretraining_run, tmp_path_factory.mktemp("servables") / "backbone")
+
+
+@pytest.fixture(scope="session")
+def aligned_run(tmp_path_factory, small_config, clip_source):
+    """A run as of a pretraining with `alignment_weight`, with random weights: a backbone and an aligned space."""
+    import keras
+
+    from pemt_tf.models.pretraining_model import PretrainingModel
+    from pemt_tf.training.history import run_description
+    from pemt_tf.training.run_directory import RunDirectory
+
+    config = small_config.with_overrides(["pretrain.alignment_weight=1", "pretrain.alignment_width=6"])
+    keras.utils.set_random_seed(5)
+    model = PretrainingModel(config.model, config.pretrain)
+    model.build()
+    for variable in model.backbone.trainable_variables:  # the usual weights are so small that all clips look the same
+        variable.assign(variable + 0.2 * keras.random.normal(variable.shape))
+    run = RunDirectory(tmp_path_factory.mktemp("runs") / "aligned")
+    run.start(config, run_description("pretrain", clip_source, "train", None))
+    run.save_model(model)
+    return run
+
+
+@pytest.fixture(scope="session")
+def aligned_servable(tmp_path_factory, aligned_run):
+    """The SavedModel of `aligned_run`."""
+    from pemt_tf.export.saved_model import export_version
+
+    return export_version(aligned_run, tmp_path_factory.mktemp("servables") / "aligned")

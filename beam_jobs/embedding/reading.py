@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -53,6 +53,7 @@ class EmbeddedClip:
     stage: str = ""  # where it failed: `read`, `decode` or `model`
     cause: str = ""
     detail: str = ""
+    aligned: dict[str, bytes] = field(default_factory=dict)  # by column, as `vector`; empty without aligned space
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,9 @@ class Config:
         streams, modalities = self.finetune.streams, self.model.modalities
         allowed = f"some of the model's modalities, {', '.join(modalities)}, or none for all of them"
         require(set(streams) <= set(modalities), "finetune.streams", streams, allowed)
+        weight, both = self.pretrain.alignment_weight, len(modalities) == 2
+        allowed = f"0, because model.modalities is {', '.join(modalities)}, and alignment needs visual and audio"
+        require(both or not weight, "pretrain.alignment_weight", weight, allowed)
         storage = self.model.rotation_storage
         allowed = "strict_triangle or square for a model that is trained; AVTransformer.fold() makes folded ones"
         require(storage != "folded", "model.rotation_storage", storage, allowed)

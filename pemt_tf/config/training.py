@@ -149,6 +149,9 @@ class PretrainConfig(TrainingConfig):
             clip's own group (ours: 0, a group per device). With it, one device computes what that many devices do.
         projection: output width of the compatibility network.
         pair_weight: weight alpha of the correct-pair loss (ours: 1).
+        alignment_weight: weight of the loss that brings a clip's frames and audio together in one space, in which
+            `pemt search --aligned` finds one by the other (ours: 0 is off; needs both modalities).
+        alignment_width: width of that space (ours).
         stop_target_gradient: keep gradients out of the targets of masked embedding prediction (ours; the paper's set-up
             is False).
     The other fields are those of `TrainingConfig`; AdamW with AMSGrad and its numbers are the paper's.
@@ -170,6 +173,8 @@ class PretrainConfig(TrainingConfig):
     negative_groups: Annotated[int, whole(0, allowed=_GROUPS.format("a batch"))] = 0
     projection: Count = 256
     pair_weight: _OFF_OR_MORE = 1.0
+    alignment_weight: _OFF_OR_MORE = 0.0
+    alignment_width: Count = 128
     stop_target_gradient: Truth = False
     optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adamw"
 

@@ -70,16 +70,18 @@ def finetune(
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
 
-    make = functools.partial(_make_task, config, source, initial, clips, policy, validates)
+    run = RunDirectory(Path(output), writes=is_chief())
+    make = functools.partial(_make_task, config, source, run, initial, clips, policy, validates)
     description = run_description("finetune", source, split, initial, labels=list(source.labels))
     if settings.select == "best_validation":
         description["selection"] = "best validation step"
-    return train_run(RunDirectory(Path(output), writes=is_chief()), config, description, source, strategy, make)
+    return train_run(run, config, description, source, strategy, make)
 
 
 def _make_task(
     config: Config,
     source: ClipSource,
+    run: RunDirectory,
     initial: RunDirectory | None,
     clips: Callable[..., tf.data.Dataset],
     policy: keras.DTypePolicy,
@@ -91,6 +93,8 @@ def _make_task(
     if initial is not None:
         initial.load_backbone_into(model.backbone)
     freeze(model.backbone, ("backbone",) if settings.finetune_learning_rate == 0 else settings.frozen)
+    if initial is not None:
+        run.keep_aligned_space(initial, same_backbone=not model.backbone.trainable_variables)
     return make_task(
         "finetune",
         model,
