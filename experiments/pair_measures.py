@@ -4,7 +4,8 @@
     python -m experiments.pair_measures --data out/records --preset experiments/lrc_ar.yaml --output random.json
 
 - `belongs`: accuracy on true and mismatched pairs, with mismatches from the same block of files or from others.
-- `retrieval`: among 200 clips, by cosine and by a linear map fitted on the training split.
+- `retrieval`: among 200 clips, by cosine, in the space that pretraining aligned, if it did, and by a linear map fitted
+  on the training split.
 - `sync`: accuracy on frames and audio at the same time or shifted, both of one clip.
 
 Heads and maps are fitted on the training split. Held-out clips that the data preparation lists as near-duplicates of
@@ -16,8 +17,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -34,6 +37,9 @@ from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.terminal.exit_code import exit_code_of
+
+if TYPE_CHECKING:
+    from pemt_tf.models.av_transformer import AVTransformer
 
 GALLERY = 200
 MISMATCHES = 4  # of every clip and kind, and as many repetitions of the true pair
@@ -75,7 +81,7 @@ class FrozenFeatures:
         return FrozenFeatures(self.ids[rows], self.blocks[rows], *parts)
 
 
-def extract(backbone, source: ClipSource, batch_size: int = 16) -> dict[str, FrozenFeatures]:
+def extract(backbone: AVTransformer, source: ClipSource, batch_size: int = 16) -> dict[str, FrozenFeatures]:
     """Features of both splits by a frozen backbone, in the order of the ids."""
     from pemt_tf.data.input_pipeline import model_inputs
     from pemt_tf.data.split_pass import SplitPass
@@ -148,19 +154,31 @@ def shifted_pairs(features: FrozenFeatures, shift: int) -> Pairs:
     return Pairs.join(parts)
 
 
-def measure(
-    train: FrozenFeatures, test: FrozenFeatures, classifier: dict[str, np.ndarray] | None, seconds: float, seed: int
-) -> dict:
+@dataclass(frozen=True)
+class Objectives:
+    """What pretraining leaves beside the backbone.
+
+    Attributes:
+        pair_classifier: see `pair_scores.read_pair_classifier`; None without one.
+        aligned_space: contexts of the modalities to vectors that can be compared; None without one.
+    """
+
+    pair_classifier: dict[str, np.ndarray] | None = None
+    aligned_space: Callable[[dict], dict] | None = None
+
+
+def measure(train: FrozenFeatures, test: FrozenFeatures, objectives: Objectives, seconds: float, seed: int) -> dict:
     """All figures.
 
     Args:
         train: features to fit to.
         test: features to measure on.
-        classifier: the pair classifier of pretraining, see `pair_scores.read_pair_classifier`; None without one.
+        objectives: those of pretraining.
         seconds: length of a segment.
         seed: random seed for mismatches and gallery.
     """
     head = PairHead.fit(Pairs.join([clip_pairs(train, kind, seed)[0] for kind in (SAME, OTHER)]))
+    classifier = objectives.pair_classifier
     belongs: dict[str, dict] = {"head": {}} | ({} if classifier is None else {"pair_classifier": {}})
     for kind in (SAME, OTHER):
         pairs, (seen, heard) = clip_pairs(test, kind, seed)
@@ -172,12 +190,12 @@ def measure(
     for shift in SHIFTS:
         late, pairs = PairHead.fit(shifted_pairs(train, shift)), shifted_pairs(test, shift)
         sync[f"{shift * seconds:.1f}"] = balanced_accuracy(late.logits(pairs), pairs.belong)
-    retrieval = measure_gallery(train, test, seed)
+    retrieval = measure_gallery(train, test, objectives, seed)
     return {"train_clips": len(train), "clips": len(test), "belongs": belongs, "retrieval": retrieval, "sync": sync}
 
 
-def measure_gallery(train: FrozenFeatures, test: FrozenFeatures, seed: int) -> dict:
-    """Retrieval among `GALLERY` held-out clips: `cosine` and `linear_map`."""
+def measure_gallery(train: FrozenFeatures, test: FrozenFeatures, objectives: Objectives, seed: int) -> dict:
+    """Retrieval among `GALLERY` held-out clips: `cosine`, `linear_map` and, where there is one, `aligned_space`."""
     if len(test) < GALLERY:
         raise PemtError(f"{len(test)} held-out clips are too few; retrieval is among {GALLERY}")
     gallery = test.take(np.sort(np.random.default_rng(seed).permutation(len(test))[:GALLERY]))
@@ -186,20 +204,23 @@ def measure_gallery(train: FrozenFeatures, test: FrozenFeatures, seed: int) -> d
         "cosine": cosine_scores(gallery.summary("audio"), gallery.summary("visual")),
         "linear_map": fitted.scores(gallery.pooled("audio"), gallery.pooled("visual")),
     }
+    if objectives.aligned_space is not None:
+        placed = objectives.aligned_space(gallery.contexts)
+        scores["aligned_space"] = cosine_scores(*(np.asarray(placed[m]) for m in ("audio", "visual")))
     return {method: measure_retrieval(found, GALLERY) for method, found in scores.items()}
 
 
 def measure_network(source: ClipSource, model: Path | None, preset: str | None, seed: int) -> dict:
     """Figures of a pretrained run, or of an untrained network of a preset, on a data set with a data card."""
-    backbone, classifier = _pretrained(model, source) if model else (_untrained(preset, source, seed), None)
+    backbone, objectives = _pretrained(model, source) if model else (_untrained(preset, source, seed), Objectives())
     found = extract(backbone, source)
     near = near_duplicates(Path(source.name), TEST, [TRAIN])
     test = found[TEST].take(~np.isin(found[TEST].ids, sorted(near)))
-    figures = measure(found[TRAIN], test, classifier, source.geometry.segment_seconds, seed)
+    figures = measure(found[TRAIN], test, objectives, source.geometry.segment_seconds, seed)
     return {"near_duplicates": len(found[TEST]) - len(test), **figures}
 
 
-def _pretrained(model: Path, source: ClipSource) -> tuple:
+def _pretrained(model: Path, source: ClipSource) -> tuple[AVTransformer, Objectives]:
     from pemt_tf.evaluation.pair_scores import read_pair_classifier
     from pemt_tf.training.run_directory import PAIR_CLASSIFIERS, RunDirectory
 
@@ -208,10 +229,10 @@ def _pretrained(model: Path, source: ClipSource) -> tuple:
     config = run.config()
     source.require_geometry(config.geometry)
     classifier = read_pair_classifier(run.path / PAIR_CLASSIFIERS) if config.pretrain.pair_weight else None
-    return run.load_backbone(), classifier
+    return run.load_backbone(), Objectives(classifier, run.load_aligned_space())
 
 
-def _untrained(preset: str | None, source: ClipSource, seed: int):
+def _untrained(preset: str | None, source: ClipSource, seed: int) -> AVTransformer:
     import keras
 
     from pemt_tf.config import Config

@@ -10,7 +10,7 @@ import pytest
 from experiments import block_split, exchanged_audio, pair_measures, tables
 from experiments.block_split import block_of, list_clips, split_of
 from experiments.pair_heads import PairHead, Pairs, balanced_accuracy
-from experiments.pair_measures import FrozenFeatures, clip_pairs, measure, shifted_pairs
+from experiments.pair_measures import FrozenFeatures, Objectives, clip_pairs, measure, shifted_pairs
 from experiments.real_clips import NETWORKS, SEEDS, real_clip_jobs
 from experiments.run import main
 from pemt_tf.demo.media_writer import MediaFormat, write_media
@@ -160,7 +160,7 @@ def test_balanced_accuracy():
 def test_figures_are_high_where_both_modalities_share_something_and_chance_where_not(shared, monkeypatch):
     monkeypatch.setattr(pair_measures, "GALLERY", 50)
     train, test = features_of(400, shared, seed=3, blocks=8), features_of(120, shared, seed=4)
-    found = measure(train, test, None, seconds=0.2, seed=0)
+    found = measure(train, test, Objectives(), seconds=0.2, seed=0)
     assert (found["train_clips"], found["clips"]) == (400, 120) and set(found["sync"]) == {"0.2", "0.4"}
     shares = [*found["belongs"]["head"].values(), *found["sync"].values()]
     recalls = [each["recall_at_5"] for each in found["retrieval"]["linear_map"].values() if isinstance(each, dict)]
@@ -169,7 +169,7 @@ def test_figures_are_high_where_both_modalities_share_something_and_chance_where
     else:
         assert max(abs(share - 0.5) for share in shares) < 0.12 and max(recalls) < 0.3
     with pytest.raises(PemtError, match="too few; retrieval is among 50"):
-        measure(train, test.take(np.arange(49)), None, 0.2, 0)
+        measure(train, test.take(np.arange(49)), Objectives(), 0.2, 0)
 
 
 def test_a_run_is_measured_as_the_plan_says(tmp_path):
