@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from experiments import block_split, exchanged_audio, pair_measures, tables
+from experiments import block_split, exchanged_audio, pair_heads, pair_measures, tables
 from experiments.block_split import block_of, list_clips, split_of
 from experiments.pair_heads import PairHead, Pairs, balanced_accuracy
 from experiments.pair_measures import FrozenFeatures, Objectives, clip_pairs, measure, shifted_pairs
@@ -159,9 +159,11 @@ def test_balanced_accuracy():
 @pytest.mark.parametrize("shared", [1, 0])
 def test_figures_are_high_where_both_modalities_share_something_and_chance_where_not(shared, monkeypatch):
     monkeypatch.setattr(pair_measures, "GALLERY", 50)
-    train, test = features_of(400, shared, seed=3, blocks=8), features_of(120, shared, seed=4)
+    monkeypatch.setattr(pair_heads, "AXES", 6)  # as many as there are shared numbers
+    monkeypatch.setattr(pair_heads, "STRENGTHS", (0.3, 0.03))
+    train, test = features_of(200, shared, seed=3, blocks=8), features_of(100, shared, seed=4)
     found = measure(train, test, Objectives(), seconds=0.2, seed=0)
-    assert (found["train_clips"], found["clips"]) == (400, 120) and set(found["sync"]) == {"0.2", "0.4"}
+    assert (found["train_clips"], found["clips"]) == (200, 100) and set(found["sync"]) == {"0.2", "0.4"}
     shares = [*found["belongs"]["head"].values(), *found["sync"].values()]
     recalls = [each["recall_at_5"] for each in found["retrieval"]["linear_map"].values() if isinstance(each, dict)]
     if shared:
