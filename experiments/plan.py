@@ -37,6 +37,8 @@ ABLATIONS = (
     ("pairs", "with *", ""),
     ("pairs", "without", "pretrain.pair_weight=0"),
 )
+# Row of the tables about alignment, and what differs from experiments/digits.yaml.
+ALIGNMENT = (("without *", ""), ("with", "pretrain.alignment_weight=1"))
 
 
 @dataclass(frozen=True)
@@ -180,22 +182,38 @@ def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     records = output / "digits" / "none" / "records"
     for setting in dict.fromkeys(setting for _, _, setting in ABLATIONS):
         for seed in SEEDS:
-            name, folder = ablation_place(setting, seed)
-            place = output / folder
-            changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
-            needs = ("digits/none/records",)
-            yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
-            result = place / "frozen.json"
-            yield Job(
-                f"{name}/frozen",
-                CLI,
-                (
-                    *("probe", "--model", str(place / "pretrained"), "--data", str(records), "--no-retrieval"),
-                    *("--labels-per-class", str(FROZEN_LABELS), "--seed", str(seed), "--output", str(result)),
-                ),
-                result,
-                (f"{name}/pretrain",),
-            )
+            yield from _pretrained_and_probed(output, records, setting, seed, "frozen", ("--no-retrieval",))
+
+
+def alignment_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Pretraining without and with the alignment loss: retrieval across modalities, and what the features are worth."""
+    yield from corpus_jobs(sources, output, "none")
+    records = output / "digits" / "none" / "records"
+    for _, setting in ALIGNMENT:
+        for seed in SEEDS:
+            yield from _pretrained_and_probed(output, records, setting, seed, "across", ("--gallery", "0"))
+
+
+def _pretrained_and_probed(
+    output: Path, records: Path, setting: str, seed: int, measure: str, more: tuple[str, ...]
+) -> Iterator[Job]:
+    """Pretraining with one thing changed, and a probe with few labels; their work lies in the ablation's place."""
+    name, folder = ablation_place(setting, seed)
+    place = output / folder
+    changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
+    needs = ("digits/none/records",)
+    yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
+    result = place / f"{measure}.json"
+    yield Job(
+        f"{name}/{measure}",
+        CLI,
+        (
+            *("probe", "--model", str(place / "pretrained"), "--data", str(records), *more),
+            *("--labels-per-class", str(FROZEN_LABELS), "--seed", str(seed), "--output", str(result)),
+        ),
+        result,
+        (f"{name}/pretrain",),
+    )
 
 
 def ablation_place(setting: str, seed: int) -> tuple[str, Path]:

@@ -15,21 +15,26 @@ from pathlib import Path
 
 from experiments import tables
 from experiments.jobs import Job, run_jobs
-from experiments.plan import Sources, ablation_jobs, digit_jobs, esc10_jobs
+from experiments.plan import Sources, ablation_jobs, alignment_jobs, digit_jobs, esc10_jobs
 from experiments.real_clips import real_clip_jobs
 from pemt_tf.errors import PemtError
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.terminal.exit_code import exit_code_of
 
-PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "ablations": ablation_jobs, "lrc_ar": real_clip_jobs}
+PARTS = {
+    "esc10": esc10_jobs,
+    "digits": digit_jobs,
+    "ablations": ablation_jobs,
+    "alignment": alignment_jobs,
+    "lrc_ar": real_clip_jobs,
+}
 _PLACES = {
     "esc10": ("audio", "esc10"),
     "fsdd": ("audio", "fsdd"),
     "mnist": ("images", "mnist_5k.csv.gz"),
     "lrc_ar": ("lrc_ar",),
 }
-_DIGITS = ("fsdd", "mnist")
-_NEEDED = {"esc10": ("esc10",), "digits": _DIGITS, "ablations": _DIGITS, "lrc_ar": ("lrc_ar",)}
+_NEEDED = {"esc10": ("esc10",), "lrc_ar": ("lrc_ar",)}  # of the other parts, the digits
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sources(options: argparse.Namespace) -> Sources:
     found = {}
-    needed = {name for part in options.only for name in _NEEDED[part]}
+    needed = {name for part in options.only for name in _NEEDED.get(part, ("fsdd", "mnist"))}
     for name, parts in _PLACES.items():
         path = getattr(options, name) or (options.data.joinpath(*parts) if options.data else None)
         if name in needed and (path is None or not path.exists()):

@@ -14,6 +14,7 @@ import scipy.stats
 from experiments.jobs import Job, times_of
 from experiments.plan import (
     ABLATIONS,
+    ALIGNMENT,
     DIGIT_SEED,
     FOLDS,
     LABELS,
@@ -62,7 +63,13 @@ class _Results:
 def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
     """Markdown: for every part a block between `<!-- begin NAME -->` and `<!-- end NAME -->`."""
     results = _Results({job.name: job for job in jobs}, output)
-    makers = {"esc10": _esc10, "digits": _digits, "ablations": _ablations, "lrc_ar": _lrc_ar}
+    makers = {
+        "esc10": _esc10,
+        "digits": _digits,
+        "ablations": _ablations,
+        "alignment": _alignment,
+        "lrc_ar": _lrc_ar,
+    }
     return "".join(f"<!-- begin {part} -->\n{makers[part](results)}<!-- end {part} -->\n" for part in parts)
 
 
@@ -178,6 +185,30 @@ def _ablations(results: _Results) -> str:
         header = [table, "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)
+
+
+def _alignment(results: _Results) -> str:
+    retrieval, accuracy = [], []
+    for row, setting in ALIGNMENT:
+        places = [ablation_place(setting, seed) for seed in SEEDS]
+        paths = [results.output / folder / "across.json" for _, folder in places]
+        probes = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        for method in probes[0]["retrieval_methods"]:
+            by_seed = [probe["retrieval_methods"][method] for probe in probes]
+            cells = [row, method.replace("_", " ")]
+            for direction in ("audio_to_video", "video_to_audio"):
+                figures = [found[direction] for found in by_seed]
+                ranks = ", ".join(f"{found['median_rank']:g}" for found in figures)
+                cells += [_share([found["recall_at_10"] for found in figures]), ranks]
+            retrieval.append(cells)
+        values = {m: [probe[m]["linear"]["accuracy"] for probe in probes] for m in ("visual", "audio", "joint")}
+        by_seed = ", ".join(f"{value:.1%}" for value in values["joint"])
+        names = [f"{name}/pretrain" for name, _ in places]
+        shares = [_share(values[m]) for m in ("visual", "audio", "joint")]
+        accuracy.append([row, *shares, by_seed, results.cost(names), results.command(names[0])])
+    ways = [f"{way}, {figure}" for way in ("audio to video", "video to audio") for figure in ("R@10", "median ranks")]
+    header = ["alignment", "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
+    return _table(["alignment", "method", *ways], retrieval) + "\n" + _table(header, accuracy)
 
 
 _NETWORK_NAMES = {

@@ -46,7 +46,7 @@ class AlignedSpace(keras.layers.Layer):
         for projection in self.projections.values():
             projection.build((None, self.hidden))
         first = keras.initializers.Constant(math.log(FIRST_SCALE))
-        self.log_scale = self.add_weight(name="log_scale", shape=(), initializer=first, dtype="float32")
+        self.log_scale = self.add_weight(name="log_scale", shape=(), initializer=first, dtype="float32", autocast=False)
         self.built = True
 
     @property

@@ -35,6 +35,7 @@ UNITS = {
 GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("Loss terms", (), ""),
     ("Accuracies", ("accuracy", "top5"), "From 0 to 1."),
+    ("Temperature of the alignment", ("_temperature",), "The smaller it is, the more a small difference counts."),
     (
         "Spread of the tokens",
         ("spread",),

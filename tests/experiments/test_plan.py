@@ -8,13 +8,19 @@ import pytest
 from beam_jobs import preprocess
 from experiments import digit_videos, tables
 from experiments.jobs import NAMES
-from experiments.plan import ABLATIONS, FOLDS, SEEDS, Sources, ablation_jobs, digit_jobs, esc10_jobs
+from experiments.plan import ABLATIONS, FOLDS, SEEDS, Sources, ablation_jobs, alignment_jobs, digit_jobs, esc10_jobs
 from experiments.real_clips import real_clip_jobs
 from experiments.run import main
 from pemt_tf import cli
 from pemt_tf.config import Config
 
-PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "ablations": ablation_jobs, "lrc_ar": real_clip_jobs}
+PARTS = {
+    "esc10": esc10_jobs,
+    "digits": digit_jobs,
+    "ablations": ablation_jobs,
+    "alignment": alignment_jobs,
+    "lrc_ar": real_clip_jobs,
+}
 
 
 def sources():
@@ -99,6 +105,33 @@ def test_tables_of_esc10_and_ablations(tmp_path):
     tables.replace_tables(page, text)
     assert "obsolete" not in page.read_text() and page.read_text().startswith("Before\n<!-- begin esc10 -->\n| ")
     assert "After" in page.read_text()
+
+
+def test_tables_of_alignment(tmp_path):
+    jobs = jobs_of(tmp_path, "alignment")
+    trained = [job.name for job in jobs if job.name.endswith("/pretrain")]
+    assert len(trained) == 6 and trained[:3] == [f"digits/none/{seed}/pretrain" for seed in SEEDS]
+    for job in jobs:
+        path = tmp_path / "times" / f"{job.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"command": job.command, "seconds": 9.0, "cpu_seconds": 7.0}))
+        if job.name.endswith("/across"):
+            aligned, seed = "alignment_weight=1" in job.name, int(job.name.split("/")[2])
+            job.produces.parent.mkdir(parents=True, exist_ok=True)
+            figures = {
+                way: {"recall_at_10": 0.3 + 0.01 * seed, "median_rank": 15.5 + seed}
+                for way in ("audio_to_video", "video_to_audio")
+            }
+            methods = ["cosine", "aligned_cosine"] if aligned else ["cosine"]
+            streams = {name: {"linear": {"accuracy": 0.9}} for name in ("visual", "audio", "joint")}
+            job.produces.write_text(json.dumps({**streams, "retrieval_methods": dict.fromkeys(methods, figures)}))
+    text = tables.make_tables(jobs, tmp_path, ["alignment"])
+    # Of 30, 31 and 32 %: deviation 1, times 4.303 by the root of 3.
+    cells = "31.0% ± 2.5 | 15.5, 16.5, 17.5"
+    assert f"| with | aligned cosine | {cells} | {cells} |\n" in text and f"| without * | cosine | {cells} |" in text
+    assert text.count("aligned cosine") == 1
+    assert "| with | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0%, 90.0%, 90.0% | 7 | `pemt pretrain " in text
+    assert "--set pretrain.alignment_weight=1` |" in text
 
 
 def test_what_is_missing_is_said(tmp_path, capsys):

@@ -5,6 +5,7 @@ import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -246,7 +247,7 @@ def test_what_cannot_be_searched(capsys, embeddings, videos, tmp_path):
     line = refused(capsys, old, "--audio", videos / AUDIO_ONLY, "--aligned")
     assert "has no vectors aligned_visual" in line and "--set pretrain.alignment_weight=1" in line
     with pytest.raises(PemtError, match=r"^m has no aligned space of frames and audio; pretrain with --set "):
-        QueryModel.require_aligned(SimpleNamespace(directory="m", outputs=("embedding", "probabilities")))
+        QueryModel.require_aligned(cast(QueryModel, SimpleNamespace(directory="m", outputs=("embedding",))))
     for query in (("--like", videos / "v0.mp4"), ("--id", "v0.mp4")):
         assert "--aligned compares audio with frames" in refused(capsys, embeddings, *query, "--aligned")
     assert "has no frames" in refused(capsys, embeddings, "--frames", videos / AUDIO_ONLY, "--aligned")
