@@ -20,6 +20,8 @@ FROZEN_LABELS = 5  # for the linear classifiers of the ablations
 NOISES = ("none", "pixels", "sound")
 NOISY_LABELS = 5
 DIGIT_SEED = 0
+START_SEEDS = tuple(range(10))
+START_LEAST = 0.85  # accuracy of a linear classifier on both streams that every seed is to reach
 
 # Ablations: table, row, and what differs from experiments/digits.yaml, whose own settings are the row named "*".
 ABLATIONS = (
@@ -176,32 +178,50 @@ def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:
     )
 
 
+def start_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Pretraining by the recipe itself with ten seeds, without noise and with each, measured as the ablations are."""
+    for noise in NOISES:
+        yield from corpus_jobs(sources, output, noise)
+        for seed in START_SEEDS:
+            yield from _probed(output, noise, *start_place(noise, seed), seed)
+
+
+def start_place(noise: str, seed: int) -> tuple[str, Path]:
+    """Name of the jobs and folder (below the output) of one seed of the recipe; the digits share them."""
+    return f"digits/{noise}/{seed}", Path("digits", noise, str(seed))
+
+
 def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     """Pretraining with one thing changed, three seeds each, measured by a linear classifier on frozen features."""
     yield from corpus_jobs(sources, output, "none")
-    records = output / "digits" / "none" / "records"
     for setting in dict.fromkeys(setting for _, _, setting in ABLATIONS):
         for seed in SEEDS:
-            yield from _pretrained_and_probed(output, records, setting, seed, "frozen", ("--no-retrieval",))
+            yield from _probed(output, "none", *ablation_place(setting, seed), seed, setting)
 
 
 def alignment_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     """Pretraining without and with the alignment loss: retrieval across modalities, and what the features are worth."""
     yield from corpus_jobs(sources, output, "none")
-    records = output / "digits" / "none" / "records"
     for _, setting in ALIGNMENT:
         for seed in SEEDS:
-            yield from _pretrained_and_probed(output, records, setting, seed, "across", ("--gallery", "0"))
+            place = ablation_place(setting, seed)
+            yield from _probed(output, "none", *place, seed, setting, "across", ("--gallery", "0"))
 
 
-def _pretrained_and_probed(
-    output: Path, records: Path, setting: str, seed: int, measure: str, more: tuple[str, ...]
+def _probed(
+    output: Path,
+    noise: str,
+    name: str,
+    folder: Path,
+    seed: int,
+    setting: str = "",
+    measure: str = "frozen",
+    more: tuple[str, ...] = ("--no-retrieval",),
 ) -> Iterator[Job]:
-    """Pretraining with one thing changed, and a probe with few labels; their work lies in the ablation's place."""
-    name, folder = ablation_place(setting, seed)
-    place = output / folder
+    """Pretraining with a seed, and perhaps one more setting, and a probe of its frozen features with few labels."""
+    records, place = output / "digits" / noise / "records", output / folder
     changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
-    needs = ("digits/none/records",)
+    needs = (f"digits/{noise}/records",)
     yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
     result = place / f"{measure}.json"
     yield Job(
@@ -219,7 +239,7 @@ def _pretrained_and_probed(
 def ablation_place(setting: str, seed: int) -> tuple[str, Path]:
     """Name of the jobs and folder (below the output) of one ablation; with nothing changed those of the digits."""
     if not setting:
-        return f"digits/none/{seed}", Path("digits", "none", str(seed))
+        return start_place("none", seed)
     return f"ablations/{setting}/{seed}", Path("ablations", setting, str(seed))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from experiments import tables
 from experiments.jobs import Job, run_jobs
-from experiments.plan import Sources, ablation_jobs, alignment_jobs, digit_jobs, esc10_jobs
+from experiments.plan import Sources, ablation_jobs, alignment_jobs, digit_jobs, esc10_jobs, start_jobs
 from experiments.real_clips import real_clip_jobs
 from pemt_tf.errors import PemtError
 from pemt_tf.files.whole_file import write_text
@@ -24,6 +24,7 @@ from pemt_tf.terminal.exit_code import exit_code_of
 PARTS = {
     "esc10": esc10_jobs,
     "digits": digit_jobs,
+    "start": start_jobs,
     "ablations": ablation_jobs,
     "alignment": alignment_jobs,
     "lrc_ar": real_clip_jobs,

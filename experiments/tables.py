@@ -21,8 +21,11 @@ from experiments.plan import (
     NOISES,
     NOISY_LABELS,
     SEEDS,
+    START_LEAST,
+    START_SEEDS,
     STREAMS,
     ablation_place,
+    start_place,
 )
 from experiments.real_clips import NETWORKS
 from experiments.real_clips import SEEDS as CLIP_SEEDS
@@ -66,6 +69,7 @@ def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
     makers = {
         "esc10": _esc10,
         "digits": _digits,
+        "start": _start,
         "ablations": _ablations,
         "alignment": _alignment,
         "lrc_ar": _lrc_ar,
@@ -167,6 +171,39 @@ def _retrieval(results: _Results) -> str:
     name = f"digits/none/{DIGIT_SEED}/probe"
     caption = f"\nCommand ({results.cost([name])} CPU s): {results.command(name)}\n"
     return _table(["noise", "method", "direction", "R@1", "R@5", "R@10", "median rank"], rows) + caption
+
+
+def _start(results: _Results) -> str:
+    """How many seeds began with every kind of noise, and a row a seed; without those that have not run."""
+    rows, began, names = [], [], []
+    for noise in NOISES:
+        found = {}
+        for seed in START_SEEDS:
+            name, place = start_place(noise, seed)
+            if not (results.output / place / "frozen.json").is_file():
+                continue
+            streams = ("visual", "audio", "joint")
+            found[seed] = [results.accuracy(str(place / "frozen.json"), stream, "linear") for stream in streams]
+            names.append(f"{name}/pretrain")
+            pair_accuracy = f"{_last_metrics(results.output / place / 'pretrained')['cpp_accuracy']:.1%}"
+            rows.append([noise, str(seed), *(f"{value:.1%}" for value in found[seed]), pair_accuracy])
+        if found:
+            joint = [values[-1] for values in found.values()]
+            least = f"{sum(value >= START_LEAST for value in joint)} of {len(joint)}"
+            began.append(
+                [noise, *(_share(column) for column in zip(*found.values(), strict=True)), f"{min(joint):.1%}", least]
+            )
+    header = ["noise", "frames", "audio", "both", "both, worst seed", f"seeds with {START_LEAST:.0%} or more"]
+    text = _table(header, began) + "\n"
+    text += _table(["noise", "seed", "frames", "audio", "both", "pairs, accuracy in training"], rows)
+    if not names:
+        return text
+    return text + f"\nCommand ({results.cost(names)} CPU s): {results.command(names[0])}\n"
+
+
+def _last_metrics(run: Path) -> dict:
+    """The last log line of a run."""
+    return json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
 
 
 def _ablations(results: _Results) -> str:

@@ -25,6 +25,7 @@ from pemt_tf.config.allowed_values import (
 from pemt_tf.config.checks import check_fields, require
 
 NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
+SIMILARITIES = ("product", "cosine")
 SCHEDULES = ("cosine", "linear", "constant")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 KERNELS = ("auto", "cpu", "gpu", "plain")
@@ -148,6 +149,9 @@ class PretrainConfig(TrainingConfig):
         negative_groups: number of groups of neighbouring clips in a batch; negatives and mismatched pairs come from a
             clip's own group (ours: 0, a group per device). With it, one device computes what that many devices do.
         projection: output width of the compatibility network.
+        similarity: how masked embedding prediction compares an output with a target: `product`, the paper's; or
+            `cosine` (ours), a cosine with a learned scale and standardized targets, with which small models begin to
+            learn sooner (docs/pretraining_objectives.md section 2).
         pair_weight: weight alpha of the correct-pair loss (ours: 1).
         alignment_weight: weight of the loss that brings a clip's frames and audio together in one space, in which
             `pemt search --aligned` finds one by the other (ours: 0 is off; needs both modalities).
@@ -172,6 +176,7 @@ class PretrainConfig(TrainingConfig):
     gather_negatives: Truth = False
     negative_groups: Annotated[int, whole(0, allowed=_GROUPS.format("a batch"))] = 0
     projection: Count = 256
+    similarity: Annotated[str, one_of(SIMILARITIES)] = "product"
     pair_weight: _OFF_OR_MORE = 1.0
     alignment_weight: _OFF_OR_MORE = 0.0
     alignment_width: Count = 128

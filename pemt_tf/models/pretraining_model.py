@@ -18,7 +18,7 @@ from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import negative_sampling
 from pemt_tf.losses.audio_visual_alignment import AlignedSpace, symmetric_info_nce
-from pemt_tf.losses.masked_statistics import masked_std
+from pemt_tf.losses.masked_statistics import effective_rank, masked_std
 from pemt_tf.models.av_transformer import AVTransformer
 
 Tensors = dict[str, KerasTensor]  # by name or modality
@@ -55,7 +55,11 @@ class PretrainingModel(keras.Model):
         stages += ["joint"] if self.backbone.fuses else []
         self.compatibility = {
             f"{modality}_{stage}": mep.CompatibilityNetwork(
-                model.hidden, pretrain.projection, dtype=policy, name=f"{modality}_{stage}_compatibility"
+                model.hidden,
+                pretrain.projection,
+                pretrain.similarity,
+                dtype=policy,
+                name=f"{modality}_{stage}_compatibility",
             )
             for modality in model.modalities
             for stage in stages
@@ -99,10 +103,11 @@ class PretrainingModel(keras.Model):
             training: whether dropout is active and batch statistics are used.
 
         Returns:
-            Scalars float32: `loss`, every `mep_*` term, `mep_accuracy`, `cpp`, `cpp_accuracy` and per modality the
-            `*_spread`, the standard deviation of the present tokens over the batch (a collapse alarm); with
-            `alignment_weight` also `alignment`, `alignment_accuracy` and `alignment_temperature`. A term for which
-            nothing in the batch counts is 0. With replicas, means over them are those of the global batch.
+            Scalars float32: `loss`, every `mep_*` term, `mep_accuracy`, `cpp`, `cpp_accuracy`; `logit_std`, see there,
+            mean over the compatibility networks; and of the present tokens of each modality over the batch the
+            standard deviation `*_spread` (a collapse alarm) and the effective rank `*_rank`; with `alignment_weight`
+            also `alignment`, `alignment_accuracy` and `alignment_temperature`. A term for which nothing in the batch
+            counts is 0. With replicas, means over them are those of the global batch.
         """
         tokens = self.backbone.tokenize(self.backbone.local_features(inputs, training=training))
         present = {m: ops.cast(inputs[f"{m}_mask"], "float32") for m in tokens if inputs.get(f"{m}_mask") is not None}
@@ -118,9 +123,9 @@ class PretrainingModel(keras.Model):
             metrics |= self._alignment_loss(self.aligned_space, tokens, present, matrices, training)
             metrics["loss"] += self.pretrain.alignment_weight * metrics["alignment"]
         for modality, t in tokens.items():
-            metrics[f"{modality}_spread"] = ops.mean(
-                masked_std(_rows(ops.cast(t, "float32")), _flatten(present.get(modality)))
-            )
+            values, there = _rows(ops.cast(t, "float32")), _flatten(present.get(modality))
+            metrics[f"{modality}_spread"] = ops.mean(masked_std(values, there))
+            metrics[f"{modality}_rank"] = effective_rank(values, there)
         return metrics
 
     def _replace(self, modality: str, tokens: KerasTensor, mask: KerasTensor) -> KerasTensor:
@@ -178,7 +183,7 @@ class PretrainingModel(keras.Model):
         return tuple(dict(zip(("visual", "audio"), ops.split(x, 2, axis=1), strict=True)) for x in joint)
 
     def _mep_losses(self, tokens: Tensors, masks: Tensors, outputs: dict[str, Tensors]) -> Tensors:
-        losses, accuracies = {}, []
+        losses, accuracies, deviations = {}, [], []
         for modality, targets in tokens.items():
             candidates = self._candidates(targets, outputs["present"].get(modality))
             log_weights = ops.concatenate([group.log_weights for group in candidates], axis=0)
@@ -192,12 +197,14 @@ class PretrainingModel(keras.Model):
                     log_weights, self.pretrain.negative_count, self.seeds
                 )
                 anchors = ops.split(_rows(outputs[stage][modality][:, 1:]), len(candidates), axis=0)
-                logits = [network(x, group.targets) for x, group in zip(anchors, candidates, strict=True)]
-                losses[f"mep_{modality}_{stage}"], accuracy = mep.info_nce(
-                    ops.concatenate(logits, axis=0), negatives, valid, weights, positives
+                logits = ops.concatenate(
+                    [network(x, group.targets) for x, group in zip(anchors, candidates, strict=True)], axis=0
                 )
+                losses[f"mep_{modality}_{stage}"], accuracy = mep.info_nce(logits, negatives, valid, weights, positives)
                 accuracies.append(accuracy)
-        return {**losses, "mep_accuracy": sum(accuracies) / len(accuracies)}
+                deviations.append(mep.logit_std(logits, negative_sampling.can_be_drawn(log_weights), weights))
+        count = len(accuracies)
+        return {**losses, "mep_accuracy": sum(accuracies) / count, "logit_std": sum(deviations) / count}
 
     def _candidates(self, targets: KerasTensor, present: KerasTensor | None) -> list[_Candidates]:
         """The groups of which this replica holds a part: all targets of a group, and this replica's anchors among them.
@@ -232,6 +239,8 @@ class PretrainingModel(keras.Model):
             )
             positives = ops.arange(flat.shape[0], dtype="int32") if anchors is None else anchors
             targets_of_loss = ops.stop_gradient(flat) if settings.stop_target_gradient else flat
+            if settings.similarity == "cosine":
+                targets_of_loss = mep.standardize(targets_of_loss, _flatten(there))
             parts.append(_Candidates(targets_of_loss, log_weights, positives))
         return parts
 
@@ -282,7 +291,7 @@ class _Candidates(NamedTuple):
     """The candidates of a group's anchors.
 
     Attributes:
-        targets: [candidates, hidden].
+        targets: [candidates, hidden], standardized for cosines.
         log_weights: [anchors, candidates], see `candidate_log_weights`.
         positives: [anchors] int32, which candidate is the anchor itself.
     """

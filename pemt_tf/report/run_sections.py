@@ -41,6 +41,12 @@ GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("spread",),
         "Standard deviation over the batch; near 0 all clips look the same to the model (collapse).",
     ),
+    ("Effective rank of the tokens", ("_rank",), "Number of directions in which the tokens of a batch differ."),
+    (
+        "Spread of the logits",
+        ("logit_std",),
+        "How differently candidates are judged; near 0 all are guesses.",
+    ),
     ("Optimizer", ("learning_rate", "gradient_norm"), ""),
     ("Machine", ("per_second", "input_wait_share"), "Input wait: share of the time spent waiting for clips, 0 to 1."),
 )

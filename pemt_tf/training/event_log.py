@@ -23,6 +23,8 @@ _GROUPS = {  # suffix or prefix of a metric's name: its group; the first match c
     "alignment": "loss",
     "_spread": "collapse",
     "_collapsed": "collapse",
+    "_rank": "collapse",
+    "logit_std": "collapse",
     "learning_rate": "optimizer",
     "gradient_norm": "optimizer",
     "skipped_steps": "optimizer",

@@ -8,7 +8,17 @@ import pytest
 from beam_jobs import preprocess
 from experiments import digit_videos, tables
 from experiments.jobs import NAMES
-from experiments.plan import ABLATIONS, FOLDS, SEEDS, Sources, ablation_jobs, alignment_jobs, digit_jobs, esc10_jobs
+from experiments.plan import (
+    ABLATIONS,
+    FOLDS,
+    SEEDS,
+    Sources,
+    ablation_jobs,
+    alignment_jobs,
+    digit_jobs,
+    esc10_jobs,
+    start_jobs,
+)
 from experiments.real_clips import real_clip_jobs
 from experiments.run import main
 from pemt_tf import cli
@@ -17,6 +27,7 @@ from pemt_tf.config import Config
 PARTS = {
     "esc10": esc10_jobs,
     "digits": digit_jobs,
+    "start": start_jobs,
     "ablations": ablation_jobs,
     "alignment": alignment_jobs,
     "lrc_ar": real_clip_jobs,
