@@ -11,6 +11,7 @@ from pathlib import Path
 
 import scipy.stats
 
+from experiments import real_clip_tables
 from experiments.jobs import Job, times_of
 from experiments.plan import (
     ABLATIONS,
@@ -27,8 +28,6 @@ from experiments.plan import (
     ablation_place,
     start_place,
 )
-from experiments.real_clips import NETWORKS
-from experiments.real_clips import SEEDS as CLIP_SEEDS
 from pemt_tf.errors import PemtError
 
 _STREAM_NAMES = {"audio": "audio only", "visual": "frames only", "both": "both"}
@@ -248,70 +247,13 @@ def _alignment(results: _Results) -> str:
     return _table(["alignment", "method", *ways], retrieval) + "\n" + _table(header, accuracy)
 
 
-_NETWORK_NAMES = {
-    "pretrained": "pretrained",
-    "exchanged": "pretrained on exchanged audio",
-    "random": "random",
-}
-
-
 def _lrc_ar(results: _Results) -> str:
-    found = {
-        network: [_measures(results, f"lrc_ar/{seed}/{network}.json") for seed in CLIP_SEEDS] for network in NETWORKS
-    }
-    blocks = ("same_block", "other_blocks")
+    seeds, found = real_clip_tables.read_measures(results.output)
     rows = []
-    for network, measures in found.items():
-        cells = [_share([each["belongs"]["head"][kind] for each in measures]) for kind in blocks]
-        for kind in blocks:
-            values = [each["belongs"].get("pair_classifier", {}).get(kind) for each in measures]
-            cells.append("" if None in values else _share(values))
-        cells += [_share([each["sync"][shift] for each in measures]) for shift in ("0.2", "0.4")]
-        rows.append([_NETWORK_NAMES[network], *cells])
-    header = ["network", "head, same block", "head, other blocks", "pair classifier, same block"]
-    header += ["pair classifier, other blocks", "sync, 0.2 s", "sync, 0.4 s"]
-    return "\n".join(
-        (_table(header, rows), _clip_retrieval(found), _clip_commands(results), _near_duplicates(results, found))
-    )
-
-
-def _measures(results: _Results, path: str) -> dict:
-    return json.loads((results.output / path).read_text(encoding="utf-8"))
-
-
-def _clip_retrieval(found: dict[str, list[dict]]) -> str:
-    rows = []
-    for method in found["pretrained"][0]["retrieval"]:
-        for network, measures in found.items():
-            if method not in measures[0]["retrieval"]:
-                continue  # the aligned space of pretraining
-            for direction in ("audio_to_video", "video_to_audio"):
-                figures = [each["retrieval"][method][direction] for each in measures]
-                recalls = [_share([one[f"recall_at_{k}"] for one in figures]) for k in (1, 5, 10)]
-                mean, low, _ = mean_interval([one["median_rank"] for one in figures])
-                rank = f"{mean:.1f} ± {mean - low:.1f}"
-                names = (method, direction)
-                rows.append([*(name.replace("_", " ") for name in names), _NETWORK_NAMES[network], *recalls, rank])
-    return _table(["method", "direction", "network", "R@1", "R@5", "R@10", "median rank of 200"], rows)
-
-
-def _clip_commands(results: _Results) -> str:
-    rows = []
-    for what, end in (
-        *((f"{_NETWORK_NAMES[network]}: pretraining", network) for network in NETWORKS[:2]),
-        *((f"{_NETWORK_NAMES[network]}: measuring", f"{network}/measure") for network in NETWORKS),
-    ):
-        names = [f"lrc_ar/{seed}/{end}" for seed in CLIP_SEEDS]
+    for what, end in real_clip_tables.kinds_of_jobs():
+        names = [f"lrc_ar/{seed}/{end}" for seed in seeds]
         rows.append([what, results.cost(names), results.command(names[0])])
-    return _table(["network", "CPU s", "command (seed 0)"], rows)
-
-
-def _near_duplicates(results: _Results, found: dict[str, list[dict]]) -> str:
-    lines = (results.output / "lrc_ar/records/duplicates.jsonl").read_text(encoding="utf-8").splitlines()
-    pairs = [json.loads(line) for line in lines]
-    crossing = sum(pair["first_split"] != pair["second_split"] for pair in pairs)
-    one = found["pretrained"][0]
-    return (
-        f"Clips: {one['train_clips']} for training, {one['clips']} measured. {len(pairs)} pairs of near-duplicates, "
-        f"{crossing} of them across the splits; their {one['near_duplicates']} held-out clips are not measured.\n"
-    )
+    figures = (real_clip_tables.belonging(found, _share), real_clip_tables.retrieval(found, _share))
+    tables = [*figures, (["network", "CPU s", "command (seed 0)"], rows)]
+    texts = [_table(header, cells) for header, cells in tables]
+    return "\n".join([*texts, real_clip_tables.caption(results.output, seeds, found)])
