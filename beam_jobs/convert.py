@@ -7,12 +7,12 @@ Which form is for what is described in docs/formats.md.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import positive
 from pemt_tf.data.formats.record_files import FORMATS
+from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:
   python -m beam_jobs.convert --input data/ --output data-parquet/ --format parquet
@@ -24,7 +24,7 @@ give the same command again: it continues where it was. All options of Apache Be
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The flags of this job; Beam's come on top."""
     parser = command_line.job_parser(
         "convert", "Writes a data set in another form of record files; decodes nothing.", EXAMPLE
@@ -42,14 +42,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parsed, beam_arguments = build_parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser()
+    parsed, beam_arguments = command_line.parse(parser, sys.argv[1:] if arguments is None else arguments)
 
     def work() -> list[str]:
         from beam_jobs.conversion.job import ConvertOptions, convert
 
-        return convert(ConvertOptions(**vars(parsed), beam_arguments=tuple(beam_arguments)))
+        return convert(ConvertOptions(**vars(parsed), beam_arguments=beam_arguments))
 
-    return command_line.run(work, "interrupted; nothing was written")
+    return command_line.run(work, "interrupted; nothing was written", parser)
 
 
 if __name__ == "__main__":

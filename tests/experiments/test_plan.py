@@ -58,7 +58,7 @@ def test_commands_parse_and_their_settings_exist(part):
     for job in jobs_of(Path("out"), part):
         if job.module != "pemt_tf.cli":
             continue
-        options = cli._parser().parse_args(list(job.arguments))
+        options = cli.make_parser().parse_args(list(job.arguments))
         settings = [name for name in getattr(options, "set", []) if name]
         preset = part if part in ("esc10", "lrc_ar") else "digits"
         Config.from_preset(f"experiments/{preset}.yaml").with_overrides(settings)
