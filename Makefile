@@ -39,8 +39,8 @@ bench: setup-core setup-bench  ## the figures of the README, ours against PyTorc
 	$(BIN)/python benchmarks/transformer_step.py
 	$(BIN)/python benchmarks/full_model_step.py
 
-results: setup-core  ## experiments on real data; DATA=a folder with audio/esc10, audio/fsdd, images/mnist_5k.csv.gz
-	$(BIN)/python -m experiments.run --data "$(DATA)" --output out/results
+results: setup-core  ## experiments on real data; DATA=a folder with audio/esc10, audio/fsdd, images/mnist_5k.csv.gz, lrc_ar; ONLY=lrc_ar for one
+	$(BIN)/python -m experiments.run --data "$(DATA)" --output out/results $(if $(ONLY),--only $(ONLY))
 
 demo: setup-core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")

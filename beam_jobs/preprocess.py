@@ -14,7 +14,9 @@ import sys
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, not_negative, positive, positive_number
 from beam_jobs.job.options import PreprocessOptions
+from pemt_tf.data.formats.record_files import FORMATS, TFRECORD
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:
   python -m beam_jobs.preprocess --input videos/ --output data/ --preset tiny --num_workers 2
@@ -31,7 +33,7 @@ All options of Apache Beam are accepted as well, for example
 POLICIES = ("mask", "skip", "fail")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The flags of this job; Beam's come on top."""
     parser = command_line.job_parser(
         "preprocess", "Turns videos into sharded training records and a data-set card.", EXAMPLE
@@ -90,6 +92,12 @@ def _add_clips(group: argparse._ArgumentGroup) -> None:
         default="example",
         help="tf.train.Example (default), or SequenceExample with the feature names of MediaSequence",
     )
+    add(
+        "--format",
+        choices=FORMATS,
+        default=TFRECORD,
+        help="form of the record files (default: tfrecord, which training reads); see docs/formats.md",
+    )
     add("--store_waveform", action="store_true", help="store the waveform beside its spectrogram")
     add("--shards_per_split", type=positive, help="record files of a split (default: depends on the number of inputs)")
 
@@ -118,11 +126,11 @@ def _add_faults(group: argparse._ArgumentGroup) -> None:
 
 def parse(arguments: list[str]) -> PreprocessOptions:
     """Reads the command line."""
-    parsed, beam_arguments = build_parser().parse_known_args(arguments)
+    parsed, beam_arguments = command_line.parse(build_parser(), arguments)
     return PreprocessOptions(
         **vars(parsed),
         typed=typed_flags(arguments),
-        beam_arguments=tuple(beam_arguments),
+        beam_arguments=beam_arguments,
         command=f"python -m beam_jobs.preprocess {shlex.join(arguments)}",
     )
 
@@ -152,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
             return [str(written)]
         return [*notes, *prepare.summary(card, options.output)]
 
-    return command_line.run(work, "interrupted; nothing was written")
+    return command_line.run(work, "interrupted; nothing was written", build_parser())
 
 
 def _check(options: PreprocessOptions) -> None:

@@ -51,11 +51,13 @@ class Sources:
         esc10: folders of ESC-10's recordings, one a class.
         fsdd: folder of the recordings of FSDD.
         mnist: CSV file of MNIST.
+        lrc_ar: folder of the news clips of LRC-AR.
     """
 
     esc10: Path
     fsdd: Path
     mnist: Path
+    lrc_ar: Path
 
 
 def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
@@ -181,7 +183,7 @@ def start_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     for noise in NOISES:
         yield from corpus_jobs(sources, output, noise)
         for seed in START_SEEDS:
-            yield from _frozen(output, noise, *start_place(noise, seed), seed)
+            yield from _probed(output, noise, *start_place(noise, seed), seed)
 
 
 def start_place(noise: str, seed: int) -> tuple[str, Path]:
@@ -194,7 +196,7 @@ def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     yield from corpus_jobs(sources, output, "none")
     for setting in dict.fromkeys(setting for _, _, setting in ABLATIONS):
         for seed in SEEDS:
-            yield from _frozen(output, "none", *ablation_place(setting, seed), seed, setting)
+            yield from _probed(output, "none", *ablation_place(setting, seed), seed, setting)
 
 
 def alignment_jobs(sources: Sources, output: Path) -> Iterator[Job]:
@@ -203,10 +205,10 @@ def alignment_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     for _, setting in ALIGNMENT:
         for seed in SEEDS:
             place = ablation_place(setting, seed)
-            yield from _frozen(output, "none", *place, seed, setting, "across", ("--gallery", "0"))
+            yield from _probed(output, "none", *place, seed, setting, "across", ("--gallery", "0"))
 
 
-def _frozen(
+def _probed(
     output: Path,
     noise: str,
     name: str,
@@ -216,7 +218,7 @@ def _frozen(
     measure: str = "frozen",
     more: tuple[str, ...] = ("--no-retrieval",),
 ) -> Iterator[Job]:
-    """Pretraining with a seed, and perhaps one more setting, and a linear classifier on its frozen features."""
+    """Pretraining with a seed, and perhaps one more setting, and a probe of its frozen features with few labels."""
     records, place = output / "digits" / noise / "records", output / folder
     changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
     needs = (f"digits/{noise}/records",)

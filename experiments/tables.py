@@ -11,6 +11,7 @@ from pathlib import Path
 
 import scipy.stats
 
+from experiments import real_clip_tables
 from experiments.jobs import Job, times_of
 from experiments.plan import (
     ABLATIONS,
@@ -70,6 +71,7 @@ def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
         "start": _start,
         "ablations": _ablations,
         "alignment": _alignment,
+        "lrc_ar": _lrc_ar,
     }
     return "".join(f"<!-- begin {part} -->\n{makers[part](results)}<!-- end {part} -->\n" for part in parts)
 
@@ -243,3 +245,15 @@ def _alignment(results: _Results) -> str:
     ways = [f"{way}, {figure}" for way in ("audio to video", "video to audio") for figure in ("R@10", "median ranks")]
     header = ["alignment", "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
     return _table(["alignment", "method", *ways], retrieval) + "\n" + _table(header, accuracy)
+
+
+def _lrc_ar(results: _Results) -> str:
+    seeds, found = real_clip_tables.read_measures(results.output)
+    rows = []
+    for what, end in real_clip_tables.kinds_of_jobs():
+        names = [f"lrc_ar/{seed}/{end}" for seed in seeds]
+        rows.append([what, results.cost(names), results.command(names[0])])
+    figures = (real_clip_tables.belonging(found, _share), real_clip_tables.retrieval(found, _share))
+    tables = [*figures, (["network", "CPU s", "command (seed 0)"], rows)]
+    texts = [_table(header, cells) for header, cells in tables]
+    return "\n".join([*texts, real_clip_tables.caption(results.output, seeds, found)])

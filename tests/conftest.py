@@ -169,6 +169,28 @@ def finetuning_run(made_once, small_config, clip_source, pretraining_run):
 
 
 @pytest.fixture(scope="session")
+def several_source(made_once, small_config):
+    """Records of clips that have several labels, see `tests.several_labels`."""
+    from pemt_tf.data.clip_source import ClipSource
+    from tests.several_labels import write_several
+
+    return ClipSource.open(made_once("several", lambda folder: write_several(folder, small_config.geometry)))
+
+
+@pytest.fixture(scope="session")
+def several_run(made_once, small_config, several_source):
+    """A finished fine-tuning run on `several_source`, from random weights."""
+    from pemt_tf.training.finetune import finetune
+    from pemt_tf.training.run_directory import RunDirectory
+
+    changes = ["labels=multiple", "sampling=classes", "steps=60", "batch_size=8", "select=best_validation"]
+    changes += ["validate_every=30", "log_every=30", "checkpoint_every=60", "head_dropout=0"]
+    changes += ["finetune_learning_rate=3e-3"]
+    config = small_config.with_overrides([f"finetune.{change}" for change in changes])
+    return RunDirectory(made_once("several_run", lambda folder: finetune(config, several_source, folder)))
+
+
+@pytest.fixture(scope="session")
 def classifier_servable(made_once, finetuning_run):
     """The SavedModel of `finetuning_run`."""
     from pemt_tf.export.saved_model import export_version

@@ -15,7 +15,7 @@ from pemt_tf.config.geometry import ClipGeometry
 from pemt_tf.config.model import ModelConfig
 from pemt_tf.config.training import FinetuneConfig, PretrainConfig
 from pemt_tf.config.yaml_reader import parse_yaml, read_yaml
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, did_you_mean
 
 PRESET_DIRECTORY = Path(__file__).parent / "presets"
 _SECTIONS = {
@@ -63,7 +63,8 @@ class Config:
         path = Path(name) if name.endswith((".yaml", ".yml")) else PRESET_DIRECTORY / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(preset_names())
-            raise PemtError(f"no preset {name!r}; known presets: {known}, or the path of a .yaml file")
+            meant = did_you_mean(name, preset_names())
+            raise PemtError(f"no preset {name!r}; known presets: {known}, or the path of a .yaml file{meant}")
         return cls._of_file(path, {"name": path.stem, **read_yaml(path, "the preset")})
 
     @classmethod

@@ -36,7 +36,7 @@ class LocalPredictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Classes, in the order of `probabilities`; empty for a model without classifier."""
+        """Classes, in the order of the prediction; empty for a model without classifier."""
         return self.metadata.labels
 
     @property
@@ -47,7 +47,8 @@ class LocalPredictor:
     def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
         """Predicts for records: `embedding` [clips, hidden], and of a classifier `probabilities` [clips, classes].
 
-        A model with an aligned space adds `aligned_visual` and `aligned_audio` [clips, width].
+        A classifier of several labels has `scores` in their place: `metadata.prediction` says which. A model with an
+        aligned space adds `aligned_visual` and `aligned_audio` [clips, width].
         """
         return {name: value.numpy() for name, value in self._predict(examples=tf.constant(serialized)).items()}
 

@@ -34,7 +34,7 @@ class ServingModel:
         self.classifies = isinstance(model, AVClassifier)
         self._backbone = model.backbone if self.classifies else model
         self.modalities: tuple[str, ...] = model.modalities if self.classifies else self._backbone.config.modalities
-        self.outputs = ("probabilities", "embedding") if self.classifies else ("embedding",)
+        self.outputs = (model.prediction, "embedding") if self.classifies else ("embedding",)
         self.aligned = tuple(f"aligned_{m}" for m in self.modalities) if space is not None else ()
         self._cnns = {m: self._make_cnn(m) for m in self.modalities}
         self._rest = self._make_rest()
@@ -44,7 +44,8 @@ class ServingModel:
         """Predicts for clips with all modalities of the model.
 
         Inputs are `frames`, `log_mel`, and `visual_mask`, `audio_mask` [clips, segments] if segments may lack one.
-        Outputs are `embedding` [clips, hidden] float32, and of a classifier `probabilities` [clips, classes] float32.
+        Outputs are `embedding` [clips, hidden] float32, and of a classifier `probabilities`, or with several labels
+        `scores`, [clips, classes] float32.
         """
         features = {m: self._cnns[m](inputs[INPUT_NAMES[m]]) for m in self.modalities}
         present = tf.ones(tf.shape(next(iter(features.values())))[:2])

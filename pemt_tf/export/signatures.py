@@ -107,10 +107,11 @@ class ServingSignatures:
 
     def _named(self, outputs: Tensors, names: tuple[str, ...]) -> Tensors:
         found = {name: outputs[name] for name in names}
-        if "probabilities" in found:
+        prediction = found.get(self._metadata.prediction or "")
+        if prediction is not None:
             # A row for each clip: batching servers and the row format of REST require the same first axis everywhere.
             labels = tf.constant([self._metadata.labels])
-            found["labels"] = tf.tile(labels, tf.stack([tf.shape(found["probabilities"])[0], 1]))
+            found["labels"] = tf.tile(labels, tf.stack([tf.shape(prediction)[0], 1]))
         return found
 
     def _about(self, fields: tf.Tensor) -> Tensors:

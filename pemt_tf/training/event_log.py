@@ -17,6 +17,7 @@ _GROUPS = {  # suffix or prefix of a metric's name: its group; the first match c
     "loss_scale": "optimizer",
     "_temperature": "optimizer",
     "accuracy": "accuracy",
+    "average_precision": "accuracy",
     "loss": "loss",
     "mep_": "loss",
     "cpp": "loss",

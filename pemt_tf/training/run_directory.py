@@ -306,7 +306,7 @@ def make_classifier(config: Config, classes: int, policy: keras.DTypePolicy | No
     """A built classifier with random weights."""
     settings = config.finetune
     model = AVClassifier(
-        config.model, classes, settings.head_dropout, settings.streams, dtype=policy, name="classifier"
+        config.model, classes, settings.head_dropout, settings.streams, settings.labels, dtype=policy, name="classifier"
     )
     model.build()
     return model

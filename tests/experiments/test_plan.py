@@ -19,6 +19,7 @@ from experiments.plan import (
     esc10_jobs,
     start_jobs,
 )
+from experiments.real_clips import real_clip_jobs
 from experiments.run import main
 from pemt_tf import cli
 from pemt_tf.config import Config
@@ -29,17 +30,21 @@ PARTS = {
     "start": start_jobs,
     "ablations": ablation_jobs,
     "alignment": alignment_jobs,
+    "lrc_ar": real_clip_jobs,
 }
 
 
+def sources():
+    return Sources(Path("esc10"), Path("fsdd"), Path("mnist.csv"), Path("lrc_ar"))
+
+
 def jobs_of(output, *parts):
-    sources = Sources(Path("esc10"), Path("fsdd"), Path("mnist.csv"))
-    return list({job.name: job for part in parts for job in PARTS[part](sources, output)}.values())
+    return list({job.name: job for part in parts for job in PARTS[part](sources(), output)}.values())
 
 
 def test_needs_are_jobs_that_come_before():
     before = set()
-    for job in jobs_of(Path("out"), "ablations", "digits", "esc10"):
+    for job in jobs_of(Path("out"), "ablations", "digits", "esc10", "lrc_ar"):
         assert before.issuperset(job.needs), job.name
         before.add(job.name)
     everything = jobs_of(Path("out"), *PARTS)
@@ -55,7 +60,7 @@ def test_commands_parse_and_their_settings_exist(part):
             continue
         options = cli._parser().parse_args(list(job.arguments))
         settings = [name for name in getattr(options, "set", []) if name]
-        preset = "esc10" if part == "esc10" else "digits"
+        preset = part if part in ("esc10", "lrc_ar") else "digits"
         Config.from_preset(f"experiments/{preset}.yaml").with_overrides(settings)
 
 
