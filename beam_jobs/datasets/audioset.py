@@ -112,7 +112,7 @@ def _segments(lists: dict[str, list[Path]], names: dict[str, str], found: Collec
                     segment = dataclasses.replace(segments[key], labels=labels)
                 segments[key] = segment
     if repeated:
-        found.notes.append(f"{repeated:,} rows repeat a clip, which has the labels of all its rows")
+        found.notes.append(f"rows that repeat a clip: {repeated:,}; the clip has the labels of all its rows")
     return list(segments.values())
 
 
@@ -164,5 +164,5 @@ def _only_learned(found: Collection) -> Collection:
             kept.append(dataclasses.replace(entry, labels=labels))
         else:
             missing.append(Missing(entry.path, "has only labels that no training clip has"))
-    note = f"{len(unlearned):,} labels are left out, because no training clip has them: {', '.join(unlearned[:5])}"
-    return Collection(kept, missing, [*found.notes, f"{note}{' ...' if len(unlearned) > 5 else ''}"])
+    note = f"labels that no training clip has, left out: {len(unlearned):,} ({', '.join(unlearned[:5])}"
+    return Collection(kept, missing, [*found.notes, f"{note}{' ...' if len(unlearned) > 5 else ''})"])

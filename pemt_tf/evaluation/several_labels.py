@@ -70,7 +70,7 @@ class MultiLabelEvaluation:
         measured = {name: found["mean_average_precision"] for name, found in self.modalities.items()}
         parts += [f"{name} alone {value:.1%}" for name, value in measured.items() if value is not None]
         if self.without_positive:
-            parts.append(f"{self.without_positive} labels have no clip here and are left out")
+            parts.append(f"labels without a clip, left out: {self.without_positive}")
         return "; ".join([*parts, *([f"caution: {self.caution}"] if self.caution else [])])
 
     def write(self, path: Path) -> None:

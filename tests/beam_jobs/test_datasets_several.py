@@ -60,7 +60,7 @@ def test_audioset(audioset, tmp_path, capsys):
         ("v/bbbbbbbbbbb_5500_15500.flac", "Dog", "train", "bbbbbbbbbbb", "", ""),
     ]  # fmt: skip
     assert "5 clips of 4 labels: test 1, train 4" in out
-    assert "1 labels are left out, because no training clip has them: Siren" in out
+    assert "labels that no training clip has, left out: 1 (Siren)" in out
     assert "2 of 7 are missing" in out
     assert {(row["name"], row["reason"].partition(":")[0]) for row in rows_of(tmp_path / "a.missing.csv")} == {
         ("goneGONE000 at 0 s (train)", "no file of this clip"),
@@ -118,7 +118,7 @@ def test_a_folder_without_lists_or_media(tmp_path, audioset, capsys):
 def test_a_clip_that_is_listed_again_has_all_its_labels(audioset, tmp_path, capsys):
     (audioset / "unbalanced_train_segments.csv").write_text(HEAD + 'aaaaaaaaaaa, 0.000, 10.000, "/m/0bt9lr,/m/09x0r"\n')
     _, out, _ = make(capsys, "audioset", "--root", audioset, "--output", tmp_path / "a.csv")
-    assert "1 rows repeat a clip" in out
+    assert "rows that repeat a clip: 1; the clip has the labels of all its rows" in out
     labels = {row["group"]: row["labels"] for row in rows_of(tmp_path / "a.csv")}
     assert labels["aaaaaaaaaaa"] == "Domestic animals, pets|Dog|Speech"
 

@@ -114,7 +114,7 @@ def test_summary_by_hand():
     assert result.predictions[1] == {"id": "clip1", "labels": ["c"], "best": [("a", 0.8), ("c", 0.2), ("b", 0.1)]}
     assert result.summary.startswith("test: mean average precision 91.7% (95 % interval ")
     assert result.summary.endswith(
-        " on 3 clips and 2 labels; chance 83.3%; AUC 0.500; d' 0.00; 1 labels have no clip here and are left out"
+        " on 3 clips and 2 labels; chance 83.3%; AUC 0.500; d' 0.00; labels without a clip, left out: 1"
     )
 
 
