@@ -12,7 +12,7 @@ import sys
 
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import positive
-from pemt_tf.data.formats.record_files import FORMATS
+from pemt_tf.formats.record_files import FORMATS
 
 EXAMPLE = """examples:
   python -m beam_jobs.convert --input data/ --output data-parquet/ --format parquet
