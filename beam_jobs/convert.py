@@ -11,7 +11,7 @@ import sys
 
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import positive
-from pemt_tf.data.formats.record_files import FORMATS
+from pemt_tf.formats.record_files import FORMATS
 from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:

@@ -14,8 +14,8 @@ import sys
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, not_negative, positive, positive_number
 from beam_jobs.job.options import PreprocessOptions
-from pemt_tf.data.formats.record_files import FORMATS, TFRECORD
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.record_files import FORMATS, TFRECORD
 from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:

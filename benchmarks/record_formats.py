@@ -66,8 +66,8 @@ def show(figures: dict[str, list[dict[str, float]]], sizes: dict[str, int], opti
 def write(folder: Path, clips: int) -> dict[str, int]:
     """Writes the same clips in all forms; returns their sizes."""
     from pemt_tf.config import Config
-    from pemt_tf.data.formats.named import SUFFIXES, record_files
-    from pemt_tf.data.formats.record_files import RecordShape
+    from pemt_tf.formats.named import SUFFIXES, record_files
+    from pemt_tf.formats.record_files import RecordShape
 
     shape = RecordShape(Config.from_preset(PRESET).geometry, labels=("dog",))
     records = [shape.record(clip) for clip in made_clips(shape.geometry, clips)]
@@ -180,7 +180,7 @@ def by_grain(folder: Path, shuffled: bool = False) -> Iterator[Clip]:
 
 def by_webdataset(folder: Path) -> Iterator[Clip]:
     """WebDataset, in order."""
-    from webdataset import WebDataset
+    from webdataset import WebDataset  # pyright: ignore[reportAttributeAccessIssue] - its package lists no names
 
     for sample in WebDataset(files(folder, "webdataset"), shardshuffle=False):
         jpegs = [sample[name] for name in sorted(sample) if name.endswith(".jpg")]

@@ -27,8 +27,8 @@ from beam_jobs.worker.outcomes import job_progress, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics
 from pemt_tf.config import load_config
 from pemt_tf.data.dataset_card import SPLITS, TFRECORD, DatasetCard
-from pemt_tf.data.formats.named import record_files
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
 
 Engine = Callable[[Conversion, list[Shard]], None]
 

@@ -16,9 +16,9 @@ from beam_jobs.plan.shards import Shard, ShardSettings
 from beam_jobs.worker.outcomes import read_outcomes
 from beam_jobs.worker.shard_maker import ShardWriter, read_statistics
 from pemt_tf.data.clip_reader import read_clip
-from pemt_tf.data.formats.named import record_files
-from pemt_tf.data.formats.record_files import file_digest
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import file_digest
 
 AGAIN = "copy the data set again, or preprocess again"
 

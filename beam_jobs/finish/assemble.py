@@ -23,10 +23,10 @@ from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, O
 from beam_jobs.worker.shard_maker import read_statistics
 from pemt_tf.config import Config, save_config
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard, SplitCard
-from pemt_tf.data.formats.named import SUFFIXES, record_files
-from pemt_tf.data.formats.record_files import PARQUET
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import printable
+from pemt_tf.formats.named import SUFFIXES, record_files
+from pemt_tf.formats.record_files import PARQUET
 
 LABELS_NAME = "labels.txt"
 DUPLICATES_NAME = "duplicates.jsonl"

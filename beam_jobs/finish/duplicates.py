@@ -20,8 +20,8 @@ from beam_jobs.plan.shards import Shard
 from beam_jobs.worker.outcomes import FILTERED, InputOutcome, SkippedWindow, read_outcomes
 from beam_jobs.worker.shard_maker import ShardWriter
 from pemt_tf.data.dataset_card import SPLITS
-from pemt_tf.data.formats.named import record_files
-from pemt_tf.data.formats.record_files import RecordShape
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import RecordShape
 from pemt_tf.media.decoded_clip import HASH_BYTES
 
 # Shares of differing bits up to which clips are near-duplicates; unrelated clips differ in half of the bits.

@@ -6,8 +6,8 @@ Without it, `load_dataset("data/")` would guess from all files of the folder, th
 from __future__ import annotations
 
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.formats.named import SUFFIXES
-from pemt_tf.data.formats.record_files import PARQUET
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import PARQUET
 
 README_NAME = "README.md"
 

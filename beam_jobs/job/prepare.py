@@ -28,8 +28,8 @@ from beam_jobs.worker.outcomes import (
 from beam_jobs.worker.shard_maker import LocalEngine
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
-from pemt_tf.data.formats.named import record_files
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
 from pemt_tf.media.decoded_clip import DecodeSettings
 from pemt_tf.terminal.flags import UnknownOptionError
 

@@ -24,8 +24,8 @@ from beam_jobs.worker.outcomes import FAILED, OutcomeCounts, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics, write_statistics
 from pemt_tf.config import Config, load_config
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.formats.named import record_files
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
 
 
 def retry_failed(options: PreprocessOptions) -> Prepared:

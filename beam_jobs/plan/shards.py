@@ -20,10 +20,10 @@ from beam_jobs.inputs.file_listing import InputClip, hash_fraction
 from beam_jobs.inputs.members import dealt_as
 from pemt_tf.config import ClipGeometry, flat_fields
 from pemt_tf.data.dataset_card import SPLITS
-from pemt_tf.data.formats.named import SUFFIXES
-from pemt_tf.data.formats.record_files import TFRECORD, RecordShape
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import TFRECORD, RecordShape
 from pemt_tf.media.decoded_clip import DecodeSettings
 
 UNIFORM, WINDOWS, SEGMENTS = "uniform", "windows", "segments"

@@ -18,9 +18,9 @@ from beam_jobs.engines import storage
 from beam_jobs.report.index import IndexRow
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.formats.named import record_files
-from pemt_tf.data.formats.record_files import TFRECORD, RecordShape
 from pemt_tf.data.record_format import IMAGE, IMAGE_TIMESTAMP, LOG_MEL, SEQUENCE_LOG_MEL, read_records
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import TFRECORD, RecordShape
 from pemt_tf.report.clip_views import clip_view, small_view
 from pemt_tf.report.contents import ClipView
 

@@ -24,9 +24,9 @@ from beam_jobs.plan.output_folder import STOP_NAME
 from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
 from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, SkippedWindow, WrittenClip
-from pemt_tf.data.formats.named import record_files
-from pemt_tf.data.formats.record_files import RecordShape
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import RecordShape
 from pemt_tf.media.decoded_clip import FailedWindow
 from pemt_tf.media.media_errors import MediaError
 

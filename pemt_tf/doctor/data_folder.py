@@ -87,11 +87,11 @@ def _read_faults(files: list[Path], card: DatasetCard) -> Iterator[str]:
 
 def _faults_of_other_files(directory: Path, card: DatasetCard) -> Iterator[str]:
     """Records of another form than TFRecord that are damaged, missing or too many."""
-    from pemt_tf.data.formats.named import record_files
-    from pemt_tf.data.formats.record_files import RecordShape
     from pemt_tf.data.record_count import require_count
     from pemt_tf.data.record_fields import record_fault
     from pemt_tf.errors import PemtError
+    from pemt_tf.formats.named import record_files
+    from pemt_tf.formats.record_files import RecordShape
 
     files, shape = record_files(card.format), RecordShape(card.geometry, card.payload)
     for name, split in card.splits.items():

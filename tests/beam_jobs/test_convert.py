@@ -16,11 +16,11 @@ from beam_jobs.convert import main
 from beam_jobs.preprocess import main as preprocess
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.formats.named import SUFFIXES, record_files
-from pemt_tf.data.formats.record_files import RecordShape
 from pemt_tf.data.record_format import RecordFile, read_records
 from pemt_tf.doctor.data_folder import check_data
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import SUFFIXES, record_files
+from pemt_tf.formats.record_files import RecordShape
 from tests import media_files as media
 from tests.beam_jobs.command import contents
 

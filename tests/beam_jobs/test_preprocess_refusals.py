@@ -13,7 +13,7 @@ from beam_jobs.engines import storage
 from beam_jobs.plan import output_folder
 from beam_jobs.worker import outcomes, shard_maker
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.formats import tfrecord_files
+from pemt_tf.formats import tfrecord_files
 from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
 

@@ -15,9 +15,9 @@ from beam_jobs.inputs.selection import list_source
 from beam_jobs.plan.shards import plan_shards
 from beam_jobs.preprocess import main
 from pemt_tf.data.dataset_card import DatasetCard
-from pemt_tf.data.formats.record_files import RecordShape
 from pemt_tf.data.record_format import read_records
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.record_files import RecordShape
 from tests import media_files as media
 
 

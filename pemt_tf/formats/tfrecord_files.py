@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pemt_tf.data.formats.named import SUFFIXES
-from pemt_tf.data.formats.record_files import TFRECORD, RecordFiles, RecordShape, RecordSink
 from pemt_tf.data.record_format import RecordFile, read_records
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import TFRECORD, RecordFiles, RecordShape, RecordSink
 
 WRITE_BYTES = 2**20
 

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pemt_tf.data.formats.named import SUFFIXES
-from pemt_tf.data.formats.record_files import PARQUET, RecordFiles, RecordShape, RecordSink, file_digest
 from pemt_tf.data.record_format import ClipRecord
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import PARQUET, RecordFiles, RecordShape, RecordSink, file_digest
 
 GROUP_BYTES = 2**24  # of a row group: what a reader of one row has to read, and what the writer keeps in memory
 TEXT, WHOLE, SECONDS, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()

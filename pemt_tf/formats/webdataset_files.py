@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pemt_tf.data.formats.named import SUFFIXES
-from pemt_tf.data.formats.record_files import WEBDATASET, RecordFiles, RecordShape, RecordSink, file_digest
 from pemt_tf.data.record_format import ClipRecord
 from pemt_tf.files.tar_members import tar_members
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import WEBDATASET, RecordFiles, RecordShape, RecordSink, file_digest
 
 ABOUT, FRAME, LOG_MEL, WAVEFORM = "json", "jpg", "log_mel.npy", "waveform.npy"
 BUFFER_BYTES = 2**20

@@ -11,10 +11,10 @@ import pytest
 
 from pemt_tf.config import Config
 from pemt_tf.data.clip_reader import read_clip
-from pemt_tf.data.formats import parquet_files
-from pemt_tf.data.formats.named import SUFFIXES, record_files
-from pemt_tf.data.formats.record_files import FORMATS, RecordShape
 from pemt_tf.errors import PemtError
+from pemt_tf.formats import parquet_files
+from pemt_tf.formats.named import SUFFIXES, record_files
+from pemt_tf.formats.record_files import FORMATS, RecordShape
 from tests.fake_records import plain_clip, plain_clips, plain_records
 
 GEOMETRY = Config.from_preset("tiny").geometry

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pemt_tf.data.formats.named import SUFFIXES
-from pemt_tf.data.formats.record_files import ARRAY_RECORD, RecordFiles, RecordShape, RecordSink, file_digest
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import ARRAY_RECORD, RecordFiles, RecordShape, RecordSink, file_digest
 
 # One record a group, or finding one would mean to read its neighbours. JPEGs cannot be compressed further.
 OPTIONS = "group_size:1,uncompressed"
