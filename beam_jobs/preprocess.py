@@ -30,6 +30,10 @@ see docs/data_format.md. If a job was stopped or killed, give the same command a
 All options of Apache Beam are accepted as well, for example
 --runner=DataflowRunner --project=... --region=... --temp_location=gs://...
 """
+INPUT = (
+    "folder, glob, single file, manifest (.csv, .tsv, .jsonl, .json, .parquet), or what holds videos: tars "
+    "('shards/v-{000..123}.tar'), Parquet with a column of bytes, a folder with metadata.csv"
+)
 POLICIES = ("mask", "skip", "fail")
 
 
@@ -50,7 +54,7 @@ def build_parser() -> FlagParser:
 
 def _add_what(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--input", default="", help="folder, glob, single file, or manifest (.csv, .tsv, .jsonl, .json, .parquet)")
+    add("--input", default="", help=INPUT)
     add("--input_root", help="folder that a manifest's relative paths belong to (default: the manifest's own)")
     add("--allow_outside", action="store_true", help="take files outside the input's folder, and follow links")
     add("--output", default="", help="folder of the data set to make")

@@ -55,12 +55,12 @@ def show(figures: dict[str, list[dict[str, float]]], sizes: dict[str, int], opti
     """Prints the table."""
     print(f"{options.clips} clips of {PRESET} in {FILES} files, {options.rounds} rounds; MB on disk: ", end="")
     print(", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes.items()), end="\n\n")
-    heads = ("reader", "clips/s", "clips per CPU s", f"CPU of {BASE}'s", f"wall time of {BASE}'s", "peak MB")
+    heads = ("reader", "clips/s", "clips per CPU s", f"CPU of {BASE}'s", f"wall time of {BASE}'s")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name, runs in figures.items():
         rates = [f"{options.clips / measure.median(runs, key):.0f}" for key in ("wall", "cpu")]
         against = " | ".join(measure.ratio(runs, figures[BASE], key) for key in ("cpu", "wall"))
-        print(f"| {name} | {' | '.join(rates)} | {against} | {1e3 * measure.median(runs, 'peak_gb'):.0f} |")
+        print(f"| {name} | {' | '.join(rates)} | {against} |")
 
 
 def write(folder: Path, clips: int) -> dict[str, int]:

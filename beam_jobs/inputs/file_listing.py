@@ -36,6 +36,7 @@ NO_INPUT = (
     ".ini .md .html .htm .pdf .doc .docx .odt .rtf .zip .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords "
     ".py .sh .log .list .lst .tab .psv .srt .vtt .ass"
 )
+COMPRESSED_TARS = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 NO_LABEL_FOLDERS = ("unlabelled", "unlabeled")
 
 
@@ -83,7 +84,7 @@ class SkippedFile:
 
     path: str
     name: str
-    cause: str  # `hidden`, `not_media_suffix`, `linked_folder`, `outside_root`; `not_found` for a folder
+    cause: str  # a rule of docs/data_format.md, such as `hidden`; `not_found` for a folder or the rest of a tar
     detail: str = ""
 
 
@@ -135,6 +136,10 @@ def require_clips(source: str, listing: InputListing) -> None:
 def _refuse_other_files(source: str) -> None:
     name = source.partition("://")[2].partition("/")[2] if storage.is_remote(source) else source  # not the bucket's
     is_there = not name.endswith("/") if storage.is_remote(source) else storage.is_file(source)
+    if is_there and name.lower().endswith(COMPRESSED_TARS) and not WILDCARDS.search(name):
+        raise PemtError(
+            f"--input {source} is a compressed tar, in which no video can be found by its place; decompress it first"
+        )
     if is_there and PurePosixPath(name).suffix.lower() in NO_INPUT.split() and not WILDCARDS.search(name):
         raise PemtError(
             f"--input {source} is neither a video nor a manifest; save it as .csv, .tsv, .jsonl, .json or .parquet "

@@ -102,7 +102,7 @@ def _row_group(container: str, column: str, number: int) -> RowGroup:
 class RowGroup:
     """The bytes in one column of a row group, read once from the start to the end, into a temporary file.
 
-    A row in the middle cannot be found without reading those before it. Memory holds one row.
+    A row in the middle cannot be found without reading those before it. Memory holds one page of the column.
     """
 
     def __init__(self, container: str, column: str, number: int) -> None:

@@ -123,6 +123,9 @@ def test_what_is_wrong_in_a_tar_is_one_line(tmp_path):
     with pytest.raises(PemtError, match=r"names .*x-1.tar, which is not there"):
         tar_of(tmp_path / "x-0.tar", [("a.mp4", b"1")])
         list_source(str(tmp_path / "x-{0..1}.tar"))
+    (tmp_path / "z.tar.gz").write_bytes(b"x")
+    with pytest.raises(PemtError, match=r"z\.tar\.gz is a compressed tar.*decompress it first"):
+        list_source(str(tmp_path / "z.tar.gz"))
     (tmp_path / "y.tar").write_bytes(b"no tar" * 400)
     with pytest.raises(
         PemtError, match=r"1 files could not be read \(y.tar: the tar cannot be read on after its start"
