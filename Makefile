@@ -71,9 +71,9 @@ wheel: | $(UV)  ## the wheel and the source archive: out/dist
 	$(UV) build --quiet --clear --out-dir out/dist
 
 lock: | $(UV)  ## resolve both lock files anew from pyproject.toml
-	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra formats --extra dev --no-annotate --no-header \
 		--universal --python-version 3.11 --output-file requirements/current.lock
-	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra formats --extra dev --no-annotate --no-header \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file requirements/legacy.lock
 
 clean:  ## remove environments and outputs

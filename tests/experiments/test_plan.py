@@ -118,6 +118,7 @@ def test_tables_of_esc10_and_ablations(tmp_path):
     assert "After" in page.read_text()
 
 
+<<<<<<< HEAD
 def test_tables_of_alignment(tmp_path):
     jobs = jobs_of(tmp_path, "alignment")
     trained = [job.name for job in jobs if job.name.endswith("/pretrain")]
@@ -143,6 +144,29 @@ def test_tables_of_alignment(tmp_path):
     assert text.count("aligned cosine") == 1
     assert "| with | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0%, 90.0%, 90.0% | 7 | `pemt pretrain " in text
     assert "--set pretrain.alignment_weight=1` |" in text
+=======
+def test_table_of_the_start_counts_the_seeds_that_have_run(tmp_path):
+    jobs = {job.name: job for job in jobs_of(tmp_path, "start")}
+    assert len([name for name in jobs if name.endswith("/frozen")]) == 30
+    for seed, both in ((0, 0.9), (1, 0.8), (3, 0.85)):
+        for kind in ("pretrain", "frozen"):
+            job = jobs[f"digits/none/{seed}/{kind}"]
+            path = tmp_path / "times" / f"{job.name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"command": job.command, "seconds": 9.0, "cpu_seconds": 7.0}))
+        job.produces.parent.mkdir(parents=True)
+        streams = {"visual": 0.75, "audio": 0.5, "joint": both}
+        job.produces.write_text(json.dumps({name: {"linear": {"accuracy": value}} for name, value in streams.items()}))
+        run = job.produces.parent / "pretrained"
+        run.mkdir()
+        (run / "metrics.jsonl").write_text('{"step": 1, "cpp_accuracy": 0.5}\n{"step": 2, "cpp_accuracy": 0.7}\n')
+    text = tables.make_tables(list(jobs.values()), tmp_path, ["start"])
+    # Student's t of the three: 4.30265 times the deviation 0.05 by the root of 3.
+    assert "| none | 75.0% ± 0.0 | 50.0% ± 0.0 | 85.0% ± 12.4 | 80.0% | 2 of 3 |" in text
+    assert "| none | 1 | 75.0% | 50.0% | 80.0% | 70.0% |" in text
+    assert "| none | 2 |" not in text and "| pixels |" not in text
+    assert "--output OUT/digits/none/0/pretrained --preset" in text
+>>>>>>> wip/start
 
 
 def test_what_is_missing_is_said(tmp_path, capsys):
