@@ -118,7 +118,6 @@ def test_tables_of_esc10_and_ablations(tmp_path):
     assert "After" in page.read_text()
 
 
-<<<<<<< HEAD
 def test_tables_of_alignment(tmp_path):
     jobs = jobs_of(tmp_path, "alignment")
     trained = [job.name for job in jobs if job.name.endswith("/pretrain")]
@@ -144,7 +143,8 @@ def test_tables_of_alignment(tmp_path):
     assert text.count("aligned cosine") == 1
     assert "| with | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0%, 90.0%, 90.0% | 7 | `pemt pretrain " in text
     assert "--set pretrain.alignment_weight=1` |" in text
-=======
+
+
 def test_table_of_the_start_counts_the_seeds_that_have_run(tmp_path):
     jobs = {job.name: job for job in jobs_of(tmp_path, "start")}
     assert len([name for name in jobs if name.endswith("/frozen")]) == 30
@@ -166,7 +166,6 @@ def test_table_of_the_start_counts_the_seeds_that_have_run(tmp_path):
     assert "| none | 1 | 75.0% | 50.0% | 80.0% | 70.0% |" in text
     assert "| none | 2 |" not in text and "| pixels |" not in text
     assert "--output OUT/digits/none/0/pretrained --preset" in text
->>>>>>> wip/start
 
 
 def test_what_is_missing_is_said(tmp_path, capsys):
