@@ -330,3 +330,12 @@ def test_a_section_that_holds_no_fields(tmp_path, section):
     path.write_text(f"model: {section}\n")
     with pytest.raises(PemtError, match=re.escape(f"{path}: configuration section model is ")):
         Config.from_preset(str(path))
+
+
+def test_a_configuration_without_the_field_means_the_papers_similarity():
+    """That of runs which older releases wrote, and of the paper's own geometry."""
+    values = Config.from_preset("avbert_base").to_dict()
+    assert values["pretrain"].pop("similarity") == "product"
+    assert Config.from_dict(values).pretrain.similarity == "product"
+    with pytest.raises(PemtError, match=r"pretrain.similarity is 'dot'; allowed: product, cosine"):
+        Config.from_preset("tiny").with_overrides(["pretrain.similarity=dot"])
