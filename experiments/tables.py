@@ -102,8 +102,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _share(values: Sequence[float]) -> str:
-    """Mean and half the interval, per cent."""
+    """Mean and half the interval, per cent; one value has no interval."""
     mean, low, _ = mean_interval(values)
+    if len(values) < 2:
+        return f"{mean:.1%}"
     return f"{mean:.1%} ± {(mean - low) * 100:.1f}"
 
 
