@@ -23,9 +23,9 @@ from beam_jobs.inputs.selection import read_card
 from beam_jobs.job.prepare import already_finished, unfinished
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard, ShardSettings
-from beam_jobs.worker.outcomes import job_progress, read_outcomes
+from beam_jobs.worker.outcomes import InputOutcome, job_progress, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics
-from pemt_tf.config import load_config
+from pemt_tf.config import Config, load_config
 from pemt_tf.data.dataset_card import SPLITS, TFRECORD, DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.formats.named import record_files
@@ -58,16 +58,15 @@ def convert(options: ConvertOptions) -> list[str]:
     settings = _settings(card, earlier, options.format, output.work)
     conversion = Conversion(source, card.format, settings)
     shards = _shards(conversion, card)
+    config, settled, duplicates = _descriptions(source)
     record = _record(card, earlier, options.format)
     if output.is_finished and not options.overwrite:
         return already_finished(options, output, record)[1]
     output.prepare(record, options.overwrite)
     with output.guarded():
-        with storage.local_copy(storage.join(source, "config.json")) as path:
-            config = load_config(Path(path))
-        settled = list(read_outcomes(storage.join(source, LISTED_NAME)))
         job = DatasetJob(output.work, shards, settled, settings, config, record, card.source, card.command)
         _run(engine, conversion, job, output)
+        storage.write_text(storage.join(job.folder, DUPLICATES_NAME), duplicates)
         new = _finish(job, source, card)
         output.publish()
     clips = "1 clip" if new.clips == 1 else f"{new.clips:,} clips"
@@ -127,10 +126,27 @@ def _shards(conversion: Conversion, card: DatasetCard) -> list[Shard]:
         )
     found.sort(key=lambda shard: (SPLITS.index(shard.split), shard.tag, shard.number))
     found.sort(key=lambda shard: place.get(old_name[shard], len(place)))
-    return [
-        dataclasses.replace(shard, clips=read_statistics(source, conversion.source_shard(shard))["inputs"])
-        for shard in found
-    ]
+    try:
+        inputs = [read_statistics(source, conversion.source_shard(shard))["inputs"] for shard in found]
+    except (OSError, ValueError, KeyError) as error:
+        raise PemtError(f"{source}: a statistics file cannot be read ({error}); {AGAIN}") from None
+    return [dataclasses.replace(shard, clips=count) for shard, count in zip(found, inputs, strict=True)]
+
+
+def _descriptions(source: str) -> tuple[Config, list[InputOutcome], str]:
+    """Configuration, outcomes of inputs that no worker saw, and near-duplicates of the source."""
+    try:
+        with storage.local_copy(storage.join(source, "config.json")) as path:
+            config = load_config(Path(path))
+        settled = list(read_outcomes(storage.join(source, LISTED_NAME)))
+        with storage.open_read(storage.join(source, DUPLICATES_NAME)) as file:
+            return config, settled, file.read().decode("utf-8")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise PemtError(
+            f"{source} lacks what describes a data set ({said}); only a whole data set of beam_jobs.preprocess can be "
+            f"converted: {AGAIN}"
+        ) from None
 
 
 def _indexed_files(source: str) -> list[str]:
@@ -158,8 +174,6 @@ def _finish(job: DatasetJob, source: str, card: DatasetCard) -> DatasetCard:
     wanted = {name: split.clips for name, split in card.splits.items() if split.clips}
     if counts != wanted:
         raise PemtError(f"{source} holds the clips {counts}, but its data card says {wanted}; {AGAIN}")
-    with storage.open_read(storage.join(source, DUPLICATES_NAME)) as file:
-        storage.write_text(storage.join(job.folder, DUPLICATES_NAME), file.read().decode("utf-8"))
     new = dataclasses.replace(
         card,
         splits={name: dataclasses.replace(split, files=collected.files[name]) for name, split in card.splits.items()},

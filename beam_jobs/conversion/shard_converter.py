@@ -10,10 +10,11 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.plan.shards import Shard, ShardSettings
-from beam_jobs.worker.outcomes import read_outcomes
+from beam_jobs.worker.outcomes import InputOutcome, read_outcomes
 from beam_jobs.worker.shard_maker import ShardWriter, read_statistics
 from pemt_tf.data.clip_reader import read_clip
 from pemt_tf.errors import PemtError
@@ -40,10 +41,10 @@ class Conversion:
         old = self.source_shard(shard)
         path = storage.join(self.source, old.name)
         folder = self.settings.folder
+        outcomes, statistics = self._said(old)
         try:
             with ShardWriter(folder, shard, self.settings.shape) as writer:
-                records = self._records(old, path)
-                outcomes = read_outcomes(storage.join(self.source, old.outcome_name))
+                records = self._records(old, path, statistics)
                 clips = 0
                 for outcome in outcomes:
                     for clip in outcome.clips:
@@ -64,8 +65,18 @@ class Conversion:
             ) from error
         return clips
 
-    def _records(self, old: Shard, path: str) -> Iterator[bytes]:
-        statistics = read_statistics(self.source, old)
+    def _said(self, old: Shard) -> tuple[list[InputOutcome], dict[str, Any]]:
+        """The outcomes and statistics of a shard of the source."""
+        try:
+            outcomes = list(read_outcomes(storage.join(self.source, old.outcome_name)))
+            return outcomes, read_statistics(self.source, old)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            said = " ".join(str(error).split())
+            raise PemtError(
+                f"{self.source}: cannot read the outcomes or statistics of {old.name}: {said}; {AGAIN}"
+            ) from None
+
+    def _records(self, old: Shard, path: str, statistics: dict[str, Any]) -> Iterator[bytes]:
         if not statistics["clips"]:
             return
         with storage.local_copy(path) as local:

@@ -20,7 +20,7 @@ def bundles_named(source: str) -> list[tuple[str, str]]:
     names = bundles.expanded(source)
     if WILDCARDS.search(source) or not all(name.lower().endswith(bundles.BUNDLES) for name in names):
         return []
-    if len(names) == 1 and not storage.is_remote(source) and not storage.is_file(source):
+    if len(names) == 1 and not storage.is_remote(source) and not storage.is_file(names[0]):
         return []
     missing = [name for name in names if len(names) > 1 and not storage.exists(name)]
     if missing:

@@ -51,7 +51,7 @@ class InputClip:
     """One input: a file, or the stretch of it that a manifest names."""
 
     clip_id: str  # unique within the data set
-    path: str  # where the file is, in the file system's spelling
+    path: str  # where the file is, in the file system's spelling, or its place inside of another file (`members`)
     name: str  # readable: relative to the input's root, or as the manifest says
     labels: tuple[str, ...] = ()
     start: float | None = None  # seconds; None for the file's own
