@@ -93,8 +93,8 @@ def _tensorflow(row: Row) -> dict:
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     from pemt_tf.config.training import FinetuneConfig
+    from pemt_tf.device_choices import bytes_of, steps_per_call
     from pemt_tf.training.classification_losses import classification_losses
-    from pemt_tf.training.device_choices import bytes_of, steps_per_call
     from pemt_tf.training.schedules import make_schedule
     from pemt_tf.training.task import make_task
     from pemt_tf.training.train_step import make_train_step

@@ -69,9 +69,10 @@ class TrainingConfig:
         steps_per_call: largest number of steps that TensorFlow does without coming back to Python; 0 chooses (1 on a
             CPU, up to 8 on a GPU if batches are small). More than 1 needs `accumulation` 1 and another precision than
             `mixed_float16`. The results are the same; a loss that is not a number is noticed at the end of the call.
-        kernels: how batch norm and convolutions are computed (`pemt_tf.layers.device_paths`): `auto`, by the device;
-            `cpu`, `gpu` or `plain` (single operations) on any device. The numbers are equal up to rounding. On a GPU,
-            `cpu` has batch norm in single operations, because cuDNN takes no given statistics.
+        kernels: for which device batch norm, convolutions, optimizer, batches and calls are arranged
+            (`pemt_tf.device_choices`): `auto`, the visible one; `cpu`, `gpu` or `plain` (single operations) on any
+            device. The numbers are equal up to rounding. On a GPU, `cpu` has batch norm in single operations, because
+            cuDNN takes no given statistics.
         clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
         ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
             Early it decays faster: min(ema, (1 + step) / (10 + step)).
