@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing
+
 import keras
 from keras import KerasTensor, ops
 
@@ -84,20 +86,27 @@ class SharedTransformer(keras.layers.Layer):
             Modality (None for dense maps, which have no modalities) to the results of `TransformerLayer.matrices`, one
             for each physical layer.
         """
-        if self.rank is None:
-            return {None: [block.matrices() for block in self.blocks]}
-        if self.rotation_storage == "folded":
-            return {m: [block.matrices(m) for block in self.blocks] for m in self.modalities}
+        low_rank = self.rank is not None
+        rotations = self._rotations() if low_rank and self.rotation_storage != "folded" else {}
+        biases = [block.biases() for block in self.blocks]
+        return {
+            modality: [
+                block.matrices(modality, rotations.get((modality, index)), biases[index])
+                for index, block in enumerate(self.blocks)
+            ]
+            for modality in (self.modalities if low_rank else (None,))
+        }
+
+    def _rotations(self) -> dict[tuple[str, int], dict[str, KerasTensor]]:
+        """Modality and number of the physical layer to the rotations of its maps, all from one batched call."""
         places = [(m, b, name) for m in self.modalities for b in range(len(self.blocks)) for name in MAPS]
-        skews = ops.stack([self.blocks[block].maps[name].skew(modality) for modality, block, name in places])
+        raw = ops.stack([self.blocks[block].maps[name].raw_rotation(modality) for modality, block, name in places])
+        skews = orthogonal.skew_from_stored(raw, typing.cast(int, self.rank), self.rotation_storage)
         rotations = ops.unstack(orthogonal.rotation_from_skew(skews, self.rotation), len(places))
         by_block = {(modality, block): {} for modality, block, _ in places}
         for (modality, block, name), rotation in zip(places, rotations, strict=True):
             by_block[modality, block][name] = rotation
-        return {
-            modality: [block.matrices(modality, by_block[modality, index]) for index, block in enumerate(self.blocks)]
-            for modality in self.modalities
-        }
+        return by_block
 
     def call(
         self,
