@@ -2,7 +2,7 @@
 
 Every choice gives the same numbers up to rounding. What differs is which kernels run, how often a step goes through
 memory, and how often a device waits for the host. Layers ask `device_choices()` when they are called or traced, and
-training asks `choices_of(settings.kernels)`; nothing of it is saved with a model.
+training asks `choices_for(settings)`; nothing of it is saved with a model.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class DeviceChoices:
         optimizer: an update of a variable by one kernel (`fused`) or by `single_operations`; under XLA always the
             latter, which it fuses itself.
         batches: copied to the device `ahead` of their step, or `with_the_step`.
+        transformer: in training, a layer of the Transformer in `single_operations`, or compiled by `xla`.
         most_steps: largest number of steps in one call of TensorFlow, where nothing else limits it.
     """
 
@@ -57,14 +58,14 @@ class DeviceChoices:
     padding: Literal["separate", "convolution"] = "separate"
     optimizer: Literal["fused", "single_operations"] = "single_operations"
     batches: Literal["ahead", "with_the_step"] = "with_the_step"
+    transformer: Literal["single_operations", "xla"] = "single_operations"
     most_steps: int = 1  # a step on a CPU takes much longer than a call
 
-    def describe(self, **decided: str) -> str:
-        """All choices in one line, for the log of a training; `decided` replaces those that settings overrule."""
-        chosen = {each.name: str(getattr(self, each.name)) for each in dataclasses.fields(self)} | decided
-        del chosen["device"], chosen["most_steps"]
+    def describe(self) -> str:
+        """One line for the log of a training."""
+        names = [each.name for each in dataclasses.fields(self) if each.name not in ("device", "most_steps")]
         return f"kernels for {self.device}: " + ", ".join(
-            f"{name} {value}".replace("_", " ") for name, value in chosen.items()
+            f"{name} {getattr(self, name)}".replace("_", " ") for name in names
         )
 
 
@@ -148,9 +149,12 @@ def visible_device() -> str:
     return "cpu"
 
 
-def fused_optimizer(settings: TrainingConfig) -> bool:
-    """Whether one kernel updates a variable."""
-    return choices_of(settings.kernels).optimizer == "fused" and not settings.jit_compile
+def choices_for(settings: TrainingConfig) -> DeviceChoices:
+    """The choices of a training: those of its `kernels`, and what its `jit_compile` changes."""
+    choices = choices_of(settings.kernels)
+    if settings.jit_compile == "transformer":
+        return dataclasses.replace(choices, transformer="xla")
+    return dataclasses.replace(choices, optimizer="single_operations") if settings.jit_compile else choices
 
 
 def steps_per_call(settings: TrainingConfig, batch_bytes: int) -> int:
@@ -160,7 +164,7 @@ def steps_per_call(settings: TrainingConfig, batch_bytes: int) -> int:
     """
     if settings.steps_per_call or settings.accumulation > 1 or settings.precision == "mixed_float16":
         return max(1, settings.steps_per_call)
-    return max(1, min(choices_of(settings.kernels).most_steps, _READY_BYTES // batch_bytes))
+    return max(1, min(choices_for(settings).most_steps, _READY_BYTES // batch_bytes))
 
 
 def bytes_of(tensors: Any) -> int:
@@ -172,7 +176,7 @@ def copied_ahead(batches: tf.data.Dataset, settings: TrainingConfig) -> tf.data.
     """Copies batches to the device, one at least and as many as a call takes, while it computes; if that is chosen."""
     import tensorflow as tf
 
-    if choices_of(settings.kernels).batches != "ahead":
+    if choices_for(settings).batches != "ahead":
         return batches
     device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0].name
     ready = steps_per_call(settings, bytes_of(batches.element_spec))
@@ -182,10 +186,8 @@ def copied_ahead(batches: tf.data.Dataset, settings: TrainingConfig) -> tf.data.
 def describe(settings: TrainingConfig, strategy: tf.distribute.Strategy, batch_bytes: int) -> str:
     """All choices in one line, for the log."""
     devices, steps = strategy.num_replicas_in_sync, steps_per_call(settings, batch_bytes)
-    choices = choices_of(settings.kernels).describe(
-        optimizer="fused" if fused_optimizer(settings) else "single_operations"
-    )
+    xla = {False: "off", True: "on", "transformer": "for the Transformer"}[settings.jit_compile]
     return (
-        f"{devices} {visible_device().upper()}{'s' * (devices > 1)}, {settings.precision}, "
-        f"XLA {'on' if settings.jit_compile else 'off'}, {steps} step{'s' * (steps > 1)} per call, {choices}"
+        f"{devices} {visible_device().upper()}{'s' * (devices > 1)}, {settings.precision}, XLA {xla}, "
+        f"{steps} step{'s' * (steps > 1)} per call, {choices_for(settings).describe()}"
     )

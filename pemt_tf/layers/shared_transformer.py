@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 
 import keras
 from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage, Truth
 from pemt_tf.config.argument_checks import check_arguments, require_argument
+from pemt_tf.device_choices import device_choices
 from pemt_tf.layers import orthogonal
+from pemt_tf.layers.compiled_call import compiled_call
 from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.transformer_layer import MAPS, TransformerLayer
 
@@ -97,13 +100,13 @@ class SharedTransformer(keras.layers.Layer):
             for modality in (self.modalities if low_rank else (None,))
         }
 
-    def _rotations(self) -> dict[tuple[str, int], dict[str, KerasTensor]]:
+    def _rotations(self) -> dict[tuple[str | None, int], dict[str, KerasTensor]]:
         """Modality and number of the physical layer to the rotations of its maps, all from one batched call."""
         places = [(m, b, name) for m in self.modalities for b in range(len(self.blocks)) for name in MAPS]
         raw = ops.stack([self.blocks[block].maps[name].raw_rotation(modality) for modality, block, name in places])
         skews = orthogonal.skew_from_stored(raw, typing.cast(int, self.rank), self.rotation_storage)
         rotations = ops.unstack(orthogonal.rotation_from_skew(skews, self.rotation), len(places))
-        by_block = {(modality, block): {} for modality, block, _ in places}
+        by_block: dict = {(modality, block): {} for modality, block, _ in places}
         for (modality, block, name), rotation in zip(places, rotations, strict=True):
             by_block[modality, block][name] = rotation
         return by_block
@@ -132,10 +135,21 @@ class SharedTransformer(keras.layers.Layer):
         require_argument(known, self, "modality", modality, self.modalities)
         matrices = self.matrices() if matrices is None else matrices
         per_block = matrices[None if self.rank is None else modality]
+        applications = [self._application(block, modality, training) for block in self.blocks]
         for index in range(self.layers):
             physical = index % len(self.blocks)
-            x = self.blocks[physical](x, modality=modality, mask=mask, matrices=per_block[physical], training=training)
+            x = applications[physical](x, mask, per_block[physical])
         return x
+
+    def _application(self, block: TransformerLayer, modality: str | None, training: bool) -> Callable:
+        """A layer as a function of tokens, mask and matrices; compiled, it serves all its applications to a stream."""
+
+        def apply(x: KerasTensor, mask: KerasTensor | None, matrices: dict) -> KerasTensor:
+            return block(x, modality=modality, mask=mask, matrices=matrices, training=training)
+
+        if not (training and device_choices().transformer == "xla"):
+            return apply
+        return compiled_call(apply, block.variables_beside_maps())
 
     def fold_from(self, source: SharedTransformer) -> None:
         """Copies the function of a low-rank Transformer that is not folded."""

@@ -128,6 +128,11 @@ class TransformerLayer(keras.layers.Layer):
         """`*_bias` [units] of each map in the compute dtype: all modalities share them."""
         return {f"{name}_bias": ops.cast(layer.bias, self.compute_dtype) for name, layer in self.maps.items()}
 
+    def variables_beside_maps(self) -> list[keras.Variable]:
+        """Those that an application uses besides what `matrices` returns: of norms, and the state of dropout."""
+        parts = (self.attention_norm, self.output_norm, self.drop_attention, self.drop_output, self.drop_feed_forward)
+        return [variable for part in parts for variable in part.variables]
+
     def call(
         self,
         x: KerasTensor,

@@ -16,7 +16,7 @@ from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import read_batches
-from pemt_tf.device_choices import bytes_of, describe, kernels, steps_per_call
+from pemt_tf.device_choices import bytes_of, choices_for, describe, kernels, steps_per_call
 from pemt_tf.errors import PemtError
 from pemt_tf.terminal.interruption import stopped_by_sigterm, uninterrupted
 from pemt_tf.terminal.progress import Progress
@@ -62,7 +62,7 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
 
     After Ctrl-C or SIGTERM a checkpoint is saved and KeyboardInterrupt raised.
     """
-    with stopped_by_sigterm(), kernels(task.settings.kernels):
+    with stopped_by_sigterm(), kernels(choices_for(task.settings)):
         _Loop(task, run, strategy).run_to_the_end()
     task.finish()
     if run.writes and task.show_embeddings is not None:

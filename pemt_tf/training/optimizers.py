@@ -20,7 +20,7 @@ from keras import ops
 from pemt_tf.config.allowed_values import NotNegative, Positive, Probability, Truth
 from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.config.training import TrainingConfig
-from pemt_tf.device_choices import fused_optimizer
+from pemt_tf.device_choices import choices_for
 
 # Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
 _BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"
@@ -293,5 +293,5 @@ def make_optimizer(
             amsgrad=decoupled,
             groups=groups,
         )
-    optimizer.fused = fused_optimizer(settings)
+    optimizer.fused = choices_for(settings).optimizer == "fused"
     return optimizer
