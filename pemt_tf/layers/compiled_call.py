@@ -10,8 +10,8 @@ import keras
 def compiled_call(function: Callable, variables: list[keras.Variable]) -> Callable:
     """Wraps a function so that XLA compiles it, once for all calls with tensors of the same shapes and types.
 
-    Its gradient is compiled too. The variables are read and written outside of what is compiled, so that each replica of
-    data parallelism uses its own.
+    Its gradient is compiled too. The variables are read and written outside of what is compiled, so that each replica
+    of data parallelism uses its own.
 
     Args:
         function: maps nested structures of tensors to a tensor.

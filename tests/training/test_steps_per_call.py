@@ -141,11 +141,11 @@ def test_what_a_gpu_chooses_gives_the_same_run_up_to_rounding(clip_source, tmp_p
     assert calls == [4, 4, 3]
     line = capsys.readouterr().err
     assert "XLA off, 8 steps per call, kernels for GPU: batch norm gpu kernels, frames images" in line
-    assert "optimizer fused, batches ahead\n" in line
+    assert "optimizer fused, batches ahead, transformer single operations\n" in line
     plain = run_toy(clip_source, tmp_path / "cpu", **{**SETTINGS, "dropout": 0.0}, kernels="plain")
     line = capsys.readouterr().err
     assert ", float32, XLA off, 1 step per call, kernels for any device: batch norm plain, frames video" in line
-    assert "optimizer single operations, batches with the step\n" in line
+    assert "optimizer single operations, batches with the step, transformer single" in line
     for mine, theirs in zip(state(fast[0]), state(plain[0]), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
     for mine, theirs in zip(logged(fast[1]), logged(plain[1]), strict=True):
