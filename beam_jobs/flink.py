@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with separate Python "
         "worker processes, runs it locally as well, and compares the records.",
         EXAMPLE,
+        passes_on=False,
     )
     add = parser.add_argument
     add("--parallelism", type=int, default=2, help="task slots and Python workers (default: 2)")

@@ -20,6 +20,8 @@ FROZEN_LABELS = 5  # for the linear classifiers of the ablations
 NOISES = ("none", "pixels", "sound")
 NOISY_LABELS = 5
 DIGIT_SEED = 0
+START_SEEDS = tuple(range(10))
+START_LEAST = 0.85  # accuracy of a linear classifier on both streams that every seed is to reach
 
 # Ablations: table, row, and what differs from experiments/digits.yaml, whose own settings are the row named "*".
 ABLATIONS = (
@@ -37,6 +39,8 @@ ABLATIONS = (
     ("pairs", "with *", ""),
     ("pairs", "without", "pretrain.pair_weight=0"),
 )
+# Row of the tables about alignment, and what differs from experiments/digits.yaml.
+ALIGNMENT = (("without *", ""), ("with", "pretrain.alignment_weight=1"))
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Sources:
         esc10: folders of ESC-10's recordings, one a class.
         fsdd: folder of the recordings of FSDD.
         mnist: CSV file of MNIST.
+        lrc_ar: folder of the news clips of LRC-AR.
     """
 
     esc10: Path
     fsdd: Path
     mnist: Path
+    lrc_ar: Path
 
 
 def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
@@ -172,34 +178,68 @@ def corpus_jobs(sources: Sources, output: Path, noise: str) -> Iterator[Job]:
     )
 
 
+def start_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Pretraining by the recipe itself with ten seeds, without noise and with each, measured as the ablations are."""
+    for noise in NOISES:
+        yield from corpus_jobs(sources, output, noise)
+        for seed in START_SEEDS:
+            yield from _probed(output, noise, *start_place(noise, seed), seed)
+
+
+def start_place(noise: str, seed: int) -> tuple[str, Path]:
+    """Name of the jobs and folder (below the output) of one seed of the recipe; the digits share them."""
+    return f"digits/{noise}/{seed}", Path("digits", noise, str(seed))
+
+
 def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     """Pretraining with one thing changed, three seeds each, measured by a linear classifier on frozen features."""
     yield from corpus_jobs(sources, output, "none")
-    records = output / "digits" / "none" / "records"
     for setting in dict.fromkeys(setting for _, _, setting in ABLATIONS):
         for seed in SEEDS:
-            name, folder = ablation_place(setting, seed)
-            place = output / folder
-            changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
-            needs = ("digits/none/records",)
-            yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
-            result = place / "frozen.json"
-            yield Job(
-                f"{name}/frozen",
-                CLI,
-                (
-                    *("probe", "--model", str(place / "pretrained"), "--data", str(records), "--no-retrieval"),
-                    *("--labels-per-class", str(FROZEN_LABELS), "--seed", str(seed), "--output", str(result)),
-                ),
-                result,
-                (f"{name}/pretrain",),
-            )
+            yield from _probed(output, "none", *ablation_place(setting, seed), seed, setting)
+
+
+def alignment_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Pretraining without and with the alignment loss: retrieval across modalities, and what the features are worth."""
+    yield from corpus_jobs(sources, output, "none")
+    for _, setting in ALIGNMENT:
+        for seed in SEEDS:
+            place = ablation_place(setting, seed)
+            yield from _probed(output, "none", *place, seed, setting, "across", ("--gallery", "0"))
+
+
+def _probed(
+    output: Path,
+    noise: str,
+    name: str,
+    folder: Path,
+    seed: int,
+    setting: str = "",
+    measure: str = "frozen",
+    more: tuple[str, ...] = ("--no-retrieval",),
+) -> Iterator[Job]:
+    """Pretraining with a seed, and perhaps one more setting, and a probe of its frozen features with few labels."""
+    records, place = output / "digits" / noise / "records", output / folder
+    changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
+    needs = (f"digits/{noise}/records",)
+    yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
+    result = place / f"{measure}.json"
+    yield Job(
+        f"{name}/{measure}",
+        CLI,
+        (
+            *("probe", "--model", str(place / "pretrained"), "--data", str(records), *more),
+            *("--labels-per-class", str(FROZEN_LABELS), "--seed", str(seed), "--output", str(result)),
+        ),
+        result,
+        (f"{name}/pretrain",),
+    )
 
 
 def ablation_place(setting: str, seed: int) -> tuple[str, Path]:
     """Name of the jobs and folder (below the output) of one ablation; with nothing changed those of the digits."""
     if not setting:
-        return f"digits/none/{seed}", Path("digits", "none", str(seed))
+        return start_place("none", seed)
     return f"ablations/{setting}/{seed}", Path("ablations", setting, str(seed))
 
 

@@ -11,17 +11,22 @@ from pathlib import Path
 
 import scipy.stats
 
+from experiments import real_clip_tables
 from experiments.jobs import Job, times_of
 from experiments.plan import (
     ABLATIONS,
+    ALIGNMENT,
     DIGIT_SEED,
     FOLDS,
     LABELS,
     NOISES,
     NOISY_LABELS,
     SEEDS,
+    START_LEAST,
+    START_SEEDS,
     STREAMS,
     ablation_place,
+    start_place,
 )
 from pemt_tf.errors import PemtError
 
@@ -60,7 +65,14 @@ class _Results:
 def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
     """Markdown: for every part a block between `<!-- begin NAME -->` and `<!-- end NAME -->`."""
     results = _Results({job.name: job for job in jobs}, output)
-    makers = {"esc10": _esc10, "digits": _digits, "ablations": _ablations}
+    makers = {
+        "esc10": _esc10,
+        "digits": _digits,
+        "start": _start,
+        "ablations": _ablations,
+        "alignment": _alignment,
+        "lrc_ar": _lrc_ar,
+    }
     return "".join(f"<!-- begin {part} -->\n{makers[part](results)}<!-- end {part} -->\n" for part in parts)
 
 
@@ -160,6 +172,39 @@ def _retrieval(results: _Results) -> str:
     return _table(["noise", "method", "direction", "R@1", "R@5", "R@10", "median rank"], rows) + caption
 
 
+def _start(results: _Results) -> str:
+    """How many seeds began with every kind of noise, and a row a seed; without those that have not run."""
+    rows, began, names = [], [], []
+    for noise in NOISES:
+        found = {}
+        for seed in START_SEEDS:
+            name, place = start_place(noise, seed)
+            if not (results.output / place / "frozen.json").is_file():
+                continue
+            streams = ("visual", "audio", "joint")
+            found[seed] = [results.accuracy(str(place / "frozen.json"), stream, "linear") for stream in streams]
+            names.append(f"{name}/pretrain")
+            pair_accuracy = f"{_last_metrics(results.output / place / 'pretrained')['cpp_accuracy']:.1%}"
+            rows.append([noise, str(seed), *(f"{value:.1%}" for value in found[seed]), pair_accuracy])
+        if found:
+            joint = [values[-1] for values in found.values()]
+            least = f"{sum(value >= START_LEAST for value in joint)} of {len(joint)}"
+            began.append(
+                [noise, *(_share(column) for column in zip(*found.values(), strict=True)), f"{min(joint):.1%}", least]
+            )
+    header = ["noise", "frames", "audio", "both", "both, worst seed", f"seeds with {START_LEAST:.0%} or more"]
+    text = _table(header, began) + "\n"
+    text += _table(["noise", "seed", "frames", "audio", "both", "pairs, accuracy in training"], rows)
+    if not names:
+        return text
+    return text + f"\nCommand ({results.cost(names)} CPU s): {results.command(names[0])}\n"
+
+
+def _last_metrics(run: Path) -> dict:
+    """The last log line of a run."""
+    return json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+
+
 def _ablations(results: _Results) -> str:
     blocks = []
     for table in dict.fromkeys(table for table, _, _ in ABLATIONS):
@@ -176,3 +221,39 @@ def _ablations(results: _Results) -> str:
         header = [table, "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)
+
+
+def _alignment(results: _Results) -> str:
+    retrieval, accuracy = [], []
+    for row, setting in ALIGNMENT:
+        places = [ablation_place(setting, seed) for seed in SEEDS]
+        paths = [results.output / folder / "across.json" for _, folder in places]
+        probes = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        for method in probes[0]["retrieval_methods"]:
+            by_seed = [probe["retrieval_methods"][method] for probe in probes]
+            cells = [row, method.replace("_", " ")]
+            for direction in ("audio_to_video", "video_to_audio"):
+                figures = [found[direction] for found in by_seed]
+                ranks = ", ".join(f"{found['median_rank']:g}" for found in figures)
+                cells += [_share([found["recall_at_10"] for found in figures]), ranks]
+            retrieval.append(cells)
+        values = {m: [probe[m]["linear"]["accuracy"] for probe in probes] for m in ("visual", "audio", "joint")}
+        by_seed = ", ".join(f"{value:.1%}" for value in values["joint"])
+        names = [f"{name}/pretrain" for name, _ in places]
+        shares = [_share(values[m]) for m in ("visual", "audio", "joint")]
+        accuracy.append([row, *shares, by_seed, results.cost(names), results.command(names[0])])
+    ways = [f"{way}, {figure}" for way in ("audio to video", "video to audio") for figure in ("R@10", "median ranks")]
+    header = ["alignment", "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
+    return _table(["alignment", "method", *ways], retrieval) + "\n" + _table(header, accuracy)
+
+
+def _lrc_ar(results: _Results) -> str:
+    seeds, found = real_clip_tables.read_measures(results.output)
+    rows = []
+    for what, end in real_clip_tables.kinds_of_jobs():
+        names = [f"lrc_ar/{seed}/{end}" for seed in seeds]
+        rows.append([what, results.cost(names), results.command(names[0])])
+    figures = (real_clip_tables.belonging(found, _share), real_clip_tables.retrieval(found, _share))
+    tables = [*figures, (["network", "CPU s", "command (seed 0)"], rows)]
+    texts = [_table(header, cells) for header, cells in tables]
+    return "\n".join([*texts, real_clip_tables.caption(results.output, seeds, found)])

@@ -26,11 +26,16 @@ from pemt_tf.config.allowed_values import (
 from pemt_tf.config.checks import check_fields, require
 
 NEGATIVES = ("current_sequence", "mini_batch", "cans_similar", "cans_dissimilar")
+SIMILARITIES = ("product", "cosine")
 SCHEDULES = ("cosine", "linear", "constant")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 KERNELS = ("auto", "cpu", "gpu", "plain")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LOSSES = ("cross_entropy", "multi_margin")
+SINGLE, MULTIPLE = "single", "multiple"
+LABELS = (SINGLE, MULTIPLE)
+PREDICTIONS = {SINGLE: "probabilities", MULTIPLE: "scores"}  # the classifier's output
+SAMPLING = ("clips", "classes")
 SELECTIONS = ("last", "best_validation")
 # Parts of the backbone that can be frozen. A stage means all that comes before it too: s1 is the stem.
 PARTS = (
@@ -151,7 +156,13 @@ class PretrainConfig(TrainingConfig):
         negative_groups: number of groups of neighbouring clips in a batch; negatives and mismatched pairs come from a
             clip's own group (ours: 0, a group per device). With it, one device computes what that many devices do.
         projection: output width of the compatibility network.
+        similarity: how masked embedding prediction compares an output with a target: `product`, the paper's; or
+            `cosine` (ours), a cosine with a learned scale and standardized targets, with which small models begin to
+            learn sooner (docs/pretraining_objectives.md section 2).
         pair_weight: weight alpha of the correct-pair loss (ours: 1).
+        alignment_weight: weight of the loss that brings a clip's frames and audio together in one space, in which
+            `pemt search --aligned` finds one by the other (ours: 0 is off; needs both modalities).
+        alignment_width: width of that space (ours).
         stop_target_gradient: keep gradients out of the targets of masked embedding prediction (ours; the paper's set-up
             is False).
     The other fields are those of `TrainingConfig`; AdamW with AMSGrad and its numbers are the paper's.
@@ -172,7 +183,10 @@ class PretrainConfig(TrainingConfig):
     gather_negatives: Truth = False
     negative_groups: Annotated[int, whole(0, allowed=_GROUPS.format("a batch"))] = 0
     projection: Count = 256
+    similarity: Annotated[str, one_of(SIMILARITIES)] = "product"
     pair_weight: _OFF_OR_MORE = 1.0
+    alignment_weight: _OFF_OR_MORE = 0.0
+    alignment_width: Count = 128
     stop_target_gradient: Truth = False
     optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adamw"
 
@@ -198,15 +212,22 @@ class FinetuneConfig(TrainingConfig):
         head_dropout: dropout in the heads.
         streams: modalities that the classifier uses, of the model's (ours: none named is all). The others are ignored
             in training and afterwards, as where a clip lacks them.
+        labels: `single`, a clip's first label, of which one is predicted; or `multiple`, all its labels, each predicted
+            by itself (ours): the loss is then the binary cross-entropy, a mean over labels, and validation measures
+            the mean average precision. A clip without any label is not used.
+        sampling: what comes equally often in training: `clips`; or `classes` (ours), each label by itself, so that a
+            rare one is seen as often as a frequent one. It needs local record files without compression.
         labels_per_class: number of clips of each label to train on, sampled with `seed` (ours: 0 is all of them).
-        label_smoothing: share of a label's weight that is spread evenly over all classes (ours: 0 is off).
+        label_smoothing: share of a label's weight that is spread evenly over all classes (ours: 0 is off); with several
+            labels, over its presence and absence.
         mixup: clips are mixed with others of the batch, inputs and labels, with weights from Beta(mixup, mixup) (ours:
             0 is off). A clip is mixed only with one that has the same modalities, among those that a device sees at
             once.
         loss: `cross_entropy`; or `multi_margin`, the authors' for ESC-50, with `margin`.
-        select: weights that the run ends with: `last`; or `best_validation`, those with the highest accuracy on
-            `validation_split` (then the lowest loss there, then the earliest), measured every `validate_every` steps
-            and at the end. Never the test split: a score that chose the model says nothing about it.
+        select: weights that the run ends with: `last`; or `best_validation`, those with the highest accuracy (with
+            several labels, mean average precision) on `validation_split`, then the lowest loss there, then the
+            earliest, measured every `validate_every` steps and at the end. Never the test split: a score that chose
+            the model says nothing about it.
     The other fields are those of `TrainingConfig`.
     """
 
@@ -219,6 +240,8 @@ class FinetuneConfig(TrainingConfig):
     weight_decay: NotNegative = 5e-6
     head_dropout: Probability = 0.5
     streams: Annotated[tuple[str, ...], names(MODALITIES)] = ()
+    labels: Annotated[str, one_of(LABELS)] = SINGLE
+    sampling: Annotated[str, one_of(SAMPLING)] = "clips"
     labels_per_class: Annotated[int, whole(0, allowed="a whole number, 0 (all) or more")] = 0
     label_smoothing: Annotated[float, number(0, below=1, allowed="0 (off) to below 1")] = 0.0
     mixup: _OFF_OR_MORE = 0.0
@@ -237,3 +260,10 @@ class FinetuneConfig(TrainingConfig):
         smooth = self.loss == "cross_entropy" or not smoothing
         allowed = "0 with loss multi_margin, which knows no smoothed labels"
         require(smooth, "finetune.label_smoothing", smoothing, allowed)
+        fits = self.labels == SINGLE or self.loss == "cross_entropy"
+        require(fits, "finetune.loss", self.loss, "cross_entropy with finetune.labels multiple")
+
+    @property
+    def several(self) -> bool:
+        """Whether a clip may have several labels."""
+        return self.labels == MULTIPLE

@@ -96,7 +96,10 @@ class PairClassifier(keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden = hidden
         self.inner = keras.layers.Dense(hidden, dtype=self.dtype_policy, name="inner")
-        self.outer = keras.layers.Dense(1, dtype=self.dtype_policy, name="outer")
+        # The model's own N(0, 0.01) keeps the first logits near 0. Random ones of size 1 are worse than a guess, and
+        # their gradient is far stronger than that of masked embedding prediction: it makes all tokens alike.
+        normal = keras.initializers.RandomNormal(stddev=0.01)
+        self.outer = keras.layers.Dense(1, kernel_initializer=normal, dtype=self.dtype_policy, name="outer")
 
     def build(self, input_shape: tuple | None = None) -> None:
         self.inner.build((None, 2 * self.hidden))

@@ -5,14 +5,21 @@ Paper section 3.3; docs/pretraining_objectives.md section 2.
 
 from __future__ import annotations
 
+import math
+from typing import Annotated
+
 import keras
 from keras import KerasTensor, ops
 
-from pemt_tf.config.allowed_values import Count, PositiveShare
+from pemt_tf.config.allowed_values import Count, PositiveShare, one_of
 from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.config.training import SIMILARITIES
 from pemt_tf.layers.replicas import own_rows, replica_count
 from pemt_tf.losses.masked_statistics import counted_rows
 
+FIRST_SCALE, LARGEST_SCALE = 10.0, 100.0  # of cosines
+_SMALLEST_VARIANCE = 1e-6  # of a coordinate of the targets, whose size is about 1
+_Similarity = Annotated[str, one_of(SIMILARITIES)]
 Seed = keras.random.SeedGenerator | int
 
 
@@ -44,9 +51,31 @@ def draw_mask(
     return ops.cast(chosen, "float32")
 
 
+def standardize(targets: KerasTensor, present: KerasTensor | None = None) -> KerasTensor:
+    """Targets with mean 0 and variance 1 in every coordinate, over those that are there (ours).
+
+    The tokens of a network that has learned little are nearly the same for all clips: one large vector that all share,
+    and small differences. Cosines see the former; this leaves the latter. It also keeps the loss from being lowered by
+    making all targets alike.
+
+    Args:
+        targets: [candidates, hidden], all candidates of a group.
+        present: [candidates], 1 for those that are there; None if all are.
+
+    Returns:
+        [candidates, hidden] float32.
+    """
+    x = ops.cast(targets, "float32")
+    weights = ops.ones_like(x[:, 0]) if present is None else ops.cast(present, "float32")
+    weights = (weights / ops.maximum(ops.sum(weights), 1.0))[:, None]
+    centered = x - ops.sum(x * weights, axis=0)
+    variance = ops.sum(ops.square(centered) * weights, axis=0)
+    return centered * ops.rsqrt(variance + _SMALLEST_VARIANCE)
+
+
 @keras.saving.register_keras_serializable("pemt_tf")
 class CompatibilityNetwork(keras.layers.Layer):
-    """log I(x_j, o_t) = FFN(o_t) . W x_j, for all pairs of outputs o and targets x.
+    """log I(x_j, o_t) for all pairs of outputs o and targets x.
 
     FFN is two dense layers with GELU between; its inner width is that of the tokens (ours). W has no bias. One network
     per modality and Transformer (ours).
@@ -54,17 +83,21 @@ class CompatibilityNetwork(keras.layers.Layer):
     Args:
         hidden: width of outputs and targets.
         projection: width of the space in which they are compared.
+        similarity: `product`, the paper's FFN(o_t) . W x_j; or `cosine` (ours), k cos(FFN(o_t), W x_j) with a learned
+            k = exp(`log_scale`) that starts at 10 and is at most 100.
     """
 
     @check_arguments
-    def __init__(self, hidden: Count, projection: Count = 256, **kwargs):
+    def __init__(self, hidden: Count, projection: Count = 256, similarity: _Similarity = "product", **kwargs):
         super().__init__(**kwargs)
-        self.hidden, self.projection = hidden, projection
+        self.hidden, self.projection, self.similarity = hidden, projection, similarity
 
         def dense(units, name, **more):
-            # The model's own N(0, 0.01) keeps the first logits near 0. Large random logits are worse than a uniform
-            # guess, and the quickest way to reduce them is to make all embeddings equal: training collapses.
-            normal = keras.initializers.RandomNormal(stddev=0.01)
+            # Large random products are worse than a uniform guess, and the quickest way to reduce them is to make all
+            # embeddings equal: training collapses. The model's own N(0, 0.01) keeps the first ones near 0, at the
+            # price of gradients that are products of the other small factors. The size of a cosine does not depend
+            # on that of the weights, so there they keep the variance (Glorot).
+            normal = keras.initializers.RandomNormal(stddev=0.01) if similarity == "product" else "glorot_uniform"
             return keras.layers.Dense(units, kernel_initializer=normal, dtype=self.dtype_policy, name=name, **more)
 
         self.inner = dense(hidden, "inner")
@@ -74,15 +107,42 @@ class CompatibilityNetwork(keras.layers.Layer):
     def build(self, input_shape: tuple | None = None) -> None:
         for layer in (self.inner, self.outer, self.target):
             layer.build((None, self.hidden))
+        if self.similarity == "cosine":
+            first = keras.initializers.Constant(math.log(FIRST_SCALE))
+            self.log_scale = self.add_weight(name="log_scale", shape=(), initializer=first, autocast=False)
         self.built = True
 
     def call(self, outputs, targets: KerasTensor) -> KerasTensor:
         """[anchors, hidden] and [candidates, hidden] to logits [anchors, candidates] float32."""
         predicted = self.outer(ops.gelu(self.inner(outputs), approximate=False))
-        return ops.cast(ops.matmul(predicted, ops.transpose(self.target(targets))), "float32")
+        compared = self.target(targets)
+        if self.similarity == "product":
+            return ops.cast(ops.matmul(predicted, ops.transpose(compared)), "float32")
+        predicted, compared = (ops.normalize(ops.cast(x, "float32"), axis=-1) for x in (predicted, compared))
+        scale = ops.minimum(ops.exp(self.log_scale), LARGEST_SCALE)
+        return scale * ops.matmul(predicted, ops.transpose(compared))
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "hidden": self.hidden, "projection": self.projection}
+        own = {"hidden": self.hidden, "projection": self.projection, "similarity": self.similarity}
+        return {**super().get_config(), **own}
+
+
+def logit_std(logits: KerasTensor, candidates: KerasTensor, weights: KerasTensor) -> KerasTensor:
+    """How differently an anchor's candidates are judged: 0 at a uniform guess; scalar float32 without gradient.
+
+    Args:
+        logits: [anchors, candidates] float32.
+        candidates: [anchors, candidates] bool, what can be drawn for each anchor.
+        weights: [anchors] float32, 1 for masked anchors, 0 for the others.
+
+    Returns:
+        The standard deviation over an anchor's candidates, mean over masked anchors; with replicas, this one's share.
+    """
+    logits, there = ops.stop_gradient(logits), ops.cast(candidates, "float32")
+    count = ops.maximum(ops.sum(there, axis=-1, keepdims=True), 1.0)
+    centered = logits - ops.sum(logits * there, axis=-1, keepdims=True) / count
+    variance = ops.sum(ops.square(centered) * there / count, axis=-1)
+    return ops.sum(ops.sqrt(variance) * weights) / counted_rows(weights)
 
 
 def info_nce(

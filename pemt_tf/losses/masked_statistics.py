@@ -50,3 +50,25 @@ def masked_std(values: KerasTensor, mask: KerasTensor | None = None) -> KerasTen
         return ops.std(values, axis=0)
     mean = mean_over_replicas(masked_mean(values, mask, axis=0))
     return ops.sqrt(mean_over_replicas(masked_mean(ops.square(values - mean), mask, axis=0)))
+
+
+def effective_rank(values: KerasTensor, mask: KerasTensor | None = None) -> KerasTensor:
+    """Number of directions in which the rows that count differ, scalar float32 without gradient, 0 if they are equal.
+
+    The participation ratio (sum of e)^2 / (sum of e^2) of the eigenvalues e of their covariance: 1 if all lie on a
+    line, the width if they spread evenly. Both sums follow from the covariance itself, as its trace and the sum of its
+    squared entries, so that nothing is decomposed.
+
+    Args:
+        values: [rows, width] float32.
+        mask: [rows] float32, 1 for rows that count, 0 for the others; None counts all.
+
+    Returns:
+        With replicas that of the global batch, the same for all.
+    """
+    values = ops.stop_gradient(values)
+    centered = values - mean_over_replicas(masked_mean(values, mask, axis=0))
+    weighted = centered if mask is None else centered * (mask * (mask.shape[0] / counted_rows(mask)))[:, None]
+    covariance = mean_over_replicas(ops.matmul(ops.transpose(weighted), centered) / values.shape[0])
+    total = ops.sum(ops.diagonal(covariance))
+    return ops.square(total) / ops.maximum(ops.sum(ops.square(covariance)), 1e-30)

@@ -139,6 +139,11 @@ def _entry(ordered: KerasTensor, index: KerasTensor) -> KerasTensor:
     return ops.take_along_axis(ordered, index, axis=-1)
 
 
+def can_be_drawn(log_weights: KerasTensor) -> KerasTensor:
+    """[anchors, candidates] bool: which log-weights of `candidate_log_weights` do not exclude the candidate."""
+    return log_weights > _EXCLUDED / 2
+
+
 @check_arguments
 def draw_negatives(log_weights: KerasTensor, count: Count, seed: Seed) -> tuple[KerasTensor, KerasTensor]:
     """Draws without replacement in proportion to the weights, by Gumbel-top-k.

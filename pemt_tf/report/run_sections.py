@@ -34,11 +34,18 @@ UNITS = {
 # Title, what the names of its metrics end with, a note. Metrics that fit nowhere are loss terms.
 GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("Loss terms", (), ""),
-    ("Accuracies", ("accuracy", "top5"), "From 0 to 1."),
+    ("Accuracies", ("accuracy", "top5", "average_precision"), "From 0 to 1."),
+    ("Temperature of the alignment", ("_temperature",), "The smaller it is, the more a small difference counts."),
     (
         "Spread of the tokens",
         ("spread",),
         "Standard deviation over the batch; near 0 all clips look the same to the model (collapse).",
+    ),
+    ("Effective rank of the tokens", ("_rank",), "Number of directions in which the tokens of a batch differ."),
+    (
+        "Spread of the logits",
+        ("logit_std",),
+        "How differently candidates are judged; near 0 all are guesses.",
     ),
     ("Optimizer", ("learning_rate", "gradient_norm"), ""),
     ("Machine", ("per_second", "input_wait_share"), "Input wait: share of the time spent waiting for clips, 0 to 1."),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from pemt_tf.errors import PemtError
+from pemt_tf.training.gradient_norms import part_norms
 from pemt_tf.training.task import TrainingTask
 
 _SUM, _MEAN = tf.distribute.ReduceOp.SUM, tf.distribute.ReduceOp.MEAN
@@ -17,8 +18,8 @@ def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> _Wh
     """Makes the function of a step; it is compiled on its first call.
 
     It takes the parts of a batch, `settings.accumulation` of them, each distributed over the strategy's replicas, and
-    returns the task's metrics, means over the batch, and `gradient_norm`, that of the whole batch before clipping.
-    That of a batch in one part has `several` too.
+    returns the task's metrics, means over the batch, and the norms of the gradients of the whole batch before clipping:
+    `gradient_norm`, and those of `part_norms`. That of a batch in one part has `several` too.
     """
     if task.settings.jit_compile is True and strategy.num_replicas_in_sync > 1:
         raise PemtError(
@@ -111,7 +112,7 @@ class _WholeStep(_Step):
         gradients = self.sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(gradients)
         self.update(gradients, norm, variables)
-        return {**metrics, "gradient_norm": norm}
+        return {**metrics, "gradient_norm": norm, **part_norms(gradients, variables)}
 
 
 class _AccumulatedStep(_Step):
@@ -143,10 +144,11 @@ class _AccumulatedStep(_Step):
         factor = tf.constant(1.0 if scale is None else scale.value, tf.float32)
         parts = [self._add(_numbers(batch, self.strategy), factor) for batch in batches]
         metrics = {name: math.fsum(float(part[name]) for part in parts) / len(parts) for name in parts[0]}
-        norm = float(self._finish(factor))
+        norms = {name: float(value) for name, value in self._finish(factor).items()}
+        norm = norms["gradient_norm"]
         if scale is None:
             self._apply()
-            return {**metrics, "gradient_norm": norm}
+            return {**metrics, **norms}
         finite = math.isfinite(norm)
         skipped = not finite and math.isfinite(metrics["loss"]) and not scale.exhausted
         metrics |= {"loss_scale": scale.value, "skipped_steps": float(skipped)}
@@ -156,7 +158,7 @@ class _AccumulatedStep(_Step):
         elif finite:
             self._apply()
         scale.update(finite)
-        return metrics if skipped else {**metrics, "gradient_norm": norm}
+        return metrics if skipped else {**metrics, **norms}
 
     def _add_part(self, batch: dict, factor) -> dict:
         return self.means(self.strategy.run(self._add_on_replica, args=(batch, factor)))
@@ -170,15 +172,16 @@ class _AccumulatedStep(_Step):
         return metrics
 
     def _sum_up(self, factor):
-        return self.strategy.reduce(_MEAN, self.strategy.run(self._sum_on_replica, args=(factor,)), None)
+        return self.means(self.strategy.run(self._sum_on_replica, args=(factor,)))
 
     def _sum_on_replica(self, factor):
-        """Stores the gradients of the whole batch in the sums, and returns their norm."""
+        """Stores the gradients of the whole batch in the sums, and returns their norms."""
         sums = self.sum_over_replicas([self._sums[index].read_value() for index in self._used])
         sums = [value / tf.cast(factor, value.dtype) for value in sums]
         for index, value in zip(self._used, sums, strict=True):
             self._sums[index].assign(value)
-        return tf.linalg.global_norm(sums)
+        variables = [self.task.model.trainable_variables[index] for index in self._used]
+        return {"gradient_norm": tf.linalg.global_norm(sums), **part_norms(sums, variables)}
 
     def _update(self) -> None:
         steps_before = tf.identity(self.task.optimizer.iterations.value)

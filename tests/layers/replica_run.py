@@ -19,6 +19,7 @@ from pemt_tf.layers.shared_transformer import SharedTransformer
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import masked_statistics, negative_sampling
+from pemt_tf.losses.audio_visual_alignment import symmetric_info_nce
 from pemt_tf.training.strategy import make_strategy, split_cpu
 
 ROWS, SEGMENTS = 6, 4
@@ -59,6 +60,13 @@ class Everything:
         negatives = (positives[:, None] + [[1, 2]]) % ROWS
         nce, accuracy = mep.info_nce(logits, negatives, tf.ones_like(negatives, tf.bool), counted, positives)
         binary, hits = cpp.pair_loss(x, tf.cast(logits[:, :5] > 0, tf.float32), counted)
+        replica_count = replicas.replica_count()
+        with tf.GradientTape() as tape:
+            sides = [tf.nn.l2_normalize(values @ self.weights, axis=1) for values in (x, logits[:, :5])]
+            gathered = symmetric_info_nce(*sides, 5.0, counted, gather=True)
+            loss = gathered[0] / replica_count
+        alignment_gradient = replicas.sum_over_replicas(tape.gradient(loss, self.weights))
+        grouped = symmetric_info_nce(*sides, 5.0, counted, groups=2 // replica_count)
         weights = negative_sampling.candidate_log_weights(
             everyone, tf.range(ROWS), "cans_similar", 1.0, replicas.gather_rows(counted), positives
         )
@@ -67,6 +75,8 @@ class Everything:
             "gradient": gradient,
             "everyone": everyone,
             "losses": tf.stack([nce, accuracy, binary, hits]),
+            "alignment": tf.stack([*gathered, *grouped]),
+            "alignment_gradient": alignment_gradient,
             "deviation": masked_statistics.masked_std(x, counted),
             "plain_deviation": masked_statistics.masked_std(x),
             "mask": mep.draw_mask(rows, SEGMENTS, 0.3, self.seeds),

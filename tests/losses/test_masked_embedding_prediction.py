@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 from scipy import stats
 
-from pemt_tf.losses.masked_embedding_prediction import CompatibilityNetwork, draw_mask, info_nce
+from pemt_tf.losses.masked_embedding_prediction import CompatibilityNetwork, draw_mask, info_nce, logit_std, standardize
 
 
 @pytest.mark.parametrize(("segments", "rate"), [(1, 0.15), (4, 0.15), (10, 0.15), (10, 0.6), (3, 1.0)])
@@ -100,3 +100,33 @@ def test_compatibility_network_equals_the_formula():
     expected = (inner @ w2 + b2) @ (targets @ np.asarray(network.target.kernel)).T
     assert network.target.bias is None
     np.testing.assert_allclose(np.asarray(network(outputs, targets)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_cosines_are_scaled_by_10_at_first_and_by_100_at_most():
+    network = CompatibilityNetwork(hidden=6, projection=4, similarity="cosine")
+    network.build()
+    rng = np.random.default_rng(1)
+    outputs, targets = rng.normal(size=(5, 6)).astype(np.float32), rng.normal(size=(7, 6)).astype(np.float32)
+    first = np.asarray(network(outputs, targets))
+    assert 1.0 < np.abs(first).max() <= 10.0
+    network.target.kernel.assign(network.target.kernel * 7.0)
+    network.outer.kernel.assign(network.outer.kernel * 0.01)  # its bias is 0
+    np.testing.assert_allclose(np.asarray(network(outputs, targets)), first, rtol=1e-4, atol=1e-5)
+    network.log_scale.assign(9.0)
+    np.testing.assert_allclose(np.asarray(network(outputs, targets)), first * 10.0, rtol=1e-4, atol=1e-4)
+
+
+def test_standardized_targets_have_no_mean_and_unit_variance_whatever_is_absent():
+    x = np.random.default_rng(2).normal(5.0, 3.0, (9, 4)).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(standardize(x)), (x - x.mean(0)) / x.std(0), atol=1e-5)
+    there = np.array([1, 1, 0, 1, 1, 0, 1, 1, 1], np.float32)
+    found = np.asarray(standardize(np.where(there[:, None] > 0, x, 1e3).astype(np.float32), there))[there > 0]
+    np.testing.assert_allclose(found, (x[there > 0] - x[there > 0].mean(0)) / x[there > 0].std(0), atol=1e-5)
+    assert not np.asarray(standardize(np.ones((3, 2), np.float32))).any()  # nothing to tell apart
+
+
+def test_logit_std_is_over_what_can_be_drawn_and_the_mean_of_masked_anchors():
+    logits = np.array([[1.0, 3.0, 500.0], [7.0, 7.0, 7.0], [0.0, 90.0, 30.0], [0.0, 4.0, 8.0]], np.float32)
+    candidates = np.array([[1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 0, 1]], bool)
+    # 1 and 3 deviate by 1, equal ones by 0, the third anchor is not masked, 0 and 8 deviate by 4.
+    assert float(logit_std(logits, candidates, np.array([1, 1, 0, 1], np.float32))) == pytest.approx(5 / 3)

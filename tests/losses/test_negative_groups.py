@@ -107,3 +107,13 @@ def test_groups_that_do_not_fit_are_refused(values, message):
     with pytest.raises(PemtError) as error:
         PretrainConfig(batch_size=8, **values)
     assert message in str(error.value)
+
+
+def test_targets_are_standardized_within_their_group(small_config, monkeypatch):
+    standardized = watch(monkeypatch, mep, "standardize")
+    make_model(small_config, negative_groups=2, similarity="cosine")(make_inputs(), training=False)
+    assert len(standardized) == 4  # two groups of each modality
+    for (targets, _), found in standardized:
+        x = np.asarray(targets, np.float64)
+        assert x.shape == (BATCH // 2 * SEGMENTS, 16)
+        np.testing.assert_allclose(found, (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-6), atol=1e-3)

@@ -66,15 +66,19 @@ def test_contents_of_absent_segments_do_not_matter(small_config, summary, negati
     assert {"loss", "cpp", "visual_spread", "audio_spread"} <= differing
 
 
-def test_gradients_do_not_depend_on_absent_segments(small_config):
+@pytest.mark.parametrize("similarity", ["product", "cosine"])
+def test_neither_gradients_nor_metrics_depend_on_absent_segments(small_config, similarity):
     inputs = make_inputs()
-    gradients = []
+    gradients, metrics = [], []
     for given in (inputs, with_noise_in_absent_segments(inputs, MASKS)):
-        model = make_model(small_config)
+        model = make_model(small_config, similarity=similarity)
         variables = model.trainable_variables
         with tf.GradientTape() as tape:
-            loss = model({**given, **MASKS}, training=False)["loss"]
-        gradients.append(tape.gradient(loss, [v.value for v in variables], unconnected_gradients="zero"))
+            found = model({**given, **MASKS}, training=False)
+        metrics.append(numbers(found))
+        values = [v.value for v in variables]
+        gradients.append(tape.gradient(found["loss"], values, unconnected_gradients="zero"))
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-5)
     for variable, a, b in zip(variables, *gradients, strict=True):
         a, b = tf.convert_to_tensor(a).numpy(), tf.convert_to_tensor(b).numpy()
         np.testing.assert_allclose(a, b, atol=1e-4 * max(1.0, np.abs(a).max()), err_msg=variable.path)

@@ -46,8 +46,8 @@ def make_inputs(modalities=("visual", "audio"), batch=BATCH, segments=SEGMENTS):
 def test_terms_of_every_fusion_and_their_sum(small_config, fusion, terms):
     model = make_model(small_config, {"fusion": fusion}, pair_weight=0.7)
     metrics = {name: float(value) for name, value in model(make_inputs(), training=True).items()}
-    watched = {"loss", "mep_accuracy", "cpp_accuracy", "visual_spread", "audio_spread"}
-    assert set(metrics) == terms | watched
+    watched = {f"{m}_{what}" for m in ("visual", "audio") for what in ("spread", "rank")}
+    assert set(metrics) == terms | watched | {"loss", "mep_accuracy", "cpp_accuracy", "logit_std"}
     expected = sum(metrics[name] for name in terms - {"cpp"}) + 0.7 * metrics["cpp"]
     assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
     assert all(0 <= metrics[name] <= 1 for name in ("mep_accuracy", "cpp_accuracy"))
@@ -58,7 +58,8 @@ def test_terms_of_every_fusion_and_their_sum(small_config, fusion, terms):
 def test_one_modality_predicts_its_tokens_and_has_no_pairs(small_config, modality):
     model = make_model(small_config, {"modalities": (modality,)})
     metrics = model(make_inputs((modality,)), training=True)
-    assert set(metrics) == {"loss", f"mep_{modality}_context", "mep_accuracy", f"{modality}_spread"}
+    watched = {"mep_accuracy", "logit_std", f"{modality}_spread", f"{modality}_rank"}
+    assert set(metrics) == {"loss", f"mep_{modality}_context"} | watched
     assert not model.pair_classifiers
 
 
@@ -70,9 +71,22 @@ def log_loss(logits):
     return np.log1p(np.exp(-np.asarray(logits, np.float64)))
 
 
-def test_loss_of_two_clips_of_one_segment_equals_the_specification(small_config):
+def compared(network, output, x):
+    """Logits [anchors, candidates] by the formulas of docs/pretraining_objectives.md section 2."""
+    inner = gelu(output @ np.asarray(network.inner.kernel) + np.asarray(network.inner.bias))
+    predicted = inner @ np.asarray(network.outer.kernel) + np.asarray(network.outer.bias)
+    if network.similarity == "product":
+        return predicted @ (x @ np.asarray(network.target.kernel)).T
+    targets = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-6) @ np.asarray(network.target.kernel)
+    predicted, targets = (y / np.linalg.norm(y, axis=1, keepdims=True) for y in (predicted, targets))
+    return min(math.exp(np.asarray(network.log_scale)), 100.0) * predicted @ targets.T
+
+
+@pytest.mark.parametrize("similarity", ["product", "cosine"])
+def test_loss_of_two_clips_of_one_segment_equals_the_specification(small_config, similarity):
     """Here nothing is left to chance: everything is masked, the only negative and the only wrong pair are the other."""
-    model = make_model(small_config, mask_rate=1.0, negatives="mini_batch", pair_weight=0.5)
+    settings = {"negatives": "mini_batch", "pair_weight": 0.5, "similarity": similarity}
+    model = make_model(small_config, mask_rate=1.0, **settings)
     inputs = make_inputs(batch=2, segments=1)
     metrics = {name: float(value) for name, value in model(inputs, training=False).items()}
 
@@ -92,10 +106,7 @@ def test_loss_of_two_clips_of_one_segment_equals_the_specification(small_config)
     }
     expected = {}
     for name, output in outputs.items():
-        network, x = model.compatibility[name], tokens[name.split("_")[0]].numpy()[:, 0]
-        inner = gelu(output[:, 1] @ np.asarray(network.inner.kernel) + np.asarray(network.inner.bias))
-        predicted = inner @ np.asarray(network.outer.kernel) + np.asarray(network.outer.bias)
-        logits = predicted @ (x @ np.asarray(network.target.kernel)).T
+        logits = compared(model.compatibility[name], output[:, 1], tokens[name.split("_")[0]].numpy()[:, 0])
         # -log of I / (I + the other I) is a log loss of the difference.
         expected[f"mep_{name}"] = np.mean(
             [log_loss(logits[0, 0] - logits[0, 1]), log_loss(logits[1, 1] - logits[1, 0])]
@@ -116,6 +127,23 @@ def test_loss_of_two_clips_of_one_segment_equals_the_specification(small_config)
     assert metrics["loss"] == pytest.approx(total, abs=1e-4)
     for modality, x in tokens.items():
         assert metrics[f"{modality}_spread"] == pytest.approx(x.numpy()[:, 0].std(0).mean(), abs=1e-6)
+
+
+def test_at_the_start_no_pair_is_judged_and_its_gradient_is_no_stronger_than_that_of_masked_prediction(small_config):
+    """A pair loss that starts above ln 2 makes all tokens alike, which is the quickest way down."""
+    keras.utils.set_random_seed(4)
+    model = PretrainingModel(small_config.model, dataclasses.replace(small_config.pretrain, similarity="cosine"))
+    model.build()
+    cnns = [v for v in model.trainable_variables if v.path.endswith("_projection/kernel") and "_cnn/" not in v.path]
+    with tf.GradientTape(persistent=True) as tape:
+        metrics = model(make_inputs(), training=True)
+        masked = metrics["loss"] - metrics["cpp"]
+    assert float(metrics["cpp"]) == pytest.approx(math.log(2), abs=0.05)
+    pairs, predictions = (largest_gradients(tape, loss, cnns) for loss in (metrics["cpp"], masked))
+    projections = [path for path in pairs if path.endswith(("visual_projection/kernel", "audio_projection/kernel"))]
+    assert len(projections) == 2
+    for path in projections:
+        assert predictions[path] > pairs[path], path
 
 
 def largest_gradients(tape, loss, variables):
@@ -161,10 +189,11 @@ def test_the_whole_loss_teaches_every_weight_outside_the_cnns(small_config):
     assert not idle
 
 
+@pytest.mark.parametrize("similarity", ["product", "cosine"])
 @pytest.mark.parametrize("stop", [False, True])
-def test_stop_target_gradient(small_config, stop):
+def test_stop_target_gradient(small_config, stop, similarity):
     """With every token masked, the CNNs matter through the targets only."""
-    model = make_model(small_config, mask_rate=1.0, stop_target_gradient=stop)
+    model = make_model(small_config, mask_rate=1.0, stop_target_gradient=stop, similarity=similarity)
     names = ("visual_projection/kernel", "audio_projection/kernel")
     variables = [v for v in model.backbone.trainable_variables if v.path.endswith(names)]
     assert len(variables) == 2

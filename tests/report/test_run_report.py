@@ -201,13 +201,16 @@ def test_commands_go_from_the_pretraining_run_to_the_report(tmp_path):
 def test_every_logged_quantity_has_one_chart_and_validation_lies_over_training():
     series = Series((10, 20), (1.0, 2.0))
     names = ("mep_audio_joint", "loss", "cpp_accuracy", "visual_spread", "learning_rate", "input_wait_share")
+    names += ("visual_rank", "logit_std", "tokens_gradient_norm")
     groups = {group.title: group for group in grouped_curves(dict.fromkeys([*names, "validation_loss"], series))}
     found = {title: [(run.name, list(run.terms)) for run in group.runs] for title, group in groups.items()}
     assert found == {
         "Loss terms": [("training", ["loss", "mep_audio_joint"]), ("validation", ["loss"])],
         "Accuracies": [("training", ["cpp_accuracy"])],
         "Spread of the tokens": [("training", ["visual_spread"])],
-        "Optimizer": [("training", ["learning_rate"])],
+        "Effective rank of the tokens": [("training", ["visual_rank"])],
+        "Spread of the logits": [("training", ["logit_std"])],
+        "Optimizer": [("training", ["learning_rate", "tokens_gradient_norm"])],
         "Machine": [("training", ["input_wait_share"])],
     }
 

@@ -67,6 +67,7 @@ def test_tensorboard_shows_the_first_batch_and_every_number(pretraining_run):
     assert {tag.partition("/")[2] for tag in shown} == set(pretraining_run.metrics()[0]) - {"step"}
     named = {"accuracy/mep_accuracy", "accuracy/cpp_accuracy", "loss/loss", "loss/cpp", "loss/mep_audio_joint"}
     named |= {"collapse/visual_spread", "collapse/audio_collapsed", "optimizer/learning_rate"}
+    named |= {"collapse/audio_rank", "collapse/logit_std", "optimizer/visual_cnn_gradient_norm"}
     assert named | {"optimizer/gradient_norm", "speed/examples_per_second", "speed/input_wait_share"} <= set(shown)
 
 

@@ -192,6 +192,7 @@ assert logged(first) == logged(second)
 """
 
 
+@pytest.mark.slow
 def test_on_two_devices(dataset_directory, tmp_path):
     command = [sys.executable, "-c", TWO_DEVICES, str(dataset_directory), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

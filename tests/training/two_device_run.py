@@ -23,7 +23,11 @@ from pemt_tf.training.strategy import make_strategy, split_cpu
 from tests.conftest import SMALL
 from tests.training.small_cnns import use_small_cnns
 
-QUIET = ["model.attention_dropout=0", "model.hidden_dropout=0", "finetune.head_dropout=0", "model.layers=1"]
+QUIET = [
+    *("model.attention_dropout=0", "model.hidden_dropout=0", "finetune.head_dropout=0"),
+    *("model.layers=1", "pretrain.similarity=cosine"),
+]
+ALIGNED = ["pretrain.alignment_weight=0.5"]
 
 
 def replica_differences(task) -> float:
@@ -85,7 +89,7 @@ def step_differences(one: Path, two: Path) -> dict[str, float]:
 def main(data: str, out: str) -> None:
     split_cpu(2)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # four graphs; saves half a minute
-    config = Config.from_dict(SMALL).with_overrides(QUIET)
+    config = Config.from_dict(SMALL).with_overrides([*QUIET, *ALIGNED])
     source, folder = ClipSource.open(data), Path(out)
     report = {"devices": make_strategy().num_replicas_in_sync}
 
