@@ -102,6 +102,13 @@ def _add_clips(group: argparse._ArgumentGroup) -> None:
         default=TFRECORD,
         help="form of the record files (default: tfrecord, which training reads); see docs/formats.md",
     )
+    add(
+        "--jpeg_quality",
+        type=positive,
+        default=95,
+        metavar="N",
+        help="quality of the stored frames, 1 to 100 (default: %(default)s); a lower one is decoded faster",
+    )
     add("--store_waveform", action="store_true", help="store the waveform beside its spectrogram")
     add("--shards_per_split", type=positive, help="record files of a split (default: depends on the number of inputs)")
 
@@ -174,6 +181,8 @@ def _check(options: PreprocessOptions) -> None:
         raise PemtError("--retry_failed takes its inputs from the data set; leave out --input")
     if options.dry_run and options.retry_failed:
         raise PemtError("--dry_run tries a sample of --input; it cannot go with --retry_failed")
+    if options.jpeg_quality > 100:
+        raise PemtError(f"--jpeg_quality is {options.jpeg_quality}; give a number from 1 to 100")
     if not options.output and not options.dry_run:
         raise PemtError("there is nowhere to write: give --output; see --help")
 

@@ -39,6 +39,7 @@ class PreprocessOptions(JobOptions):
     audio_stream: int | None
     payload: str
     format: str
+    jpeg_quality: int
     store_waveform: bool
     shards_per_split: int | None
     on_missing_audio: str

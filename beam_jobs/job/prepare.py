@@ -110,7 +110,7 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
         store_waveform=options.store_waveform,
         on_missing={"audio": options.on_missing_audio, "video": options.on_missing_video},
         on_flag={"silent": options.on_silent, "frozen": options.on_frozen},
-        decoding=DecodeSettings(options.video_stream, options.audio_stream),
+        decoding=DecodeSettings(options.video_stream, options.audio_stream, options.jpeg_quality),
         decode_timeout=options.decode_timeout,
         decode_memory_mb=options.decode_memory_mb,
         format=options.format,

@@ -26,6 +26,7 @@ from pemt_tf.config import Config, load_config
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.formats.named import record_files
+from pemt_tf.media.decoded_clip import DecodeSettings
 
 
 def retry_failed(options: PreprocessOptions) -> Prepared:
@@ -82,7 +83,7 @@ def _refuse_other_settings(
     if "preset" in typed or "set" in typed:
         wanted = (Config.from_preset(options.preset) if "preset" in typed else config).with_overrides(options.set)
         differences["preset" if "preset" in typed else "set"] = wanted.geometry.differences(config.geometry)
-    there = {**_cutting_flags(card), "payload": card.payload, "format": card.format}
+    there = _flags_of_all_clips(card, before)
     for name, value in there.items():
         if name in typed and getattr(options, name) != value:
             differences[name] = [f"{getattr(options, name)} here, {value} there"]
@@ -96,10 +97,11 @@ def _refuse_other_settings(
             )
 
 
-def _cutting_flags(card: DatasetCard) -> dict[str, Any]:
-    """The flags that say how the data set's clips were cut."""
-    plan = ClipCutting(**card.plan)
-    return {"plan": plan.kind, "window": plan.window, "stride": plan.stride}
+def _flags_of_all_clips(card: DatasetCard, before: dict[str, Any]) -> dict[str, Any]:
+    """The flags that say how the data set's clips were cut and stored."""
+    plan, quality = ClipCutting(**card.plan), before.get("decoding.jpeg_quality", DecodeSettings.jpeg_quality)
+    cutting = {"plan": plan.kind, "window": plan.window, "stride": plan.stride}
+    return {**cutting, "payload": card.payload, "format": card.format, "jpeg_quality": quality}
 
 
 def _as_before(options: PreprocessOptions, card: DatasetCard, before: dict[str, Any]) -> PreprocessOptions:
@@ -111,8 +113,7 @@ def _as_before(options: PreprocessOptions, card: DatasetCard, before: dict[str, 
         "drop_duplicates": before.get("drop_duplicates", ""),
     }
     chosen = {name: value for name, value in flags.items() if name not in options.typed}
-    kind = {"payload": card.payload, "format": card.format}
-    fixed = {**_cutting_flags(card), **kind, "store_waveform": bool(before.get("store_waveform"))}
+    fixed = {**_flags_of_all_clips(card, before), "store_waveform": bool(before.get("store_waveform"))}
     return dataclasses.replace(options, **chosen, **fixed)
 
 

@@ -20,6 +20,7 @@ from pemt_tf.config.allowed_values import (
     names,
     number,
     one_of,
+    truth_or,
     whole,
 )
 from pemt_tf.config.checks import check_fields, require
@@ -70,13 +71,15 @@ class TrainingConfig:
             mismatched pairs are those of a part, and a part must split over the devices.
         precision: `float32`; `mixed_bfloat16`; or `mixed_float16`, with a loss scale that adapts itself. Weights and
             optimizer stay float32.
-        jit_compile: compile the step with XLA; on one device only.
+        jit_compile: what XLA compiles: `false`, nothing; `transformer`, its layers, each by itself; `true`, the whole
+            step, on one device only. The numbers are equal up to rounding, but dropout draws other masks.
         steps_per_call: largest number of steps that TensorFlow does without coming back to Python; 0 chooses (1 on a
             CPU, up to 8 on a GPU if batches are small). More than 1 needs `accumulation` 1 and another precision than
             `mixed_float16`. The results are the same; a loss that is not a number is noticed at the end of the call.
-        kernels: how batch norm and convolutions are computed (`pemt_tf.layers.device_paths`): `auto`, by the device;
-            `cpu`, `gpu` or `plain` (single operations) on any device. The numbers are equal up to rounding. On a GPU,
-            `cpu` has batch norm in single operations, because cuDNN takes no given statistics.
+        kernels: for which device batch norm, convolutions, optimizer, batches and calls are arranged
+            (`pemt_tf.device_choices`): `auto`, the visible one; `cpu`, `gpu` or `plain` (single operations) on any
+            device. The numbers are equal up to rounding. On a GPU, `cpu` has batch norm in single operations, because
+            cuDNN takes no given statistics.
         clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
         ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
             Early it decays faster: min(ema, (1 + step) / (10 + step)).
@@ -100,7 +103,7 @@ class TrainingConfig:
     epsilon: Positive = 1e-6
     accumulation: Count = 1
     precision: Annotated[str, one_of(PRECISIONS)] = "float32"
-    jit_compile: Truth = False
+    jit_compile: Annotated[bool | str, truth_or("transformer")] = False
     steps_per_call: _STEPS_PER_CALL = 0
     kernels: Annotated[str, one_of(KERNELS)] = "auto"
     clip_norm: _OFF_OR_MORE = 0.0

@@ -72,6 +72,12 @@ def test_means_weigh_every_counted_row_of_the_global_batch_alike(results):
     assert np.abs(results["two/losses"][0] - results["two/losses"][1]).max() > 0.1
 
 
+def test_a_compiled_layer_uses_the_weights_of_its_replica(results):
+    np.testing.assert_allclose(np.concatenate(results["two/tokens"]), results["one/tokens"][0], atol=1e-6)
+    for gradient in results["two/of_output"]:
+        np.testing.assert_allclose(gradient, results["one/of_output"][0], atol=1e-5)
+
+
 def test_alignment_of_two_replicas_is_that_of_one(results):
     """Candidates of both replicas, or each of its own group; means and the gradient are those of the whole batch."""
     given = inputs()
