@@ -17,16 +17,15 @@ NAMES = {"pretrained": "pretrained", "exchanged": "pretrained on exchanged audio
 _BLOCKS = ("same_block", "other_blocks")
 
 
-def read_measures(output: Path) -> tuple[list[int], Measures]:
-    """The seeds of which all networks are measured, and their figures; PemtError if there is none."""
-    paths = {seed: [output / "lrc_ar" / str(seed) / f"{network}.json" for network in NETWORKS] for seed in SEEDS}
-    seeds = [seed for seed in SEEDS if all(path.is_file() for path in paths[seed])]
-    if not seeds:
-        raise PemtError(f"{output}: no seed of lrc_ar is finished; run `python -m experiments.run --only lrc_ar`")
-    found = {
-        network: [json.loads(paths[seed][number].read_text(encoding="utf-8")) for seed in seeds]
-        for number, network in enumerate(NETWORKS)
-    }
+def read_measures(output: Path) -> tuple[dict[str, list[int]], Measures]:
+    """The finished seeds of each network, and their figures; PemtError if a network has none."""
+    seeds, found = {}, {}
+    for network in NETWORKS:
+        paths = {seed: output / "lrc_ar" / str(seed) / f"{network}.json" for seed in SEEDS}
+        seeds[network] = [seed for seed, path in paths.items() if path.is_file()]
+        if not seeds[network]:
+            raise PemtError(f"{output}: no seed of lrc_ar/{network} is finished; run the part lrc_ar to its end")
+        found[network] = [json.loads(paths[seed].read_text(encoding="utf-8")) for seed in seeds[network]]
     return seeds, found
 
 
@@ -59,20 +58,28 @@ def retrieval(found: Measures, share: Share) -> Rows:
     return ["method", "direction", "network", "R@1", "R@5", "R@10", "median ranks of 200"], rows
 
 
-def kinds_of_jobs() -> list[tuple[str, str]]:
-    """What the jobs of a seed do, and the end of their names."""
-    trained = [(f"{NAMES[network]}: pretraining", network) for network in NETWORKS if network != "random"]
-    return [*trained, *((f"{NAMES[network]}: measuring", f"{network}/measure") for network in NETWORKS)]
+def kinds_of_jobs(seeds: dict[str, list[int]]) -> list[tuple[str, list[str]]]:
+    """What the jobs of a network do, and their names."""
+    ends = [(network, "") for network in NETWORKS if network != "random"]
+    ends += [(network, "/measure") for network in NETWORKS]
+    return [
+        (
+            f"{NAMES[network]}: {'measuring' if end else 'pretraining'}",
+            [f"lrc_ar/{seed}/{network}{end}" for seed in seeds[network]],
+        )
+        for network, end in ends
+    ]
 
 
-def caption(output: Path, seeds: list[int], found: Measures) -> str:
+def caption(output: Path, seeds: dict[str, list[int]], found: Measures) -> str:
     """Seeds, numbers of clips, and near-duplicates."""
     lines = (output / "lrc_ar" / "records" / "duplicates.jsonl").read_text(encoding="utf-8").splitlines()
     pairs = [json.loads(line) for line in lines]
     crossing = sum(pair["first_split"] != pair["second_split"] for pair in pairs)
     one = found["pretrained"][0]
+    finished = "; ".join(f"{NAMES[network]} {', '.join(map(str, numbers))}" for network, numbers in seeds.items())
     return (
-        f"Seeds: {', '.join(map(str, seeds))}. Clips: {one['train_clips']} for training, {one['clips']} measured. "
+        f"Seeds: {finished}. Clips: {one['train_clips']} for training, {one['clips']} measured. "
         f"{len(pairs)} pairs of near-duplicates, {crossing} of them across the splits; their {one['near_duplicates']} "
         "held-out clips are not measured.\n"
     )

@@ -251,10 +251,9 @@ def _alignment(results: _Results) -> str:
 
 def _lrc_ar(results: _Results) -> str:
     seeds, found = real_clip_tables.read_measures(results.output)
-    rows = []
-    for what, end in real_clip_tables.kinds_of_jobs():
-        names = [f"lrc_ar/{seed}/{end}" for seed in seeds]
-        rows.append([what, results.cost(names), results.command(names[0])])
+    rows = [
+        [what, results.cost(names), results.command(names[0])] for what, names in real_clip_tables.kinds_of_jobs(seeds)
+    ]
     figures = (real_clip_tables.belonging(found, _share), real_clip_tables.retrieval(found, _share))
     tables = [*figures, (["network", "CPU s", "command (seed 0)"], rows)]
     texts = [_table(header, cells) for header, cells in tables]

@@ -216,16 +216,19 @@ def test_the_table(tmp_path):
     assert "| pretrained | 52.0% ± 2.0 | 60.0% ± 0.0 | 52.0% ± 2.0 | 60.0% ± 0.0 | 50.0% ± 0.0 | 55.0% ± 0.0 |" in text
     assert "| random | 52.0% ± 2.0 | 60.0% ± 0.0 |  |  | 50.0% ± 0.0 | 55.0% ± 0.0 |" in text
     assert "| linear map | audio to video | random | 1.0% ± 0.0 | 5.0% ± 0.0 | 10.0% ± 0.0 | 9, 9, 9, 9, 9 |" in text
-    assert "Seeds: 0, 1, 2, 3, 4. Clips: 70 for training, 30 measured. 3 pairs of near-duplicates, 2 of" in text
+    assert "random 0, 1, 2, 3, 4. Clips: 70 for training, 30 measured. 3 pairs of near-duplicates, 2 of" in text
     assert str(tmp_path) not in text and text.startswith("<!-- begin lrc_ar -->\n")
     for seed in (1, 3):  # not finished
-        (tmp_path / "lrc_ar" / str(seed) / "exchanged.json").unlink()
+        (tmp_path / "lrc_ar" / str(seed) / "pretrained.json").unlink()
     text = tables.make_tables(jobs, tmp_path, ["lrc_ar"])
     # 0.50, 0.52, 0.54: deviation 0.02, times 4.303 by the root of 3.
-    assert "Seeds: 0, 2, 4." in text and "| pretrained | 52.0% ± 5.0 | 60.0% ± 0.0 |" in text
+    assert (
+        "Seeds: pretrained 0, 2, 4; pretrained on exchanged audio 0, 1, 2, 3, 4; random" in text
+        and "| pretrained | 52.0% ± 5.0 | 60.0% ± 0.0 |" in text
+    )
     for path in (tmp_path / "lrc_ar").glob("*/random.json"):
         path.unlink()
-    with pytest.raises(PemtError, match="no seed of lrc_ar is finished"):
+    with pytest.raises(PemtError, match="no seed of lrc_ar/random is finished"):
         tables.make_tables(jobs, tmp_path, ["lrc_ar"])
 
 
