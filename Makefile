@@ -39,8 +39,8 @@ bench: setup-core setup-bench  ## the figures of the README, ours against PyTorc
 	$(BIN)/python benchmarks/transformer_step.py
 	$(BIN)/python benchmarks/full_model_step.py
 
-results: setup-core  ## experiments on real data; DATA=a folder with audio/esc10, audio/fsdd, images/mnist_5k.csv.gz
-	$(BIN)/python -m experiments.run --data "$(DATA)" --output out/results
+results: setup-core  ## experiments on real data; DATA=a folder with audio/esc10, audio/fsdd, images/mnist_5k.csv.gz, lrc_ar; ONLY=lrc_ar for one
+	$(BIN)/python -m experiments.run --data "$(DATA)" --output out/results $(if $(ONLY),--only $(ONLY))
 
 demo: setup-core  ## from videos to a served prediction and a report; VIDEOS=/some/folder for your own
 	$(BIN)/pemt demo --output $(OUT) $(if $(VIDEOS),--videos "$(VIDEOS)")
@@ -71,9 +71,9 @@ wheel: | $(UV)  ## the wheel and the source archive: out/dist
 	$(UV) build --quiet --clear --out-dir out/dist
 
 lock: | $(UV)  ## resolve both lock files anew from pyproject.toml
-	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra search --extra umap --extra formats --extra dev --no-annotate --no-header \
 		--universal --python-version 3.11 --output-file requirements/current.lock
-	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra dev --no-annotate --no-header \
+	$(UV) pip compile --quiet --upgrade pyproject.toml --extra tfx --extra dataflow --extra aws --extra io --extra search --extra umap --extra formats --extra dev --no-annotate --no-header \
 		--python-version 3.10 --python-platform x86_64-manylinux_2_28 --output-file requirements/legacy.lock
 
 clean:  ## remove environments and outputs

@@ -7,13 +7,13 @@ What is written is described in docs/embeddings.md.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, positive
 from beam_jobs.job.options import EmbedOptions
+from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:
   python -m beam_jobs.embed --model servable/ --input data/ --output embeddings/ --num_workers 2
@@ -24,7 +24,7 @@ Beam are accepted as well.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The flags of this job; Beam's come on top."""
     parser = command_line.job_parser(
         "embed", "Turns records or videos into embeddings (Parquet), with a model of `pemt export`.", EXAMPLE
@@ -46,16 +46,17 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parsed, beam_arguments = build_parser().parse_known_args(arguments)
+    parser = build_parser()
+    parsed, beam_arguments = command_line.parse(parser, arguments)
     command = f"python -m beam_jobs.embed {shlex.join(arguments)}"
-    options = EmbedOptions(**vars(parsed), beam_arguments=tuple(beam_arguments), command=command)
+    options = EmbedOptions(**vars(parsed), beam_arguments=beam_arguments, command=command)
 
     def work() -> list[str]:
         from beam_jobs.embedding import job
 
         return job.summary(job.embed(options), options.output)
 
-    return command_line.run(work, f"interrupted; nothing was written to {options.output}")
+    return command_line.run(work, f"interrupted; nothing was written to {options.output}", parser)
 
 
 if __name__ == "__main__":

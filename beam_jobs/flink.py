@@ -23,6 +23,7 @@ from beam_jobs.engines import flink_cluster
 from beam_jobs.engines.flink_cluster import RELEASES, free_port, running, wait_for_port
 from beam_jobs.job import command_line
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import SUFFIXES
 from pemt_tf.terminal.exit_code import exit_code_of
 
 EXAMPLE = """example:
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Starts a Flink cluster on this machine, runs beam_jobs.preprocess on it with separate Python "
         "worker processes, runs it locally as well, and compares the records.",
         EXAMPLE,
+        passes_on=False,
     )
     add = parser.add_argument
     add("--parallelism", type=int, default=2, help="task slots and Python workers (default: 2)")
@@ -62,7 +64,8 @@ def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
 
 def compare(one: Path, other: Path) -> list[tuple[str, str, str]]:
     """Name and both SHA-256 of each record file of two data sets, `missing` where a file is not there."""
-    names = sorted({str(path.relative_to(root)) for root in (one, other) for path in root.glob("*/*.tfrecord")})
+    found = ((root, path) for root in (one, other) for path in root.glob("*/*.*") if path.suffix in SUFFIXES.values())
+    names = sorted({str(path.relative_to(root)) for root, path in found})
     return [(name, _digest(one / name), _digest(other / name)) for name in names]
 
 

@@ -15,6 +15,8 @@ from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, not_negative, positive, positive_number
 from beam_jobs.job.options import PreprocessOptions
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.record_files import FORMATS, TFRECORD
+from pemt_tf.terminal.flags import FlagParser
 
 EXAMPLE = """examples:
   python -m beam_jobs.preprocess --input videos/ --output data/ --preset tiny --num_workers 2
@@ -28,10 +30,14 @@ see docs/data_format.md. If a job was stopped or killed, give the same command a
 All options of Apache Beam are accepted as well, for example
 --runner=DataflowRunner --project=... --region=... --temp_location=gs://...
 """
+INPUT = (
+    "folder, glob, single file, manifest (.csv, .tsv, .jsonl, .json, .parquet), or what holds videos: tars "
+    "('shards/v-{000..123}.tar'), Parquet with a column of bytes, a folder with metadata.csv"
+)
 POLICIES = ("mask", "skip", "fail")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The flags of this job; Beam's come on top."""
     parser = command_line.job_parser(
         "preprocess", "Turns videos into sharded training records and a data-set card.", EXAMPLE
@@ -48,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_what(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--input", default="", help="folder, glob, single file, or manifest (.csv, .tsv, .jsonl, .json, .parquet)")
+    add("--input", default="", help=INPUT)
     add("--input_root", help="folder that a manifest's relative paths belong to (default: the manifest's own)")
     add("--allow_outside", action="store_true", help="take files outside the input's folder, and follow links")
     add("--output", default="", help="folder of the data set to make")
@@ -90,6 +96,19 @@ def _add_clips(group: argparse._ArgumentGroup) -> None:
         default="example",
         help="tf.train.Example (default), or SequenceExample with the feature names of MediaSequence",
     )
+    add(
+        "--format",
+        choices=FORMATS,
+        default=TFRECORD,
+        help="form of the record files (default: tfrecord, which training reads); see docs/formats.md",
+    )
+    add(
+        "--jpeg_quality",
+        type=positive,
+        default=95,
+        metavar="N",
+        help="quality of the stored frames, 1 to 100 (default: %(default)s); a lower one is decoded faster",
+    )
     add("--store_waveform", action="store_true", help="store the waveform beside its spectrogram")
     add("--shards_per_split", type=positive, help="record files of a split (default: depends on the number of inputs)")
 
@@ -118,11 +137,11 @@ def _add_faults(group: argparse._ArgumentGroup) -> None:
 
 def parse(arguments: list[str]) -> PreprocessOptions:
     """Reads the command line."""
-    parsed, beam_arguments = build_parser().parse_known_args(arguments)
+    parsed, beam_arguments = command_line.parse(build_parser(), arguments)
     return PreprocessOptions(
         **vars(parsed),
         typed=typed_flags(arguments),
-        beam_arguments=tuple(beam_arguments),
+        beam_arguments=beam_arguments,
         command=f"python -m beam_jobs.preprocess {shlex.join(arguments)}",
     )
 
@@ -152,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
             return [str(written)]
         return [*notes, *prepare.summary(card, options.output)]
 
-    return command_line.run(work, "interrupted; nothing was written")
+    return command_line.run(work, "interrupted; nothing was written", build_parser())
 
 
 def _check(options: PreprocessOptions) -> None:
@@ -162,6 +181,8 @@ def _check(options: PreprocessOptions) -> None:
         raise PemtError("--retry_failed takes its inputs from the data set; leave out --input")
     if options.dry_run and options.retry_failed:
         raise PemtError("--dry_run tries a sample of --input; it cannot go with --retry_failed")
+    if options.jpeg_quality > 100:
+        raise PemtError(f"--jpeg_quality is {options.jpeg_quality}; give a number from 1 to 100")
     if not options.output and not options.dry_run:
         raise PemtError("there is nowhere to write: give --output; see --help")
 

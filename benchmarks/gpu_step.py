@@ -36,7 +36,7 @@ from measure import PYTORCH
 HERE = Path(__file__).resolve().parent
 WAYS = {  # side: its ways
     "pytorch": ("eager", "channels-last", "compiled"),
-    "tensorflow": ("eager", "xla", "remat"),
+    "tensorflow": ("eager", "xla", "xla-transformer", "remat"),
     "jax": ("xla",),
 }
 NAMES = {"pytorch": "PyTorch", "tensorflow": "ours, TensorFlow", "jax": "ours, JAX", "tiny": "tiny, pretraining"}

@@ -24,7 +24,7 @@ class Row:
 
     side: str  # tensorflow, jax, pytorch, tiny
     dtype: str  # float32, with TF32 where the GPU has it; bfloat16
-    way: str  # eager, xla, remat; channels-last, compiled
+    way: str  # eager, xla, xla-transformer, remat; channels-last, compiled
     batch: int
     steps: int
     small: bool
@@ -85,16 +85,13 @@ def _our_model(row: Row):
     return model
 
 
-def _tensorflow(row: Row) -> dict:
-    """The product's own step of fine-tuning, several in a call where the product does that."""
+def make_step(row: Row, kernels: str = "auto") -> tuple[Any, dict, Any]:
+    """The product's own step of fine-tuning, a batch for it, and the settings that it follows."""
     import keras
     import tensorflow as tf
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
     from pemt_tf.config.training import FinetuneConfig
     from pemt_tf.training.classification_losses import classification_losses
-    from pemt_tf.training.device_choices import bytes_of, steps_per_call
     from pemt_tf.training.schedules import make_schedule
     from pemt_tf.training.task import make_task
     from pemt_tf.training.train_step import make_train_step
@@ -111,17 +108,30 @@ def _tensorflow(row: Row) -> dict:
         outputs = model({name: batch[name] for name in ("frames", "log_mel")}, training=True)
         return classification_losses(outputs, batch["label"])
 
-    settings = FinetuneConfig(batch_size=row.batch, jit_compile=row.way == "xla")
+    xla = {"xla": True, "xla-transformer": "transformer"}
+    settings = FinetuneConfig(batch_size=row.batch, jit_compile=xla.get(row.way, False), kernels=kernels)
     rate = make_schedule("constant", 1e-4, 1000)
     task = make_task("step", model, losses, lambda _: tf.data.Dataset.from_tensors(batch), settings, rate)
-    step: Any = make_train_step(task, tf.distribute.get_strategy())
+    return make_train_step(task, tf.distribute.get_strategy()), batch, settings
+
+
+def _tensorflow(row: Row) -> dict:
+    """Several steps in a call where the product does that."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    from pemt_tf.device_choices import bytes_of, choices_for, kernels, steps_per_call
+
+    step, batch, settings = make_step(row)
     most = steps_per_call(settings, bytes_of(batch) // 4)  # the product's frames are bytes
 
     def call() -> None:
-        if most == 1:
-            step([batch])
-        else:
-            step.several([[batch]] * most, most)
+        with kernels(choices_for(settings)):
+            if most == 1:
+                step([batch])
+            else:
+                step.several([[batch]] * most, most)
 
     return _timed(row, call, most, _peak_of_tensorflow)
 

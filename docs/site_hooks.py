@@ -12,7 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from beam_jobs import embed, flink, preprocess
+from beam_jobs import convert, embed, flink, preprocess
 from beam_jobs.datasets import __main__ as datasets
 from pemt_tf import cli
 
@@ -64,7 +64,7 @@ def _with_site_links(text: str, page: str, repository: str | None) -> str:
 
 def _help() -> str:
     os.environ["COLUMNS"] = "86"
-    (commands,) = (each for each in cli._parser()._actions if isinstance(each, argparse._SubParsersAction))
-    jobs = (preprocess, embed, flink, datasets)
+    (commands,) = (each for each in cli.make_parser()._actions if isinstance(each, argparse._SubParsersAction))
+    jobs = (preprocess, convert, embed, flink, datasets)
     parsers = [*commands.choices.values(), *(job.build_parser() for job in jobs)]
     return "\n\n".join(f"## {parser.prog}\n\n```text\n{parser.format_help()}```" for parser in parsers)

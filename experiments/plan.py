@@ -39,6 +39,8 @@ ABLATIONS = (
     ("pairs", "with *", ""),
     ("pairs", "without", "pretrain.pair_weight=0"),
 )
+# Row of the tables about alignment, and what differs from experiments/digits.yaml.
+ALIGNMENT = (("without *", ""), ("with", "pretrain.alignment_weight=1"))
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class Sources:
         esc10: folders of ESC-10's recordings, one a class.
         fsdd: folder of the recordings of FSDD.
         mnist: CSV file of MNIST.
+        lrc_ar: folder of the news clips of LRC-AR.
     """
 
     esc10: Path
     fsdd: Path
     mnist: Path
+    lrc_ar: Path
 
 
 def esc10_jobs(sources: Sources, output: Path) -> Iterator[Job]:
@@ -179,7 +183,7 @@ def start_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     for noise in NOISES:
         yield from corpus_jobs(sources, output, noise)
         for seed in START_SEEDS:
-            yield from _frozen(output, noise, *start_place(noise, seed), seed)
+            yield from _probed(output, noise, *start_place(noise, seed), seed)
 
 
 def start_place(noise: str, seed: int) -> tuple[str, Path]:
@@ -192,21 +196,39 @@ def ablation_jobs(sources: Sources, output: Path) -> Iterator[Job]:
     yield from corpus_jobs(sources, output, "none")
     for setting in dict.fromkeys(setting for _, _, setting in ABLATIONS):
         for seed in SEEDS:
-            yield from _frozen(output, "none", *ablation_place(setting, seed), seed, setting)
+            yield from _probed(output, "none", *ablation_place(setting, seed), seed, setting)
 
 
-def _frozen(output: Path, noise: str, name: str, folder: Path, seed: int, setting: str = "") -> Iterator[Job]:
-    """Pretraining with a seed, and perhaps one more setting, and a linear classifier on its frozen features."""
+def alignment_jobs(sources: Sources, output: Path) -> Iterator[Job]:
+    """Pretraining without and with the alignment loss: retrieval across modalities, and what the features are worth."""
+    yield from corpus_jobs(sources, output, "none")
+    for _, setting in ALIGNMENT:
+        for seed in SEEDS:
+            place = ablation_place(setting, seed)
+            yield from _probed(output, "none", *place, seed, setting, "across", ("--gallery", "0"))
+
+
+def _probed(
+    output: Path,
+    noise: str,
+    name: str,
+    folder: Path,
+    seed: int,
+    setting: str = "",
+    measure: str = "frozen",
+    more: tuple[str, ...] = ("--no-retrieval",),
+) -> Iterator[Job]:
+    """Pretraining with a seed, and perhaps one more setting, and a probe of its frozen features with few labels."""
     records, place = output / "digits" / noise / "records", output / folder
     changes = (*_seeds("pretrain", seed), *(("--set", setting) if setting else ()))
     needs = (f"digits/{noise}/records",)
     yield from _train(DIGITS, f"{name}/pretrain", "pretrain", records, place / "pretrained", needs, changes)
-    result = place / "frozen.json"
+    result = place / f"{measure}.json"
     yield Job(
-        f"{name}/frozen",
+        f"{name}/{measure}",
         CLI,
         (
-            *("probe", "--model", str(place / "pretrained"), "--data", str(records), "--no-retrieval"),
+            *("probe", "--model", str(place / "pretrained"), "--data", str(records), *more),
             *("--labels-per-class", str(FROZEN_LABELS), "--seed", str(seed), "--output", str(result)),
         ),
         result,

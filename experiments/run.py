@@ -2,8 +2,9 @@
 
     python -m experiments.run --data DATA --output out/results
 
-DATA holds `audio/esc10` (a folder of recordings for each class), `audio/fsdd` and `images/mnist_5k.csv.gz`, or say
-where they are with --esc10, --fsdd and --mnist. Interrupted, it resumes where it was.
+DATA holds `audio/esc10` (a folder of recordings for each class), `audio/fsdd`, `images/mnist_5k.csv.gz` and `lrc_ar`,
+or say where they are with --esc10, --fsdd, --mnist and --lrc_ar. Only what the chosen parts need must be there.
+Interrupted, it resumes where it was.
 """
 
 from __future__ import annotations
@@ -14,13 +15,27 @@ from pathlib import Path
 
 from experiments import tables
 from experiments.jobs import Job, run_jobs
-from experiments.plan import Sources, ablation_jobs, digit_jobs, esc10_jobs, start_jobs
+from experiments.plan import Sources, ablation_jobs, alignment_jobs, digit_jobs, esc10_jobs, start_jobs
+from experiments.real_clips import real_clip_jobs
 from pemt_tf.errors import PemtError
 from pemt_tf.files.whole_file import write_text
 from pemt_tf.terminal.exit_code import exit_code_of
 
-PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "start": start_jobs, "ablations": ablation_jobs}
-_PLACES = {"esc10": ("audio", "esc10"), "fsdd": ("audio", "fsdd"), "mnist": ("images", "mnist_5k.csv.gz")}
+PARTS = {
+    "esc10": esc10_jobs,
+    "digits": digit_jobs,
+    "start": start_jobs,
+    "ablations": ablation_jobs,
+    "alignment": alignment_jobs,
+    "lrc_ar": real_clip_jobs,
+}
+_PLACES = {
+    "esc10": ("audio", "esc10"),
+    "fsdd": ("audio", "fsdd"),
+    "mnist": ("images", "mnist_5k.csv.gz"),
+    "lrc_ar": ("lrc_ar",),
+}
+_NEEDED = {"esc10": ("esc10",), "lrc_ar": ("lrc_ar",)}  # of the other parts, the digits
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m experiments.run --data DATA --output out/results --only esc10",
     )
     add = parser.add_argument
-    add("--data", type=Path, help="folder with audio/esc10, audio/fsdd and images/mnist_5k.csv.gz")
+    add("--data", type=Path, help="folder with audio/esc10, audio/fsdd, images/mnist_5k.csv.gz and lrc_ar")
     for name in _PLACES:
         add(f"--{name}", type=Path, help="where it is, if not there")
     add("--output", type=Path, default=Path("out/results"), help="default: %(default)s")
@@ -63,11 +78,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sources(options: argparse.Namespace) -> Sources:
     found = {}
+    needed = {name for part in options.only for name in _NEEDED.get(part, ("fsdd", "mnist"))}
     for name, parts in _PLACES.items():
         path = getattr(options, name) or (options.data.joinpath(*parts) if options.data else None)
-        if path is None or not path.exists():
+        if name in needed and (path is None or not path.exists()):
             raise PemtError(f"{path or name} is not there; give --data with {'/'.join(parts)} in it, or --{name}")
-        found[name] = path
+        found[name] = path or Path(*parts)
     return Sources(**found)
 
 

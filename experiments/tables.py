@@ -11,9 +11,11 @@ from pathlib import Path
 
 import scipy.stats
 
+from experiments import real_clip_tables
 from experiments.jobs import Job, times_of
 from experiments.plan import (
     ABLATIONS,
+    ALIGNMENT,
     DIGIT_SEED,
     FOLDS,
     LABELS,
@@ -63,7 +65,14 @@ class _Results:
 def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
     """Markdown: for every part a block between `<!-- begin NAME -->` and `<!-- end NAME -->`."""
     results = _Results({job.name: job for job in jobs}, output)
-    makers = {"esc10": _esc10, "digits": _digits, "start": _start, "ablations": _ablations}
+    makers = {
+        "esc10": _esc10,
+        "digits": _digits,
+        "start": _start,
+        "ablations": _ablations,
+        "alignment": _alignment,
+        "lrc_ar": _lrc_ar,
+    }
     return "".join(f"<!-- begin {part} -->\n{makers[part](results)}<!-- end {part} -->\n" for part in parts)
 
 
@@ -93,8 +102,10 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _share(values: Sequence[float]) -> str:
-    """Mean and half the interval, per cent."""
+    """Mean and half the interval, per cent; one value has no interval."""
     mean, low, _ = mean_interval(values)
+    if len(values) < 2:
+        return f"{mean:.1%}"
     return f"{mean:.1%} ± {(mean - low) * 100:.1f}"
 
 
@@ -212,3 +223,38 @@ def _ablations(results: _Results) -> str:
         header = [table, "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
         blocks.append(_table(header, rows))
     return "\n".join(blocks)
+
+
+def _alignment(results: _Results) -> str:
+    retrieval, accuracy = [], []
+    for row, setting in ALIGNMENT:
+        places = [ablation_place(setting, seed) for seed in SEEDS]
+        paths = [results.output / folder / "across.json" for _, folder in places]
+        probes = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        for method in probes[0]["retrieval_methods"]:
+            by_seed = [probe["retrieval_methods"][method] for probe in probes]
+            cells = [row, method.replace("_", " ")]
+            for direction in ("audio_to_video", "video_to_audio"):
+                figures = [found[direction] for found in by_seed]
+                ranks = ", ".join(f"{found['median_rank']:g}" for found in figures)
+                cells += [_share([found["recall_at_10"] for found in figures]), ranks]
+            retrieval.append(cells)
+        values = {m: [probe[m]["linear"]["accuracy"] for probe in probes] for m in ("visual", "audio", "joint")}
+        by_seed = ", ".join(f"{value:.1%}" for value in values["joint"])
+        names = [f"{name}/pretrain" for name, _ in places]
+        shares = [_share(values[m]) for m in ("visual", "audio", "joint")]
+        accuracy.append([row, *shares, by_seed, results.cost(names), results.command(names[0])])
+    ways = [f"{way}, {figure}" for way in ("audio to video", "video to audio") for figure in ("R@10", "median ranks")]
+    header = ["alignment", "frames", "audio", "both", "both, seed by seed", "CPU s", "command (seed 0)"]
+    return _table(["alignment", "method", *ways], retrieval) + "\n" + _table(header, accuracy)
+
+
+def _lrc_ar(results: _Results) -> str:
+    seeds, found = real_clip_tables.read_measures(results.output)
+    rows = [
+        [what, results.cost(names), results.command(names[0])] for what, names in real_clip_tables.kinds_of_jobs(seeds)
+    ]
+    figures = (real_clip_tables.belonging(found, _share), real_clip_tables.retrieval(found, _share))
+    tables = [*figures, (["network", "CPU s", "command (seed 0)"], rows)]
+    texts = [_table(header, cells) for header, cells in tables]
+    return "\n".join([*texts, real_clip_tables.caption(results.output, seeds, found)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from pemt_tf import __version__
@@ -25,6 +24,7 @@ from pemt_tf.commands import (
     serve_status,
 )
 from pemt_tf.terminal.exit_code import exit_code_of
+from pemt_tf.terminal.flags import FlagParser
 
 # In the order of `--help`.
 COMMANDS = (
@@ -51,14 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of the `pemt` command; returns the exit code: 0 done, 2 bad input, 130 stopped, 1 from `doctor`."""
 
     def work() -> int | None:
-        options = _parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments)
         return options.run(options)
 
     return exit_code_of(work)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def make_parser() -> FlagParser:
+    """The parser of all commands."""
+    parser = FlagParser(
         prog="pemt",
         description="Parameter-efficient multimodal Transformers for video: pretrain, fine-tune, evaluate, serve.",
         epilog="Records are made by `python -m beam_jobs.preprocess`. Every command has --help with an example.",

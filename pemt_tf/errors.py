@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 _NODE = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*$")
 _FULL = ("No space left", "Disk quota", "File too large", "disk quota")
@@ -18,6 +21,12 @@ class PemtError(Exception):
 
 class ArgumentError(PemtError, ValueError):
     """An argument of a layer, a model or a loss that is not allowed; a ValueError, as Keras' own layers raise."""
+
+
+def did_you_mean(word: str, known: Iterable[Any]) -> str:
+    """`; did you mean X?` for the known word that is closest, or nothing."""
+    close = difflib.get_close_matches(word, map(str, known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def in_one_line(error: Exception) -> str | None:

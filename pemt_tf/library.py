@@ -43,6 +43,7 @@ class TrainedModel:
     ) -> None:
         self.model, self.config, self.labels = model, metadata.config, metadata.labels
         self._modalities, self._outputs_of = metadata.modalities, outputs_of
+        self._prediction = metadata.prediction
 
     def embed(self, files: PathText | Iterable[PathText], batch_size: int = 8) -> np.ndarray:
         """Embeds media files; a file without frames or without audio is embedded by what it has.
@@ -67,14 +68,15 @@ class TrainedModel:
             batch_size: files per call of the model.
 
         Returns:
-            [files, classes] float32 probabilities, in the order of `labels`.
+            [files, classes] float32, in the order of `labels`: probabilities, or with several labels a clip the score
+            of each label, from 0 to 1.
 
         Raises:
             PemtError: the model has no classifier, a file cannot be used, or the output is not finite.
         """
-        if not self.labels:
+        if self._prediction is None:
             raise PemtError("the model has no classifier; load a run of `pemt finetune`")
-        return self._outputs(files, batch_size, "probabilities")
+        return self._outputs(files, batch_size, self._prediction)
 
     def _outputs(self, files: PathText | Iterable[PathText], batch_size: int, name: str) -> np.ndarray:
         paths = [str(file) for file in ([files] if isinstance(files, str | PathLike) else files)]
@@ -125,7 +127,7 @@ def embed(folder: PathText, files: PathText | Iterable[PathText]) -> np.ndarray:
 
 
 def predict(folder: PathText, files: PathText | Iterable[PathText]) -> np.ndarray:
-    """`load(folder).predict(files)`: [files, classes] float32 probabilities."""
+    """`load(folder).predict(files)`: [files, classes] float32 probabilities, or scores with several labels."""
     return load(folder).predict(files)
 
 
@@ -137,6 +139,7 @@ def read_clips(
     labelled: bool = True,
     seed: int = 0,
     modalities: tuple[str, ...] = ("visual", "audio"),
+    every_label: bool = False,
 ) -> tf.data.Dataset:
     """Reads the records of a data set as batches for `fit` or a loop of one's own.
 
@@ -148,16 +151,19 @@ def read_clips(
         labelled: whether to leave out clips without a label.
         seed: random seed of order and augmentation.
         modalities: modalities of the model that is fed.
+        every_label: whether to give all labels of a clip, or only the first.
 
     Returns:
-        Pairs of inputs, as `AVTransformer` takes them, and labels [batch] int64 (-1: none).
+        Pairs of inputs, as `AVTransformer` takes them, and labels [batch] int64 (-1: none); or with `every_label`
+        [batch, classes] float32, 1 for each label of the clip.
 
     Raises:
         PemtError: the data set cannot be read or has no such clips.
     """
     source = ClipSource.open(str(data))
     if training:
-        clips = training_clips(source, split, batch_size, seed, labelled=labelled)
+        clips = training_clips(source, split, batch_size, seed, labelled=labelled, every_label=every_label)
     else:
-        clips = evaluation_clips(source, split, batch_size, labelled=labelled)
-    return clips.map(lambda batch: (model_inputs(batch, modalities), batch["label"]))
+        clips = evaluation_clips(source, split, batch_size, labelled=labelled, every_label=every_label)
+    labels = "targets" if every_label else "label"
+    return clips.map(lambda batch: (model_inputs(batch, modalities), batch[labels]))

@@ -44,6 +44,12 @@ class EvaluatorConfig:
         top5_at_least: lowest share of clips whose label is among the five most probable; 0 is off.
         slice_accuracy_at_least: lowest accuracy in every slice; 0 is off.
         slice_accuracy_may_drop: largest accepted drop in a slice from the last blessed model's accuracy; 1 is off.
+        map_at_least: with several labels a clip (`finetune.labels=multiple`), lowest mean average precision. The other
+            thresholds on it and on the AUC are for several labels too, and those above for one.
+        map_may_drop: largest accepted drop from the last blessed model's mean average precision.
+        auc_at_least: lowest mean AUC; 0 is off.
+        slice_map_at_least: lowest mean average precision in every slice; 0 is off.
+        slice_map_may_drop: largest accepted drop in a slice from the last blessed model's; 1 is off.
         slice_clips_at_least: smallest slice, in clips, that is shown and judged.
         compare_with_last: compare with the last blessed model; without it the thresholds on drops do not count.
     """
@@ -55,6 +61,11 @@ class EvaluatorConfig:
     slice_accuracy_may_drop: float = 1.0
     slice_clips_at_least: int = 10
     compare_with_last: bool = True
+    map_at_least: float = 0.1
+    map_may_drop: float = 0.02
+    auc_at_least: float = 0.0
+    slice_map_at_least: float = 0.0
+    slice_map_may_drop: float = 1.0
 
 
 @dataclass(frozen=True)

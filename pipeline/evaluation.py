@@ -8,6 +8,9 @@ from pemt_tf.data import records
 from pemt_tf.orchestration.nodes.finite_predictions import FinitePredictions
 from pemt_tf.orchestration.nodes.metric_code import metric_config
 from pemt_tf.orchestration.nodes.model_metrics import CLIPS, PRECISION, SLICE_TOP_1, TOP_1, TOP_5
+from pemt_tf.orchestration.nodes.several_labels import AUC, RankingFigure
+from pemt_tf.orchestration.nodes.several_labels import PRECISION as MEAN_PRECISION
+from pemt_tf.orchestration.nodes.several_metrics import SLICE_PRECISION
 from pemt_tf.orchestration.nodes.slice_accuracy import SliceAccuracy
 from pemt_tf.orchestration.nodes.slices import SLICES
 from pipeline.configs import EvaluatorConfig
@@ -57,6 +60,39 @@ def evaluation(thresholds: EvaluatorConfig, labels: int) -> tfma.EvalConfig:
             tfma.MetricsSpec(metrics=metrics),
             tfma.MetricsSpec(metrics=[precision], binarize=by_label),
         ],
+    )
+
+
+def several_evaluation(thresholds: EvaluatorConfig, labels: int) -> tfma.EvalConfig:
+    """Mean average precision and AUC, also of each label, over all clips and in each slice, of several labels a clip.
+
+    The slices by label give only their numbers of clips: in them every clip has the label.
+    """
+    precision = metric_config(RankingFigure, name=MEAN_PRECISION, figure=MEAN_PRECISION, labels=labels, by_label=True)
+    precision.per_slice_thresholds.append(_threshold(_ALL_CLIPS, thresholds.map_at_least, thresholds.map_may_drop))
+    auc = metric_config(RankingFigure, name=AUC, figure=AUC, labels=labels, by_label=True)
+    if thresholds.auc_at_least > 0:
+        auc.per_slice_thresholds.append(_threshold(_ALL_CLIPS, thresholds.auc_at_least, None))
+    metrics = [
+        tfma.MetricConfig(class_name="ExampleCount", config=f'"name": "{CLIPS}"'),
+        metric_config(FinitePredictions, name="finite_answers"),
+        precision,
+        auc,
+    ]
+    least, may_drop = thresholds.slice_map_at_least, thresholds.slice_map_may_drop
+    if least > 0 or may_drop < 1:
+        smallest = thresholds.slice_clips_at_least
+        in_slices = metric_config(
+            RankingFigure, name=SLICE_PRECISION, figure=MEAN_PRECISION, labels=labels, least=smallest
+        )
+        others = [spec for spec in _EACH_SLICE if list(spec.feature_keys) != [records.LABEL_STRING]]
+        in_slices.per_slice_thresholds.append(_threshold(others, least, may_drop))
+        metrics.append(in_slices)
+    model = tfma.ModelSpec(signature_name="serving_default", prediction_key="scores", label_key=records.LABEL_INDEX)
+    return tfma.EvalConfig(
+        model_specs=[model],
+        slicing_specs=[*_ALL_CLIPS, *_EACH_SLICE],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
     )
 
 

@@ -12,12 +12,13 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
 from tfx.dsl.components.base.base_node import BaseNode
 
+from pemt_tf.config.training import PREDICTIONS
 from pemt_tf.data import records
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
 from pemt_tf.orchestration.nodes.artifact_paths import bucket_address
 from pemt_tf.orchestration.nodes.card_writer import CardWriter
-from pemt_tf.orchestration.nodes.clip_import import ClipExampleGen
+from pemt_tf.orchestration.nodes.clip_import import ClipExampleGen, EveryLabelExampleGen
 from pemt_tf.orchestration.nodes.clip_rules import ClipRules
 from pemt_tf.orchestration.nodes.data_gate import DataGate
 from pemt_tf.orchestration.nodes.label_gate import LabelGate
@@ -27,7 +28,7 @@ from pemt_tf.orchestration.nodes.training_order import FINETUNE, PRETRAIN, Train
 from pemt_tf.orchestration.running.data_spans import DataFolder, find_data
 from pipeline import trainer_module
 from pipeline.configs import PipelineConfig
-from pipeline.evaluation import evaluation
+from pipeline.evaluation import evaluation, several_evaluation
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "schema.pbtxt"
 TRAINERS = {
@@ -49,9 +50,11 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
     batch_by_size()
     data = find_data(config.data_folder)
     card = DatasetCard.read(data.path)
+    training = config.training_config()
+    several = training.finetune.several
     orders = make_orders(
         data.path,
-        config.training_config(),
+        training,
         preset=config.preset,
         pretrains=config.pretrains,
         cpu_devices=config.trainer.cpu_devices,
@@ -63,8 +66,8 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
     comparison: list[BaseNode] = []
     if config.evaluator.compare_with_last:
         blessed = last_blessed_model()
-        comparison = [blessed, LabelGate(model=blessed.outputs["model"], labels=card.labels)]
-    examples = import_clips(data, [name for name, split in card.splits.items() if split.clips])
+        comparison = [blessed, LabelGate(blessed.outputs["model"], card.labels, PREDICTIONS[training.finetune.labels])]
+    examples = import_clips(data, [name for name, split in card.splits.items() if split.clips], several)
     schema = tfx.components.ImportSchemaGen(schema_file=bucket_address(stored_schema(config.root, card.labels)))
     statistics = describe_scalars(examples, schema)
     validator = tfx.components.ExampleValidator(
@@ -84,7 +87,7 @@ def create_pipeline(config: PipelineConfig, artifacts: str | None = None) -> tfx
         model=model,
         baseline_model=comparison[0].outputs["model"] if comparison else None,
         schema=schema.outputs["schema"],
-        eval_config=evaluation(config.evaluator, len(card.labels)),
+        eval_config=(several_evaluation if several else evaluation)(config.evaluator, len(card.labels)),
     )
     writer = CardWriter(
         model_run=trainers[-1].outputs["model_run"],
@@ -144,8 +147,8 @@ def imported_clips(card: DatasetCard) -> dict[str, int]:
     }
 
 
-def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
-    """Imports the splits of a data set. `ClipImportExecutor` leaves some clips out.
+def import_clips(data: DataFolder, splits: list[str], every_label: bool = False) -> ClipExampleGen:
+    """Imports the splits of a data set. `ClipImportExecutor` leaves out some clips and, without `every_label`, labels.
 
     Where each day has a folder, TFX gets the pattern and the span, so that both are in the metadata.
     """
@@ -155,7 +158,7 @@ def import_clips(data: DataFolder, splits: list[str]) -> ClipExampleGen:
     if data.span is not None:
         only = tfx.proto.StaticRange(start_span_number=data.span, end_span_number=data.span)
         span = tfx.proto.RangeConfig(static_range=only)
-    node = ClipExampleGen(
+    node = (EveryLabelExampleGen if every_label else ClipExampleGen)(
         input_base=bucket_address(data.base), input_config=tfx.proto.Input(splits=patterns), range_config=span
     )
     return node.with_id("ImportExampleGen")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 # Before anything imports TensorFlow; child processes inherit it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -61,6 +64,9 @@ SMALL = {
 }
 
 
+# Tracing makes millions of objects that live: the default looks for circles among them far too often.
+gc.set_threshold(100_000, 50, 100)
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,11 +76,12 @@ def pytest_addoption(parser):
     parser.addoption("--leave-slow", action="store_true", help="skip what is marked slow, and count it")
 
 
-# Files that take longest, the longest first (`--durations=0` says so): `ci/test` has them begin early.
+# Files that take longest (`--durations=0` says so). The first two begin at once: only one needs a trained model,
+# which the other worker then finds made.
 LONGEST = (
     *("test_tutorial", "test_end_to_end", "test_multi_worker", "test_two_devices"),  # of `make test-slow`
-    *("test_projection", "test_embed", "test_search", "test_saved_model", "test_checkpoint_converter"),
-    *("test_input_pipeline", "test_run_report", "test_run", "test_library", "test_readme"),
+    *("test_embed", "test_checkpoint_converter", "test_search", "test_input_pipeline", "test_saved_model"),
+    *("test_run_report", "test_run", "test_library", "test_readme"),
 )
 
 
@@ -94,6 +101,7 @@ def modules_leave_nothing_behind():
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     yield
     gc.collect()  # traced functions refer to themselves in circles, which are large and seldom looked for
+    gc.freeze()  # what is left stays: looking through all of it again and again took a tenth of the time
 
 
 @pytest.fixture(scope="session")
@@ -103,13 +111,32 @@ def small_config() -> Config:
 
 
 @pytest.fixture(scope="session")
-def dataset_directory(tmp_path_factory, small_config):
+def made_once(tmp_path_factory):
+    """Makes a folder once for all workers of pytest-xdist: who comes second waits, and uses it. Read it only."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # each worker has a folder in it
+
+    def make_once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, finished = root / name, root / f"{name}.finished"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not finished.exists():
+                make(folder)
+                finished.touch()
+        return folder
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def dataset_directory(made_once, small_config):
     """Records of 12 training and 9 test clips, some without picture, sound or label (`tests.fake_dataset`)."""
     from tests.fake_dataset import fake_clips, write_dataset
 
     geometry = small_config.geometry
     splits = {"train": fake_clips(geometry, 12), "test": fake_clips(geometry, 9, first_seed=1000)}
-    return write_dataset(tmp_path_factory.mktemp("dataset"), geometry, splits)
+    return made_once("dataset", lambda folder: write_dataset(folder, geometry, splits))
 
 
 @pytest.fixture(scope="session")
@@ -121,32 +148,91 @@ def clip_source(dataset_directory):
 
 
 @pytest.fixture(scope="session")
-def pretraining_run(tmp_path_factory, small_config, clip_source):
+def pretraining_run(made_once, small_config, clip_source):
     """A finished pretraining run of four steps."""
     from pemt_tf.training.pretrain import pretrain
+    from pemt_tf.training.run_directory import RunDirectory
 
-    return pretrain(small_config, clip_source, tmp_path_factory.mktemp("runs") / "pretrain")
+    return RunDirectory(made_once("pretrained", lambda folder: pretrain(small_config, clip_source, folder)))
 
 
 @pytest.fixture(scope="session")
-def finetuning_run(tmp_path_factory, small_config, clip_source, pretraining_run):
+def finetuning_run(made_once, small_config, clip_source, pretraining_run):
     """A finished fine-tuning run of four steps that began from `pretraining_run`."""
     from pemt_tf.training.finetune import finetune
+    from pemt_tf.training.run_directory import RunDirectory
 
-    return finetune(small_config, clip_source, tmp_path_factory.mktemp("runs") / "finetune", initial=pretraining_run)
+    def make(folder: Path) -> None:
+        finetune(small_config, clip_source, folder, initial=pretraining_run)
+
+    return RunDirectory(made_once("finetuned", make))
 
 
 @pytest.fixture(scope="session")
-def classifier_servable(tmp_path_factory, finetuning_run):
+def several_source(made_once, small_config):
+    """Records of clips that have several labels, see `tests.several_labels`."""
+    from pemt_tf.data.clip_source import ClipSource
+    from tests.several_labels import write_several
+
+    return ClipSource.open(made_once("several", lambda folder: write_several(folder, small_config.geometry)))
+
+
+@pytest.fixture(scope="session")
+def several_run(made_once, small_config, several_source):
+    """A finished fine-tuning run on `several_source`, from random weights."""
+    from pemt_tf.training.finetune import finetune
+    from pemt_tf.training.run_directory import RunDirectory
+
+    changes = ["labels=multiple", "sampling=classes", "steps=60", "batch_size=8", "select=best_validation"]
+    changes += ["validate_every=30", "log_every=30", "checkpoint_every=60", "head_dropout=0"]
+    changes += ["finetune_learning_rate=3e-3"]
+    config = small_config.with_overrides([f"finetune.{change}" for change in changes])
+    return RunDirectory(made_once("several_run", lambda folder: finetune(config, several_source, folder)))
+
+
+@pytest.fixture(scope="session")
+def classifier_servable(made_once, finetuning_run):
     """The SavedModel of `finetuning_run`."""
     from pemt_tf.export.saved_model import export_version
 
-    return export_version(finetuning_run, tmp_path_factory.mktemp("servables") / "classifier")
+    return made_once("classifier", lambda folder: export_version(finetuning_run, folder)) / "1"
 
 
 @pytest.fixture(scope="session")
-def backbone_servable(tmp_path_factory, pretraining_run):
+def backbone_servable(made_once, pretraining_run):
     """The SavedModel of `pretraining_run`, without classifier."""
     from pemt_tf.export.saved_model import export_version
 
-    return export_version(pretraining_run, tmp_path_factory.mktemp("servables") / "backbone")
+    return made_once("backbone", lambda folder: export_version(pretraining_run, folder)) / "1"
+
+
+@pytest.fixture(scope="session")
+def aligned_run(made_once, small_config, clip_source):
+    """A run as of a pretraining with `alignment_weight`, with random weights: a backbone and an aligned space."""
+    import keras
+
+    from pemt_tf.models.pretraining_model import PretrainingModel
+    from pemt_tf.training.history import run_description
+    from pemt_tf.training.run_directory import RunDirectory
+
+    config = small_config.with_overrides(["pretrain.alignment_weight=1", "pretrain.alignment_width=6"])
+
+    def make(folder: Path) -> None:
+        keras.utils.set_random_seed(5)
+        model = PretrainingModel(config.model, config.pretrain)
+        model.build()
+        for weight in model.backbone.trainable_variables:  # the usual ones are so small that all clips look the same
+            weight.assign(weight + 0.2 * keras.random.normal(weight.shape))
+        run = RunDirectory(folder)
+        run.start(config, run_description("pretrain", clip_source, "train", None))
+        run.save_model(model)
+
+    return RunDirectory(made_once("aligned", make))
+
+
+@pytest.fixture(scope="session")
+def aligned_servable(made_once, aligned_run):
+    """The SavedModel of `aligned_run`."""
+    from pemt_tf.export.saved_model import export_version
+
+    return made_once("aligned_servable", lambda folder: export_version(aligned_run, folder)) / "1"

@@ -106,6 +106,19 @@ def test_umap_brings_the_other_map(newest):
     assert "UMAP" in (newest.work / "embeddings" / "explore.html").read_text(encoding="utf-8")
 
 
+def test_formats_brings_array_records(newest):
+    newest.install("pemt-tf")
+    media.write_video(newest.work / "videos" / "train" / "a.mp4")
+    prepare = (*PREPARE, "videos", "--format", "array_record")
+    assert "pip install 'pemt-tf[formats]'" in newest.run(*prepare, code=2).stderr
+
+    newest.install("pemt-tf[formats]")
+
+    assert "1 inputs = 1 written" in newest.run(*prepare).stdout
+    convert = ("python", "-m", "beam_jobs.convert", "--input", "records", "--output", "back", "--format", "tfrecord")
+    assert "from array_record to tfrecord" in newest.run(*convert).stdout
+
+
 def test_aws_brings_s3_paths_in_the_jobs(newest, bucket):
     newest.install("pemt-tf[aws]")
 

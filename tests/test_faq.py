@@ -52,7 +52,7 @@ def test_a_message_that_nobody_says_would_be_noticed():
 def test_command_is_one_that_the_programs_take(command):
     first, *words = shlex.split(command)
     if first == "pemt":
-        options = cli._parser().parse_args(words)
+        options = cli.make_parser().parse_args(words)
     else:
         assert [first, *words[:2]] == ["python", "-m", "beam_jobs.preprocess"]
         options = preprocess.build_parser().parse_args(words[2:])

@@ -37,6 +37,7 @@ def test_every_public_name_is_there_and_on_the_page():
         assert re.search(rf"`[^`]*\b{name}\b", PAGE) or name == "TrainedModel", name
 
 
+@pytest.mark.slow
 def test_the_page_runs(tmp_path, monkeypatch, video, dataset_directory, pretraining_run, finetuning_run):
     (tmp_path / "out").mkdir()
     for name, folder in {

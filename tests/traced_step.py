@@ -61,7 +61,12 @@ def running(concrete) -> list:
 
 def kernels(concrete) -> Counter:
     """How often a call runs each kind of kernel."""
-    return Counter(operation.type for operation in running(concrete) if operation.type not in _FREE)
+    return Counter(operation.type for operation in computing(concrete))
+
+
+def computing(concrete) -> list:
+    """The operations that run as kernels, or copy numbers."""
+    return [operation for operation in running(concrete) if operation.type not in _FREE]
 
 
 def bytes_moved(operations: list) -> int:

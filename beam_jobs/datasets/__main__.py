@@ -7,9 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from beam_jobs.datasets import esc, kinetics, kinetics_sounds, ucf101, vggsound
+from beam_jobs.datasets import audioset, esc, kinetics, kinetics_sounds, ucf101, vggsound
 from beam_jobs.datasets.collection import Collection, hold_out, summary, write_manifest, write_missing
 from beam_jobs.job import command_line
+from pemt_tf.terminal.flags import FlagParser
 
 INCOMPLETE = 3  # the exit code if files are missing
 MISSING_SHOWN = 10
@@ -23,19 +24,19 @@ exit codes: 0 the manifest is written and complete; 3 it is written, but files a
 NAME.missing.csv; --allow-missing makes it 0); 2 nothing is written, and one line says why."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> FlagParser:
     """The parser, with a subcommand for each data set."""
-    parser = argparse.ArgumentParser(
+    parser = FlagParser(
         prog="python -m beam_jobs.datasets",
         description="Writes the manifest of a public data set that you have on disk; nothing is downloaded.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
     _add_ucf101(sets)
     _add_esc(sets)
     _add_kinetics(sets)
     _add_vggsound(sets)
+    _add_audioset(sets)
     return parser
 
 
@@ -46,7 +47,6 @@ def _add_set(sets, name: str, summary: str, module, example: str) -> argparse.Ar
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"{module.__doc__}\nexample:\n  python -m beam_jobs.datasets {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set; paths are relative to it")
     parser.add_argument("--output", required=True, type=Path, help="manifest to write (.csv)")
@@ -124,9 +124,36 @@ def _add_vggsound(sets) -> None:
     parser.set_defaults(collect=lambda options: vggsound.collect(options.root, options.annotations))
 
 
+def _add_audioset(sets) -> None:
+    parser = _add_set(
+        sets,
+        "audioset",
+        "AudioSet: sounds in videos of ten seconds from the web, several in a clip",
+        audioset,
+        "audioset --root AudioSet --train AudioSet/balanced_train_segments.csv --output audioset.csv",
+    )
+    add = parser.add_argument
+    lists = "default: those of AudioSet that are under --root"
+    add("--train", type=Path, nargs="+", default=[], metavar="CSV", help=f"lists of training clips ({lists})")
+    add("--test", type=Path, nargs="+", default=[], metavar="CSV", help=f"lists of test clips ({lists})")
+    add(
+        "--classes",
+        type=Path,
+        metavar="CSV",
+        help="names of the labels (default: class_labels_indices.csv under --root)",
+    )
+    add("--cut", action="store_true", help="ID.mp4 is the clip, not the whole video (default: whole)")
+    parser.set_defaults(
+        collect=lambda options: audioset.collect(
+            options.root, options.train, options.test, options.classes, options.cut
+        )
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
     incomplete = []
 
     def work() -> list[str]:
@@ -134,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         incomplete.extend(found.missing)
         return _write(options, found)
 
-    code = command_line.run(work, "interrupted; nothing was written")
+    code = command_line.run(work, "interrupted; nothing was written", parser)
     return INCOMPLETE if code == 0 and incomplete and not options.allow_missing else code
 
 

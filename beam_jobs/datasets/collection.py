@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from beam_jobs.inputs.file_listing import hash_fraction
+from beam_jobs.inputs.manifest_rows import LABEL_SEPARATOR
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import printable, readable
 from pemt_tf.files.whole_file import write_text
 
-COLUMNS = ("path", "label", "split", "group", "start", "end")
+COLUMNS = ("path", "label", "labels", "split", "group", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,18 @@ class Entry:
     """One row of a manifest; see docs/data_format.md."""
 
     path: str  # relative to the data set's root, with forward slashes
-    label: str
+    label: str  # empty with several
     split: str
     group: str  # entries of one recording share it, and are always in the same split
     start: float | None = None  # seconds; None for the whole file
     end: float | None = None
     extra: tuple[tuple[str, str], ...] = ()  # further columns as (name, value)
+    labels: tuple[str, ...] = ()  # in the place of `label`
+
+    @property
+    def every_label(self) -> tuple[str, ...]:
+        """All labels, one or several."""
+        return self.labels or (self.label,)
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ def hold_out(entries: list[Entry], fraction: float) -> list[Entry]:
         raise PemtError("this data set has a validation split of its own; leave out --validation-fraction")
     groups_of: dict[str, set[str]] = {}
     for entry in entries:
-        if entry.split == "train":
-            groups_of.setdefault(entry.label, set()).add(entry.group)
+        for label in entry.every_label if entry.split == "train" else ():
+            groups_of.setdefault(label, set()).add(entry.group)
     moved = {group for groups in groups_of.values() for group in groups if hash_fraction(group) < fraction}
     for groups in groups_of.values():
         if groups <= moved:
@@ -77,6 +84,7 @@ def write_manifest(path: Path, entries: list[Entry]) -> None:
         {
             **{name: getattr(entry, name) for name in COLUMNS},
             "path": readable(entry.path),
+            "labels": LABEL_SEPARATOR.join(entry.labels),
             **dict(entry.extra),
         }
         for entry in sorted(entries, key=lambda entry: (entry.split, entry.path, entry.start or 0.0))
@@ -110,4 +118,5 @@ def summary(entries: list[Entry]) -> str:
     """A line such as `2,000 clips of 50 labels: test 400, train 1,600`."""
     counts = Counter(entry.split for entry in entries)
     splits = ", ".join(f"{split} {counts[split]:,}" for split in sorted(counts))
-    return f"{len(entries):,} clips of {len({entry.label for entry in entries}):,} labels: {splits}"
+    labels = {label for entry in entries for label in entry.every_label}
+    return f"{len(entries):,} clips of {len(labels):,} labels: {splits}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from pemt_tf.errors import PemtError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
+AUDIO_SUFFIXES = (".wav", ".flac", ".m4a", ".mp3", ".ogg", ".opus")
 
 
 def require_folder(path: Path, what: str) -> Path:

@@ -21,7 +21,7 @@ from beam_jobs.worker.outcomes import FAILED, WRITTEN
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.search.embedding_store import RECORD_FILES
-from pemt_tf.search.embedding_table import embedding_table
+from pemt_tf.search.embedding_table import ALIGNED, embedding_table
 
 TEXT_COLUMNS = ["path", "label", "split"]
 
@@ -88,6 +88,8 @@ class WriteFile(beam.DoFn):
             "places": [[one.place.unit, one.place.index] for one in results],
             "rows": len(written),
             "width": len(vectors[0]) // 4 if vectors else 0,
+            "aligned": {name: sum(bool(one.about[ALIGNED[name]]) for one in written) for name in _aligned(written)},
+            "aligned_size": max((len(place) // 4 for place in _aligned(written).values()), default=0),
             "failed": [_failure(one) for one in results if one.vector is None],
             "sha256": "",
         }
@@ -103,13 +105,22 @@ class WriteFile(beam.DoFn):
 
     def _table(self, written: list[EmbeddedClip], vectors: list[bytes]) -> pa.Table:
         numbers = np.frombuffer(b"".join(vectors), "<f4").reshape(len(written), -1)
-        table = embedding_table([one.about for one in written], numbers)
+        aligned = {
+            name: np.frombuffer(b"".join(one.aligned[name] for one in written), "<f4").reshape(len(written), -1)
+            for name in _aligned(written)
+        }
+        table = embedding_table([one.about for one in written], numbers, aligned)
         files = self._record_files
         if not files:
             return table
         rows = Counter(one.place.unit for one in written)  # in the order of the rows
         counted = [[files[unit], count] for unit, count in rows.items()]
         return table.replace_schema_metadata({RECORD_FILES: json.dumps(counted).encode("ascii")})
+
+
+def _aligned(written: list[EmbeddedClip]) -> dict[str, bytes]:
+    """The places in the aligned space of the first clip, by column; all clips have the same columns."""
+    return written[0].aligned if written else {}
 
 
 def _failure(result: EmbeddedClip) -> dict[str, str]:

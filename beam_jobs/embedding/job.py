@@ -31,7 +31,7 @@ from pemt_tf.errors import PemtError
 from pemt_tf.export.saved_model import ServableMetadata
 from pemt_tf.files.names import printable, readable
 from pemt_tf.files.strict_json import json_text
-from pemt_tf.search.embedding_card import CARD_NAME, EmbeddingCard, model_hash
+from pemt_tf.search.embedding_card import CARD_NAME, AlignedVectors, EmbeddingCard, model_hash
 
 OUTCOMES, PROGRESS = "outcomes", "progress"
 
@@ -119,7 +119,16 @@ def _checked_card(
         source_hash=source.source_hash,
         content_hash=hashlib.sha256("".join(summary["sha256"] for summary in full).encode("ascii")).hexdigest(),
         command=printable(options.command),
+        aligned=_aligned(full),
     )
+
+
+def _aligned(summaries: list[dict[str, Any]]) -> AlignedVectors | None:
+    """What the card says about the vectors in the aligned space; None if there are none."""
+    rows: Counter[str] = Counter()
+    for summary in summaries:
+        rows.update(summary["aligned"])
+    return AlignedVectors(summaries[0]["aligned_size"], by_name(rows)) if rows else None
 
 
 def _run(
@@ -233,6 +242,7 @@ def summary(card: EmbeddingCard, output: str) -> list[str]:
     by_cause, total = outcome_lines(card.filtered, card.failed, card.inputs, card.written)
     return [
         f"{card.written} embeddings of {card.vector_size} numbers in {len(card.files)} files",
+        *([f"aligned vectors of {card.aligned.size} numbers: {describe(card.aligned.rows)}"] if card.aligned else []),
         *by_cause,
         total,
         f"wrote {storage.join(output, CARD_NAME)}",

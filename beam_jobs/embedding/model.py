@@ -17,6 +17,7 @@ from beam_jobs.engines import storage
 from pemt_tf.data.damage import READ_ERRORS, plain_cause
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor, latest_version
+from pemt_tf.search.embedding_table import ALIGNED
 
 
 class SavedModelHandler(ModelHandler[ClipExample, EmbeddedClip, LocalPredictor]):
@@ -36,7 +37,7 @@ class SavedModelHandler(ModelHandler[ClipExample, EmbeddedClip, LocalPredictor])
     ) -> Iterable[EmbeddedClip]:
         """Embeds a batch; if a record spoils it, each clip on its own."""
         try:
-            vectors = model.answer([example.serialized for example in batch])["embedding"]
+            answer = model.answer([example.serialized for example in batch])
         except tf.errors.ResourceExhaustedError as error:
             raise PemtError(f"{len(batch)} clips at once take too much memory; use a smaller --batch_size") from error
         except READ_ERRORS as error:
@@ -44,7 +45,8 @@ class SavedModelHandler(ModelHandler[ClipExample, EmbeddedClip, LocalPredictor])
                 return [result for example in batch for result in self.run_inference([example], model)]
             detail = plain_cause(error)
             return [EmbeddedClip(batch[0].place, batch[0].about, None, "model", "bad_record", detail)]
-        return [_result(example, vector) for example, vector in zip(batch, vectors, strict=True)]
+        names = ["embedding", *(name for name in ALIGNED if name in answer)]
+        return [_result(example, {name: answer[name][row] for name in names}) for row, example in enumerate(batch)]
 
     def get_num_bytes(self, batch: Sequence[ClipExample]) -> int:
         return sum(len(example.serialized) for example in batch)
@@ -53,10 +55,12 @@ class SavedModelHandler(ModelHandler[ClipExample, EmbeddedClip, LocalPredictor])
         return "embed"
 
 
-def _result(example: ClipExample, vector: np.ndarray) -> EmbeddedClip:
-    if np.isfinite(vector).all():
-        return EmbeddedClip(example.place, example.about, vector.astype("<f4").tobytes())
-    detail = f"{np.count_nonzero(~np.isfinite(vector))} of {vector.size} numbers are infinite or undefined"
+def _result(example: ClipExample, vectors: dict[str, np.ndarray]) -> EmbeddedClip:
+    numbers = np.concatenate(list(vectors.values()))
+    if np.isfinite(numbers).all():
+        found = {name: vector.astype("<f4").tobytes() for name, vector in vectors.items()}
+        return EmbeddedClip(example.place, example.about, found.pop("embedding"), aligned=found)
+    detail = f"{np.count_nonzero(~np.isfinite(numbers))} of {numbers.size} numbers are infinite or undefined"
     return EmbeddedClip(example.place, example.about, None, "model", "not_finite", detail)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from beam_jobs.embedding.sources import InputUnit, read_plan
 from beam_jobs.engines import storage
+from beam_jobs.inputs import members
 from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data import records
@@ -53,6 +54,7 @@ class EmbeddedClip:
     stage: str = ""  # where it failed: `read`, `decode` or `model`
     cause: str = ""
     detail: str = ""
+    aligned: dict[str, bytes] = field(default_factory=dict)  # by column, as `vector`; empty without aligned space
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,9 @@ class ReadUnit(beam.DoFn):
     def _decoded(self, place: RowPlace, location: str, about: dict[str, Any]) -> ClipExample | EmbeddedClip:
         with contextlib.ExitStack() as stack:
             try:
-                path = stack.enter_context(storage.local_copy(location))
+                path = stack.enter_context(members.local_file(location))
             except OSError as error:
-                raise MediaError("not_found", f"cannot read {location}: {error}") from None
+                raise MediaError("not_found", f"cannot read {members.described(location)}: {error}") from None
             request = ClipRequest(path, about["start"], about["end"], clip_id=about["id"], name=about["path"])
             made = self._decoder.clip(request)
         about = {**about, **{name: getattr(made.about, name) for name in ("start", "end", "has_video", "has_audio")}}

@@ -107,6 +107,7 @@ def _without_gaps(units: list[InputUnit]) -> list[InputUnit]:
 
 def _open_data_set(path: str) -> tuple[ClipSource, DatasetCard]:
     card = read_card(path)
+    card.require_tfrecord(path)
     if not storage.is_remote(path):
         return ClipSource.open(path), card
     files = {name: tuple(part.files) for name, part in card.splits.items()}

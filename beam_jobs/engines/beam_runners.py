@@ -36,6 +36,7 @@ from beam_jobs.plan.output_folder import JobWritten
 from beam_jobs.plan.shards import Shard, ShardSettings
 from beam_jobs.worker.shard_maker import MOST_WORKERS
 from pemt_tf.errors import PemtError
+from pemt_tf.terminal.flags import FlagParser, UnknownOptionError
 
 # The in-process runner by name: since Beam 2.68 "DirectRunner" first tries to download another runner.
 IN_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -48,7 +49,7 @@ WORKER_ENDED = re.compile(r"Worker subprocess exited|Channel closed prematurely|
 
 def beam_options(runner: str, num_workers: int | None, arguments: Sequence[str]) -> PipelineOptions:
     """Builds Beam's options; the names of its local runners all mean the one in this process."""
-    _refuse_unknown(arguments)
+    arguments = _spelled(arguments)
     chosen = list(arguments)
     if runner.lower() in (name.lower() for name in IN_PROCESS_NAMES):
         mode, workers = _local_mode(num_workers, arguments)
@@ -91,9 +92,10 @@ def _local_mode(num_workers: int | None, arguments: Sequence[str]) -> tuple[str,
     return mode or (THREADS if workers > 1 else IN_MEMORY), workers
 
 
-def _refuse_unknown(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False
+def _spelled(arguments: Sequence[str]) -> list[str]:
+    """Beam's flags as Beam spells them; raises UnknownOptionError for what is none."""
+    parser = FlagParser(
+        passes_on=True, add_help=False, allow_abbrev=False, conflict_handler="resolve", exit_on_error=False
     )
     for group in PipelineOptions.__subclasses__():
         group._add_argparse_args(parser)  # pyright: ignore[reportArgumentType] - Beam's subclass changes only messages
@@ -102,7 +104,8 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
     except argparse.ArgumentError as error:
         raise PemtError(f"Beam refuses an option: {error}") from None
     if unknown:
-        raise PemtError(f"unknown option {unknown[0]}; neither this job (see --help) nor Apache Beam has it")
+        raise UnknownOptionError(unknown[0], "neither this job (see --help) nor Apache Beam has it")
+    return parser.spelled(arguments)
 
 
 def _refuse_incomplete(options: PipelineOptions, name: str) -> None:

@@ -17,6 +17,7 @@ from beam_jobs.engines import storage
 from beam_jobs.finish.data_schema import SCHEMA_NAME, schema_text
 from beam_jobs.finish.dataset_index import IndexWriter
 from beam_jobs.finish.duplicates import DuplicatePair, Fingerprints, drop_clips, near_training, to_drop
+from beam_jobs.finish.hub_readme import README_NAME, readme_text
 from beam_jobs.plan.shards import JobRecord, Shard, ShardSettings, read_plan
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, by_name, read_outcomes
 from beam_jobs.worker.shard_maker import read_statistics
@@ -24,6 +25,8 @@ from pemt_tf.config import Config, save_config
 from pemt_tf.data.dataset_card import CARD_NAME, SPLITS, DatasetCard, SplitCard
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import printable
+from pemt_tf.formats.named import SUFFIXES, record_files
+from pemt_tf.formats.record_files import PARQUET
 
 LABELS_NAME = "labels.txt"
 DUPLICATES_NAME = "duplicates.jsonl"
@@ -65,7 +68,7 @@ def collect(job: DatasetJob) -> Collected:
     finished = storage.list_sizes(job.folder, "stats/*.json")
     sizes: dict[str, int] = {}
     for split in SPLITS:
-        sizes |= storage.list_sizes(job.folder, f"{split}/clips-*.tfrecord")
+        sizes |= storage.list_sizes(job.folder, f"{split}/clips-*{SUFFIXES[job.settings.format]}")
     with error_lists(job.folder) as list_outcome, IndexWriter(job.folder) as index:
         for outcome in job.settled:
             collected.counts.add(outcome)
@@ -116,7 +119,7 @@ def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None
     pairs = collected.fingerprints.pairs()
     unwanted = to_drop(pairs, job.drop_duplicates == "all") if job.drop_duplicates else {}
     if unwanted:
-        drop_clips(job.folder, job.shards, unwanted)
+        drop_clips(job.folder, job.shards, unwanted, job.settings.shape)
         collected = collect(job)
     pairs = [
         dataclasses.replace(pair, left_out=tuple(name for name in (pair.first, pair.second) if name in unwanted))
@@ -125,12 +128,19 @@ def finish(job: DatasetJob, collected: Collected, speed: dict[str, float] | None
     lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
     storage.write_text(storage.join(job.folder, DUPLICATES_NAME), "".join(lines))
     card = _card(job, collected, pairs)
+    describe(job, card, speed and _described(speed, card))
+    return card
+
+
+def describe(job: DatasetJob, card: DatasetCard, speed: dict[str, float] | None = None) -> None:
+    """Writes labels, schema, configuration, report and, last, the card."""
     _write_descriptions(job)
+    if card.format == PARQUET:
+        storage.write_text(storage.join(job.folder, README_NAME), readme_text(card))
     from beam_jobs.report.dataset_report import write_report  # templates and codecs: a refusal needs none
 
-    write_report(job.folder, card, speed and _described(speed, card))
+    write_report(job.folder, card, speed)
     storage.write_text(storage.join(job.folder, CARD_NAME), card.text())
-    return card
 
 
 def _described(speed: dict[str, float], card: DatasetCard) -> dict[str, float]:
@@ -169,6 +179,7 @@ def _card(job: DatasetJob, collected: Collected, pairs: list[DuplicatePair]) -> 
         command=printable(job.command),
         configuration_hash=job.record.configuration_hash,
         content_hash=collected.digest.hexdigest(),
+        format=job.settings.format,
     )
 
 
@@ -190,8 +201,9 @@ def _write_descriptions(job: DatasetJob) -> None:
     settings, folder = job.settings, job.folder
     labels = "".join(f"{label}\n" for label in settings.vocabulary)
     storage.write_text(storage.join(folder, LABELS_NAME), labels)
-    schema = schema_text(job.config.geometry, list(settings.vocabulary), settings.store_waveform)
-    storage.write_text(storage.join(folder, SCHEMA_NAME), schema)
+    if record_files(settings.format).keeps_bytes:
+        schema = schema_text(job.config.geometry, list(settings.vocabulary), settings.store_waveform)
+        storage.write_text(storage.join(folder, SCHEMA_NAME), schema)
     with storage.open_write(storage.join(folder, LISTED_NAME)) as file:
         for outcome in job.settled:
             file.write(outcome.line())

@@ -20,7 +20,8 @@ from beam_jobs.plan.shards import Shard
 from beam_jobs.worker.outcomes import FILTERED, InputOutcome, SkippedWindow, read_outcomes
 from beam_jobs.worker.shard_maker import ShardWriter
 from pemt_tf.data.dataset_card import SPLITS
-from pemt_tf.data.record_format import read_records
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import RecordShape
 from pemt_tf.media.decoded_clip import HASH_BYTES
 
 # Shares of differing bits up to which clips are near-duplicates; unrelated clips differ in half of the bits.
@@ -149,24 +150,26 @@ def to_drop(pairs: list[DuplicatePair], also_within: bool) -> dict[str, Duplicat
     return dropped
 
 
-def drop_clips(folder: str, shards: list[Shard], unwanted: dict[str, DuplicatePair]) -> None:
+def drop_clips(folder: str, shards: list[Shard], unwanted: dict[str, DuplicatePair], shape: RecordShape) -> None:
     """Rewrites every shard that holds an unwanted clip without it; the clip counts as filtered."""
     for shard in shards:
         outcomes = list(read_outcomes(storage.join(folder, shard.outcome_name)))
         if any(clip.clip_id in unwanted for outcome in outcomes for clip in outcome.clips):
-            _rewrite(folder, shard, outcomes, unwanted)
+            _rewrite(folder, shard, outcomes, unwanted, shape)
 
 
-def _rewrite(folder: str, shard: Shard, outcomes: list[InputOutcome], unwanted: dict[str, DuplicatePair]) -> None:
+def _rewrite(
+    folder: str, shard: Shard, outcomes: list[InputOutcome], unwanted: dict[str, DuplicatePair], shape: RecordShape
+) -> None:
     # Without its statistics the shard is unfinished: if the job is killed in between, the next run makes it again.
     storage.remove(storage.join(folder, shard.stats_name))
     with tempfile.TemporaryDirectory() as scratch:
-        old = Path(scratch, "clips.tfrecord")
+        old = Path(scratch, "clips")
         with storage.local_copy(storage.join(folder, shard.name)) as local:
             old.write_bytes(Path(local).read_bytes())
         storage.remove(storage.join(folder, shard.name))
-        with old.open("rb") as file, ShardWriter(folder, shard) as writer:
-            records = read_records(file)
+        with ShardWriter(folder, shard, shape) as writer:
+            records = record_files(shard.format).records(old, shape)
             for outcome in outcomes:
                 for clip in outcome.clips:
                     record = next(records)

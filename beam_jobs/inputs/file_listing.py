@@ -33,9 +33,10 @@ MEDIA_SUFFIXES = {f".{name}" for name in f"{VIDEO_TYPES} {AUDIO_TYPES}".split()}
 # Given as --input, these would only be reported as a file that cannot be decoded.
 NO_INPUT = (
     ".xls .xlsx .ods .numbers .feather .arrow .pkl .pickle .npy .npz .h5 .hdf5 .mat .db .sqlite .xml .yaml .yml .toml "
-    ".ini .md .html .htm .pdf .doc .docx .odt .rtf .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords "
+    ".ini .md .html .htm .pdf .doc .docx .odt .rtf .zip .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords "
     ".py .sh .log .list .lst .tab .psv .srt .vtt .ass"
 )
+COMPRESSED_TARS = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 NO_LABEL_FOLDERS = ("unlabelled", "unlabeled")
 
 
@@ -50,7 +51,7 @@ class InputClip:
     """One input: a file, or the stretch of it that a manifest names."""
 
     clip_id: str  # unique within the data set
-    path: str  # where the file is, in the file system's spelling
+    path: str  # where the file is, in the file system's spelling, or its place inside of another file (`members`)
     name: str  # readable: relative to the input's root, or as the manifest says
     labels: tuple[str, ...] = ()
     start: float | None = None  # seconds; None for the file's own
@@ -83,7 +84,7 @@ class SkippedFile:
 
     path: str
     name: str
-    cause: str  # `hidden`, `not_media_suffix`, `linked_folder`, `outside_root`; `not_found` for a folder
+    cause: str  # a rule of docs/data_format.md, such as `hidden`; `not_found` for a folder or the rest of a tar
     detail: str = ""
 
 
@@ -99,7 +100,14 @@ class InputListing:
 
 
 def list_inputs(source: str, allow_outside: bool = False) -> InputListing:
-    """Lists a folder, glob or single file."""
+    """Lists a folder, glob or single file; refuses it if there is no media file."""
+    listing = find_files(source, allow_outside)
+    require_clips(source, listing)
+    return listing
+
+
+def find_files(source: str, allow_outside: bool = False) -> InputListing:
+    """Lists a folder, glob or single file; there may be no media file in it."""
     _refuse_other_files(source)
     if storage.is_remote(source):
         listing = _list_objects(source)
@@ -113,17 +121,25 @@ def list_inputs(source: str, allow_outside: bool = False) -> InputListing:
         listing = _list_folder(pattern.root or ".", allow_outside, pattern)
     else:
         raise PemtError(_why_nothing(source))
+    folders = (PurePosixPath(clip.name).parts[:-1] for clip in listing.clips)
+    return dataclasses.replace(listing, notes=notes_on_folders(folders))
+
+
+def require_clips(source: str, listing: InputListing) -> None:
+    """Refuses an input without any media file."""
     if not listing.clips:
         raise PemtError(
             f"no media files in {source}: {_what_was_seen(listing)}; give a folder, a glob or a manifest of videos"
         )
-    folders = (PurePosixPath(clip.name).parts[:-1] for clip in listing.clips)
-    return dataclasses.replace(listing, notes=notes_on_folders(folders))
 
 
 def _refuse_other_files(source: str) -> None:
     name = source.partition("://")[2].partition("/")[2] if storage.is_remote(source) else source  # not the bucket's
     is_there = not name.endswith("/") if storage.is_remote(source) else storage.is_file(source)
+    if is_there and name.lower().endswith(COMPRESSED_TARS) and not WILDCARDS.search(name):
+        raise PemtError(
+            f"--input {source} is a compressed tar, in which no video can be found by its place; decompress it first"
+        )
     if is_there and PurePosixPath(name).suffix.lower() in NO_INPUT.split() and not WILDCARDS.search(name):
         raise PemtError(
             f"--input {source} is neither a video nor a manifest; save it as .csv, .tsv, .jsonl, .json or .parquet "
@@ -149,7 +165,8 @@ def _what_was_seen(listing: InputListing) -> str:
         )
     if listing.unreadable:
         first = listing.unreadable[0]
-        seen.append(f"{len(listing.unreadable)} folders could not be read ({first.name}: {first.detail})")
+        what = "files" if first.name.lower().endswith((".tar", ".parquet", ".pq")) else "folders"
+        seen.append(f"{len(listing.unreadable)} {what} could not be read ({first.name}: {first.detail})")
     return "; ".join(seen) or "it is empty"
 
 

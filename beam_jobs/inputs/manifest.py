@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip, InputListing, clip_id
-from beam_jobs.inputs.manifest_rows import COLUMNS, LABEL_SEPARATOR, notes_on_columns, read_rows
+from beam_jobs.inputs.manifest_rows import COLUMNS, LABEL_SEPARATOR, Row, notes_on_columns, read_rows
 from beam_jobs.inputs.paths import ALLOWED, FileIdentity, normal_address, split_named
 from pemt_tf.errors import PemtError
 from pemt_tf.files.names import original, printable, readable
@@ -24,12 +25,20 @@ def read_manifest(path: str, root: str | None = None, allow_outside: bool = Fals
     """Reads a manifest; docs/data_format.md describes its columns, of which only `path` is required."""
     if root is None:
         root = path.rpartition("/")[0] if storage.is_remote(path) else str(Path(path).parent)
+    listing = listing_of_rows(read_rows(path), root, allow_outside, f"{path} ")
+    if not listing.clips:
+        raise PemtError(f"the manifest {path} has no rows")
+    return listing
+
+
+def listing_of_rows(rows: Iterable[Row], root: str, allow_outside: bool, prefix: str = "") -> InputListing:
+    """The inputs that rows name; `prefix` goes before the place of a row in messages."""
     identity = FileIdentity(root)
     clips: list[InputClip] = []
     seen: dict[object, tuple[str, InputClip]] = {}
     columns: dict[str, None] = {}
-    for where, row in read_rows(path):
-        clip = _clip(f"{path} {where}", row, root, identity, allow_outside)
+    for where, row in rows:
+        clip = _clip(f"{prefix}{where}", row, root, identity, allow_outside)
         clips.append(clip)
         columns.update(dict.fromkeys(row))
         # A file may be spelled in two ways. A row with an id of its own may name the same stretch again.
@@ -39,10 +48,8 @@ def read_manifest(path: str, root: str | None = None, allow_outside: bool = Fals
             if other is not clip:
                 what = "repeats" if _meaning(clip) == _meaning(other) else "contradicts"
                 raise PemtError(
-                    f"{path} {where} {what} {earlier}: {clip.clip_id}; remove one of them, or give them ids"
+                    f"{prefix}{where} {what} {earlier}: {clip.clip_id}; remove one of them, or give them ids"
                 )
-    if not clips:
-        raise PemtError(f"the manifest {path} has no rows")
     extra = tuple(column for column in columns if column not in COLUMNS)
     return InputListing(clips, extra_columns=extra, notes=notes_on_columns(tuple(columns)))
 
@@ -63,13 +70,27 @@ def _clip(where: str, row: dict[str, Any], root: str, identity: FileIdentity, al
             f"{where} names a file outside {root}: {printable(path)}; name its folder with "
             "--input_root, or give --allow_outside"
         )
+    size = None if storage.is_remote(path) else storage.size_of(path)
+    return described_clip(where, row, path, name, identity.of(path), size)
+
+
+def described_clip(where: str, row: dict[str, Any], path: str, name: str, file: str, size: int | None) -> InputClip:
+    """The input that a row describes.
+
+    Args:
+        where: place of the row, for messages.
+        row: values by column.
+        path: where the file is.
+        name: its readable name.
+        file: its name for splits, the same however the file is spelled.
+        size: bytes; None if unknown.
+    """
     start, end = (_seconds(where, column, row.get(column)) for column in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise PemtError(f"{where} ends at {end:g} s, before it starts at {start or 0.0:g} s")
     split = _text(where, row, "split")
     if split is not None and split_named(split) is None:
         raise PemtError(f"{where} has split {split!r}; allowed: {ALLOWED}, or empty")
-    file = identity.of(path)
     extra = [(column, _extra_text(where, column, value)) for column, value in row.items() if column not in COLUMNS]
     return InputClip(
         clip_id=_text(where, row, "id") or clip_id(name, start, end),
@@ -80,7 +101,7 @@ def _clip(where: str, row: dict[str, Any], root: str, identity: FileIdentity, al
         end=end,
         split=None if split is None else split_named(split),
         group=_text(where, row, "group") or (None if file == name else file),
-        size=None if storage.is_remote(path) else storage.size_of(path),
+        size=size,
         extra=tuple((column, value) for column, value in sorted(extra) if value is not None),
     )
 

@@ -47,21 +47,36 @@ _SEP_LINE = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line that tells 
 Row = tuple[str, dict[str, Any]]  # its line or number, for messages; its values by column
 
 
-def read_rows(path: str) -> Iterator[Row]:
-    """Reads the rows of a manifest on the local disk or on any file system of Beam."""
+def read_rows(path: str, path_column: str = "path") -> Iterator[Row]:
+    """Reads the rows of a manifest on the local disk or on any file system of Beam.
+
+    The values of `path_column` come as those of `path`.
+    """
     try:
         with storage.open_read(path) as file:
             data = file.read()
         if path.lower().endswith(COMPRESSED):
             data = gzip.decompress(data)
         if _plain(path).endswith(PARQUET):
-            yield from _parquet_rows(path, data)
+            yield from _parquet_rows(path, data, path_column)
             return
         text = _text(data)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise PemtError(f"cannot read the manifest {path}: {reason}") from None
-    yield from (_table_rows if _plain(path).endswith(TABLES) else _object_rows)(path, text)
+    yield from (_table_rows if _plain(path).endswith(TABLES) else _object_rows)(path, text, path_column)
+
+
+def has_column(path: str, column: str) -> bool:
+    """Whether the head of a table, the first object of JSON lines or the columns of a Parquet file name a column."""
+    try:
+        with storage.open_read(path) as file:
+            if _plain(path).endswith(PARQUET):
+                return column in pq.ParquetFile(file).schema_arrow.names
+            lines = (line.strip() for line in _text(file.read()).splitlines())
+            return column in re.findall(r"\w+", next((line for line in lines if line), ""))
+    except (OSError, UnicodeDecodeError, pa.ArrowException):
+        return False
 
 
 def _plain(path: str) -> str:
@@ -75,8 +90,8 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8-sig", "surrogateescape")
 
 
-def _table_rows(path: str, text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
+def _table_rows(path: str, text: str, path_column: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text, path_column), strict=True)
     columns: list[str | None] = []
     try:
         for fields in reader:
@@ -84,7 +99,7 @@ def _table_rows(path: str, text: str) -> Iterator[Row]:
             if is_blank or (reader.line_num == 1 and fields[0].casefold().startswith("sep=")):
                 continue
             if not columns:
-                columns = known_columns(path, fields)
+                columns = known_columns(path, fields, path_column)
                 require_path(path, columns)
                 continue
             where = f"line {reader.line_num}"
@@ -95,13 +110,13 @@ def _table_rows(path: str, text: str) -> Iterator[Row]:
         require_path(path, columns)
 
 
-def _delimiter(path: str, text: str) -> str:
-    """The character that separates the fields: the one that makes `path` a column of the first line."""
+def _delimiter(path: str, text: str, path_column: str) -> str:
+    """The character that separates the fields: the one that makes `path_column` a column of the first line."""
     lines = (line for line in text.splitlines() if line.strip() and not _SEP_LINE.fullmatch(line.strip()))
     header = next(lines, "")
     for delimiter in DELIMITERS:
         names = next(csv.reader([header], delimiter=delimiter), [])
-        if "path" in (name.strip().casefold() for name in names):
+        if path_column in (name.strip().casefold() for name in names):
             return delimiter
     return max(DELIMITERS, key=header.count)
 
@@ -122,10 +137,10 @@ def _values(where: str, columns: list[str | None], fields: list[str]) -> dict[st
     return values
 
 
-def _object_rows(path: str, text: str) -> Iterator[Row]:
+def _object_rows(path: str, text: str, path_column: str) -> Iterator[Row]:
     whole = _whole(path, text)
     for where, row in _json_lines(path, text) if whole is None else whole:
-        columns = known_columns(f"{path} {where}", list(row))
+        columns = known_columns(f"{path} {where}", list(row), path_column)
         yield where, {column: value for column, value in zip(columns, row.values(), strict=True) if column}
 
 
@@ -170,9 +185,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
+def _parquet_rows(path: str, data: bytes, path_column: str) -> Iterator[Row]:
     file = pq.ParquetFile(pa.BufferReader(data))
-    columns = known_columns(path, file.schema_arrow.names)
+    columns = known_columns(path, file.schema_arrow.names, path_column)
     require_path(path, columns)
     number = 0
     for batch in file.iter_batches(4096):
@@ -181,9 +196,10 @@ def _parquet_rows(path: str, data: bytes) -> Iterator[Row]:
             yield f"row {number}", {column: value for column, value in zip(columns, values, strict=True) if column}
 
 
-def known_columns(where: str, names: Sequence[str]) -> list[str | None]:
+def known_columns(where: str, names: Sequence[str], path_column: str = "path") -> list[str | None]:
     """Column names, stripped, known ones in small letters; "" if unnamed, None for the index of a pandas table."""
     columns = [_known(name.strip()) for name in names]
+    columns = ["path" if column == path_column else column for column in columns]
     for place, column in enumerate(columns):
         if column and column in columns[:place]:
             spelled = {repr(printable(names[at])): None for at in (columns.index(column), place)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beam_jobs.engines import storage
-from beam_jobs.inputs import file_listing, manifest, manifest_rows
+from beam_jobs.inputs import contained, file_listing, manifest, manifest_rows
 from beam_jobs.inputs.file_listing import InputClip, InputListing, SkippedFile, hash_fraction
 from beam_jobs.job.options import PreprocessOptions
 from beam_jobs.worker.outcomes import FAILED, FILTERED, InputOutcome
@@ -61,12 +61,18 @@ def _settled(kind: str, file: SkippedFile) -> InputOutcome:
 
 
 def list_source(source: str, root: str | None = None, allow_outside: bool = False) -> InputListing:
-    """Lists a manifest, folder, glob or single file."""
-    if is_manifest(source):
+    """Lists a manifest, folder, glob, single file, or files that hold media."""
+    bundled = contained.bundles_named(source)
+    if is_manifest(source) and not bundled and not contained.is_glob_of_parquet(source):
         return manifest.read_manifest(source, root, allow_outside)
     if root is not None:
         raise PemtError("--input_root belongs to a manifest (.csv, .tsv, .jsonl, .json or .parquet)")
-    return file_listing.list_inputs(source, allow_outside)
+    if bundled:
+        listing = contained.list_named(bundled)
+    else:
+        listing = contained.with_contents(source, file_listing.find_files(source, allow_outside), allow_outside)
+    file_listing.require_clips(source, listing)
+    return listing
 
 
 def is_manifest(path: str) -> bool:

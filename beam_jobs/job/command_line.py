@@ -6,10 +6,12 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from pemt_tf.errors import PemtError
 from pemt_tf.terminal.exit_code import exit_code_of
+from pemt_tf.terminal.flags import FlagParser, UnknownOptionError
 
 
 def _number(name: str, kind: Callable[[str], Any], is_good: Callable[[Any], bool], fault: str) -> Callable[[str], Any]:
@@ -31,14 +33,14 @@ positive_number = _number("positive_number", float, lambda value: 0 < value < 1e
 fraction = _number("fraction", float, lambda value: 0 <= value <= 1, "not a share from 0 to 1")
 
 
-def job_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """An empty parser for the flags of the job `beam_jobs.NAME`."""
-    return argparse.ArgumentParser(
+def job_parser(name: str, description: str, examples: str, *, passes_on: bool = True) -> FlagParser:
+    """An empty parser for the flags of the job `beam_jobs.NAME`; by default it leaves unknown words to Beam."""
+    return FlagParser(
         prog=f"python -m beam_jobs.{name}",
         description=description,
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        passes_on=passes_on,
     )
 
 
@@ -58,13 +60,24 @@ def add_limits(group: argparse._ActionsContainer, consequence: str) -> None:
     )
 
 
-def run(work: Callable[[], Iterable[str]], interrupted: str) -> int:
+def parse(parser: FlagParser, arguments: Sequence[str]) -> tuple[argparse.Namespace, tuple[str, ...]]:
+    """The job's flags, and the words that are left for Beam. A word before any flag of Beam's ends the process."""
+    parsed, rest = parser.parse_known_args(arguments)
+    if rest and not rest[0].startswith("-"):
+        parser.refuse(rest[0])
+    return parsed, tuple(rest)
+
+
+def run(work: Callable[[], Iterable[str]], interrupted: str, parser: FlagParser) -> int:
     """Prints the lines of a job, which imports what is heavy itself; returns the exit code."""
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL + 1)  # our own line says what failed
 
     def print_lines() -> None:
-        for line in work():
-            sys.stdout.write(f"{line}\n")
+        try:
+            for line in work():
+                sys.stdout.write(f"{line}\n")
+        except UnknownOptionError as error:  # Beam's flags are known only once it is loaded
+            raise PemtError(f"{error}{parser.meant(error.word)}") from None
 
     return exit_code_of(print_lines, interrupted)
 

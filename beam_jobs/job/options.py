@@ -38,6 +38,8 @@ class PreprocessOptions(JobOptions):
     video_stream: int | None
     audio_stream: int | None
     payload: str
+    format: str
+    jpeg_quality: int
     store_waveform: bool
     shards_per_split: int | None
     on_missing_audio: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from beam_jobs.engines import storage
 from beam_jobs.finish import assemble
@@ -29,12 +29,29 @@ from beam_jobs.worker.shard_maker import LocalEngine
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import CARD_NAME, DatasetCard
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
 from pemt_tf.media.decoded_clip import DecodeSettings
+from pemt_tf.terminal.flags import UnknownOptionError
 
 if TYPE_CHECKING:
     from beam_jobs.engines.beam_runners import BeamEngine
 
     Engine = LocalEngine | BeamEngine
+
+
+class ResumableOptions(Protocol):
+    """The flags of a job that finds its output finished."""
+
+    @property
+    def output(self) -> str:
+        """`--output`."""
+        ...
+
+    @property
+    def resume(self) -> bool:
+        """`--resume`."""
+        ...
+
 
 Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, printed before the summary
 
@@ -42,15 +59,16 @@ Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, pr
 def prepare(options: PreprocessOptions) -> Prepared:
     """Runs the whole job, or raises an error and publishes nothing."""
     config = Config.from_preset(options.preset).with_overrides(options.set)
+    record_files(options.format).require()
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     inputs = select_inputs(options)
     output = OutputFolder(options.output)
     settings = worker_settings(options, config, inputs.vocabulary, output.work)
     settings.plan.check(inputs.clips)
-    plan = shards.plan_shards(inputs.clips, options.shards_per_split)
+    plan = shards.plan_shards(inputs.clips, options.shards_per_split, format=options.format)
     record = JobRecord.of(settings, plan, drop_duplicates=options.drop_duplicates)
     if output.is_finished and not options.overwrite:
-        return _already_finished(options, output, record)
+        return already_finished(options, output, record)
     output.prepare(record, options.overwrite)
     extra = ", ".join(inputs.extra_columns)
     notes = [f"columns of the manifest that are carried along: {extra}"] if extra else []
@@ -77,7 +95,7 @@ def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: t
 
         return BeamEngine(runner, num_workers, beam_arguments)
     if beam_arguments:
-        raise PemtError(f"unknown option {beam_arguments[0]}; see --help. Flags of Beam need a --runner of Beam")
+        raise UnknownOptionError(beam_arguments[0], "see --help. Flags of Beam need a --runner of Beam")
     return LocalEngine(num_workers or 1)
 
 
@@ -92,13 +110,15 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
         store_waveform=options.store_waveform,
         on_missing={"audio": options.on_missing_audio, "video": options.on_missing_video},
         on_flag={"silent": options.on_silent, "frozen": options.on_frozen},
-        decoding=DecodeSettings(options.video_stream, options.audio_stream),
+        decoding=DecodeSettings(options.video_stream, options.audio_stream, options.jpeg_quality),
         decode_timeout=options.decode_timeout,
         decode_memory_mb=options.decode_memory_mb,
+        format=options.format,
     )
 
 
-def _already_finished(options: PreprocessOptions, output: OutputFolder, record: JobRecord) -> Prepared:
+def already_finished(options: ResumableOptions, output: OutputFolder, record: JobRecord) -> Prepared:
+    """What to say of a finished output with --resume; without it, or if the settings differ, an error."""
     if not options.resume:
         raise PemtError(
             f"{options.output} already holds a finished data set; choose another --output, or replace it with "
@@ -116,7 +136,7 @@ def _already_finished(options: PreprocessOptions, output: OutputFolder, record: 
 
 def make(job: DatasetJob, output: OutputFolder, engine: Engine, options: PreprocessOptions) -> DatasetCard:
     """Makes the missing shards, checks and counts all of them, and publishes the data set."""
-    todo = _unfinished(job, output)
+    todo = unfinished(job, output)
     begin, spent = time.monotonic(), _core_seconds()
     if todo:
         _run(engine, todo, job, output, options.max_bad_fraction)
@@ -139,7 +159,7 @@ def _core_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _unfinished(job: DatasetJob, output: OutputFolder) -> list[Shard]:
+def unfinished(job: DatasetJob, output: OutputFolder) -> list[Shard]:
     """The shards that an earlier run has not finished."""
     finished = output.finished_shards()
     if not finished:

@@ -25,6 +25,8 @@ from beam_jobs.worker.shard_maker import read_statistics, write_statistics
 from pemt_tf.config import Config, load_config
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
+from pemt_tf.media.decoded_clip import DecodeSettings
 
 
 def retry_failed(options: PreprocessOptions) -> Prepared:
@@ -38,15 +40,16 @@ def retry_failed(options: PreprocessOptions) -> Prepared:
     before = earlier.settings if earlier else {}
     _refuse_other_settings(options, base, card, config, before)
     options = _as_before(options, card, before)
-    old_shards = [Shard.of_statistics(path) for path in storage.list_sizes(base, "stats/*.json")]
+    old_shards = [Shard.of_statistics(path, card.format) for path in storage.list_sizes(base, "stats/*.json")]
     outcomes = (one for shard in old_shards for one in read_outcomes(storage.join(base, shard.outcome_name)))
     failed = [outcome.input for outcome in outcomes if outcome.kind == FAILED]
     if not failed:
         return card, [f"nothing to do: no input of {base} failed in a way that can be tried again"]
     output = _output(options, base)
     settings = worker_settings(options, config, card.labels, output.work)
+    record_files(card.format).require()
     numbers = [int(shard.tag[5:-1]) for shard in old_shards if shard.tag]
-    plan = shards.plan_shards(failed, options.shards_per_split, f"retry{max(numbers, default=0) + 1}-")
+    plan = shards.plan_shards(failed, options.shards_per_split, f"retry{max(numbers, default=0) + 1}-", card.format)
     record = JobRecord.of(settings, plan, drop_duplicates=options.drop_duplicates, retry_of=card.content_hash)
     engine = choose_engine(options.runner, options.num_workers, options.beam_arguments)
     output.prepare(record, options.overwrite)
@@ -80,7 +83,7 @@ def _refuse_other_settings(
     if "preset" in typed or "set" in typed:
         wanted = (Config.from_preset(options.preset) if "preset" in typed else config).with_overrides(options.set)
         differences["preset" if "preset" in typed else "set"] = wanted.geometry.differences(config.geometry)
-    there = {**_cutting_flags(card), "payload": card.payload}
+    there = _flags_of_all_clips(card, before)
     for name, value in there.items():
         if name in typed and getattr(options, name) != value:
             differences[name] = [f"{getattr(options, name)} here, {value} there"]
@@ -94,10 +97,11 @@ def _refuse_other_settings(
             )
 
 
-def _cutting_flags(card: DatasetCard) -> dict[str, Any]:
-    """The flags that say how the data set's clips were cut."""
-    plan = ClipCutting(**card.plan)
-    return {"plan": plan.kind, "window": plan.window, "stride": plan.stride}
+def _flags_of_all_clips(card: DatasetCard, before: dict[str, Any]) -> dict[str, Any]:
+    """The flags that say how the data set's clips were cut and stored."""
+    plan, quality = ClipCutting(**card.plan), before.get("decoding.jpeg_quality", DecodeSettings.jpeg_quality)
+    cutting = {"plan": plan.kind, "window": plan.window, "stride": plan.stride}
+    return {**cutting, "payload": card.payload, "format": card.format, "jpeg_quality": quality}
 
 
 def _as_before(options: PreprocessOptions, card: DatasetCard, before: dict[str, Any]) -> PreprocessOptions:
@@ -109,7 +113,7 @@ def _as_before(options: PreprocessOptions, card: DatasetCard, before: dict[str, 
         "drop_duplicates": before.get("drop_duplicates", ""),
     }
     chosen = {name: value for name, value in flags.items() if name not in options.typed}
-    fixed = {**_cutting_flags(card), "payload": card.payload, "store_waveform": bool(before.get("store_waveform"))}
+    fixed = {**_flags_of_all_clips(card, before), "store_waveform": bool(before.get("store_waveform"))}
     return dataclasses.replace(options, **chosen, **fixed)
 
 

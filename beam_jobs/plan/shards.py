@@ -17,15 +17,19 @@ from typing import Any
 
 from beam_jobs.engines import storage
 from beam_jobs.inputs.file_listing import InputClip, hash_fraction
+from beam_jobs.inputs.members import dealt_as
 from pemt_tf.config import ClipGeometry, flat_fields
 from pemt_tf.data.dataset_card import SPLITS
 from pemt_tf.data.record_format import EXAMPLE
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import SUFFIXES
+from pemt_tf.formats.record_files import TFRECORD, RecordShape
 from pemt_tf.media.decoded_clip import DecodeSettings
 
 UNIFORM, WINDOWS, SEGMENTS = "uniform", "windows", "segments"
 PLAN_NAME, JOB_NAME = "plan.jsonl", "job.json"
 NOT_IN_RESULT = ("folder", "decode_timeout", "decode_memory_mb")  # settings that good clips do not depend on
+ONLY_IF_OTHER = {"format": TFRECORD}  # settings that are recorded if they differ from what was once the only one
 CLIPS_PER_SHARD = 64  # about 150 MB of avbert_base records
 SMALL_SHARD = 8  # clips; lets a few workers share a small data set
 SMALL_SHARDS = 16
@@ -80,6 +84,12 @@ class ShardSettings:
     decoding: DecodeSettings = field(default_factory=DecodeSettings)
     decode_timeout: float = 120.0  # seconds for a clip
     decode_memory_mb: int = 4096
+    format: str = TFRECORD  # form of the record files, a name in `record_files.FORMATS`
+
+    @property
+    def shape(self) -> RecordShape:
+        """What all records have in common."""
+        return RecordShape(self.geometry, self.payload, self.vocabulary, self.store_waveform)
 
 
 @dataclass(frozen=True)
@@ -93,20 +103,21 @@ class Shard:
     length: int
     clips: int  # number of inputs, each of which becomes one clip or, cut into windows, several
     tag: str = ""  # where shards are added to a data set, so that no name is used twice
+    format: str = TFRECORD  # form of the record file
 
     @classmethod
-    def of_statistics(cls, path: str) -> Shard:
+    def of_statistics(cls, path: str, format: str = TFRECORD) -> Shard:
         """The shard that a statistics file belongs to, without a place in a plan."""
         found = STATISTICS_NAME.search(path)
         if found is None:
             raise PemtError(f"{path} is not the name of a statistics file; remove it from the data set")
         split, tag, number, count = found.groups()
-        return cls(split, int(number), int(count), 0, 0, 0, tag)
+        return cls(split, int(number), int(count), 0, 0, 0, tag, format)
 
     @property
     def name(self) -> str:
         """The record file, relative to the data set."""
-        return f"{self.split}/clips-{self._place}.tfrecord"
+        return f"{self.split}/clips-{self._place}{SUFFIXES[self.format]}"
 
     @property
     def stats_name(self) -> str:
@@ -131,19 +142,22 @@ def default_shard_count(clips: int) -> int:
     return max(1, -(-clips // CLIPS_PER_SHARD), min(SMALL_SHARDS, -(-clips // SMALL_SHARD)))
 
 
-def plan_shards(clips: list[InputClip], per_split: int | None, tag: str = "") -> list[PlannedShard]:
+def plan_shards(
+    clips: list[InputClip], per_split: int | None, tag: str = "", format: str = TFRECORD
+) -> list[PlannedShard]:
     """Deals clips into shards, evenly and in an order that has nothing to do with their names."""
     plan = []
     for split in SPLITS:
         chosen = sorted(
             (clip for clip in clips if clip.split == split),
-            key=lambda clip: (hash_fraction("shard " + clip.name), clip.clip_id),  # parts of one file stay together
+            # Parts of one file stay together, and so do the cells of one row group.
+            key=lambda clip: (hash_fraction("shard " + dealt_as(clip.path, clip.name)), clip.clip_id),
         )
         count = min(per_split or default_shard_count(len(chosen)), len(chosen))
         for number in range(count):
             part = chosen[number * len(chosen) // count : (number + 1) * len(chosen) // count]
             part.sort(key=lambda clip: (clip.name, clip.clip_id))
-            plan.append((Shard(split, number, count, 0, 0, len(part), tag), part))
+            plan.append((Shard(split, number, count, 0, 0, len(part), tag, format), part))
     return plan
 
 
@@ -185,7 +199,8 @@ class JobRecord:
                 line = json.dumps({**dataclasses.asdict(clip), "path": ""}, sort_keys=True)
                 digest.update(line.encode("ascii") + b"\n")
         fields = dataclasses.asdict(settings)
-        chosen = flat_fields({name: value for name, value in fields.items() if name not in NOT_IN_RESULT})
+        left_out = {*NOT_IN_RESULT, *(name for name, usual in ONLY_IF_OTHER.items() if fields[name] == usual)}
+        chosen = flat_fields({name: value for name, value in fields.items() if name not in left_out})
         values = json.loads(json.dumps({**chosen, **others}))  # as they will be read: JSON makes lists of tuples
         return cls(values, sum(len(clips) for _, clips in plan), digest.hexdigest())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from beam_jobs.report.index import IndexRow
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.dataset_card import DatasetCard
 from pemt_tf.data.record_format import IMAGE, IMAGE_TIMESTAMP, LOG_MEL, SEQUENCE_LOG_MEL, read_records
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import TFRECORD, RecordShape
 from pemt_tf.report.clip_views import clip_view, small_view
 from pemt_tf.report.contents import ClipView
 
@@ -28,6 +31,8 @@ BYTES, FLOATS = 1, 2  # fields of a tf.train.Feature; the third holds whole numb
 
 def read_clips(folder: str, card: DatasetCard, rows: Collection[IndexRow]) -> dict[str, ClipView]:
     """Reads clips, by id. Of each record file only the part up to the last of them is read."""
+    if card.format != TFRECORD:
+        return _from_other_files(folder, card, rows)
     views = {}
     unique = {(row.file, row.row): row for row in rows}
     for name, group in itertools.groupby((unique[key] for key in sorted(unique)), key=lambda row: row.file):
@@ -39,6 +44,25 @@ def read_clips(folder: str, card: DatasetCard, rows: Collection[IndexRow]) -> di
                 if record is None:
                     raise ValueError(f"{name} has no record {row.row}")
                 views[row.id] = _view(record, row, card.geometry)
+    return views
+
+
+def _from_other_files(folder: str, card: DatasetCard, rows: Collection[IndexRow]) -> dict[str, ClipView]:
+    """As `read_clips`, for forms that are read from local files only."""
+    form, shape, views = record_files(card.format), RecordShape(card.geometry, card.payload), {}
+    unique = {(row.file, row.row): row for row in rows}
+    for name, group in itertools.groupby((unique[key] for key in sorted(unique)), key=lambda row: row.file):
+        wanted = {row.row: row for row in group}
+        first = min(wanted)
+        with storage.local_copy(storage.join(folder, name)) as local:
+            for number, record in enumerate(form.records(Path(local), shape, first), first):
+                if number in wanted:
+                    row = wanted.pop(number)
+                    views[row.id] = _view(record, row, card.geometry)
+                if not wanted:
+                    break
+        if wanted:
+            raise ValueError(f"{name} has no record {min(wanted)}")
     return views
 
 

@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.engines import storage
+from beam_jobs.inputs import members
 from beam_jobs.inputs.file_listing import InputClip
 from beam_jobs.plan.output_folder import STOP_NAME
 from beam_jobs.plan.shards import Shard, ShardSettings, read_plan
 from beam_jobs.worker.decoder_process import ClipRequest, ExpendableDecoder
 from beam_jobs.worker.outcomes import FAILED, FILTERED, WRITTEN, InputOutcome, OutcomeCounts, SkippedWindow, WrittenClip
-from pemt_tf.data.record_format import RecordFile
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import record_files
+from pemt_tf.formats.record_files import RecordShape
 from pemt_tf.media.decoded_clip import FailedWindow
 from pemt_tf.media.media_errors import MediaError
 
 WriteRecord = Callable[[bytes | memoryview], None]
-WRITE_BYTES = 2**20
 MOST_WORKERS = 64  # each has a decoding process; with more, the job's own process limits the speed
 ENDING_SECONDS = 0.1
 LONGEST_ENDING_SECONDS = 10.0  # a worker may be copying a large file from a bucket, which cannot be interrupted
@@ -48,7 +49,7 @@ class ShardMaker:
         folder = self._settings.folder
         maker = ClipMaker(self._settings, self.decoder)
         try:
-            with ShardWriter(folder, shard) as writer:
+            with ShardWriter(folder, shard, self._settings.shape) as writer:
                 for path, parts in itertools.groupby(read_plan(folder, shard), key=lambda clip: clip.path):
                     if not storage.is_remote(folder) and storage.exists(storage.join(folder, STOP_NAME)):
                         raise PemtError("stopped because too many inputs have failed")
@@ -88,10 +89,12 @@ class ClipMaker:
         """Makes the clips of inputs that are parts of one file; `write` may use a record during the call only."""
         with contextlib.ExitStack() as stack:
             try:
-                local = stack.enter_context(storage.local_copy(path))
+                local = stack.enter_context(members.local_file(path))
             except OSError as error:
                 for one in inputs:
-                    yield InputOutcome(FAILED, one, "decode", "not_found", f"cannot read {path}: {error}")
+                    yield InputOutcome(
+                        FAILED, one, "decode", "not_found", f"cannot read {members.described(path)}: {error}"
+                    )
                 return
             for one in inputs:
                 yield self._convert(one, local, write)
@@ -155,8 +158,8 @@ class ClipMaker:
 class ShardWriter:
     """Takes the records and outcomes of one shard. Use it as a context manager and call `finish` at the end."""
 
-    def __init__(self, folder: str, shard: Shard) -> None:
-        self._folder, self._shard = folder, shard
+    def __init__(self, folder: str, shard: Shard, shape: RecordShape) -> None:
+        self._folder, self._shard, self._shape = folder, shard, shape
         self._counts = OutcomeCounts()
         self._stack = contextlib.ExitStack()
 
@@ -170,8 +173,8 @@ class ShardWriter:
         self._outcome_path = Path(work, self._shard.outcome_name + ending)
         for path in (self._record_path, self._outcome_path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._stack.enter_context(self._record_path.open("wb", WRITE_BYTES))
-        self._records = RecordFile(self._file)
+        self._records = record_files(self._shard.format).sink(self._record_path, self._shard.name, self._shape)
+        self._stack.callback(self._records.close)
         self._log = self._stack.enter_context(self._outcome_path.open("wb", buffering=0))
         return self
 
@@ -191,12 +194,12 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Puts the files in their places."""
-        self._file.close()
+        self._records.close()
         self._log.close()
         folder, shard = self._folder, self._shard
         size, sha256 = 0, ""
         if self._counts.clips:
-            size, sha256 = self._records.bytes, self._records.sha256
+            size, sha256 = self._records.digest()
             storage.put_in_place(str(self._record_path), storage.join(folder, shard.name))
         storage.put_in_place(str(self._outcome_path), storage.join(folder, shard.outcome_name))
         write_statistics(folder, shard, self._counts, size, sha256)

@@ -23,7 +23,6 @@ _ENVELOPE = 4096  # bytes of a request besides its inputs: names of the model, s
 _RECORDS = "serving_default"
 _NUMBER = re.compile(r"examples\[(\d+)\]")
 _RECORD_FAULT = re.compile(r"JPEG|parse example|Key: ")  # TensorFlow's own messages do not name the record
-_CLASSIFIER = ("probabilities", "labels", "embedding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +31,25 @@ class Prediction:
 
     Attributes:
         embedding: [clips, hidden] float32.
-        probabilities: [clips, classes] float32; None for a model without a classifier.
-        labels: names of the classes, in the order of `probabilities`.
+        probabilities: [clips, classes] float32; None for a model without a classifier, or with `scores`.
+        labels: names of the classes, in the order of `probabilities` or `scores`.
         version: version of the model that predicted; None over REST, which does not say.
+        scores: [clips, classes] float32, each from 0 to 1; None unless a clip may have several labels.
     """
 
     embedding: np.ndarray
     probabilities: np.ndarray | None = None
     labels: tuple[str, ...] = ()
     version: int | None = None
+    scores: np.ndarray | None = None
+
+    @property
+    def by_label(self) -> np.ndarray:
+        """The `probabilities` or `scores`; PemtError for a model without a classifier."""
+        found = self.probabilities if self.scores is None else self.scores
+        if found is None:
+            raise PemtError("the model has no classifier; export a run of `pemt finetune`")
+        return found
 
 
 class PredictionClient:
@@ -147,7 +156,8 @@ class PredictionClient:
         ]
         arrays = {name: np.concatenate([found[name] for found, _ in parts]) for name in outputs}
         labels = tuple(arrays["labels"][0]) if "labels" in arrays else ()
-        return Prediction(arrays["embedding"], arrays.get("probabilities"), labels, parts[-1][1])
+        probabilities, scores = arrays.get("probabilities"), arrays.get("scores")
+        return Prediction(arrays["embedding"], probabilities, labels, parts[-1][1], scores)
 
     def call(
         self, signature: str, inputs: dict[str, np.ndarray], outputs: tuple[str, ...]
@@ -186,7 +196,7 @@ class PredictionClient:
         """The signature for the given inputs, and its outputs."""
         metadata = self.metadata()
         classifies, modalities = bool(metadata.labels), metadata.modalities
-        outputs = _CLASSIFIER if classifies else ("embedding",)
+        outputs = (metadata.prediction, "labels", "embedding") if metadata.prediction else ("embedding",)
         if not media:
             return "serving_default", outputs
         name = "classify" if classifies else "embed"

@@ -31,6 +31,7 @@ def _run(options: argparse.Namespace) -> None:
     from pemt_tf.data.clip_source import ClipSource
     from pemt_tf.evaluation.classification import evaluate
     from pemt_tf.evaluation.multi_view import ViewPlan
+    from pemt_tf.evaluation.several_labels import evaluate_several
     from pemt_tf.training.run_directory import RunDirectory
 
     run = RunDirectory(Path(options.model))
@@ -38,7 +39,8 @@ def _run(options: argparse.Namespace) -> None:
     path = Path(options.output) if options.output else run.path / f"evaluation-{options.split}.json"
     require_writable_file(path, "--output")
     plan = ViewPlan(options.views, options.crops, options.sum_over)
-    result = evaluate(run, ClipSource.open(options.data), options.split, options.batch_size, plan, options.seed)
+    measure = evaluate_several if run.config().finetune.several else evaluate
+    result = measure(run, ClipSource.open(options.data), options.split, options.batch_size, plan, options.seed)
     result.write(path)
     say(result.summary)
     say(f"details: {path}")

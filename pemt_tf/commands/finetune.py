@@ -11,8 +11,13 @@ EXAMPLE = """pemt finetune --data out/records --init out/pretrained --output out
   pemt finetune --data out/records --init out/pretrained --output out/linear --set finetune.finetune_learning_rate=0
   pemt finetune --data out/records --output out/scratch --set finetune.select=best_validation \\
       --set finetune.mixup=0.2 --set augmentation.time_roll=0.5
+  pemt finetune --data out/records --init out/pretrained --output out/several --set finetune.labels=multiple \\
+      --set finetune.sampling=classes
 
 all fields: docs/training.md"""
+
+
+JUDGED_BY = ("validation_accuracy", "validation_mean_average_precision")
 
 
 def add(commands: Commands) -> None:
@@ -31,11 +36,16 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def validation_line(rows: list[dict], select: str) -> str:
-    """The final weights' validation accuracy in one line, from rows of `metrics.jsonl`; empty without validation."""
-    rows = [row for row in rows if "validation_accuracy" in row]
+    """The final weights' validation accuracy in one line, from rows of `metrics.jsonl`; empty without validation.
+
+    With several labels it is the mean average precision.
+    """
+    name = next((name for name in JUDGED_BY if any(name in row for row in rows)), "")
+    rows = [row for row in rows if name in row]
     if not rows:
         return ""
+    row, how = rows[-1], ""
     if select == "best_validation":
-        row = min(rows, key=lambda row: (-row["validation_accuracy"], row["validation_loss"], row["step"]))
-        return f"validation accuracy: {row['validation_accuracy']:.1%} at step {row['step']}, which was chosen by it"
-    return f"validation accuracy: {rows[-1]['validation_accuracy']:.1%} at step {rows[-1]['step']}"
+        row = min(rows, key=lambda row: (-row[name], row["validation_loss"], row["step"]))
+        how = ", which was chosen by it"
+    return f"{name.replace('_', ' ')}: {row[name]:.1%} at step {row['step']}{how}"

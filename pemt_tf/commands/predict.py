@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 EXAMPLE = """pemt predict clip.mp4 --model out/servable
   pemt predict *.mp4 --server localhost:8500 --json
   pemt predict clip.mp4 --server https://models.example.org --rest --version-label stable"""
-# A video, and either the probabilities of its labels or the reason why there are none.
+# A video, and either the probabilities or scores of its labels or the reason why there are none.
 Outcome = tuple[str, "np.ndarray | PemtError"]
+Predictions = tuple[tuple[str, ...], str, Iterator[Outcome]]  # labels; what a value is; what is said of each video
+VALUES = {"probabilities": "probability", "scores": "score"}  # output of the model: one of its values
 T = TypeVar("T")
 
 
@@ -50,13 +52,13 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> None:
     if options.top < 1:
         raise PemtError(f"--top {options.top} is not above 0")
-    labels, outcomes = (_on_server if options.server else _here)(options)
+    labels, name, outcomes = (_on_server if options.server else _here)(options)
     failed = 0
     for video, outcome in outcomes:
         try:
             if isinstance(outcome, PemtError):
                 raise outcome
-            _show(video, outcome, labels, options)
+            _show(video, outcome, labels, name, options)
         except PemtError as error:
             sys.stderr.write(f"error: {error}\n")
             failed += 1
@@ -64,47 +66,48 @@ def _run(options: argparse.Namespace) -> None:
         raise PemtError(f"{failed} of {len(options.video)} files could not be classified")
 
 
-def _show(video: str, probabilities: np.ndarray, labels: tuple[str, ...], options: argparse.Namespace) -> None:
+def _show(video: str, values: np.ndarray, labels: tuple[str, ...], name: str, options: argparse.Namespace) -> None:
     from pemt_tf.export.servable_metadata import best_labels
     from pemt_tf.models.finite_outputs import require_finite
 
-    require_finite(probabilities[None], [video], "the model's prediction")
-    best = best_labels(probabilities, labels, options.top)
+    require_finite(values[None], [video], "the model's prediction")
+    best = best_labels(values, labels, options.top)
     if options.json:
-        say(json_text({"path": video, "predictions": [{"label": n, "probability": p} for n, p in best]}))
+        say(json_text({"path": video, "predictions": [{"label": label, name: p} for label, p in best]}))
     else:
-        say(f"{video}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
+        say(f"{video}: " + ", ".join(f"{label} {value:.1%}" for label, value in best))
 
 
-def _here(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Outcome]]:
-    """Labels and predictions of a SavedModel in this process."""
+def _here(options: argparse.Namespace) -> Predictions:
+    """Those of a SavedModel in this process."""
     from pemt_tf.export.local_predictor import LocalPredictor
 
     predictor = LocalPredictor(options.model)
-    if not predictor.labels:
+    name = predictor.metadata.prediction
+    if name is None:
         raise PemtError(f"{predictor.directory} has no classifier; export a run of `pemt finetune`")
 
     def outcomes() -> Iterator[Outcome]:
         for video in options.video:
             record = _attempt(lambda video=video: predictor.record_of(video, options.start, options.end))
-            yield video, record if isinstance(record, PemtError) else predictor.answer([record])["probabilities"][0]
+            yield video, record if isinstance(record, PemtError) else predictor.answer([record])[name][0]
 
-    return predictor.labels, outcomes()
+    return predictor.labels, VALUES[name], outcomes()
 
 
-def _on_server(options: argparse.Namespace) -> tuple[tuple[str, ...], Iterator[Outcome]]:
-    """Labels and predictions of a server, which also gives the geometry: no file of the model is needed here."""
+def _on_server(options: argparse.Namespace) -> Predictions:
+    """Those of a server, which also gives the geometry: no file of the model is needed here."""
     given = {"rest_layout": options.rest_layout, "max_message_mb": options.max_message_mb, "batch": options.batch}
     client = connect(options, version=options.model_version, label=options.version_label, **given)
-    labels = client.metadata().labels
-    if not labels:
+    metadata = client.metadata()
+    if metadata.prediction is None:
         raise PemtError(f"the model on {options.server} has no classifier; export a run of `pemt finetune`")
 
     def outcomes() -> Iterator[Outcome]:
         with client:
             yield from (_one_by_one if options.raw else _in_batches)(client, options)
 
-    return labels, outcomes()
+    return metadata.labels, VALUES[metadata.prediction], outcomes()
 
 
 def _in_batches(client, options: argparse.Namespace) -> Iterator[Outcome]:
@@ -130,7 +133,7 @@ def _probabilities(client, records: list[bytes], names: list[str]) -> np.ndarray
     from pemt_tf.client.prediction_client import PredictionError
 
     try:
-        return client.predict(records).probabilities
+        return client.predict(records).by_label
     except PredictionError as error:
         text = re.sub(r"examples\[(\d+)\]", lambda found: names[int(found[1])], str(error))
         raise PemtError(text) from None
@@ -147,7 +150,7 @@ def _one_by_one(client, options: argparse.Namespace) -> Iterator[Outcome]:
         if not isinstance(media, PemtError):
             media = {name: values for name, values in media.items() if streams[name] in metadata.modalities}
             media = media or no_modality(video, metadata.modalities)
-        yield video, media if isinstance(media, PemtError) else client.predict(**media).probabilities[0]
+        yield video, media if isinstance(media, PemtError) else client.predict(**media).by_label[0]
 
 
 def _attempt(make: Callable[[], T]) -> T | PemtError:

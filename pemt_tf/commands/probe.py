@@ -77,7 +77,8 @@ def _probe_run(options: argparse.Namespace, source: ClipSource, plan: ProbePlan)
     if config.pretrain.pair_weight > 0:  # else it was never trained
         pair_classifier = read_pair_classifier(run.path / PAIR_CLASSIFIERS)
     backbone, chosen_on = run.load_backbone(), config.finetune.validation_split
-    return probe(backbone, source, plan, str(run.path), pair_classifier, run.description(), chosen_on), path
+    about = run.description(), chosen_on, run.load_aligned_space()
+    return probe(backbone, source, plan, str(run.path), pair_classifier, *about), path
 
 
 def _probe_untrained(options: argparse.Namespace, source: ClipSource, plan: ProbePlan) -> tuple[Probe, Path]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SUMMARY = "find the clips that are most similar to a video, its audio, or another clip"
 EXAMPLE = """pemt search out/embeddings --like clip.mp4 -k 10 --html gallery.html
   pemt search out/embeddings --audio bark.wav
+  pemt search out/embeddings --audio bark.wav --aligned
   pemt search out/embeddings --id dog/a.mp4 --other-files
   pemt search --model out/servable --data out/records --like clip.mp4 -k 5"""
 USUAL_K = 10
@@ -39,7 +40,10 @@ def add(commands: Commands) -> None:
     query = command.add_mutually_exclusive_group(required=True)
     query.add_argument("--like", metavar="FILE", help="media file, compared by its frames and its audio")
     query.add_argument("--audio", metavar="FILE", help="media file, compared by its audio only")
+    query.add_argument("--frames", metavar="FILE", help="media file, compared by its frames only")
     query.add_argument("--id", metavar="CLIP_ID", help="one of the clips; it is not among the results")
+    aligned = "with --audio: find frames that fit this audio; with --frames: audio that fits (needs an aligned space)"
+    add("--aligned", action="store_true", help=aligned)
     add("--start", type=float, help="start of the part of the file to use, seconds")
     add("--end", type=float, help="end of that part, seconds")
     add("-k", type=int, help=f"number of clips (default: {USUAL_K}, or all if there are fewer)")
@@ -56,6 +60,8 @@ def _run(options: argparse.Namespace) -> None:
         raise PemtError("give either a folder of beam_jobs.embed, or a data set with --data, but not both")
     if options.k is not None and options.k < 1:
         raise PemtError(f"-k {options.k} is not above 0")
+    if options.aligned and options.audio is None and options.frames is None:
+        raise PemtError("--aligned compares audio with frames; give --audio FILE or --frames FILE to search with")
     if options.html:
         require_writable_file(Path(options.html), "--html")
     task = (_in_data_set if options.data else _in_embeddings)(options)
@@ -87,7 +93,7 @@ def _in_embeddings(options: argparse.Namespace) -> _Task:
     from pemt_tf.search.embedding_card import RECORDS
     from pemt_tf.search.embedding_store import EmbeddingStore
 
-    store = EmbeddingStore(options.embeddings)
+    store = EmbeddingStore(options.embeddings, _columns(options)[1])
     card = store.card
 
     def record_files(rows: list[int]) -> list[Path]:
@@ -127,8 +133,10 @@ def _in_data_set(options: argparse.Namespace) -> _Task:
     if options.approximate:
         raise PemtError("--approximate needs stored embeddings; make them with beam_jobs.embed")
     model, source, split = QueryModel(options.model), ClipSource.open(options.data), options.split or "train"
+    if options.aligned:
+        model.require_aligned()
     query = None if options.id is not None else _query(model, options)
-    clips = embed_split(model, source, split)
+    clips = embed_split(model, source, split, _columns(options)[1])
     if query is None:
         row = _row(clips, options.id, f"split {split!r} of {options.data}")
         embedding = clips.vector(row)
@@ -139,8 +147,19 @@ def _in_data_set(options: argparse.Namespace) -> _Task:
 
 
 def _query(model: QueryModel, options: argparse.Namespace) -> Query:
-    embed = model.like if options.like is not None else model.sound_like
-    return embed(options.like or options.audio, options.start, options.end)
+    if options.like is not None:
+        return model.like(options.like, options.start, options.end)
+    embed = model.sound_like if options.audio is not None else model.look_like
+    return embed(options.audio or options.frames, options.start, options.end, _columns(options)[0])
+
+
+def _columns(options: argparse.Namespace) -> tuple[str, str]:
+    """The model's output for the query, and the column of the clips' vectors that it is compared with."""
+    if not options.aligned:
+        return "embedding", "vector"
+    if options.audio is not None:
+        return "aligned_audio", "aligned_visual"
+    return "aligned_visual", "aligned_audio"
 
 
 def _row(clips: Searchable, clip_id: Any, name: str) -> int:
@@ -159,7 +178,8 @@ def _search(task: _Task, options: argparse.Namespace) -> list[Hit]:
         from pemt_tf.search.approximate_index import ApproximateIndex
         from pemt_tf.search.embedding_store import EmbeddingStore
 
-        hits = ApproximateIndex(EmbeddingStore(options.embeddings)).search(task.embedding, wanted, keep)
+        store = EmbeddingStore(options.embeddings, _columns(options)[1])
+        hits = ApproximateIndex(store).search(task.embedding, wanted, keep)
     else:
         hits = search(task.clips, task.embedding, wanted, keep=keep)
     if not hits:
@@ -233,5 +253,8 @@ def _write_gallery(task: _Task, hits: list[Hit], options: argparse.Namespace) ->
     else:
         query = gallery_clip(shown[0], None)
     found = tuple(gallery_clip(hit, hit.similarity) for hit in hits)
-    about = f"{len(hits)} of {task.clips.count:,} clips, by cosine similarity of their embeddings."
+    of = "their embeddings"
+    if options.aligned:
+        of = "their frames to this audio" if options.audio is not None else "their audio to these frames"
+    about = f"{len(hits)} of {task.clips.count:,} clips, by cosine similarity of {of}."
     write_gallery(Path(options.html), Gallery(query, found, about))

@@ -146,6 +146,16 @@ Share = Annotated[float, number(least=0, most=1, allowed="a share from 0 to 1")]
 PositiveShare = Annotated[float, number(above=0, most=1, allowed="a share above 0, at most 1")]
 Probability = Annotated[float, number(least=0, below=1, allowed="a probability from 0 to below 1")]
 _TRUTH = Rule("true or false", lambda value: _inside(bool(value), type(value).__name__ in ("bool", "bool_")))
+
+
+def truth_or(word: str) -> Rule:
+    """True, false, or a word."""
+    return Rule(
+        f"true, false or {word}",
+        lambda value: value if isinstance(value, str) and value == word else _TRUTH.read(value),
+    )
+
+
 _TEXT = Rule("text, not empty", lambda value: _inside(value, isinstance(value, str) and bool(value.strip())))
 Truth = Annotated[bool, _TRUTH]
 Text = Annotated[str, _TEXT]

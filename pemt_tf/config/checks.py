@@ -7,7 +7,7 @@ import typing
 from typing import Any, TypeVar
 
 from pemt_tf.config.allowed_values import problem, rules_of, shown
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, did_you_mean
 
 Section = TypeVar("Section")
 
@@ -51,4 +51,6 @@ def refuse_unknown(section: str, given: Any, known: list[str]) -> None:
         raise PemtError(f"{where} is {shown(given)}; it must give fields their values, as in `rank: 64`")
     unknown = sorted(map(str, set(given) - set(known)))
     if unknown:
-        raise PemtError(f"{where} has no field {shown(unknown[0])}; known: {', '.join(known)}")
+        raise PemtError(
+            f"{where} has no field {shown(unknown[0])}; known: {', '.join(known)}{did_you_mean(unknown[0], known)}"
+        )

@@ -15,7 +15,7 @@ from pemt_tf.config.geometry import ClipGeometry
 from pemt_tf.config.model import ModelConfig
 from pemt_tf.config.training import FinetuneConfig, PretrainConfig
 from pemt_tf.config.yaml_reader import parse_yaml, read_yaml
-from pemt_tf.errors import PemtError
+from pemt_tf.errors import PemtError, did_you_mean
 
 PRESET_DIRECTORY = Path(__file__).parent / "presets"
 _SECTIONS = {
@@ -46,6 +46,9 @@ class Config:
         streams, modalities = self.finetune.streams, self.model.modalities
         allowed = f"some of the model's modalities, {', '.join(modalities)}, or none for all of them"
         require(set(streams) <= set(modalities), "finetune.streams", streams, allowed)
+        weight, both = self.pretrain.alignment_weight, len(modalities) == 2
+        allowed = f"0, because model.modalities is {', '.join(modalities)}, and alignment needs visual and audio"
+        require(both or not weight, "pretrain.alignment_weight", weight, allowed)
         storage = self.model.rotation_storage
         allowed = "strict_triangle or square for a model that is trained; AVTransformer.fold() makes folded ones"
         require(storage != "folded", "model.rotation_storage", storage, allowed)
@@ -60,7 +63,8 @@ class Config:
         path = Path(name) if name.endswith((".yaml", ".yml")) else PRESET_DIRECTORY / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(preset_names())
-            raise PemtError(f"no preset {name!r}; known presets: {known}, or the path of a .yaml file")
+            meant = did_you_mean(name, preset_names())
+            raise PemtError(f"no preset {name!r}; known presets: {known}, or the path of a .yaml file{meant}")
         return cls._of_file(path, {"name": path.stem, **read_yaml(path, "the preset")})
 
     @classmethod

@@ -20,6 +20,7 @@ from pemt_tf.config.allowed_values import (
     names,
     number,
     one_of,
+    truth_or,
     whole,
 )
 from pemt_tf.config.checks import check_fields, require
@@ -31,6 +32,10 @@ OPTIMIZERS = ("adam", "adamw", "sgd")
 KERNELS = ("auto", "cpu", "gpu", "plain")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LOSSES = ("cross_entropy", "multi_margin")
+SINGLE, MULTIPLE = "single", "multiple"
+LABELS = (SINGLE, MULTIPLE)
+PREDICTIONS = {SINGLE: "probabilities", MULTIPLE: "scores"}  # the classifier's output
+SAMPLING = ("clips", "classes")
 SELECTIONS = ("last", "best_validation")
 # Parts of the backbone that can be frozen. A stage means all that comes before it too: s1 is the stem.
 PARTS = (
@@ -66,13 +71,15 @@ class TrainingConfig:
             mismatched pairs are those of a part, and a part must split over the devices.
         precision: `float32`; `mixed_bfloat16`; or `mixed_float16`, with a loss scale that adapts itself. Weights and
             optimizer stay float32.
-        jit_compile: compile the step with XLA; on one device only.
+        jit_compile: what XLA compiles: `false`, nothing; `transformer`, its layers, each by itself; `true`, the whole
+            step, on one device only. The numbers are equal up to rounding, but dropout draws other masks.
         steps_per_call: largest number of steps that TensorFlow does without coming back to Python; 0 chooses (1 on a
             CPU, up to 8 on a GPU if batches are small). More than 1 needs `accumulation` 1 and another precision than
             `mixed_float16`. The results are the same; a loss that is not a number is noticed at the end of the call.
-        kernels: how batch norm and convolutions are computed (`pemt_tf.layers.device_paths`): `auto`, by the device;
-            `cpu`, `gpu` or `plain` (single operations) on any device. The numbers are equal up to rounding. On a GPU,
-            `cpu` has batch norm in single operations, because cuDNN takes no given statistics.
+        kernels: for which device batch norm, convolutions, optimizer, batches and calls are arranged
+            (`pemt_tf.device_choices`): `auto`, the visible one; `cpu`, `gpu` or `plain` (single operations) on any
+            device. The numbers are equal up to rounding. On a GPU, `cpu` has batch norm in single operations, because
+            cuDNN takes no given statistics.
         clip_norm: largest global norm of the gradients of the whole batch; 0 is off.
         ema: decay of an exponential moving average of all weights, which the run validates and ends with; 0 is off.
             Early it decays faster: min(ema, (1 + step) / (10 + step)).
@@ -96,7 +103,7 @@ class TrainingConfig:
     epsilon: Positive = 1e-6
     accumulation: Count = 1
     precision: Annotated[str, one_of(PRECISIONS)] = "float32"
-    jit_compile: Truth = False
+    jit_compile: Annotated[bool | str, truth_or("transformer")] = False
     steps_per_call: _STEPS_PER_CALL = 0
     kernels: Annotated[str, one_of(KERNELS)] = "auto"
     clip_norm: _OFF_OR_MORE = 0.0
@@ -153,6 +160,9 @@ class PretrainConfig(TrainingConfig):
             `cosine` (ours), a cosine with a learned scale and standardized targets, with which small models begin to
             learn sooner (docs/pretraining_objectives.md section 2).
         pair_weight: weight alpha of the correct-pair loss (ours: 1).
+        alignment_weight: weight of the loss that brings a clip's frames and audio together in one space, in which
+            `pemt search --aligned` finds one by the other (ours: 0 is off; needs both modalities).
+        alignment_width: width of that space (ours).
         stop_target_gradient: keep gradients out of the targets of masked embedding prediction (ours; the paper's set-up
             is False).
     The other fields are those of `TrainingConfig`; AdamW with AMSGrad and its numbers are the paper's.
@@ -175,6 +185,8 @@ class PretrainConfig(TrainingConfig):
     projection: Count = 256
     similarity: Annotated[str, one_of(SIMILARITIES)] = "product"
     pair_weight: _OFF_OR_MORE = 1.0
+    alignment_weight: _OFF_OR_MORE = 0.0
+    alignment_width: Count = 128
     stop_target_gradient: Truth = False
     optimizer: Annotated[str, one_of(OPTIMIZERS)] = "adamw"
 
@@ -200,15 +212,22 @@ class FinetuneConfig(TrainingConfig):
         head_dropout: dropout in the heads.
         streams: modalities that the classifier uses, of the model's (ours: none named is all). The others are ignored
             in training and afterwards, as where a clip lacks them.
+        labels: `single`, a clip's first label, of which one is predicted; or `multiple`, all its labels, each predicted
+            by itself (ours): the loss is then the binary cross-entropy, a mean over labels, and validation measures
+            the mean average precision. A clip without any label is not used.
+        sampling: what comes equally often in training: `clips`; or `classes` (ours), each label by itself, so that a
+            rare one is seen as often as a frequent one. It needs local record files without compression.
         labels_per_class: number of clips of each label to train on, sampled with `seed` (ours: 0 is all of them).
-        label_smoothing: share of a label's weight that is spread evenly over all classes (ours: 0 is off).
+        label_smoothing: share of a label's weight that is spread evenly over all classes (ours: 0 is off); with several
+            labels, over its presence and absence.
         mixup: clips are mixed with others of the batch, inputs and labels, with weights from Beta(mixup, mixup) (ours:
             0 is off). A clip is mixed only with one that has the same modalities, among those that a device sees at
             once.
         loss: `cross_entropy`; or `multi_margin`, the authors' for ESC-50, with `margin`.
-        select: weights that the run ends with: `last`; or `best_validation`, those with the highest accuracy on
-            `validation_split` (then the lowest loss there, then the earliest), measured every `validate_every` steps
-            and at the end. Never the test split: a score that chose the model says nothing about it.
+        select: weights that the run ends with: `last`; or `best_validation`, those with the highest accuracy (with
+            several labels, mean average precision) on `validation_split`, then the lowest loss there, then the
+            earliest, measured every `validate_every` steps and at the end. Never the test split: a score that chose
+            the model says nothing about it.
     The other fields are those of `TrainingConfig`.
     """
 
@@ -221,6 +240,8 @@ class FinetuneConfig(TrainingConfig):
     weight_decay: NotNegative = 5e-6
     head_dropout: Probability = 0.5
     streams: Annotated[tuple[str, ...], names(MODALITIES)] = ()
+    labels: Annotated[str, one_of(LABELS)] = SINGLE
+    sampling: Annotated[str, one_of(SAMPLING)] = "clips"
     labels_per_class: Annotated[int, whole(0, allowed="a whole number, 0 (all) or more")] = 0
     label_smoothing: Annotated[float, number(0, below=1, allowed="0 (off) to below 1")] = 0.0
     mixup: _OFF_OR_MORE = 0.0
@@ -239,3 +260,10 @@ class FinetuneConfig(TrainingConfig):
         smooth = self.loss == "cross_entropy" or not smoothing
         allowed = "0 with loss multi_margin, which knows no smoothed labels"
         require(smooth, "finetune.label_smoothing", smoothing, allowed)
+        fits = self.labels == SINGLE or self.loss == "cross_entropy"
+        require(fits, "finetune.loss", self.loss, "cross_entropy with finetune.labels multiple")
+
+    @property
+    def several(self) -> bool:
+        """Whether a clip may have several labels."""
+        return self.labels == MULTIPLE

@@ -33,6 +33,7 @@ class ClipSource:
         payload: form of the records, a name in `records.PAYLOADS`.
         clips: split name to number of clips, as far as known.
         labelled: split name to number of clips with a label, as far as known.
+        given_labels: split name to number of labels of all its clips, as far as known; a clip may have several.
         directory: folder of the data card; None for files without one.
     """
 
@@ -45,6 +46,7 @@ class ClipSource:
     payload: str = records.EXAMPLE
     clips: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
+    given_labels: dict[str, int] = field(default_factory=dict)
     directory: Path | None = None
 
     @property
@@ -66,6 +68,7 @@ class ClipSource:
         """
         directory = Path(directory)
         card = DatasetCard.read(directory)
+        card.require_tfrecord(directory)
         files = {name: tuple(str(directory / file) for file in split.files) for name, split in card.splits.items()}
         gone = [file for split in files.values() for file in split if not Path(file).is_file()]
         if gone:
@@ -81,6 +84,7 @@ class ClipSource:
             payload=card.payload,
             clips={name: split.clips for name, split in card.splits.items()},
             labelled={name: split.clips - split.unlabelled for name, split in card.splits.items()},
+            given_labels={name: sum(split.labels.values()) for name, split in card.splits.items()},
             directory=directory,
         )
 
@@ -126,11 +130,15 @@ class ClipSource:
             )
 
     def parse(self, raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        """A parsed clip, see `records.parse`, inside a tf.data pipeline; its label must be one of the vocabulary."""
+        """A parsed clip, see `records.parse`, inside a tf.data pipeline; its labels must be of the vocabulary."""
         clip = records.parse(raw, self.geometry, self.payload)
-        known = tf.logical_and(clip["label"] >= records.UNLABELLED, clip["label"] < len(self.labels))
+        known = tf.reduce_all((clip["labels"] >= records.UNLABELLED) & (clip["labels"] < len(self.labels)))
         with tf.control_dependencies([tf.debugging.Assert(known, ["a label is not one of the vocabulary"])]):
-            return {**clip, "label": tf.identity(clip["label"])}
+            return {**clip, "label": tf.identity(clip["label"]), "labels": tf.identity(clip["labels"])}
+
+    def targets(self, clip: dict[str, tf.Tensor]) -> tf.Tensor:
+        """[classes] float32 of a parsed clip: 1 for each of its labels, 0 for the others."""
+        return tf.minimum(tf.reduce_sum(tf.one_hot(clip["labels"], len(self.labels)), axis=0), 1.0)
 
     def require_whole(self, split: str) -> None:
         """Refuses a split with clips missing or added, by the data card; what the records hold is not read."""

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from pemt_tf.data import records
+from pemt_tf.data.balanced_order import BalancedOrder
 from pemt_tf.data.clip_order import READ_FILES_AT_ONCE, SHUFFLE_CLIPS, ClipOrder
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.record_index import RecordIndex
@@ -56,6 +57,8 @@ class WantedClips:
     streams: tuple[str, ...]  # modalities that a clip must have
     only: frozenset[str] | None  # ids to choose from; None for all
     few: bool  # whether the wanted clips are a minor part of the split
+    balanced: bool = False  # whether each class gives equally many clips, rather than each clip coming equally often
+    every_label: bool = False  # whether all labels of a clip count for that, or only its first
 
     def rows(self, index: RecordIndex) -> np.ndarray:
         """[records] bool."""
@@ -88,7 +91,10 @@ def found_clips(
     if not rows.any():
         raise wanted.nothing(source, split)
     keys = [tf.compat.v1.get_seed(each) for each in (seed, seed + 1)]
-    order = ClipOrder(index.sizes, rows, *keys, same_files=wanted.few)
+    if wanted.balanced:
+        order = _balanced(index, rows, wanted.every_label, keys[0])
+    else:
+        order = ClipOrder(index.sizes, rows, *keys, same_files=wanted.few)
     file_of = np.repeat(np.arange(len(files)), index.sizes)
 
     def places() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -106,6 +112,12 @@ def found_clips(
 
     found = tf.data.Dataset.from_generator(places, output_signature=(tf.TensorSpec([None], tf.int64),) * 3)
     return found.unbatch().map(read, num_parallel_calls=_READ_AT_ONCE, deterministic=True)
+
+
+def _balanced(index: RecordIndex, chosen: np.ndarray, every_label: bool, seed: tuple[int, int]) -> BalancedOrder:
+    rows, labels = index.pairs(every_label)
+    kept = chosen[rows]
+    return BalancedOrder(rows[kept], labels[kept], seed)
 
 
 def _record(file: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:

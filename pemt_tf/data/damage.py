@@ -108,9 +108,10 @@ def record_problem(raw: bytes, source: ClipSource) -> str:
         clip = records.parse(tf.constant(raw), source.geometry, source.payload)
     except READ_ERRORS as error:
         return f"lacks a field of a clip ({plain_cause(error)})"
-    label, labels = int(clip["label"]), len(source.labels)
-    if labels and not records.UNLABELLED <= label < labels:
-        return f"clip {_name(clip)!r}, has label {label}, but the vocabulary has {labels} labels, from 0"
+    labels = len(source.labels)
+    unknown = [label for label in clip["labels"].numpy().tolist() if not records.UNLABELLED <= label < labels]
+    if labels and unknown:
+        return f"clip {_name(clip)!r}, has label {unknown[0]}, but the vocabulary has {labels} labels, from 0"
     return ""
 
 

@@ -17,6 +17,7 @@ from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
 
 CARD_NAME = "dataset_card.json"
+TFRECORD = "tfrecord"  # the form of record files that training reads
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 
@@ -55,6 +56,7 @@ class DatasetCard:
         preset, source, command: origin of the data.
         configuration_hash: SHA-256 of all settings and of the list of inputs.
         content_hash: SHA-256 over names and SHA-256 of the record files, in the order of `splits` and `files`.
+        format: form of the record files, a name in `record_files.FORMATS`; the file has it if it is not `tfrecord`.
     """
 
     geometry: ClipGeometry
@@ -75,6 +77,7 @@ class DatasetCard:
     command: str = ""
     configuration_hash: str = ""
     content_hash: str = ""
+    format: str = TFRECORD
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -93,7 +96,19 @@ class DatasetCard:
 
     def text(self) -> str:
         """The content of the file."""
-        return json_text(dataclasses.asdict(self), indent=2) + "\n"
+        values = dataclasses.asdict(self)
+        if self.format == TFRECORD:
+            del values["format"]  # earlier releases read these cards
+        return json_text(values, indent=2) + "\n"
+
+    def require_tfrecord(self, directory: str | Path) -> None:
+        """Refuses a data set in another form, for code that reads TFRecord files only."""
+        if self.format != TFRECORD:
+            raise PemtError(
+                f"the records of {directory} have the form {self.format}, but this reads tfrecord; convert them with "
+                f"`python -m beam_jobs.convert --input {directory} --output NEW --format tfrecord`, which decodes "
+                "nothing again"
+            )
 
     def write(self, directory: Path) -> Path:
         """Writes the card, atomically, as the last act of a job."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pemt_tf.data.record_format import EXTRA_BYTES
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 INDEX_NAME = "index.parquet"
-_COLUMNS = ("file", "bytes", "label", "has_video", "has_audio", "id")
+_COLUMNS = ("file", "bytes", "label", "has_video", "has_audio", "id", "labels")
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class IndexedFile:
     has_video: np.ndarray  # [records] bool
     has_audio: np.ndarray
     ids: np.ndarray  # [records] object
+    further_labels: dict[int, list[str]]  # record to its labels after the first, if it has several
 
     @property
     def bytes(self) -> int:
@@ -51,14 +56,25 @@ def _read(path: Path, size: int, changed: int) -> dict[str, IndexedFile]:
     try:
         table = pq.read_table(path, columns=list(_COLUMNS))
         names = table["file"].combine_chunks().dictionary_encode()
-        columns = [table[name].to_numpy() for name in _COLUMNS[1:]]
+        columns = [table[name].to_numpy() for name in _COLUMNS[1:-1]]
+        several = _several(table["labels"])
     except (OSError, pa.ArrowException, KeyError):
         return {}
     columns[0] = columns[0] + EXTRA_BYTES
     codes = names.indices.to_numpy()
     order = np.argsort(codes, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(order) else []
-    return {
-        names.dictionary[int(codes[rows[0]])].as_py(): IndexedFile(*(column[rows] for column in columns))
-        for rows in groups
-    }
+    found = {}
+    for rows in groups:
+        lengths, *others = (column[rows] for column in columns)
+        further = {place: several[row] for place, row in enumerate(rows.tolist()) if row in several} if several else {}
+        found[names.dictionary[int(codes[rows[0]])].as_py()] = IndexedFile(lengths, *others, further_labels=further)
+    return found
+
+
+def _several(labels: pa.ChunkedArray) -> dict[int, list[str]]:
+    """Row to the labels after the first, of the rows that have several; most data sets have none."""
+    import pyarrow.compute as pc
+
+    rows = np.flatnonzero(pc.fill_null(pc.list_value_length(labels), 0).to_numpy() > 1)
+    return {row: names[1:] for row, names in zip(rows.tolist(), labels.take(rows).to_pylist(), strict=True)}

@@ -15,6 +15,7 @@ from pemt_tf.config.augmentation import AugmentationConfig
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.clip_stream import EVERYTHING, WantedClips, WorkerShare, found_clips, read_clips, shuffled_clips
 from pemt_tf.data.damage import READ_ERRORS, UnreadableClipsError, naming_damage, plain_cause
+from pemt_tf.errors import PemtError
 from pemt_tf.features import augment, frame_crops
 
 _MOST_KEPT = 2**30  # bytes of records
@@ -33,6 +34,8 @@ def training_clips(
     augmentation: AugmentationConfig = _AS_THE_AUTHORS,
     mixup: float = 0.0,
     share: WorkerShare = EVERYTHING,
+    every_label: bool = False,
+    balanced: bool = False,
 ) -> tf.data.Dataset:
     """An endless stream of augmented training batches.
 
@@ -49,12 +52,14 @@ def training_clips(
         augmentation: settings for the spectrograms.
         mixup: alpha of the weights for mixing clips; 0 for none.
         share: a worker's rows; those of other workers are not decoded. Each batch is then that of one device.
+        every_label: whether to give all labels of a clip, as `targets`; otherwise only the first counts.
+        balanced: whether each class gives equally many clips; for labelled clips of local files without compression.
 
     Returns:
         Dicts of `frames` [batch, segments, frames, crop, crop, 3] uint8, `log_mel` [batch, segments, mel_bins,
         mel_frames, 1] float32, `visual_mask`, `audio_mask` [batch, segments] float32, `label` [batch] int64 (-1: none),
-        `id`, `path` [batch] string, `start`, `end` [batch] float32 seconds; with `mixup` also
-        `mixup_weight` [batch] float32.
+        `id`, `path` [batch] string, `start`, `end` [batch] float32 seconds; with `every_label` also
+        `targets` [batch, classes] float32, 1 for each label of the clip; with `mixup` `mixup_weight` [batch] float32.
 
     Raises:
         PemtError: the split has no such clip.
@@ -63,12 +68,17 @@ def training_clips(
     source.require_readable(split)
     asked_for = len(only) if only is not None else source.labelled.get(split) if labelled else None
     few = asked_for is not None and source.are_few(split, asked_for, _MOST_KEPT)
-    wanted = WantedClips(labelled, streams, only, few)
+    wanted = WantedClips(labelled, streams, only, few, balanced, every_label)
     place = start_step * batch_size
     own = share.rows(batch_size)
     if source.can_seek:
         clips = found_clips(source, split, seed, wanted, place, own, batch_size)
     else:
+        if balanced:
+            raise PemtError(
+                f"{source.name}: clips can be sampled by class from local files without compression only; copy them "
+                "here, or set finetune.sampling=clips"
+            )
         clips = read_clips(source, split, seed, wanted)
         if next(read_batches(clips.take(1), source, split), None) is None:
             raise wanted.nothing(source, split)
@@ -77,7 +87,8 @@ def training_clips(
     def decode(index, clip):
         clip_seed = tf.stack([seed, tf.cast(index % 2**31, tf.int32)])
         weight = {"mixup_weight": augment.mixup_weight(clip_seed + [5, 0], mixup)} if mixup else {}
-        return {**decode_for_training(clip, geometry, clip_seed, augmentation), **_about(clip), **weight}
+        about = _about(clip, source, every_label)
+        return {**decode_for_training(clip, geometry, clip_seed, augmentation), **about, **weight}
 
     clips = clips.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return clips.batch(share.size(batch_size), drop_remainder=True).prefetch(2)
@@ -110,7 +121,7 @@ def read_batches(clips: Iterable, source: ClipSource | None = None, split: str =
 
 
 def evaluation_clips(
-    source: ClipSource, split: str, batch_size: int, labelled: bool = False, crops: int = 1
+    source: ClipSource, split: str, batch_size: int, labelled: bool = False, crops: int = 1, every_label: bool = False
 ) -> tf.data.Dataset:
     """Every clip of a split once, in order, with the crops of evaluation; the last batch may be smaller.
 
@@ -120,6 +131,7 @@ def evaluation_clips(
         batch_size: clips per batch.
         labelled: whether to exclude clips without a label.
         crops: 1, the centre; 3, see `decode_for_evaluation`.
+        every_label: whether to give all labels of a clip too, as `targets` [batch, classes] float32.
     """
     geometry = source.geometry
     source.require_readable(split)
@@ -128,7 +140,7 @@ def evaluation_clips(
     if labelled:
         clips = clips.filter(lambda clip: clip["label"] >= 0)
     clips = clips.map(
-        lambda clip: {**decode_for_evaluation(clip, geometry, crops), **_about(clip)},
+        lambda clip: {**decode_for_evaluation(clip, geometry, crops), **_about(clip, source, every_label)},
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return clips.batch(batch_size).prefetch(2)
@@ -204,8 +216,9 @@ def _streams(
     }
 
 
-def _about(clip: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {name: clip[name] for name in ("label", "id", "path", "start", "end")}
+def _about(clip: dict[str, tf.Tensor], source: ClipSource, every_label: bool) -> dict[str, tf.Tensor]:
+    about = {name: clip[name] for name in ("label", "id", "path", "start", "end")}
+    return {**about, "targets": source.targets(clip)} if every_label else about
 
 
 def model_inputs(batch: dict[str, tf.Tensor], modalities: tuple[str, ...], masks: bool = True) -> dict[str, tf.Tensor]:

@@ -21,16 +21,16 @@ def record_fault(record: bytes, labels: int, payload: str) -> str:
     `labels` is the size of the vocabulary.
     """
     try:
-        features = _features(record, 1)
-        clip_id = b"".join(_bytes(features[CLIP_ID])).decode("utf-8", "backslashreplace")
-        indices = _integers(features.get(LABEL_INDEX, memoryview(b"")))
+        features = features_of(record, 1)
+        clip_id = b"".join(bytes_of(features[CLIP_ID])).decode("utf-8", "backslashreplace")
+        indices = integers_of(features.get(LABEL_INDEX, memoryview(b"")))
         if payload == SEQUENCE_EXAMPLE:
-            lists = _features(record, 2)
-            spectrograms, frames = _each(lists, SEQUENCE_LOG_MEL), _each(lists, IMAGE)
+            lists = features_of(record, 2)
+            spectrograms, frames = entries_of(lists, SEQUENCE_LOG_MEL), entries_of(lists, IMAGE)
         else:
             spectrograms, frames = ([features[name]] if name in features else [] for name in (LOG_MEL, IMAGE))
-        finite = all(np.isfinite(_floats(values)).all() for values in spectrograms)
-        jpegs = all(jpeg[:2] == _JPEG for values in frames for jpeg in _bytes(values))
+        finite = all(np.isfinite(floats_of(values)).all() for values in spectrograms)
+        jpegs = all(jpeg[:2] == _JPEG for values in frames for jpeg in bytes_of(values))
     except (KeyError, IndexError, ValueError):
         return "holds something else than a clip"
     unknown = [index for index in indices if not 0 <= index < labels]
@@ -41,12 +41,12 @@ def record_fault(record: bytes, labels: int, payload: str) -> str:
     return "" if jpegs else f"clip {clip_id!r}, holds a frame that is not a JPEG"
 
 
-def _each(lists: dict[str, memoryview], name: str) -> list[memoryview]:
+def entries_of(lists: dict[str, memoryview], name: str) -> list[memoryview]:
     """The features of a feature list."""
     return list(_messages(lists[name], 1)) if name in lists else []
 
 
-def _features(record: bytes, place: int) -> dict[str, memoryview]:
+def features_of(record: bytes | memoryview, place: int) -> dict[str, memoryview]:
     """Name to serialized feature, or feature list, of the map in a field of the record."""
     found = {}
     for map_field in _messages(memoryview(record), place):
@@ -62,15 +62,18 @@ def _values(feature: memoryview, kind: int) -> Iterator[memoryview | int]:
         yield from (value for place, value in _fields(values) if place == 1)
 
 
-def _bytes(feature: memoryview) -> list[bytes]:
+def bytes_of(feature: memoryview) -> list[bytes]:
+    """The byte strings of a feature."""
     return [bytes(_message(value)) for value in _values(feature, 1)]
 
 
-def _floats(feature: memoryview) -> np.ndarray:
+def floats_of(feature: memoryview) -> np.ndarray:
+    """The floats of a feature, [values] float32."""
     return np.frombuffer(b"".join(map(_message, _values(feature, 2))), "<f4")
 
 
-def _integers(feature: memoryview) -> list[int]:
+def integers_of(feature: memoryview) -> list[int]:
+    """The integers of a feature."""
     found = []
     for value in _values(feature, 3):
         if isinstance(value, int):

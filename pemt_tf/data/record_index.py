@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,8 @@ _AT_ONCE = 16  # files
 _BLOCK = 4096  # bytes; the needed features usually stand in the first two blocks
 _LONGEST = 1 << 20
 _FEATURES = tuple(name.encode() for name in (CLIP_ID, LABEL_INDEX, HAS_VIDEO, HAS_AUDIO))
-# The records of a file: offset, label, has video, has audio, id.
-Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+# The records of a file: offset, label, has video, has audio, id; record to its labels after the first.
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[int, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RecordIndex:
     labels: np.ndarray  # [records] int64, the first label's index, -1 without one
     has: dict[str, np.ndarray]  # `visual` and `audio` to [records] bool
     ids: np.ndarray  # [records] str
+    further_labels: dict[int, tuple[int, ...]]  # row to its labels after the first, if it has several
 
     @classmethod
     def of(cls, files: Sequence[str], directory: Path | None = None, labels: Sequence[str] = ()) -> RecordIndex:
@@ -41,8 +43,25 @@ class RecordIndex:
         known = _listed(files, directory, labels) if directory is not None else {}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda file: known[file] if file in known else _index(file), files))
-        offsets, numbers, video, audio, ids = (np.concatenate(column) for column in zip(*found, strict=True))
-        return cls(tuple(len(rows[0]) for rows in found), offsets, numbers, {"visual": video, "audio": audio}, ids)
+        *columns, further = zip(*found, strict=True)
+        offsets, numbers, video, audio, ids = (np.concatenate(column) for column in columns)
+        sizes = tuple(len(rows[0]) for rows in found)
+        first = [0, *itertools.accumulate(sizes)]
+        several = {
+            start + row: more for start, of_file in zip(first, further, strict=False) for row, more in of_file.items()
+        }
+        return cls(sizes, offsets, numbers, {"visual": video, "audio": audio}, ids, several)
+
+    def pairs(self, every_label: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and labels of each label of a record, or of the first ones only; [pairs] int64 both."""
+        rows = np.flatnonzero(self.labels >= 0)
+        labels = self.labels[rows]
+        if not every_label or not self.further_labels:
+            return rows, labels
+        counts = [len(more) for more in self.further_labels.values()]
+        further = np.repeat(np.fromiter(self.further_labels, np.int64), counts)
+        names = np.fromiter(itertools.chain.from_iterable(self.further_labels.values()), np.int64)
+        return np.concatenate([rows, further]), np.concatenate([labels, names])
 
 
 def _listed(files: Sequence[str], directory: Path, labels: Sequence[str]) -> dict[str, Columns]:
@@ -55,7 +74,11 @@ def _listed(files: Sequence[str], directory: Path, labels: Sequence[str]) -> dic
         if str(file) in wanted and file.is_file() and file.stat().st_size == rows.bytes:
             numbers = np.array([number_of.get(label, -1) for label in rows.labels], np.int64)
             offsets = np.cumsum(rows.lengths) - rows.lengths
-            found[str(file)] = offsets, numbers, rows.has_video, rows.has_audio, rows.ids
+            further = {
+                row: tuple(number_of[name] for name in more if name in number_of)
+                for row, more in rows.further_labels.items()
+            }
+            found[str(file)] = offsets, numbers, rows.has_video, rows.has_audio, rows.ids, further
     return found
 
 
@@ -85,7 +108,9 @@ def _index_as_it_is(file: str, size: int, changed: int) -> Columns:
         raise PemtError(f"{file} is damaged: {error}; preprocess the videos again") from None
     offsets, labels, video, audio, ids = zip(*rows, strict=True) if rows else [()] * 5
     flags = np.array(video, bool), np.array(audio, bool)
-    return np.array(offsets, np.int64), np.array(labels, np.int64), *flags, np.array(ids, object)
+    first = np.array([each[0] if each else -1 for each in labels], np.int64)
+    further: dict[int, tuple[int, ...]] = {row: each[1:] for row, each in enumerate(labels) if len(each) > 1}
+    return np.array(offsets, np.int64), first, *flags, np.array(ids, object), further
 
 
 class _Reader:
@@ -115,7 +140,7 @@ class _Reader:
         return value | byte << shift
 
 
-def _about(reader: _Reader, end: int) -> tuple[int, bool, bool, str]:
+def _about(reader: _Reader, end: int) -> tuple[tuple[int, ...], bool, bool, str]:
     found: dict[bytes, tf.train.Feature] = {}
     for name, length in _entries(reader, end):
         if name in _FEATURES:
@@ -123,9 +148,8 @@ def _about(reader: _Reader, end: int) -> tuple[int, bool, bool, str]:
             if len(found) == len(_FEATURES):
                 break
     ids, labels, video, audio = (found[name] for name in _FEATURES)
-    label = labels.int64_list.value[0] if labels.int64_list.value else -1
     clip_id = ids.bytes_list.value[0].decode("utf-8", "backslashreplace")
-    return label, video.int64_list.value[0] > 0, audio.int64_list.value[0] > 0, clip_id
+    return tuple(labels.int64_list.value), video.int64_list.value[0] > 0, audio.int64_list.value[0] > 0, clip_id
 
 
 def _entries(reader: _Reader, end: int) -> Iterator[tuple[bytes, int]]:

@@ -71,7 +71,8 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE)
         payload: form of the records.
 
     Returns:
-        `id`, `path`: scalar string; `start`, `end`: scalar float32, seconds; `label`: scalar int64, -1 if unlabelled;
+        `id`, `path`: scalar string; `start`, `end`: scalar float32, seconds;
+        `label`: scalar int64, the first label, -1 if unlabelled; `labels`: [labels of the clip] int64;
         `jpegs`: [segments * frames] string, empty strings where there is no video; `height`, `width`: scalar int32;
         `log_mel`: [segments, mel_bins, mel_frames] float32, zeros where there is no audio;
         `has_video`, `has_audio`: scalar bool.
@@ -89,6 +90,7 @@ def parse(serialized: tf.Tensor, geometry: ClipGeometry, payload: str = EXAMPLE)
         "start": tf.cast(raw[START], tf.float32) / 1e6,
         "end": tf.cast(raw[END], tf.float32) / 1e6,
         "label": tf.concat([raw[LABEL_INDEX], [UNLABELLED]], 0)[0],
+        "labels": raw[LABEL_INDEX],
         "jpegs": tf.ensure_shape(jpegs, [count]),
         "height": tf.cast(raw[IMAGE_HEIGHT], tf.int32),
         "width": tf.cast(raw[IMAGE_WIDTH], tf.int32),

@@ -21,6 +21,7 @@ class ClipOutputs:
     ids: list[str]  # ids of the clips
     paths: list[str]  # source files; a clip without one has its id
     labels: np.ndarray  # [clips] int64, -1 without a label
+    targets: np.ndarray | None  # [clips, classes] bool, all labels of each clip; None unless they were asked for
     values: Any  # the function's result, with arrays in place of tensors
 
 
@@ -30,8 +31,16 @@ class SplitPass:
     It takes a batch of `evaluation_clips` and returns tensors, of any nesting.
     """
 
-    def __init__(self, source: ClipSource, function: Callable[[dict], Any], batch_size: int = 16, crops: int = 1):
-        self._source, self._function, self._batch_size, self._crops = source, function, batch_size, crops
+    def __init__(
+        self,
+        source: ClipSource,
+        function: Callable[[dict], Any],
+        batch_size: int = 16,
+        crops: int = 1,
+        every_label: bool = False,
+    ):
+        self._source, self._function, self._batch_size = source, function, batch_size
+        self._crops, self._every_label = crops, every_label
         self._compiled = None
 
     def over(
@@ -41,7 +50,7 @@ class SplitPass:
 
         `progress` are the first words of a progress line; empty for none. Damaged records and missing clips are errors.
         """
-        clips = evaluation_clips(self._source, split, self._batch_size, labelled, self._crops)
+        clips = evaluation_clips(self._source, split, self._batch_size, labelled, self._crops, self._every_label)
         self._compiled = self._compiled or tf.function(self._function, input_signature=[clips.element_spec])
         shown = Progress(progress, most or self._source.clips.get(split, 0), "clips") if progress else None
         done = 0
@@ -49,7 +58,8 @@ class SplitPass:
             values = tf.nest.map_structure(lambda value: value.numpy(), self._compiled(batch))
             ids, paths = (_texts(batch[name]) for name in ("id", "path"))
             paths = [path or clip_id for path, clip_id in zip(paths, ids, strict=True)]
-            yield ClipOutputs(ids, paths, batch["label"].numpy(), values)
+            targets = batch["targets"].numpy() > 0 if self._every_label else None
+            yield ClipOutputs(ids, paths, batch["label"].numpy(), targets, values)
             done += len(ids)
             if shown is not None:
                 shown.total = max(shown.total, done)

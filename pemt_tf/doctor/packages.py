@@ -34,6 +34,7 @@ EXTRAS = {
     "aws": ("boto3", "s3:// paths in the jobs"),
     "search": ("usearch", "approximate search among more than a million clips"),
     "umap": ("umap-learn", "the UMAP map of pemt explore"),
+    "formats": ("array-record", "record files in the form ArrayRecord"),
 }
 TFX_GLIBC = (2, 39)  # required by the wheels of TFX for Python 3.11 and later
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from pemt_tf.config.training import MULTIPLE
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.data.split_pass import SplitPass
@@ -83,12 +84,9 @@ def evaluate(
 
     Raises PemtError for no classifier, other geometry or labels, no labelled clip, or a plan that clips do not allow.
     """
-    model, labels = run.load_classifier()
-    source.require_geometry(run.config().geometry)
-    require_labels(labels, source)
-    if plan.crops > 1 and "visual" not in (model.streams or model.backbone.config.modalities):
-        raise PemtError(f"{run.path} is an audio classifier and has no crops; omit --crops")
-    segments = plan.segments(source.geometry.segments)
+    model, labels, segments = load_voter(run, source, plan)
+    if model.labels == MULTIPLE:
+        raise PemtError(f"{run.path} predicts several labels a clip; measure it by `evaluate_several`")
     votes = _vote(model, source, split, batch_size, plan, segments)
     description = run.description()
     return summarize(
@@ -103,6 +101,18 @@ def evaluate(
         caution=find_caution(description, source, split, run.config().finetune.validation_split),
         data_hash=source.content_hash,
     )
+
+
+def load_voter(
+    run: RunDirectory, source: ClipSource, plan: ViewPlan
+) -> tuple[AVClassifier, tuple[str, ...], np.ndarray]:
+    """The classifier of a run, its labels and the voting segments; raises what `evaluate` raises before it begins."""
+    model, labels = run.load_classifier()
+    source.require_geometry(run.config().geometry)
+    require_labels(labels, source)
+    if plan.crops > 1 and "visual" not in (model.streams or model.backbone.config.modalities):
+        raise PemtError(f"{run.path} is an audio classifier and has no crops; omit --crops")
+    return model, labels, plan.segments(source.geometry.segments)
 
 
 def _vote(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,7 @@ import tensorflow as tf
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.data.split_pass import ClipOutputs, SplitPass
+from pemt_tf.losses.audio_visual_alignment import AlignedSpace
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.finite_outputs import require_finite
 
@@ -27,6 +28,7 @@ class ClipFeatures:
     pooled: dict[str, np.ndarray]  # by modality, float32: CNN features averaged over segments
     summaries: dict[str, np.ndarray]  # summary tokens after the modality's Transformer; `joint`: the embedding
     present: dict[str, np.ndarray]  # by modality, bool: whether the clip has it; its features mean nothing where not
+    aligned: dict[str, np.ndarray] = field(default_factory=dict)  # by modality, in the aligned space if there is one
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,9 +45,8 @@ class ClipFeatures:
 
     def take(self, rows: np.ndarray) -> ClipFeatures:
         """Some of the clips, by number or as a mask."""
-        parts = (
-            {name: values[rows] for name, values in d.items()} for d in (self.pooled, self.summaries, self.present)
-        )
+        by_modality = (self.pooled, self.summaries, self.present, self.aligned)
+        parts = ({name: values[rows] for name, values in d.items()} for d in by_modality)
         return ClipFeatures(self.ids[rows], self.paths[rows], self.labels[rows], *parts)
 
     def has(self, modality: str) -> np.ndarray:
@@ -64,8 +65,10 @@ class ClipFeatures:
 class FeatureExtractor:
     """Runs a frozen backbone, trained or not, over splits, with the centre crop."""
 
-    def __init__(self, backbone: AVTransformer, source: ClipSource, batch_size: int = 16):
-        self._backbone = backbone
+    def __init__(
+        self, backbone: AVTransformer, source: ClipSource, batch_size: int = 16, space: AlignedSpace | None = None
+    ):
+        self._backbone, self._space = backbone, space
         self._pass = SplitPass(source, self._features, batch_size)
 
     def extract(self, split: str, labelled: bool = False) -> ClipFeatures:
@@ -73,7 +76,7 @@ class FeatureExtractor:
         return assemble(list(self._pass.over(split, labelled, progress=f"features of {split}")), self._backbone)
 
     def _features(self, batch: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
-        """The fields `pooled`, `summaries` and `present` of `ClipFeatures`."""
+        """The fields `pooled`, `summaries`, `present` and `aligned` of `ClipFeatures`."""
         config = self._backbone.config
         outputs = self._backbone(model_inputs(batch, config.modalities), training=False)
         pooled, summaries, present = {}, {}, {}
@@ -92,7 +95,11 @@ class FeatureExtractor:
             summaries[modality] = tf.cast(alone, tf.float32)
         if len(config.modalities) == 2:
             summaries[JOINT] = tf.cast(outputs["embedding"], tf.float32)
-        return {"pooled": pooled, "summaries": summaries, "present": present}
+        aligned = {}
+        if self._space is not None:
+            contexts = {modality: outputs[f"{modality}_context"] for modality in pooled}
+            aligned = self._space(contexts, {modality: batch[f"{modality}_mask"] for modality in pooled})
+        return {"pooled": pooled, "summaries": summaries, "present": present, "aligned": aligned}
 
 
 def assemble(batches: list[ClipOutputs], backbone: AVTransformer) -> ClipFeatures:
@@ -105,7 +112,7 @@ def assemble(batches: list[ClipOutputs], backbone: AVTransformer) -> ClipFeature
     ids = np.array([clip_id for batch in batches for clip_id in batch.ids])
     paths = np.array([path for batch in batches for path in batch.paths])
     found = ClipFeatures(ids, paths, np.concatenate([batch.labels for batch in batches]), **values)
-    for vectors_of in (found.pooled, found.summaries):
+    for vectors_of in (found.pooled, found.summaries, found.aligned):
         for modality, vectors in vectors_of.items():
             there = found.has(modality)
             require_finite(vectors[there], ids[there].tolist(), f"the network's output ({modality})")

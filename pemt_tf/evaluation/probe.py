@@ -21,6 +21,7 @@ from pemt_tf.evaluation.pair_scores import pair_scores
 from pemt_tf.evaluation.retrieval import cosine_scores, measure_retrieval
 from pemt_tf.files.strict_json import json_text
 from pemt_tf.files.whole_file import write_text
+from pemt_tf.losses.audio_visual_alignment import AlignedSpace
 from pemt_tf.models.av_transformer import AVTransformer
 
 VALIDATION = "validation"
@@ -103,6 +104,7 @@ def probe(
     pair_classifier: dict[str, np.ndarray] | None = None,
     description: dict[str, Any] | None = None,
     validation_split: str = VALIDATION,
+    space: AlignedSpace | None = None,
 ) -> Probe:
     """Computes features of the splits, fits to one and measures on the other.
 
@@ -112,6 +114,7 @@ def probe(
         pair_classifier: see `pair_scores.read_pair_classifier`.
         description: `run.json` of the network's run; None for a network without training.
         validation_split: the split on which that run chose its weights, if it did.
+        space: the run's aligned space, if it has one.
 
     Raises:
         PemtError: a split or modality is missing, clips of one file are in both splits, or nothing can be measured.
@@ -122,7 +125,7 @@ def probe(
         raise PemtError(f"{model} has no modality {unknown[0]!r}; it has: {', '.join(known)}")
     source.require_split(plan.split)
     retrieves = plan.retrieval and JOINT in known
-    extractor = FeatureExtractor(backbone, source, plan.batch_size)
+    extractor = FeatureExtractor(backbone, source, plan.batch_size, space)
     train, test = (extractor.extract(s, labelled=not plan.retrieval) for s in (plan.train_split, plan.split))
     validation = None
     if _chooses_by_validation(source, plan):
@@ -220,6 +223,12 @@ def measure_methods(
         return {}
     audio, visual = (gallery.summaries[m] for m in ("audio", "visual"))
     methods = {"cosine": {"of": "summary tokens", **measure_retrieval(cosine_scores(audio, visual), clips)}}
+    if gallery.aligned:
+        scores = cosine_scores(gallery.aligned["audio"], gallery.aligned["visual"])
+        methods["aligned_cosine"] = {
+            "of": "the aligned space of pretraining",
+            **measure_retrieval(scores, clips),
+        }
     if len(pairs) >= FEWEST_PAIRS:
         fitted = fit_linear_map(
             pairs.vectors("audio", plan.features), pairs.vectors("visual", plan.features), pairs.paths, plan.seed

@@ -36,11 +36,20 @@ class LocalPredictor:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Classes, in the order of `probabilities`; empty for a model without classifier."""
+        """Classes, in the order of the prediction; empty for a model without classifier."""
         return self.metadata.labels
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `answer` returns."""
+        return tuple(self._predict.structured_outputs)
+
     def answer(self, serialized: list[bytes]) -> dict[str, np.ndarray]:
-        """Predicts for records: `embedding` [clips, hidden], and of a classifier `probabilities` [clips, classes]."""
+        """Predicts for records: `embedding` [clips, hidden], and of a classifier `probabilities` [clips, classes].
+
+        A classifier of several labels has `scores` in their place: `metadata.prediction` says which. A model with an
+        aligned space adds `aligned_visual` and `aligned_audio` [clips, width].
+        """
         return {name: value.numpy() for name, value in self._predict(examples=tf.constant(serialized)).items()}
 
     def record_of(self, path: str, start: float | None = None, end: float | None = None) -> bytes:

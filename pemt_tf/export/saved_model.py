@@ -7,8 +7,10 @@ Signatures (a model of one modality has only those that it needs):
     embed: uint8 frames and float waveform -> embedding.
     embed_visual, embed_audio: one of them -> embedding of that modality alone, without the joint Transformer.
     metadata: names of fields -> JSON: labels, geometry, version and others.
-A backbone without classifier has no `probabilities`, no `labels` and no `classify`. Only core TensorFlow operations are
-used. `assets.extra/` holds the configuration (`pemt.json`) and the warm-up requests.
+A classifier of several labels a clip has `scores` in the place of `probabilities`. A backbone without classifier has
+neither, and no `labels` and no `classify`. A run with an aligned space adds `aligned_visual` and `aligned_audio` to
+`serving_default` and to the `embed` of the same modality. Only core TensorFlow operations are used. `assets.extra/`
+holds the configuration (`pemt.json`) and the warm-up requests.
 """
 
 from __future__ import annotations
@@ -95,7 +97,8 @@ def export_saved_model(
         metadata = ServableMetadata(
             config, labels, str(run.path), description.get("data_hash", ""), version=version, weights=weights
         )
-        served = ServingModel(model, config.geometry, StoredWeights(model, weights))
+        space = run.load_aligned_space()
+        served = ServingModel(model, config.geometry, StoredWeights(model, weights), space)
         signatures = ServingSignatures(served, metadata).all()
         archive = keras.export.ExportArchive()  # finds the variables that the signatures use
         for signature in signatures:

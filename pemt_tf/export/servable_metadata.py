@@ -11,6 +11,7 @@ import numpy as np
 
 import pemt_tf
 from pemt_tf.config import Config
+from pemt_tf.config.training import PREDICTIONS
 from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import json_text
 
@@ -22,7 +23,7 @@ class ServableMetadata:
     """A SavedModel's description of itself."""
 
     config: Config  # of the model and its training
-    labels: tuple[str, ...]  # in the order of `probabilities`; empty without a classifier
+    labels: tuple[str, ...]  # in the order of the prediction; empty without a classifier
     run: str = ""  # folder of the training run that it was exported from
     data_hash: str = ""  # of that run's data set
     release: str = pemt_tf.__version__  # of this package
@@ -34,6 +35,11 @@ class ServableMetadata:
         """The modalities that the outputs depend on: a classifier may use only some of its model's."""
         streams, all_of_model = self.config.finetune.streams, self.config.model.modalities
         return tuple(m for m in all_of_model if not (self.labels and streams) or m in streams)
+
+    @property
+    def prediction(self) -> str | None:
+        """The output with the prediction: `probabilities`, `scores` with several labels; None without a classifier."""
+        return PREDICTIONS[self.config.finetune.labels] if self.labels else None
 
     def write(self, directory: Path) -> None:
         """Writes `assets.extra/pemt.json` into a SavedModel."""
@@ -56,7 +62,7 @@ class ServableMetadata:
         """The outputs of the signature `metadata`, field to JSON: `all` for `from_served`, the others for people."""
         values = {**self._values(), "run": Path(self.run).name}  # without its path
         single = {name: values[name] for name in ("labels", "version", "weights", "release", "run", "data_hash")}
-        single |= {"name": self.config.name, "geometry": values["config"]["geometry"]}
+        single |= {"prediction": self.prediction, "name": self.config.name, "geometry": values["config"]["geometry"]}
         single["modalities"] = self.modalities
         # ASCII only: error messages of TF Serving escape other characters in a way that JSON does not allow.
         return {name: json.dumps(value) for name, value in {**single, "all": values}.items()}
@@ -78,6 +84,6 @@ class ServableMetadata:
 
 
 def best_labels(probabilities: np.ndarray, labels: tuple[str, ...], count: int = 3) -> list[tuple[str, float]]:
-    """The most probable labels of one clip, best first."""
+    """The most probable labels of one clip, or those with the highest scores, best first."""
     order = np.argsort(-probabilities, kind="stable")[:count]
     return [(labels[index], float(probabilities[index])) for index in order]

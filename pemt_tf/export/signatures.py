@@ -52,7 +52,8 @@ class ServingSignatures:
         found = [Signature(RECORDS, ("examples",), self._from_records)]
         if model.classifies:
             found.append(Signature("classify", media, self._from_media(media, model.predict, model.outputs)))
-        found.append(Signature("embed", media, self._from_media(media, model.predict, ("embedding",))))
+        embedded = ("embedding", *model.aligned)
+        found.append(Signature("embed", media, self._from_media(media, model.predict, embedded)))
         for modality, name in zip(model.modalities, media, strict=True):
             if model.classifies and len(media) == 2:
                 found.append(Signature(f"classify_{modality}", (name,), self._from_one(modality, model.outputs)))
@@ -61,7 +62,8 @@ class ServingSignatures:
 
     def _from_records(self, examples: tf.Tensor) -> Tensors:
         clips = decode_records(examples, self._geometry, self._model.modalities)
-        return self._named(self._model.predict(model_inputs(clips, self._model.modalities)), self._model.outputs)
+        outputs = self._model.predict(model_inputs(clips, self._model.modalities))
+        return self._named(outputs, (*self._model.outputs, *self._model.aligned))
 
     def _from_media(self, media: tuple[str, ...], predict: Callable, names: tuple[str, ...]) -> Callable:
         """A function of all modalities; its arguments have the names of the inputs."""
@@ -105,10 +107,11 @@ class ServingSignatures:
 
     def _named(self, outputs: Tensors, names: tuple[str, ...]) -> Tensors:
         found = {name: outputs[name] for name in names}
-        if "probabilities" in found:
+        prediction = found.get(self._metadata.prediction or "")
+        if prediction is not None:
             # A row for each clip: batching servers and the row format of REST require the same first axis everywhere.
             labels = tf.constant([self._metadata.labels])
-            found["labels"] = tf.tile(labels, tf.stack([tf.shape(found["probabilities"])[0], 1]))
+            found["labels"] = tf.tile(labels, tf.stack([tf.shape(prediction)[0], 1]))
         return found
 
     def _about(self, fields: tf.Tensor) -> Tensors:

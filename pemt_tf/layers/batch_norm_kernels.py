@@ -1,4 +1,4 @@
-"""Batch normalization by TensorFlow's own kernels; `BatchNormalization` chooses, by `device_paths`.
+"""Batch normalization by TensorFlow's own kernels; `BatchNormalization` chooses, by `device_choices`.
 
 Common arguments: `x` is [batch, ..., channels] in any float type, everything else of a channel is [channels] float32.
 Inputs and outputs keep the type of `x`; the kernels compute in float32, and nothing in float32 is kept of `x`.

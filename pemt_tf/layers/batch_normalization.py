@@ -9,8 +9,8 @@ from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Positive, Probability
 from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.device_choices import device_choices
 from pemt_tf.layers.batch_norm_kernels import Channels, normalize_batch, normalize_by, normalize_by_running
-from pemt_tf.layers.device_paths import device_paths
 from pemt_tf.layers.replicas import mean_over_replicas, replica_count
 
 
@@ -68,8 +68,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def _path() -> str:
-    """The path of `DevicePaths.batch_norm` that works here: the CPU's kernels do not know several replicas."""
-    path = device_paths().batch_norm
+    """The path of `DeviceChoices.batch_norm` that works here: the CPU's kernels do not know several replicas."""
+    path = device_choices().batch_norm
     return "plain" if path == "cpu_kernels" and replica_count() > 1 else path
 
 

@@ -10,7 +10,7 @@ from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, list_of, whole
 from pemt_tf.config.argument_checks import check_arguments, require_argument
-from pemt_tf.layers.device_paths import DevicePaths, device_paths
+from pemt_tf.device_choices import DeviceChoices, device_choices
 
 _FEW_CHANNELS = 8  # below which a GPU's convolution leaves most of its units idle
 _ALIGNMENT = 8
@@ -21,7 +21,7 @@ _Sides = Annotated[tuple[int, ...], list_of(whole())]
 class FoldedConv(keras.layers.Layer):
     """Bias-free convolution, channels last, padded by kernel // 2 on both sides of every axis.
 
-    "same" padding would pad asymmetrically at stride 2. Ways to compute it, of which `DevicePaths` chooses (times on
+    "same" padding would pad asymmetrically at stride 2. Ways to compute it, of which `DeviceChoices` chooses (times on
     CPU: benchmarks/operations.py):
 
     - a kernel of 1 x 1 x 1 is a matrix product of all positions. Strides only skip positions, so on CPU those go first
@@ -66,7 +66,7 @@ class FoldedConv(keras.layers.Layer):
             frames: where `x` holds the frames of all clips as images, [batch * frames, height, width, channels], the
                 number of frames of a clip; the outputs are images then too. None: `x` has an axis for each side.
         """
-        paths, video = device_paths(), len(self.kernel_size) == 3
+        paths, video = device_choices(), len(self.kernel_size) == 3
         if video and frames is None and paths.frames == "images":
             return self._by_images(x, paths)
         if frames is not None:
@@ -81,7 +81,7 @@ class FoldedConv(keras.layers.Layer):
             return ops.reshape(images, (-1, shape[1], *ops.shape(images)[1:]))
         return self._convolve(x, self.kernel, self.strides, paths)
 
-    def _by_images(self, x: KerasTensor, paths: DevicePaths) -> KerasTensor:
+    def _by_images(self, x: KerasTensor, paths: DeviceChoices) -> KerasTensor:
         """Video in and out, images between."""
         time = ops.shape(x)[1]
         if self.strides[0] > 1 or min(self.kernel_size[0], self.kernel_size[1]) > 1:
@@ -90,7 +90,7 @@ class FoldedConv(keras.layers.Layer):
         images = self._of_images(ops.reshape(x, (-1, *ops.shape(x)[2:])), time, paths)
         return ops.reshape(images, (-1, time, *ops.shape(images)[1:]))
 
-    def _of_images(self, x: KerasTensor, frames: int, paths: DevicePaths) -> KerasTensor:
+    def _of_images(self, x: KerasTensor, frames: int, paths: DeviceChoices) -> KerasTensor:
         """Images in and out; the stride over time is 1."""
         sides, shape = self.kernel_size, ops.shape(x)
         if sides[0] == 1:
@@ -107,7 +107,7 @@ class FoldedConv(keras.layers.Layer):
         y = self._over_time(video) if over_time else self._convolve(video, self.kernel, self.strides, paths)
         return ops.reshape(y, (-1, *ops.shape(y)[2:]))
 
-    def _of_windows(self, x: KerasTensor, paths: DevicePaths) -> KerasTensor:
+    def _of_windows(self, x: KerasTensor, paths: DeviceChoices) -> KerasTensor:
         """Each output frame is a convolution of one image: the frames under the kernel, side by side in channels."""
         (taps, *sides), (stride, *strides), channels = self.kernel_size, self.strides, x.shape[-1]
         border = taps // 2
@@ -124,7 +124,7 @@ class FoldedConv(keras.layers.Layer):
         images = self._convolve(images, kernel, tuple(strides), paths)
         return ops.reshape(images, (-1, time, *ops.shape(images)[1:]))
 
-    def _pointwise(self, x: KerasTensor, kernel, strides, paths: DevicePaths) -> KerasTensor:
+    def _pointwise(self, x: KerasTensor, kernel, strides, paths: DeviceChoices) -> KerasTensor:
         if max(strides) > 1 and paths.skips != "convolution":
             x = _skip(x, strides) if paths.skips == "pooling" else _slice(x, strides)
             strides = (1,) * len(strides)
@@ -146,7 +146,7 @@ class FoldedConv(keras.layers.Layer):
         total = sum(ops.pad(part, shift) for part, shift in parts)
         return ops.slice(total, (0, border, 0, 0, 0), (*shape[:-1], self.filters))
 
-    def _convolve(self, x: KerasTensor, kernel, strides, paths: DevicePaths) -> KerasTensor:
+    def _convolve(self, x: KerasTensor, kernel, strides, paths: DeviceChoices) -> KerasTensor:
         if max(strides) == 1:
             return ops.conv(x, kernel, strides=strides, padding="same", data_format="channels_last")
         sides = kernel.shape[:-2]

@@ -58,11 +58,12 @@ class LowRankSharedDense(keras.layers.Layer):
                 name=f"{modality}_projection",
                 shape=(input_shape[-1], self.rank),
                 initializer=keras.initializers.RandomNormal(stddev=self.initializer_std),
+                autocast=False,  # cast where it is used: several of them together, once for all layers
             )
             for modality in self.modalities
         }
         self._build_folded() if self.rotation_storage == "folded" else self._build_factors()
-        self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros")
+        self.bias = self.add_weight(name="shared_bias", shape=(self.units,), initializer="zeros", autocast=False)
         self.built = True
 
     def _build_factors(self) -> None:
@@ -100,15 +101,16 @@ class LowRankSharedDense(keras.layers.Layer):
             self.expansions[modality].assign(source.expansion(modality))
         self.bias.assign(source.bias)
 
-    def skew(self, modality: str) -> KerasTensor:
-        """The skew-symmetric parameter of a modality, [rank, rank] float32."""
+    def raw_rotation(self, modality: str) -> KerasTensor:
+        """The parameter of Q_m as it is stored, float32: [rank, rank], or [rank * (rank - 1) / 2]."""
         self._check_modality(modality)
         kept = self.rotation_storage != "folded"
         require_argument(kept, self, "rotation_storage", "folded", "strict_triangle, square: a folded layer has no Q")
-        raw = ops.convert_to_tensor(self.raw_rotations[modality])
-        if self.rotation_storage == "square":
-            return orthogonal.skew_from_square(raw)
-        return orthogonal.skew_from_strict_triangle(raw, self.rank)
+        return ops.cast(self.raw_rotations[modality], "float32")
+
+    def skew(self, modality: str) -> KerasTensor:
+        """The skew-symmetric parameter of a modality, [rank, rank] float32."""
+        return orthogonal.skew_from_stored(self.raw_rotation(modality), self.rank, self.rotation_storage)
 
     def rotation_matrix(self, modality: str) -> KerasTensor:
         """Q_m, [rank, rank] float32, orthogonal."""
@@ -127,7 +129,8 @@ class LowRankSharedDense(keras.layers.Layer):
         """
         self._check_modality(modality)
         expansion = self.expansion(modality) if expansion is None else expansion
-        return self.expand(normalize(ops.matmul(x, self.projections[modality])), expansion)
+        projection, bias = (ops.cast(each, self.compute_dtype) for each in (self.projections[modality], self.bias))
+        return ops.matmul(normalize(ops.matmul(x, projection)), expansion) + bias
 
     def expansion(self, modality: str, rotation: KerasTensor | None = None) -> KerasTensor:
         """Q_m and U in one matrix, [rank, units] in the compute dtype: multiplied once, not once per token.
@@ -144,10 +147,6 @@ class LowRankSharedDense(keras.layers.Layer):
 
     def _check_modality(self, modality) -> None:
         require_argument(modality in self.modalities, self, "modality", modality, self.modalities)
-
-    def expand(self, code: KerasTensor, expansion: KerasTensor) -> KerasTensor:
-        """U Q_m code + b for a normalized code [..., rank]."""
-        return ops.matmul(code, expansion) + self.bias
 
     def compute_output_shape(self, input_shape: tuple, *args, **kwargs) -> tuple:
         return (*input_shape[:-1], self.units)

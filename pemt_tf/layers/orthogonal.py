@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from pemt_tf.config.allowed_values import Count, Rotation, Seed
+from pemt_tf.config.allowed_values import Count, Rotation, RotationStorage, Seed
 from pemt_tf.config.argument_checks import check_arguments
 
 # Scaling and squaring: the Taylor polynomial below is accurate to float32 rounding for norms up to _TAYLOR_RADIUS
@@ -52,6 +52,11 @@ def skew_from_strict_triangle(values: KerasTensor, rank: int) -> KerasTensor:
     signed = ops.concatenate([values, -values, ops.zeros_like(values[..., :1])], axis=-1)
     flat = ops.take(signed, source.ravel(), axis=-1)
     return ops.reshape(flat, (*values.shape[:-1], rank, rank))
+
+
+def skew_from_stored(raw: KerasTensor, rank: int, storage: RotationStorage) -> KerasTensor:
+    """Skew-symmetric matrices, [..., rank, rank] float32, from parameters stored as `strict_triangle` or `square`."""
+    return skew_from_square(raw) if storage == "square" else skew_from_strict_triangle(raw, rank)
 
 
 def matrix_exponential(matrix: KerasTensor) -> KerasTensor:

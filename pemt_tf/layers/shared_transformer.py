@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Callable
+
 import keras
 from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, Names, Positive, Probability, Rotation, RotationStorage, Truth
 from pemt_tf.config.argument_checks import check_arguments, require_argument
+from pemt_tf.device_choices import device_choices
 from pemt_tf.layers import orthogonal
+from pemt_tf.layers.compiled_call import compiled_call
 from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.transformer_layer import MAPS, TransformerLayer
 
@@ -84,20 +89,27 @@ class SharedTransformer(keras.layers.Layer):
             Modality (None for dense maps, which have no modalities) to the results of `TransformerLayer.matrices`, one
             for each physical layer.
         """
-        if self.rank is None:
-            return {None: [block.matrices() for block in self.blocks]}
-        if self.rotation_storage == "folded":
-            return {m: [block.matrices(m) for block in self.blocks] for m in self.modalities}
+        low_rank = self.rank is not None
+        rotations = self._rotations() if low_rank and self.rotation_storage != "folded" else {}
+        biases = [block.biases() for block in self.blocks]
+        return {
+            modality: [
+                block.matrices(modality, rotations.get((modality, index)), biases[index])
+                for index, block in enumerate(self.blocks)
+            ]
+            for modality in (self.modalities if low_rank else (None,))
+        }
+
+    def _rotations(self) -> dict[tuple[str | None, int], dict[str, KerasTensor]]:
+        """Modality and number of the physical layer to the rotations of its maps, all from one batched call."""
         places = [(m, b, name) for m in self.modalities for b in range(len(self.blocks)) for name in MAPS]
-        skews = ops.stack([self.blocks[block].maps[name].skew(modality) for modality, block, name in places])
+        raw = ops.stack([self.blocks[block].maps[name].raw_rotation(modality) for modality, block, name in places])
+        skews = orthogonal.skew_from_stored(raw, typing.cast(int, self.rank), self.rotation_storage)
         rotations = ops.unstack(orthogonal.rotation_from_skew(skews, self.rotation), len(places))
-        by_block = {(modality, block): {} for modality, block, _ in places}
+        by_block: dict = {(modality, block): {} for modality, block, _ in places}
         for (modality, block, name), rotation in zip(places, rotations, strict=True):
             by_block[modality, block][name] = rotation
-        return {
-            modality: [block.matrices(modality, by_block[modality, index]) for index, block in enumerate(self.blocks)]
-            for modality in self.modalities
-        }
+        return by_block
 
     def call(
         self,
@@ -123,10 +135,21 @@ class SharedTransformer(keras.layers.Layer):
         require_argument(known, self, "modality", modality, self.modalities)
         matrices = self.matrices() if matrices is None else matrices
         per_block = matrices[None if self.rank is None else modality]
+        applications = [self._application(block, modality, training) for block in self.blocks]
         for index in range(self.layers):
             physical = index % len(self.blocks)
-            x = self.blocks[physical](x, modality=modality, mask=mask, matrices=per_block[physical], training=training)
+            x = applications[physical](x, mask, per_block[physical])
         return x
+
+    def _application(self, block: TransformerLayer, modality: str | None, training: bool) -> Callable:
+        """A layer as a function of tokens, mask and matrices; compiled, it serves all its applications to a stream."""
+
+        def apply(x: KerasTensor, mask: KerasTensor | None, matrices: dict) -> KerasTensor:
+            return block(x, modality=modality, mask=mask, matrices=matrices, training=training)
+
+        if not (training and device_choices().transformer == "xla"):
+            return apply
+        return compiled_call(apply, block.variables_beside_maps())
 
     def fold_from(self, source: SharedTransformer) -> None:
         """Copies the function of a low-rank Transformer that is not folded."""

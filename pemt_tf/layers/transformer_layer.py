@@ -96,27 +96,42 @@ class TransformerLayer(keras.layers.Layer):
             norm.build((None, None, self.hidden))
         self.built = True
 
-    def matrices(self, modality: str | None = None, rotations: dict[str, KerasTensor] | None = None) -> dict:
-        """The matrices of one application; for layers that are applied repeatedly, compute them once per step.
+    def matrices(
+        self, modality: str | None = None, rotations: dict[str, KerasTensor] | None = None, biases: dict | None = None
+    ) -> dict:
+        """What one application multiplies by and adds; for layers that are applied repeatedly, once per step.
 
         Args:
             modality: modality whose factors to use; ignored by dense maps.
             rotations: map name to Q [rank, rank] float32, if already computed.
+            biases: result of `biases()`, if already computed.
 
         Returns:
-            Map name to the matrix [width, units] after the normalized code, or to the whole kernel of a dense map; and
-            `attention_input`, the matrices by which query, key and value multiply their common input, side by side.
+            By name, in the compute dtype: of each map the matrix [width, units] after the normalized code, or the whole
+            kernel of a dense map; `attention_input`, the matrices by which query, key and value multiply their common
+            input, side by side; `*_projection` [width, rank] of the other low-rank maps; and `biases()`.
         """
-        inputs = [self.maps[name] for name in MAPS[:3]]
+        biases = self.biases() if biases is None else biases
         if self.rank is None:
-            kernels = {name: layer.kernel for name, layer in self.maps.items()}
-            joint = [layer.kernel for layer in inputs]
-        else:
-            own = typing.cast(str, modality)  # the maps refuse a modality that they do not have, and None
-            rotations = rotations or {}
-            kernels = {name: layer.expansion(own, rotations.get(name)) for name, layer in self.maps.items()}
-            joint = [layer.projections[own] for layer in inputs]
-        return {**kernels, "attention_input": ops.cast(ops.concatenate(joint, axis=-1), self.compute_dtype)}
+            kernels = {name: ops.cast(layer.kernel, self.compute_dtype) for name, layer in self.maps.items()}
+            joint = ops.concatenate([kernels[name] for name in MAPS[:3]], axis=-1)
+            return {**kernels, "attention_input": joint, **biases}
+        own = typing.cast(str, modality)  # the maps refuse a modality that they do not have, and None
+        rotations = rotations or {}
+        expansions = {name: layer.expansion(own, rotations.get(name)) for name, layer in self.maps.items()}
+        projections = {name: layer.projections[own] for name, layer in self.maps.items()}
+        joint = ops.concatenate([projections[name] for name in MAPS[:3]], axis=-1)
+        others = {f"{name}_projection": ops.cast(projections[name], self.compute_dtype) for name in MAPS[3:]}
+        return {**expansions, "attention_input": ops.cast(joint, self.compute_dtype), **others, **biases}
+
+    def biases(self) -> dict[str, KerasTensor]:
+        """`*_bias` [units] of each map in the compute dtype: all modalities share them."""
+        return {f"{name}_bias": ops.cast(layer.bias, self.compute_dtype) for name, layer in self.maps.items()}
+
+    def variables_beside_maps(self) -> list[keras.Variable]:
+        """Those that an application uses besides what `matrices` returns: of norms, and the state of dropout."""
+        parts = (self.attention_norm, self.output_norm, self.drop_attention, self.drop_output, self.drop_feed_forward)
+        return [variable for part in parts for variable in part.variables]
 
     def call(
         self,
@@ -144,20 +159,26 @@ class TransformerLayer(keras.layers.Layer):
         length = ops.shape(x)[1]
         # All tokens of the batch as rows of one matrix: a batched product would make one kernel gradient per clip.
         x = ops.reshape(x, (-1, self.hidden))
-        attended, probabilities = self._attend(x, length, modality, mask, matrices, training)
-        attended = self._map("attention_output", attended, modality, matrices)
+        attended, probabilities = self._attend(x, length, mask, matrices, training)
+        attended = self._map("attention_output", attended, matrices)
         x = self.attention_norm(x + self.drop_output(attended, training=training))
-        inner = _gelu(self._map("intermediate", x, modality, matrices))
-        outer = self._map("output", inner, modality, matrices)
+        inner = _gelu(self._map("intermediate", x, matrices))
+        outer = self._map("output", inner, matrices)
         x = self.output_norm(self.drop_feed_forward(outer, training=training) + x)
         x = ops.reshape(x, (-1, length, self.hidden))
         return (x, probabilities) if return_attention else x
 
-    def _map(self, name, x: KerasTensor, modality, matrices):
-        layer = self.maps[name]
-        return layer(x) if self.rank is None else layer(x, modality=modality, expansion=matrices[name])
+    def _map(self, name: str, x: KerasTensor, matrices: dict) -> KerasTensor:
+        """A map as `matrices` has it: its layer would cast kernel and bias again for each application."""
+        if self.rank is None:
+            return ops.add(ops.matmul(x, matrices[name]), matrices[f"{name}_bias"])
+        return self._expand(name, normalize(ops.matmul(x, matrices[f"{name}_projection"])), matrices)
 
-    def _attend(self, x: KerasTensor, length, modality, mask: KerasTensor | None, matrices, training):
+    @staticmethod
+    def _expand(name: str, code: KerasTensor, matrices: dict) -> KerasTensor:
+        return ops.matmul(code, matrices[name]) + matrices[f"{name}_bias"]
+
+    def _attend(self, x: KerasTensor, length, mask: KerasTensor | None, matrices, training):
         """[batch * length, hidden] tokens to as many attended values, and the attention probabilities."""
         query, key, value = (self._split_heads(t, length) for t in self._attention_inputs(x, matrices))
         scores = ops.matmul(query, ops.swapaxes(key, -1, -2)) / math.sqrt(self.hidden // self.heads)
@@ -171,12 +192,12 @@ class TransformerLayer(keras.layers.Layer):
 
     def _attention_inputs(self, x: KerasTensor, matrices):
         """Query, key and value: three maps of the same input, so their first product is one."""
-        maps = {name: self.maps[name] for name in MAPS[:3]}
         parts = ops.matmul(x, matrices["attention_input"])
         if self.rank is None:
-            return [part + m.bias for part, m in zip(ops.split(parts, 3, axis=-1), maps.values(), strict=True)]
+            parts = zip(MAPS, ops.split(parts, 3, axis=-1), strict=False)
+            return [part + matrices[f"{name}_bias"] for name, part in parts]
         codes = ops.unstack(normalize(ops.reshape(parts, (-1, 3, self.rank))), 3, axis=1)
-        return [m.expand(code, matrices[name]) for code, (name, m) in zip(codes, maps.items(), strict=True)]
+        return [self._expand(name, code, matrices) for name, code in zip(MAPS, codes, strict=False)]
 
     def _split_heads(self, x: KerasTensor, length) -> KerasTensor:
         split = ops.reshape(x, (-1, length, self.heads, self.hidden // self.heads))

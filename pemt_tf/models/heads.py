@@ -8,14 +8,16 @@ import keras
 from keras import KerasTensor, ops
 
 from pemt_tf.config import ModelConfig
-from pemt_tf.config.allowed_values import MODALITIES, Count, Probability, names
+from pemt_tf.config.allowed_values import MODALITIES, Count, Probability, names, one_of
 from pemt_tf.config.argument_checks import check_arguments, require_argument
+from pemt_tf.config.training import LABELS, MULTIPLE, PREDICTIONS, SINGLE
 from pemt_tf.layers.constructor_arguments import constructor_arguments
 from pemt_tf.layers.dropout import Dropout
 from pemt_tf.models.av_transformer import INPUT_NAMES, AVTransformer
 
 _Modalities = Annotated[tuple[str, ...], names(MODALITIES, least=1)]
 _Streams = Annotated[tuple[str, ...], names(MODALITIES)]
+_Labels = Annotated[str, one_of(LABELS)]
 
 
 def _dense(units: int, name: str, policy, use_bias: bool = True) -> keras.layers.Dense:
@@ -101,20 +103,28 @@ class AVClassifier(keras.Model):
     Outputs the backbone's dict and:
         logits: dict of head name to [batch, segments, classes] float32.
         probabilities: [batch, classes] float32: softmax per head and segment, summed over both and scaled to sum 1.
+        scores: with several labels instead: sigmoid per head and segment, averaged over both, from 0 to 1.
 
     Args:
         config: the backbone's configuration.
         classes: number of classes.
         dropout: dropout rate of the heads.
         streams: modalities to use; the inputs of others are ignored. Empty uses all.
+        labels: `single`, one class fits a clip; or `multiple`, any number of them.
     """
 
     @check_arguments
     def __init__(
-        self, config: ModelConfig | dict, classes: Count, dropout: Probability = 0.5, streams: _Streams = (), **kwargs
+        self,
+        config: ModelConfig | dict,
+        classes: Count,
+        dropout: Probability = 0.5,
+        streams: _Streams = (),
+        labels: _Labels = SINGLE,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        self.classes, self.dropout, self.streams = classes, dropout, streams
+        self.classes, self.dropout, self.streams, self.labels = classes, dropout, streams, labels
         policy = self.dtype_policy
         self.backbone = AVTransformer(config, dtype=policy, name="backbone")
         modalities = self.backbone.config.modalities
@@ -160,8 +170,17 @@ class AVClassifier(keras.Model):
         if self.sequence_head is not None and "joint" in outputs:
             logits["sequence"] = self.sequence_head(outputs["joint"], training=training)
         logits = {name: ops.cast(value, "float32") for name, value in logits.items()}
-        votes = sum(ops.mean(ops.softmax(value, axis=-1), axis=1) for value in logits.values())
-        return {**outputs, "logits": logits, "probabilities": votes / len(logits)}
+        votes = sum(ops.mean(self.vote(value), axis=1) for value in logits.values())
+        return {**outputs, "logits": logits, self.prediction: votes / len(logits)}
+
+    @property
+    def prediction(self) -> str:
+        """Name of the output with the prediction: `probabilities`, or `scores` with several labels."""
+        return PREDICTIONS[self.labels]
+
+    def vote(self, logits: KerasTensor) -> KerasTensor:
+        """What logits say of each class, from 0 to 1; same shape."""
+        return ops.sigmoid(logits) if self.labels == MULTIPLE else ops.softmax(logits, axis=-1)
 
     def _features(self, outputs: dict, inputs: dict) -> KerasTensor:
         """Features of all modalities side by side, 0 where a segment lacks the modality."""
@@ -182,7 +201,9 @@ class AVClassifier(keras.Model):
     def fold(self) -> AVClassifier:
         """A copy for inference, see `AVTransformer.fold`."""
         config = self.backbone.config.folded()
-        folded = AVClassifier(config, self.classes, self.dropout, self.streams, dtype=self.dtype_policy, name=self.name)
+        folded = AVClassifier(
+            config, self.classes, self.dropout, self.streams, self.labels, dtype=self.dtype_policy, name=self.name
+        )
         folded.build()
         folded.backbone.fold_from(self.backbone)
         folded.clip_head.set_weights(self.clip_head.get_weights())
@@ -197,4 +218,5 @@ class AVClassifier(keras.Model):
             "classes": self.classes,
             "dropout": self.dropout,
             "streams": self.streams,
+            "labels": self.labels,
         }

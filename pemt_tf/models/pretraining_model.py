@@ -1,4 +1,7 @@
-"""The backbone with the paper's objectives, L = L_MEP + alpha L_CPP (docs/pretraining_objectives.md section 5)."""
+"""The backbone with the paper's objectives, L = L_MEP + alpha L_CPP (docs/pretraining_objectives.md section 5).
+
+Optionally with a term of ours that aligns the modalities (section 8).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pemt_tf.layers.replicas import gather_rows, own_rows, replica_count, replic
 from pemt_tf.losses import correct_pair_prediction as cpp
 from pemt_tf.losses import masked_embedding_prediction as mep
 from pemt_tf.losses import negative_sampling
+from pemt_tf.losses.audio_visual_alignment import AlignedSpace, symmetric_info_nce
 from pemt_tf.losses.masked_statistics import effective_rank, masked_std
 from pemt_tf.models.av_transformer import AVTransformer
 
@@ -64,6 +68,14 @@ class PretrainingModel(keras.Model):
         self.pair_classifiers = {
             stage: cpp.PairClassifier(model.hidden, dtype=policy, name=f"{stage}_pairs") for stage in pairs
         }
+        weight, both = pretrain.alignment_weight, len(model.modalities) == 2
+        allowed = f"0, because the model has one modality ({model.modalities[0]})"
+        require_argument(both or not weight, self, "pretrain.alignment_weight", weight, allowed)
+        self.aligned_space = None
+        if weight:
+            self.aligned_space = AlignedSpace(
+                model.hidden, pretrain.alignment_width, dtype=policy, name="aligned_space"
+            )
 
     def build(self, input_shape: tuple | None = None) -> None:
         self.backbone.build()
@@ -77,6 +89,8 @@ class PretrainingModel(keras.Model):
         }
         for layer in (*self.compatibility.values(), *self.pair_classifiers.values()):
             layer.build()
+        if self.aligned_space is not None:
+            self.aligned_space.build()
         self.built = True
 
     def call(self, inputs: Tensors, training: bool = False) -> Tensors:
@@ -90,19 +104,24 @@ class PretrainingModel(keras.Model):
 
         Returns:
             Scalars float32: `loss`, every `mep_*` term, `mep_accuracy`, `cpp`, `cpp_accuracy`; `logit_std`, see there,
-            mean over the compatibility networks; and of the present tokens of each modality over the batch the
-            standard deviation `*_spread` (a collapse alarm) and the effective rank `*_rank`. A term for which nothing
-            in the batch counts is 0. With replicas, means over them are those of the global batch.
+            mean over the compatibility networks; with `alignment_weight` also `alignment`, `alignment_accuracy` and
+            `alignment_temperature`; and of the present tokens of each modality over the batch the standard deviation
+            `*_spread` (a collapse alarm) and the effective rank `*_rank`. A term for which nothing in the batch counts
+            is 0. With replicas, means over them are those of the global batch.
         """
         tokens = self.backbone.tokenize(self.backbone.local_features(inputs, training=training))
         present = {m: ops.cast(inputs[f"{m}_mask"], "float32") for m in tokens if inputs.get(f"{m}_mask") is not None}
         rate = self.pretrain.mask_rate
         masks = {m: mep.draw_mask(t.shape[0], t.shape[1], rate, self.seeds, present.get(m)) for m, t in tokens.items()}
-        true, mismatched = self._pairs(tokens, masks, present, training)
+        matrices = self.backbone.matrices()
+        true, mismatched = self._pairs(tokens, masks, present, matrices, training)
         metrics = self._mep_losses(tokens, masks, true)
         metrics |= self._cpp_losses(true, mismatched)
         terms = [value for name, value in metrics.items() if name.startswith("mep_") and "accuracy" not in name]
         metrics["loss"] = sum(terms) + self.pretrain.pair_weight * metrics.get("cpp", 0.0)
+        if self.aligned_space is not None:
+            metrics |= self._alignment_loss(self.aligned_space, tokens, present, matrices, training)
+            metrics["loss"] += self.pretrain.alignment_weight * metrics["alignment"]
         for modality, t in tokens.items():
             values, there = _rows(ops.cast(t, "float32")), _flatten(present.get(modality))
             metrics[f"{modality}_spread"] = ops.mean(masked_std(values, there))
@@ -113,14 +132,15 @@ class PretrainingModel(keras.Model):
         mask = ops.cast(mask, tokens.dtype)[..., None]
         return tokens * (1.0 - mask) + ops.cast(self.mask_vectors[modality], tokens.dtype) * mask
 
-    def _pairs(self, tokens: Tensors, masks: Tensors, present: Tensors, training: bool) -> tuple[dict, dict | None]:
+    def _pairs(
+        self, tokens: Tensors, masks: Tensors, present: Tensors, matrices: dict, training: bool
+    ) -> tuple[dict, dict | None]:
         """The Transformers' outputs for true and for mismatched pairs.
 
         Returns:
             Two dicts: `context` and, with a joint Transformer, `joint`, modality to [batch, 1 + segments, hidden];
             `present`, modality to [batch, segments]. The second is None for a single modality.
         """
-        matrices = self.backbone.matrices()
         contexts = {}
         for modality, t in tokens.items():
             masked = self._replace(modality, t, masks[modality])
@@ -238,6 +258,25 @@ class PretrainingModel(keras.Model):
             losses.append(loss)
             accuracies.append(accuracy)
         return {"cpp": sum(losses) / len(losses), "cpp_accuracy": sum(accuracies) / len(accuracies)}
+
+    def _alignment_loss(
+        self, space: AlignedSpace, tokens: Tensors, present: Tensors, matrices: dict, training: bool
+    ) -> Tensors:
+        """From tokens of which none is masked, as they are when the space is used."""
+        contexts = {
+            m: self.backbone.encode_stream(m, t, present.get(m), matrices, training=training) for m, t in tokens.items()
+        }
+        vectors = space(contexts, present)
+        gathers = self.pretrain.gather_negatives
+        loss, accuracy = symmetric_info_nce(
+            vectors["visual"],
+            vectors["audio"],
+            space.scale,
+            cpp.complete_pairs(present) if present else None,
+            1 if gathers else self._groups() // replica_count(),
+            gathers,
+        )
+        return {"alignment": loss, "alignment_accuracy": accuracy, "alignment_temperature": 1.0 / space.scale}
 
     def _pair_logits(self, classifier: cpp.PairClassifier, outputs: Tensors, present: Tensors) -> KerasTensor:
         picked = []

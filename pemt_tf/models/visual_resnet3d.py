@@ -10,8 +10,8 @@ from keras import KerasTensor, ops
 
 from pemt_tf.config.allowed_values import Count, ResNetDepth, Truth
 from pemt_tf.config.argument_checks import check_arguments
+from pemt_tf.device_choices import device_choices
 from pemt_tf.layers.batch_normalization import BatchNormalization
-from pemt_tf.layers.device_paths import device_paths
 from pemt_tf.layers.folded_conv import FoldedConv
 from pemt_tf.layers.rematerialization import remat
 from pemt_tf.layers.residual_block import ResidualBlock
@@ -88,7 +88,7 @@ class VisualResNet3D(keras.layers.Layer):
         x, statistics = remat(start)(frames) if self.remat and training else start(frames)
         self.stem_norm.keep(statistics)
         maps, frames = [x], None
-        if device_paths().frames == "images":
+        if device_choices().frames == "images":
             frames, x = ops.shape(x)[1], _images(x)
         for blocks in stages_of(self.blocks, self.depth):
             for block in blocks:
@@ -99,7 +99,7 @@ class VisualResNet3D(keras.layers.Layer):
     def _start(self, frames: KerasTensor, training: bool) -> tuple:
         """Stem, norm, ReLU and pooling, and the statistics of the norm."""
         x = self.stem(frames)
-        if device_paths().frames == "images":
+        if device_choices().frames == "images":
             time, x = ops.shape(x)[1], _images(x)
             x, statistics = self.stem_norm.normalize(x, training)
             x = ops.relu(x)

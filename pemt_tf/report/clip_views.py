@@ -123,7 +123,7 @@ def record_views(
             if clip_id not in wanted:
                 continue
             wanted.discard(clip_id)
-        label = source.labels[clip["label"]] if 0 <= clip["label"] < len(source.labels) else ""
+        label = ", ".join(source.labels[number] for number in clip["labels"] if 0 <= number < len(source.labels))
         jpegs, log_mel = clip["jpegs"] if clip["has_video"] else (), clip["log_mel"] if clip["has_audio"] else None
         yield clip_view(clip_id, label, source.geometry, jpegs, clip["times"] / 1e6, log_mel, frames)
 

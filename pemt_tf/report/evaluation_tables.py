@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pemt_tf.evaluation.intervals import top5_is_certain
+from pemt_tf.report.several_tables import is_several, label_precisions, several_notes, split_table
 from pemt_tf.report.tables import Bar, Measured, Number, Table, interval
 from pemt_tf.report.wording import counted, percent
 
@@ -12,7 +13,9 @@ LABELS_SHOWN_OPEN = 40
 
 
 def evaluation_table(evaluations: dict[str, dict[str, Any]]) -> Table:
-    """A row for each split that was evaluated."""
+    """A row for each split that was evaluated; of several labels a clip, see `several_tables`."""
+    if any(map(is_several, evaluations.values())):
+        return split_table({split: item for split, item in evaluations.items() if is_several(item)})
     columns = (
         "Split",
         Number("Clips"),
@@ -42,6 +45,7 @@ def evaluation_notes(split: str, item: dict[str, Any]) -> list[str]:
     notes = []
     if item.get("caution"):
         notes.append(f"Caution, {split}: {item['caution']}.")
+    notes += several_notes(split, item) if is_several(item) else []
     if item.get("top5") is not None and top5_is_certain(len(item["labels"])):
         notes.append(f"Top-5, {split}: always 100 %, because there are only {len(item['labels'])} labels.")
     if item.get("selection"):
@@ -62,6 +66,8 @@ def label_accuracies(item: dict[str, Any]) -> dict[str, Any] | None:
 
     `is_long` says whether the page folds it away. None where the evaluation has no accuracies of labels.
     """
+    if is_several(item):
+        return label_precisions(item)
     if not item.get("per_class"):
         return None
     rows = [row for row in item["per_class"] if row.get("accuracy") is not None]

@@ -20,7 +20,8 @@ from pemt_tf.report.page import PACKAGE
 from pemt_tf.report.probe_tables import features_in_words, probe_tables
 from pemt_tf.report.run_commands import all_commands, measuring_command, preset_changes
 from pemt_tf.report.run_files import RunFiles
-from pemt_tf.report.tables import Code, Measured, Table
+from pemt_tf.report.several_tables import is_several, label_table
+from pemt_tf.report.tables import Bar, Code, Measured, Table
 from pemt_tf.report.wording import counted, geometry_in_words
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
@@ -49,6 +50,7 @@ def model_card(files: RunFiles, parameters: ParameterReport, card: DatasetCard |
         geometry=geometry_in_words(files.config.geometry),
         labels=files.description.get("labels") or [],
         most_labels=LABELS_NAMED,
+        several=files.config.finetune.several,
         evaluations=evaluation_table(files.evaluations),
         label_table=_label_table(files),
         notes=[note for split, item in files.evaluations.items() for note in evaluation_notes(split, item)],
@@ -102,6 +104,12 @@ def _template() -> Template:
 
 def _label_table(files: RunFiles) -> Table | None:
     for split, item in files.evaluations.items():
+        if is_several(item) and item.get("per_class"):
+            table = label_table(item, f"By label, {split} split")
+            columns = [title for title in table.columns if title]
+            return Table(
+                table.caption, columns, [[cell for cell in row if not isinstance(cell, Bar)] for row in table.rows]
+            )
         if item.get("per_class"):
             rows = [
                 (row["label"], f"{row['clips']:,}", Measured(row.get("accuracy"), row.get("interval")))

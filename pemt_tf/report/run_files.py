@@ -11,6 +11,8 @@ from pemt_tf.errors import PemtError
 from pemt_tf.files.strict_json import read_json
 from pemt_tf.report.contents import Series
 from pemt_tf.report.metrics_file import read_metrics
+from pemt_tf.report.several_tables import FIELDS as SEVERAL_FIELDS
+from pemt_tf.report.several_tables import is_several
 from pemt_tf.training.run_directory import METRICS, RunDirectory
 
 SPLIT_ORDER = ("test", "validation", "train")
@@ -89,6 +91,7 @@ def _read_object(path: Path, what: str, fields: tuple[str, ...]) -> dict[str, An
     command = "evaluate" if what == "evaluation" else what
     try:
         values = read_json(path.read_text(encoding="utf-8"))
+        fields = SEVERAL_FIELDS if fields and is_several(values) else fields
         absent = [name for name in fields if name not in values]
     except (OSError, ValueError, TypeError) as error:
         raise PemtError(f"cannot read {path}: {error}; run `pemt {command}` again, or delete the file") from None

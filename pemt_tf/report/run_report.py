@@ -20,6 +20,7 @@ from pemt_tf.report.model_card import model_card
 from pemt_tf.report.page import Section, document
 from pemt_tf.report.probe_tables import probed_modalities
 from pemt_tf.report.run_files import RunFiles
+from pemt_tf.report.several_tables import PRECISION, figure_details, is_several
 from pemt_tf.report.tables import interval
 from pemt_tf.report.wording import counted, percent
 
@@ -61,7 +62,7 @@ def run_page(files: RunFiles, parameters: ParameterReport, card: DatasetCard | N
         Section("about", "What was run", "about.html", run_sections.about(files, _clips_in_words(files, card))),
         Section("evaluation", "Evaluation", "evaluation.html", evaluation and _evaluations(files)),
         Section("labels", "Label by label", "labels.html", label_accuracies(evaluation)),
-        Section("confusion", "Which labels are confused", "confusion.html", evaluation and _confusion(evaluation)),
+        Section("confusion", "Which labels are confused", "confusion.html", _confusion(evaluation)),
         Section("calibration", "Calibration", "calibration.html", run_sections.calibration(evaluation)),
         Section("probes", "Frozen features", "probes.html", run_sections.probe_sections(files.probes)),
         Section("curves", "Training", "curves.html", run_sections.grouped_curves(files.metrics)),
@@ -91,7 +92,11 @@ def _subtitle(files: RunFiles) -> str:
 def _key_figures(files: RunFiles, parameters: ParameterReport) -> list[KeyFigure]:
     figures = []
     found = files.evaluation
-    if found:
+    if found and is_several(found):
+        details = figure_details(found) + ([f"caution: {found['caution']}"] if found.get("caution") else [])
+        what = f"mean average precision on {counted(found['clips'], 'clip', 'clips')} of the {found['split']} split"
+        figures.append(KeyFigure(percent(found[PRECISION], 1), what, "; ".join(details)))
+    elif found:
         details = [f"95 % interval {interval(found['interval'])}"]
         if "chance" in found:
             details.append(f"chance {percent(found['chance'], 1)}")
@@ -131,7 +136,9 @@ def _evaluations(files: RunFiles) -> dict[str, Any]:
     return {"table": evaluation_table(files.evaluations), "notes": notes}
 
 
-def _confusion(evaluation: dict[str, Any]) -> dict[str, Any]:
+def _confusion(evaluation: dict[str, Any]) -> dict[str, Any] | None:
+    if not evaluation or is_several(evaluation):
+        return None
     matrix = ConfusionMatrix(tuple(evaluation["labels"]), tuple(map(tuple, evaluation["confusion"])))
     # Where the report has a section for the labels, their accuracies stand there.
     return {"matrix": matrix, "per_label": not evaluation.get("per_class"), "about": f"Split {evaluation['split']}."}

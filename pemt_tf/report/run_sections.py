@@ -34,7 +34,8 @@ UNITS = {
 # Title, what the names of its metrics end with, a note. Metrics that fit nowhere are loss terms.
 GROUPS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("Loss terms", (), ""),
-    ("Accuracies", ("accuracy", "top5"), "From 0 to 1."),
+    ("Accuracies", ("accuracy", "top5", "average_precision"), "From 0 to 1."),
+    ("Temperature of the alignment", ("_temperature",), "The smaller it is, the more a small difference counts."),
     (
         "Spread of the tokens",
         ("spread",),

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pemt_tf.errors import PemtError
 from pemt_tf.files.whole_file import whole_file
 from pemt_tf.search.embedding_store import EmbeddingStore
+from pemt_tf.search.embedding_table import VECTOR
 from pemt_tf.search.exact_search import (
     FILTER_COLUMNS,
     Filter,
@@ -35,7 +36,8 @@ class ApproximateIndex:
             ) from None
         self._store = store
         # The name has the hash of the embeddings, so an index of other embeddings is never used.
-        self.path = Path(store.directory, f"approximate-{store.card.content_hash[:16]}.usearch")
+        of = "" if store.column == VECTOR else f"-{store.column}"
+        self.path = Path(store.directory, f"approximate-{store.card.content_hash[:16]}{of}.usearch")
         self._index = Index(ndim=store.width, metric="cos", dtype="f32")
         if not self._load():
             self._build()
@@ -48,15 +50,15 @@ class ApproximateIndex:
         except RuntimeError as error:
             logging.getLogger(__name__).warning("%s is damaged (%s) and is built again", self.path, error)
             return False
-        return len(self._index) == self._store.count
+        return len(self._index) == self._store.vectors
 
     def _build(self) -> None:
         self._index.reset()
-        progress = Progress("indexing", self._store.count, "clips")
+        progress, end = Progress("indexing", self._store.vectors, "clips"), 0
         for block in self._store.blocks():
             require_finite_block(self._store, block)
-            end = block.first + len(block.vectors)
-            self._index.add(np.arange(block.first, end, dtype=np.uint64), np.ascontiguousarray(block.vectors))
+            end += len(block.vectors)
+            self._index.add(block.rows.astype(np.uint64), np.ascontiguousarray(block.vectors))
             progress.update(end)
         progress.close()
         try:
@@ -72,7 +74,7 @@ class ApproximateIndex:
         """
         require_width(self._store, query)
         for asked in (k, 8 * k, 64 * k):  # more if the filter leaves too few
-            matches = self._index.search(np.ascontiguousarray(query, np.float32), min(asked, self._store.count))
+            matches = self._index.search(np.ascontiguousarray(query, np.float32), min(asked, self._store.vectors))
             rows = [int(key) for key in matches.keys]
             hits = describe_hits(self._store, rows, [1.0 - float(distance) for distance in matches.distances])
             kept = hits if keep is None else [hit for hit in hits if keep(_about(hit))[0]]

@@ -20,6 +20,18 @@ _HASHED_BYTES = 2**20
 
 
 @dataclass(frozen=True)
+class AlignedVectors:
+    """Further columns of the Parquet files: vectors in one space, in which frames and audio can be compared."""
+
+    size: int  # numbers per vector
+    rows: dict[str, int]  # column to its number of vectors; null in the other rows
+    meaning: str = (
+        "vectors of length 1 in one space: the cosine of a clip's aligned_visual and another's aligned_audio says how "
+        "well these frames and this audio belong together; null where a clip lacks the modality"
+    )
+
+
+@dataclass(frozen=True)
 class EmbeddingCard:
     """Contents and origin of a folder of embeddings.
 
@@ -41,6 +53,7 @@ class EmbeddingCard:
     source_hash: str = ""  # of the data set; for videos, SHA-256 over their names, sizes and ranges
     content_hash: str = ""  # SHA-256 over the SHA-256 of every Parquet file, in order
     command: str = ""  # as typed
+    aligned: AlignedVectors | None = None  # None if the model has no aligned space
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -53,8 +66,11 @@ class EmbeddingCard:
             )
 
     def text(self) -> str:
-        """The content of the file."""
-        return json_text(dataclasses.asdict(self), indent=2) + "\n"
+        """The content of the file; `aligned` is in it only if there are such vectors."""
+        values = dataclasses.asdict(self)
+        if self.aligned is None:
+            del values["aligned"]
+        return json_text(values, indent=2) + "\n"
 
     @classmethod
     def read(cls, directory: Path) -> EmbeddingCard:
@@ -71,7 +87,12 @@ class EmbeddingCard:
                 raise PemtError(
                     f"{path} has format version {values.get('format_version')}; this release reads {FORMAT_VERSION}"
                 )
-            return cls(**{**values, "geometry": ClipGeometry(**values["geometry"])})
+            aligned = values.get("aligned")
+            parts = {
+                "geometry": ClipGeometry(**values["geometry"]),
+                "aligned": None if aligned is None else AlignedVectors(**aligned),
+            }
+            return cls(**{**values, **parts})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise PemtError(f"{path} is damaged ({error}); run beam_jobs.embed again") from None
 

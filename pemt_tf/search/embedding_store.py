@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pemt_tf.errors import PemtError
 from pemt_tf.search.embedding_card import EmbeddingCard
-from pemt_tf.search.embedding_table import ABOUT, BLOCK_ROWS, VECTOR, Block, select_columns, vectors_of
+from pemt_tf.search.embedding_table import ABOUT, BLOCK_ROWS, VECTOR, Block, block_of, select_columns
 
 RECORD_FILES = b"pemt.record_files"  # key of the Parquet metadata: JSON, [record file, its rows] in order
 
@@ -21,14 +21,21 @@ RECORD_FILES = b"pemt.record_files"  # key of the Parquet metadata: JSON, [recor
 class EmbeddingStore:
     """Embeddings in a folder of `beam_jobs.embed`, with the same methods as `EmbeddedClips`.
 
-    Raises PemtError if there are no finished embeddings, or none at all.
+    `column` is the one with the vectors to search. Raises PemtError if there are no finished embeddings, none at all,
+    or no such column.
     """
 
-    def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
+    def __init__(self, directory: str | Path, column: str = VECTOR):
+        self.directory, self.column = Path(directory), column
         self.card = EmbeddingCard.read(self.directory)
         if not self.card.written:
             raise PemtError(f"{self.directory} holds no clip; there is nothing to search")
+        if column != VECTOR and (self.card.aligned is None or column not in self.card.aligned.rows):
+            raise PemtError(
+                f"{self.directory} has no vectors {column}, because its model has no aligned space of frames and "
+                "audio; pretrain with --set pretrain.alignment_weight=1, export and embed again, or search without "
+                "--aligned"
+            )
         self._firsts = dict(zip(self.card.files, np.cumsum([0, *self.card.files.values()]).tolist(), strict=False))
 
     @property
@@ -37,15 +44,21 @@ class EmbeddingStore:
         return self.card.written
 
     @property
+    def vectors(self) -> int:
+        """Number of clips that have a vector in the column."""
+        return self.count if self.column == VECTOR or self.card.aligned is None else self.card.aligned.rows[self.column]
+
+    @property
     def width(self) -> int:
-        """Numbers per embedding."""
-        return self.card.vector_size
+        """Numbers per vector."""
+        aligned = self.card.aligned
+        return self.card.vector_size if self.column == VECTOR or aligned is None else aligned.size
 
     def blocks(self, columns: Sequence[str] = ()) -> Iterator[Block]:
         """All rows, with these columns beside the vectors."""
         for name, first in self._firsts.items():
-            for batch in self._batches(name, [*columns, VECTOR]):
-                yield Block(first, select_columns(batch, columns), self._checked_vectors(name, batch))
+            for batch in self._batches(name, [*columns, self.column]):
+                yield self._checked_block(name, first, batch, columns)
                 first += batch.num_rows
 
     def take(self, rows: Sequence[int]) -> list[dict]:
@@ -70,12 +83,13 @@ class EmbeddingStore:
         return None
 
     def vector(self, row: int) -> np.ndarray:
-        """[width] float32."""
+        """[width] float32, of a row that has one."""
         name = next(name for name, first in reversed(self._firsts.items()) if first <= row)
         first = self._firsts[name]
-        for batch in self._batches(name, [VECTOR]):
+        for batch in self._batches(name, [self.column]):
             if row < first + batch.num_rows:
-                return self._checked_vectors(name, batch)[row - first].copy()
+                block = self._checked_block(name, first, batch)
+                return block.vectors[block.rows == row][0].copy()
             first += batch.num_rows
         raise AssertionError(f"row {row} was counted in {name}")
 
@@ -119,17 +133,18 @@ class EmbeddingStore:
                 f"{path} holds {rows} clips, the card says {self.card.files[name]}; run beam_jobs.embed again"
             )
 
-    def _checked_vectors(self, name: str, batch: pa.RecordBatch) -> np.ndarray:
+    def _checked_block(self, name: str, first: int, batch: pa.RecordBatch, columns: Sequence[str] = ()) -> Block:
         try:
-            vectors = vectors_of(batch)
+            block = block_of(first, batch, columns, self.column)
         except PemtError as error:
             raise PemtError(f"{self.directory / name}: {error}; run beam_jobs.embed again") from None
-        if vectors.shape[1] != self.width:
+        found = block.vectors.shape[1]
+        if found != self.width and len(block.vectors):
             raise PemtError(
-                f"{self.directory / name} holds vectors of {vectors.shape[1]} numbers, the card says {self.width}; "
+                f"{self.directory / name} holds vectors of {found} numbers, the card says {self.width}; "
                 "run beam_jobs.embed again"
             )
-        return vectors
+        return block
 
 
 def _unreadable(path: Path, error: Exception) -> PemtError:

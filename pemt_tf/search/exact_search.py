@@ -52,7 +52,7 @@ def search(
     for block in clips.blocks(columns):
         require_finite_block(clips, block)
         similarity = cosines(block.vectors, query)
-        rows = np.arange(block.first, block.first + len(similarity))
+        rows = block.rows
         if columns:
             wanted = np.ones(len(rows), bool) if keep is None else keep(block.about)
             if exclude is not None:
@@ -76,7 +76,7 @@ def require_finite_block(clips: Searchable, block: Block) -> None:
     """Raises PemtError with the clips' ids if an embedding is NaN or infinite."""
     rows = np.flatnonzero(~finite_rows(block.vectors))
     if len(rows):
-        ids = [about["id"] for about in clips.take((block.first + rows).tolist())]
+        ids = [about["id"] for about in clips.take(block.rows[rows].tolist())]
         require_finite(block.vectors[rows], ids, "the embedding")
 
 

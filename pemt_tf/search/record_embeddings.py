@@ -13,14 +13,17 @@ from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor
 from pemt_tf.models.finite_outputs import require_finite
-from pemt_tf.search.embedding_table import EmbeddedClips, embedding_table
+from pemt_tf.search.embedding_table import ALIGNED, VECTOR, EmbeddedClips, embedding_table
 
 _LABEL_SEPARATOR = "|"  # as in manifests
 _BATCH = 16
 
 
-def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> EmbeddedClips:
-    """Embeds every clip of a split; raises PemtError if one is missing or unreadable, or an embedding not finite."""
+def embed_split(predictor: LocalPredictor, source: ClipSource, split: str, column: str = VECTOR) -> EmbeddedClips:
+    """Embeds every clip of a split; raises PemtError if one is missing or unreadable, or an embedding not finite.
+
+    `column` is what is searched afterwards: the embeddings, or one of the columns `ALIGNED`.
+    """
     source.require_geometry(predictor.metadata.config.geometry)
     if source.payload != records.EXAMPLE:
         raise PemtError(
@@ -28,20 +31,25 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str) -> Em
             f"the videos again with --payload {records.EXAMPLE}"
         )
     source.require_readable(split)
-    rows, vectors = [], []
+    rows: list[dict] = []
+    answers: list[dict[str, np.ndarray]] = []
     batches = tf.data.TFRecordDataset(list(source.require_split(split)), source.compression).batch(_BATCH)
     for batch in read_batches(batches, source, split):
         with naming_damage(source, split):
-            described, embeddings = _embed_records(predictor, list(batch.numpy()), split)
-        require_finite(embeddings, [row["id"] for row in described], "the model's embedding")
+            described, answer = _embed_records(predictor, list(batch.numpy()), split)
+        for values in answer.values():
+            require_finite(values, [row["id"] for row in described], "the model's embedding")
         rows += described
-        vectors.append(embeddings)
+        answers.append(answer)
     source.require_count(split, len(rows))
-    return EmbeddedClips(embedding_table(rows, np.concatenate(vectors)))
+    vectors = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+    return EmbeddedClips(embedding_table(rows, vectors.pop("embedding"), vectors), column)
 
 
-def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: str) -> tuple[list[dict], np.ndarray]:
-    """The columns `ABOUT` of some records, and their embeddings [clips, width].
+def _embed_records(
+    predictor: LocalPredictor, serialized: list[bytes], split: str
+) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """The columns `ABOUT` of some records; and `embedding`, and the columns `ALIGNED` if any, [clips, width] each.
 
     Raises UnreadableClipsError, which names the clip where it has a name, for a record that is not a clip of the model.
     """
@@ -49,11 +57,14 @@ def _embed_records(predictor: LocalPredictor, serialized: list[bytes], split: st
     try:
         described = [describe_record(tf.train.Example.FromString(raw), split) for raw in serialized]
         name = described[0]["id"]
-        return described, predictor.answer(serialized)["embedding"]
+        answer = predictor.answer(serialized)
+        return described, {name: answer[name] for name in ("embedding", *ALIGNED) if name in answer}
     except (DecodeError, ValueError, tf.errors.InvalidArgumentError) as error:
         if len(serialized) > 1:  # one at a time, to name the clip
             parts = [_embed_records(predictor, [raw], split) for raw in serialized]
-            return [row for rows, _ in parts for row in rows], np.concatenate([vectors for _, vectors in parts])
+            answers = [answer for _, answer in parts]
+            joined = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+            return [row for rows, _ in parts for row in rows], joined
         raise UnreadableClipsError(
             f"clip {name!r} of split {split!r} is not one that the model can embed ({plain_cause(error)}); look at it, "
             "or preprocess again"

@@ -29,7 +29,10 @@ class HostArray:
 
 @dataclass(frozen=True)
 class Score:
-    """Score on the validation split after a step; the higher accuracy is better, then the lower loss."""
+    """Score on the validation split after a step; the higher accuracy is better, then the lower loss.
+
+    With several labels the mean average precision stands in the place of the accuracy.
+    """
 
     step: int
     accuracy: float

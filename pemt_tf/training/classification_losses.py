@@ -21,11 +21,12 @@ def classification_losses(
 
     Args:
         outputs: outputs of `AVClassifier`.
-        labels: [batch] integers.
+        labels: [batch] integers; or of several labels [batch, classes] float32, 1 for those of the clip. Then there is
+            no accuracy, and the cross-entropy is the mean over classes of the binary one.
         label_smoothing: share of a label's weight that is spread evenly over all classes; cross-entropy only.
     """
     by_clip = head_losses(outputs, labels, label_smoothing, loss, margin)
-    return {**summed({name: ops.mean(value) for name, value in by_clip.items()}), "accuracy": accuracy(outputs, labels)}
+    return {**summed({name: ops.mean(value) for name, value in by_clip.items()}), **accuracy(outputs, labels)}
 
 
 def summed(by_head: dict) -> dict:
@@ -34,10 +35,12 @@ def summed(by_head: dict) -> dict:
     return {"loss": sum(terms.values()), **terms}
 
 
-def accuracy(outputs: dict, labels):
-    """Share of clips whose summed vote is correct; scalar float32."""
+def accuracy(outputs: dict, labels) -> dict:
+    """`accuracy`, the share of clips whose summed vote is correct, scalar float32; nothing with several labels."""
+    if len(labels.shape) == 2:
+        return {}
     correct = ops.equal(ops.argmax(outputs["probabilities"], axis=-1), ops.cast(labels, "int32"))
-    return ops.mean(ops.cast(correct, "float32"))
+    return {"accuracy": ops.mean(ops.cast(correct, "float32"))}
 
 
 @check_arguments
@@ -51,6 +54,13 @@ def head_losses(
     """Loss of every clip by head: the mean over its segments, [batch] float32."""
     losses = {}
     for name, logits in outputs["logits"].items():
+        if len(labels.shape) == 2:
+            targets = ops.broadcast_to(labels[:, None], ops.shape(logits))
+            by_segment = keras.losses.binary_crossentropy(
+                targets, logits, from_logits=True, label_smoothing=label_smoothing
+            )
+            losses[name] = ops.mean(by_segment, axis=-1)
+            continue
         repeated = ops.broadcast_to(labels[:, None], ops.shape(logits)[:2])
         if loss == "multi_margin":
             by_segment = _multi_margin(repeated, logits, margin)

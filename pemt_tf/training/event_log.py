@@ -15,10 +15,13 @@ from pemt_tf.errors import PemtError, first_line
 
 _GROUPS = {  # suffix or prefix of a metric's name: its group; the first match counts
     "loss_scale": "optimizer",
+    "_temperature": "optimizer",
     "accuracy": "accuracy",
+    "average_precision": "accuracy",
     "loss": "loss",
     "mep_": "loss",
     "cpp": "loss",
+    "alignment": "loss",
     "_spread": "collapse",
     "_collapsed": "collapse",
     "_rank": "collapse",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from pemt_tf.training.run_directory import RunDirectory, make_classifier
 from pemt_tf.training.schedules import make_schedule
 from pemt_tf.training.strategy import is_chief, make_strategy, require_divisible
 from pemt_tf.training.task import TrainingTask, batches_from, make_task
-from pemt_tf.training.validation import Validation, can_validate
+from pemt_tf.training.validation import Validation, can_validate, judged_by
 
 
 def finetune(
@@ -64,22 +65,39 @@ def finetune(
         initial.require_model(config.model)
     validates = can_validate(source, settings, split)
     few = settings.labels_per_class
-    chosen = few_labelled(source, split, few, settings.seed) if few else None
+    several = settings.several
+    chosen = few_labelled(source, split, few, settings.seed, several) if few else None
     wanted = {"labelled": True, "streams": settings.streams, "only": chosen, "mixup": settings.mixup}
+    wanted |= {"every_label": several, "balanced": settings.sampling == "classes"}
     clips = functools.partial(batches_from, settings, source, split, config.augmentation, wanted)
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
+    if not several and (note := _unused_labels(source, split)):
+        sys.stderr.write(f"{note}\n")
 
-    make = functools.partial(_make_task, config, source, initial, clips, policy, validates)
+    run = RunDirectory(Path(output), writes=is_chief())
+    make = functools.partial(_make_task, config, source, run, initial, clips, policy, validates)
     description = run_description("finetune", source, split, initial, labels=list(source.labels))
     if settings.select == "best_validation":
         description["selection"] = "best validation step"
-    return train_run(RunDirectory(Path(output), writes=is_chief()), config, description, source, strategy, make)
+    return train_run(run, config, description, source, strategy, make)
+
+
+def _unused_labels(source: ClipSource, split: str) -> str:
+    """A note on labels that are not learned; empty if no clip has several."""
+    unused = source.given_labels.get(split, 0) - source.labelled.get(split, 0)
+    if unused <= 0:
+        return ""
+    return (
+        f"note: clips of split {split!r} have {unused:,} labels besides their first one, which are not learned; "
+        "--set finetune.labels=multiple learns all"
+    )
 
 
 def _make_task(
     config: Config,
     source: ClipSource,
+    run: RunDirectory,
     initial: RunDirectory | None,
     clips: Callable[..., tf.data.Dataset],
     policy: keras.DTypePolicy,
@@ -91,6 +109,8 @@ def _make_task(
     if initial is not None:
         initial.load_backbone_into(model.backbone)
     freeze(model.backbone, ("backbone",) if settings.finetune_learning_rate == 0 else settings.frozen)
+    if initial is not None:
+        run.keep_aligned_space(initial, same_backbone=not model.backbone.trainable_variables)
     return make_task(
         "finetune",
         model,
@@ -100,11 +120,12 @@ def _make_task(
         make_schedule(settings.schedule, settings.base_learning_rate, settings.steps, settings.warmup_steps),
         groups=finetune_groups(settings.base_learning_rate, settings.finetune_learning_rate),
         keep_best=settings.select == "best_validation",
-        shown=("loss", "accuracy", "validation_accuracy"),
+        shown=("loss", "accuracy", judged_by(settings)),
         hyperparameters=hyperparameters(config, "finetune"),
         modalities=config.model.modalities,
         show_embeddings=lambda folder: write_projector(folder, model.backbone, source, settings.part_size),
         validate=Validation(model, source, settings) if validates else None,
+        judged_by=judged_by(settings),
         validate_every=settings.validate_every,
     )
 
@@ -113,7 +134,8 @@ def _losses_of(model: AVClassifier, settings: FinetuneConfig) -> Callable[[dict]
     kind = (settings.label_smoothing, settings.loss, settings.margin)
 
     def losses(batch: dict) -> dict:
-        inputs, labels = model_inputs(batch, model.backbone.config.modalities), batch["label"]
+        inputs = model_inputs(batch, model.backbone.config.modalities)
+        labels = batch["targets" if settings.several else "label"]
         if not settings.mixup:
             return classification_losses(model(inputs, training=True), labels, *kind)
         mixed, weight = mix_with_neighbours(inputs, batch["mixup_weight"])

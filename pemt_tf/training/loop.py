@@ -16,14 +16,13 @@ from pemt_tf.config import Config
 from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.damage import naming_damage
 from pemt_tf.data.input_pipeline import read_batches
+from pemt_tf.device_choices import bytes_of, choices_for, describe, kernels, steps_per_call
 from pemt_tf.errors import PemtError
-from pemt_tf.layers.device_paths import device_paths, kernels
 from pemt_tf.terminal.interruption import stopped_by_sigterm, uninterrupted
 from pemt_tf.terminal.progress import Progress
 from pemt_tf.training.checkpoint import Checkpoints
 from pemt_tf.training.cluster import noticing_lost_workers
 from pemt_tf.training.collapse import alarm_line, collapse_alarms
-from pemt_tf.training.device_choices import bytes_of, describe, steps_per_call
 from pemt_tf.training.event_log import EventLog
 from pemt_tf.training.plateau import plateau_line
 from pemt_tf.training.run_directory import RunDirectory
@@ -63,7 +62,7 @@ def train(task: TrainingTask, run: RunDirectory, strategy: tf.distribute.Strateg
 
     After Ctrl-C or SIGTERM a checkpoint is saved and KeyboardInterrupt raised.
     """
-    with stopped_by_sigterm(), kernels(task.settings.kernels):
+    with stopped_by_sigterm(), kernels(choices_for(task.settings)):
         _Loop(task, run, strategy).run_to_the_end()
     task.finish()
     if run.writes and task.show_embeddings is not None:
@@ -133,9 +132,9 @@ class _Loop:
         parts = read_batches(clips)
         train_step = make_train_step(self.task, self.strategy)
         ahead = [self.window.timed(self._next_parts, parts)]
-        most = steps_per_call(self.settings, bytes_of(self._of_one_device(ahead[0][0])))
-        self.progress.say(f"{self.task.name} on {describe(self.settings, self.strategy, self.task.optimizer, most)}")
-        self.progress.say(device_paths().describe())
+        batch_bytes = bytes_of(self._of_one_device(ahead[0][0]))
+        most = steps_per_call(self.settings, batch_bytes)
+        self.progress.say(f"{self.task.name} on {describe(self.settings, self.strategy, batch_bytes)}")
         first = True
         while self.step < self.settings.steps:
             while len(ahead) < self._steps_together(most):

@@ -26,7 +26,7 @@ def mixed_losses(outputs: dict, labels, weight, *kind) -> dict:
     `accuracy` is that of the main label."""
     own, other = (head_losses(outputs, values, *kind) for values in (labels, _neighbour(labels)))
     mixed = {name: ops.mean(weight * own[name] + (1.0 - weight) * other[name]) for name in own}
-    return {**summed(mixed), "accuracy": accuracy(outputs, labels)}
+    return {**summed(mixed), **accuracy(outputs, labels)}
 
 
 def _neighbour(x):

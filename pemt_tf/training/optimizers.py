@@ -20,7 +20,7 @@ from keras import ops
 from pemt_tf.config.allowed_values import NotNegative, Positive, Probability, Truth
 from pemt_tf.config.argument_checks import check_arguments
 from pemt_tf.config.training import TrainingConfig
-from pemt_tf.training.device_choices import on_gpu
+from pemt_tf.device_choices import choices_for
 
 # Variables of the CNNs' batch norms, the only norms there; layer norms are decayed like every other weight.
 _BATCH_NORM = r"_cnn/.*norm/(gamma|beta)$"
@@ -274,7 +274,7 @@ def make_optimizer(
     schedule: keras.optimizers.schedules.LearningRateSchedule | float,
     groups: Sequence[ParameterGroup] = (),
 ) -> TorchAdam | TorchSGD:
-    """The optimizer that a configuration names, with its weight decay and betas; fused on a GPU.
+    """The optimizer that a configuration names, with its weight decay and betas; fused where the device wants it.
 
     `adam` adds weight decay to the gradient; `adamw` decouples it and uses AMSGrad; `sgd` is Nesterov with momentum
     0.9 (docs/reference_model.md section 13, docs/pretraining_objectives.md section 5).
@@ -293,5 +293,5 @@ def make_optimizer(
             amsgrad=decoupled,
             groups=groups,
         )
-    optimizer.fused = on_gpu() and not settings.jit_compile
+    optimizer.fused = choices_for(settings).optimizer == "fused"
     return optimizer

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
 from pemt_tf.config.training import TrainingConfig
+from pemt_tf.device_choices import visible_device
 from pemt_tf.errors import PemtError
 
 
 def dtype_policy(settings: TrainingConfig) -> keras.DTypePolicy:
     """The dtype policy of every layer; raises PemtError for float16 without a GPU."""
-    if settings.precision == "mixed_float16" and not tf.config.list_physical_devices("GPU"):
+    if settings.precision == "mixed_float16" and visible_device() != "gpu":
         raise PemtError(
             "mixed_float16 needs a GPU: TensorFlow cannot pool float16 on a CPU; "
             f"use --set {settings.section}.precision=mixed_bfloat16, or float32"

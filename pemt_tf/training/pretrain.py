@@ -69,14 +69,15 @@ def pretrain(
     if warning and is_chief():
         sys.stderr.write(f"{warning}\n")
 
-    make = functools.partial(_make_task, config, source, initial, clips, policy)
     run = RunDirectory(Path(output), writes=is_chief())
+    make = functools.partial(_make_task, config, source, run, initial, clips, policy)
     return train_run(run, config, run_description("pretrain", source, split, initial), source, strategy, make)
 
 
 def _make_task(
     config: Config,
     source: ClipSource,
+    run: RunDirectory,
     initial: RunDirectory | None,
     clips: Callable[..., tf.data.Dataset],
     policy: keras.DTypePolicy,
@@ -88,6 +89,8 @@ def _make_task(
     if initial is not None:
         initial.load_backbone_into(model.backbone)
     freeze(model.backbone, settings.frozen)
+    if initial is not None and model.aligned_space is None:  # with one, this run learns its own
+        run.keep_aligned_space(initial, same_backbone=not model.backbone.trainable_variables)
     return make_task(
         "pretrain",
         model,

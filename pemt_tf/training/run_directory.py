@@ -20,11 +20,18 @@ from pemt_tf.errors import PemtError
 from pemt_tf.files.folder_lock import LockHeldError, lock
 from pemt_tf.files.strict_json import finite_or_none, json_text
 from pemt_tf.files.whole_file import whole_file
+from pemt_tf.losses.audio_visual_alignment import AlignedSpace
 from pemt_tf.models.av_transformer import AVTransformer
 from pemt_tf.models.heads import AVClassifier
 from pemt_tf.models.preset_folder import BACKBONE, CONFIG
 from pemt_tf.models.pretraining_model import PretrainingModel
-from pemt_tf.models.weight_files import load_weights, save_pair_classifiers, save_weights
+from pemt_tf.models.weight_files import (
+    load_aligned_space,
+    load_weights,
+    save_aligned_space,
+    save_pair_classifiers,
+    save_weights,
+)
 from pemt_tf.training.checkpoint import checkpoint_name
 from pemt_tf.training.same_run import differences
 
@@ -32,6 +39,7 @@ RUN = "run.json"
 METRICS = "metrics.jsonl"
 CLASSIFIER = "classifier.weights.h5"
 PAIR_CLASSIFIERS = "pair_classifiers.npz"
+ALIGNED_SPACE = "aligned_space.npz"
 LOCK = "run.lock"
 
 
@@ -210,6 +218,8 @@ class RunDirectory:
                 save_weights(model, self.path / CLASSIFIER)
             if isinstance(model, PretrainingModel) and model.pair_classifiers:
                 save_pair_classifiers(model, self.path / PAIR_CLASSIFIERS)
+            if isinstance(model, PretrainingModel) and model.aligned_space is not None:
+                save_aligned_space(model.aligned_space, self.path / ALIGNED_SPACE)
             save_weights(backbone, self.path / BACKBONE)
 
     def weights_hash(self) -> str:
@@ -259,6 +269,30 @@ class RunDirectory:
             return self.load_classifier()
         return self.load_backbone(), ()
 
+    def load_aligned_space(self) -> AlignedSpace | None:
+        """The space in which frames and audio of the backbone can be compared; None if the run has none."""
+        self.require_finished()
+        path = self.path / ALIGNED_SPACE
+        return load_aligned_space(path) if path.is_file() else None
+
+    def keep_aligned_space(self, initial: RunDirectory, same_backbone: bool) -> None:
+        """Takes over the aligned space of the run that this one starts from, if the backbone stays as it was there.
+
+        A space belongs to its backbone: one that is trained further moves away from it. Then the space is left out,
+        and a line on standard error says so.
+        """
+        source = initial.path / ALIGNED_SPACE
+        if not source.is_file() or not self.writes:
+            return
+        if same_backbone:
+            with self._writing(), whole_file(self.path / ALIGNED_SPACE) as partial:
+                shutil.copyfile(source, partial)
+            return
+        sys.stderr.write(
+            f"note: the aligned space of {initial.path} is left out, because its backbone is trained further; for "
+            "search across modalities use that run, or freeze the backbone\n"
+        )
+
     def load_backbone(self) -> AVTransformer:
         """The trained backbone."""
         self.require_finished()
@@ -272,7 +306,7 @@ def make_classifier(config: Config, classes: int, policy: keras.DTypePolicy | No
     """A built classifier with random weights."""
     settings = config.finetune
     model = AVClassifier(
-        config.model, classes, settings.head_dropout, settings.streams, dtype=policy, name="classifier"
+        config.model, classes, settings.head_dropout, settings.streams, settings.labels, dtype=policy, name="classifier"
     )
     model.build()
     return model

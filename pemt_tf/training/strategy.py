@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from pemt_tf.config.training import PretrainConfig, TrainingConfig
 from pemt_tf.data.clip_stream import WorkerShare
+from pemt_tf.device_choices import copied_ahead
 from pemt_tf.errors import PemtError
 from pemt_tf.training.cluster import Cluster, noticing_lost_workers, this_cluster, waiting_for_others
-from pemt_tf.training.device_choices import ahead_on_gpu
 
 _COLLECTIVE_SECONDS = 3600.0  # longer than any worker may keep the others waiting in one step
 
@@ -74,7 +74,7 @@ def distribute_clips(
     """
     if this_cluster() is None:
         alone = strategy is tf.distribute.get_strategy()  # other strategies copy ahead themselves
-        return ahead_on_gpu(clips(), settings) if alone else strategy.experimental_distribute_dataset(clips())
+        return copied_ahead(clips(), settings) if alone else strategy.experimental_distribute_dataset(clips())
     replicas = strategy.num_replicas_in_sync
 
     def rows(context: tf.distribute.InputContext) -> tf.data.Dataset:

@@ -39,6 +39,7 @@ class TrainingTask:
     modalities: tuple[str, ...] = ()  # that TensorBoard shows
     show_embeddings: Callable[[Path], None] | None = None  # writes them for TensorBoard, with the final weights
     validate: Callable[[], dict[str, float]] | None = None  # `validation_accuracy`, `validation_loss` and so on
+    judged_by: str = "validation_accuracy"  # what the best weights have the highest of
     validate_every: int = 0
     average: WeightAverage | None = None
     loss_scale: LossScale | None = None
@@ -81,7 +82,7 @@ class TrainingTask:
         with self.averaged():
             row = self.validate()
             if self.best is not None:
-                self.best.offer(Score(step, row["validation_accuracy"], row["validation_loss"]))
+                self.best.offer(Score(step, row[self.judged_by], row["validation_loss"]))
         return row
 
     def finish(self) -> None:

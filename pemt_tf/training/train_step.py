@@ -21,10 +21,10 @@ def make_train_step(task: TrainingTask, strategy: tf.distribute.Strategy) -> _Wh
     returns the task's metrics, means over the batch, and the norms of the gradients of the whole batch before clipping:
     `gradient_norm`, and those of `part_norms`. That of a batch in one part has `several` too.
     """
-    if task.settings.jit_compile and strategy.num_replicas_in_sync > 1:
+    if task.settings.jit_compile is True and strategy.num_replicas_in_sync > 1:
         raise PemtError(
             f"jit_compile does not work on {strategy.num_replicas_in_sync} devices in step; use one device, or "
-            f"--set {task.name}.jit_compile=false"
+            f"--set {task.name}.jit_compile=false (or transformer)"
         )
     task.optimizer.gradients_are_global = True
     alone = task.settings.accumulation == 1 and task.loss_scale is None
@@ -38,7 +38,7 @@ class _Step:
         self.task, self.strategy = task, strategy
 
     def compiled(self, function: Callable) -> Callable:
-        return tf.function(function, jit_compile=self.task.settings.jit_compile or None)
+        return tf.function(function, jit_compile=self.task.settings.jit_compile is True or None)
 
     def gradients(self, batch: dict, factor) -> tuple[dict, list]:
         """Metrics of a replica's share of a part, and its gradients times `factor`, None for unused variables."""

@@ -1,12 +1,14 @@
 """What stands beside the records: index, statistics, labels, schema; and the other forms of clips and records."""
 
 import csv
+import io
 import json
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from pemt_tf.config import Config
 from pemt_tf.data.dataset_card import DatasetCard
@@ -141,13 +143,16 @@ def test_what_a_manifest_says_is_carried_along(tmp_path, capsys):
         writer.writeheader()
         writer.writerows(rows)
     arguments = ("--input", tmp_path / "list.csv", "--output", tmp_path / "out", "--plan", "segments")
-    code, out, _ = run(capsys, *arguments, "--split_fractions", "train=1", "--store_waveform")
+    code, out, _ = run(capsys, *arguments, "--split_fractions", "train=1", "--store_waveform", "--jpeg_quality", 60)
     assert code == 0 and "columns of the manifest that are carried along: scene" in out
     found = {}
     for _, example in examples(tmp_path / "out"):
         features = example.features.feature
         found[features["clip/id"].bytes_list.value[0].decode()] = features
         assert len(features["WAVEFORM/feature/floats"].float_list.value) == 4 * 8000
+        for jpeg in features["image/encoded"].bytes_list.value:
+            # The first step of the standard's table for brightness is 16, at quality 60 times 0.8.
+            assert Image.open(io.BytesIO(jpeg)).quantization[0][0] == 13
     assert set(found) == {"first", "second"}
     assert found["first"]["clip/label/string"].bytes_list.value[:] == [b"x", b"y"]
     assert found["first"]["clip/label/index"].int64_list.value[:] == [0, 1]

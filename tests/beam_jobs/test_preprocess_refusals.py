@@ -13,6 +13,7 @@ from beam_jobs.engines import storage
 from beam_jobs.plan import output_folder
 from beam_jobs.worker import outcomes, shard_maker
 from pemt_tf.data.dataset_card import DatasetCard
+from pemt_tf.formats import tfrecord_files
 from tests import media_files as media
 from tests.beam_jobs.command import contents, refused, run
 
@@ -127,7 +128,7 @@ def test_output_on_a_full_disk(corpus, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shard_maker.RecordFile, "write", full)
+    monkeypatch.setattr(tfrecord_files.RecordFile, "write", full)
     line = refused(capsys, tmp_path / "out", "--input", corpus)
     assert re.fullmatch(
         r"error: cannot write \w+/clips-\d+-of-\d+\.tfrecord in .*/\.out\.partial: No space left on device; make room "

@@ -2,8 +2,11 @@
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs.engines import storage
@@ -132,3 +135,30 @@ def test_an_upload_to_s3_that_cannot_begin_leaves_nothing(monkeypatch):
     with pytest.raises(OSError, match="no connection"), storage._UploadToS3("s3://bucket/job.json") as file:
         file.write(b"{}")
     assert file.closed
+
+
+def test_tars_parquet_and_conversions_on_another_file_system(tmp_path, capsys):
+    from beam_jobs.convert import main as convert
+
+    FILES.clear()
+    video = media.write_video(tmp_path / "a.mp4", seconds=1).read_bytes()
+    for split in ("train", "test"):
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as tar:
+            member = tarfile.TarInfo("dog/a.mp4")
+            member.size = len(video)
+            tar.addfile(member, io.BytesIO(video))
+        FILES[f"mem://bucket/in/{split}/0.tar"] = content.getvalue()
+    content = io.BytesIO()
+    pq.write_table(pa.table({"bytes": [video, b"no video"], "label": ["dog", "cat"]}), content)
+    FILES["mem://bucket/x.parquet"] = content.getvalue()
+    assert main(["--input", "mem://bucket/in", "--output", "mem://bucket/out"]) == 0
+    assert "2 inputs = 2 written" in capsys.readouterr().out
+    assert main(["--input", "mem://bucket/x.parquet", "--output", str(tmp_path / "out")]) == 0
+    assert "2 inputs = 1 written + 0 filtered + 1 failed" in capsys.readouterr().out
+    for name, form in (("wds", "webdataset"), ("back", "tfrecord")):
+        source = {"wds": "out", "back": "wds"}[name]
+        flags = ["--input", f"mem://bucket/{source}", "--output", f"mem://bucket/{name}", "--format", form]
+        assert convert(flags) == 0, capsys.readouterr().err
+    for place in ("train/clips-00000-of-00001.tfrecord", "index.parquet", "dataset_card.json"):
+        assert FILES[f"mem://bucket/back/{place}"] == FILES[f"mem://bucket/out/{place}"]

@@ -194,6 +194,7 @@ def other_preset(tmp_path_factory):
         (["--plan", "uniform"], "--plan cannot go with --retry_failed: .* \\(uniform here, windows there\\)"),
         (["--stride", "0.5"], "--stride cannot go with --retry_failed: .* \\(0.5 here, 1.0 there\\)"),
         (["--payload=sequence_example"], "--payload cannot .* \\(sequence_example here, example there\\)"),
+        (["--jpeg_quality", "80"], "--jpeg_quality cannot go with --retry_failed: .* \\(80 here, 95 there\\)"),
         (["--store_waveform"], "--store_waveform cannot go with --retry_failed"),
         (["--split_fractions", "train=0.8,validation=0.1,test=0.1"], "--split_fractions cannot go with --retry_failed"),
         (["--labels_from", "x"], "--labels_from cannot go with --retry_failed"),

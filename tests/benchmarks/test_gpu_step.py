@@ -78,19 +78,20 @@ def test_ratios_are_those_of_the_rounds(gpu_step):
 def test_every_way_is_a_row_and_those_to_compare_are_neighbours(gpu_step, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gpu_step.py", "--batches", "4,8"])
     names = [gpu_step.name(each) for each in gpu_step.rows_of(gpu_step._options())]
-    assert len(names) == len(set(names)) == 2 * 2 * 7 + 2
-    assert names[:7] == [
+    assert len(names) == len(set(names)) == 2 * 2 * 8 + 2
+    assert names[:8] == [
         "PyTorch, float32, batch 4",
         "PyTorch, float32, channels-last, batch 4",
         "PyTorch, float32, compiled, batch 4",
         "ours, TensorFlow, float32, batch 4",
         "ours, TensorFlow, float32, xla, batch 4",
+        "ours, TensorFlow, float32, xla-transformer, batch 4",
         "ours, TensorFlow, float32, remat, batch 4",
         "ours, JAX, float32, xla, batch 4",
     ]
     assert names[-1] == "tiny, pretraining, bfloat16, batch 32"
     monkeypatch.setattr(sys, "argv", ["gpu_step.py", "--batches", "8", "--only", "bfloat16", "--only", "TensorFlow"])
-    assert len(gpu_step.rows_of(gpu_step._options())) == 3
+    assert len(gpu_step.rows_of(gpu_step._options())) == 4
 
 
 @pytest.mark.slow

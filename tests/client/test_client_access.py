@@ -127,7 +127,7 @@ def test_the_flags_of_the_commands(server, authority, pair, tmp_path):
     with encrypted(server, True, pair) as address:
         words = ["predict", "x.mp4", "--server", address, "--rest", "--tls-ca", authority.ca]
         words += ["--header", "X-Tenant: a:b", "--token-file", str(tmp_path / "token")]
-        with connect(cli._parser().parse_args(words)) as client:
+        with connect(cli.make_parser().parse_args(words)) as client:
             assert client.metadata().version == 7
     assert server.headers[0]["x-tenant"] == "a:b" and server.headers[0]["authorization"] == "Bearer abc"
 

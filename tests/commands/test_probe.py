@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 
 import pytest
@@ -75,7 +74,7 @@ def test_bad_flags_of_evaluate(capsys, dataset_directory, finetuning_run):
     assert "4 views are asked for, but a clip of this geometry has 3 segments" in refused(capsys, *call, "--views", "4")
     with pytest.raises(SystemExit):
         cli.main([*call, "--crops", "2"])
-    assert re.search(r"invalid choice: '?2'? \(choose from 1, 3\)", capsys.readouterr().err)  # quoted by Python 3.13
+    assert "2 is not one of 1, 3" in capsys.readouterr().err
 
 
 def test_evaluate_writes_beside_the_run(capsys, tmp_path, dataset_directory, finetuning_run):

@@ -23,6 +23,15 @@ def test_drawn_clips():
     assert len(draw_labelled(ids, np.full(40, -1), 3, seed=7)) == 0
 
 
+def test_a_clip_of_several_labels_counts_for_each():
+    ids = np.array([f"clip{number:02d}" for number in range(12)])
+    rows = np.array([*range(12), *range(12)])  # all have label 0; every third has label 1, or 2, or 3 too
+    labels = np.array([*[0] * 12, *(1 + np.arange(12) % 3)])
+    drawn = draw_labelled(ids, labels, 2, seed=5, rows=rows)
+    assert all(np.sum(drawn % 3 == other) >= 2 for other in range(3)) and 6 <= len(drawn) <= 8
+    assert set(drawn) <= set(draw_labelled(ids, labels, 3, seed=5, rows=rows))
+
+
 def test_every_clip_is_as_likely_to_be_drawn():
     ids, labels = np.array(list("abcdefgh")), np.zeros(8, int)
     drawn = np.concatenate([draw_labelled(ids, labels, 2, seed) for seed in range(800)])

@@ -30,7 +30,13 @@ def lengths(path) -> list[int]:
     return found
 
 
-ABOUT = {"label": None, "has_video": True, "has_audio": True, "id": ""}  # the other columns, not looked at here
+ABOUT = {
+    "label": None,
+    "labels": [],
+    "has_video": True,
+    "has_audio": True,
+    "id": "",
+}  # the other columns, not looked at here
 
 
 def write_index(folder) -> None:

@@ -90,6 +90,7 @@ def test_damage_is_named(tmp_path, small_config):
 def test_the_index_of_the_data_set_spares_opening_the_files(tmp_path, small_config, monkeypatch):
     """Unless a file is no longer the one that it lists."""
     clips = fake_clips(small_config.geometry, COUNT)
+    clips[6] = dataclasses.replace(clips[6], labels=("label0", "label2", "label1"), label_indices=(0, 2, 1))
     serialized = [records.serialize(clip, small_config.geometry) for clip in clips]
     (tmp_path / "train").mkdir()
     files = [write(tmp_path / "train/a", serialized[:4]), write(tmp_path / "train/b", serialized[4:])]
@@ -99,6 +100,7 @@ def test_the_index_of_the_data_set_spares_opening_the_files(tmp_path, small_conf
             "file": "train/a" if number < 4 else "train/b",
             "bytes": len(serialized[number]),
             "label": (clip.labels or (None,))[0],
+            "labels": list(clip.labels),
             "has_video": clip.jpegs is not None,
             "has_audio": clip.log_mel is not None,
             "id": clip.clip_id,
@@ -116,6 +118,10 @@ def test_the_index_of_the_data_set_spares_opening_the_files(tmp_path, small_conf
         assert listed.sizes == read.sizes and listed.ids.tolist() == read.ids.tolist()
         assert listed.offsets.tolist() == read.offsets.tolist() and listed.labels.tolist() == read.labels.tolist()
         assert all((listed.has[name] == read.has[name]).all() for name in ("visual", "audio"))
+        assert listed.further_labels == read.further_labels == {6: (2, 1)}
+        rows, labels = listed.pairs(every_label=True)
+        assert sorted(zip(rows.tolist(), labels.tolist(), strict=True))[6:9] == [(6, 0), (6, 1), (6, 2)]
+        assert [rows[labels == 1].tolist() for rows, labels in [listed.pairs(every_label=False)]] == [[1, 4, 7]]
 
     assert_same(RecordIndex.of(files, *data))
     assert opened == []

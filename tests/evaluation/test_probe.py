@@ -100,6 +100,27 @@ def test_the_map_between_streams_needs_no_labels():
     assert few["cosine"]["audio_to_video"]["clips"] == 20 and few == again
 
 
+def test_retrieval_in_the_aligned_space():
+    """Clip n has its frames at 10 n degrees and its audio at 10 n + 6, where the frames of the next clip are nearer."""
+    train, test = features(0, 30), features(1, 12, without=[5])
+    angles = {"visual": np.radians(10.0 * np.arange(12)), "audio": np.radians(10.0 * np.arange(12) + 6)}
+    aligned = {m: np.stack([np.cos(a), np.sin(a)], axis=1) for m, a in angles.items()}
+    methods = measure_methods(train, dataclasses.replace(test, aligned=aligned), ProbePlan(), None)
+    assert list(methods) == ["cosine", "aligned_cosine", "linear_map"]
+    found = methods["aligned_cosine"]
+    assert found["of"] == "the aligned space of pretraining"
+    # The last clip has no next one, nor has clip 4, whose next one lacks audio; clip 6 has none before it.
+    assert found["audio_to_video"] == {
+        "recall_at_1": pytest.approx(2 / 11),
+        "recall_at_5": 1.0,
+        "recall_at_10": 1.0,
+        "median_rank": 2.0,
+        "clips": 11,
+    }
+    assert found["video_to_audio"]["recall_at_1"] == pytest.approx(2 / 11)  # clip 0 and clip 6
+    assert "aligned_cosine" not in measure_methods(train, test, ProbePlan(), None)
+
+
 def test_too_few_pairs():
     train, test = features(0, 30, without=range(25)), features(1, 30)
     assert list(measure_methods(train, test, ProbePlan(), None)) == ["cosine"]
@@ -154,6 +175,22 @@ def test_features_equal_those_of_one_clip_at_a_time(backbone, clip_source, extra
         if extracted.has("joint")[row]:
             side_by_side = np.concatenate([pooled["visual"], pooled["audio"]])
             np.testing.assert_allclose(extracted.vectors("joint", "pooled")[row], side_by_side, atol=1e-5)
+
+
+def test_places_in_the_aligned_space_are_those_of_the_run(aligned_run, clip_source):
+    backbone, space = aligned_run.load_backbone(), aligned_run.load_aligned_space()
+    found = FeatureExtractor(backbone, clip_source, batch_size=9, space=space).extract("test")
+    (batch,) = evaluation_clips(clip_source, "test", 9)
+    inputs = model_inputs(batch, ("visual", "audio"))
+    outputs = backbone(inputs, training=False)
+    for modality in ("visual", "audio"):
+        there = found.has(modality)
+        segments = outputs[f"{modality}_context"].numpy()[there, 1:]  # these clips have all segments
+        projected = segments.mean(1) @ np.asarray(space.projections[modality].kernel)
+        expected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+        np.testing.assert_allclose(found.aligned[modality][there], expected, atol=2e-5)
+    few = found.take(np.array([2, 0]))
+    np.testing.assert_array_equal(few.aligned["audio"], found.aligned["audio"][[2, 0]])
 
 
 def test_labelled_clips_only(extractor, extracted):

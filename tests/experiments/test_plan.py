@@ -8,22 +8,43 @@ import pytest
 from beam_jobs import preprocess
 from experiments import digit_videos, tables
 from experiments.jobs import NAMES
-from experiments.plan import ABLATIONS, FOLDS, SEEDS, Sources, ablation_jobs, digit_jobs, esc10_jobs, start_jobs
+from experiments.plan import (
+    ABLATIONS,
+    FOLDS,
+    SEEDS,
+    Sources,
+    ablation_jobs,
+    alignment_jobs,
+    digit_jobs,
+    esc10_jobs,
+    start_jobs,
+)
+from experiments.real_clips import real_clip_jobs
 from experiments.run import main
 from pemt_tf import cli
 from pemt_tf.config import Config
 
-PARTS = {"esc10": esc10_jobs, "digits": digit_jobs, "start": start_jobs, "ablations": ablation_jobs}
+PARTS = {
+    "esc10": esc10_jobs,
+    "digits": digit_jobs,
+    "start": start_jobs,
+    "ablations": ablation_jobs,
+    "alignment": alignment_jobs,
+    "lrc_ar": real_clip_jobs,
+}
+
+
+def sources():
+    return Sources(Path("esc10"), Path("fsdd"), Path("mnist.csv"), Path("lrc_ar"))
 
 
 def jobs_of(output, *parts):
-    sources = Sources(Path("esc10"), Path("fsdd"), Path("mnist.csv"))
-    return list({job.name: job for part in parts for job in PARTS[part](sources, output)}.values())
+    return list({job.name: job for part in parts for job in PARTS[part](sources(), output)}.values())
 
 
 def test_needs_are_jobs_that_come_before():
     before = set()
-    for job in jobs_of(Path("out"), "ablations", "digits", "esc10"):
+    for job in jobs_of(Path("out"), "ablations", "digits", "esc10", "lrc_ar"):
         assert before.issuperset(job.needs), job.name
         before.add(job.name)
     everything = jobs_of(Path("out"), *PARTS)
@@ -37,9 +58,9 @@ def test_commands_parse_and_their_settings_exist(part):
     for job in jobs_of(Path("out"), part):
         if job.module != "pemt_tf.cli":
             continue
-        options = cli._parser().parse_args(list(job.arguments))
+        options = cli.make_parser().parse_args(list(job.arguments))
         settings = [name for name in getattr(options, "set", []) if name]
-        preset = "esc10" if part == "esc10" else "digits"
+        preset = part if part in ("esc10", "lrc_ar") else "digits"
         Config.from_preset(f"experiments/{preset}.yaml").with_overrides(settings)
 
 
@@ -95,6 +116,33 @@ def test_tables_of_esc10_and_ablations(tmp_path):
     tables.replace_tables(page, text)
     assert "obsolete" not in page.read_text() and page.read_text().startswith("Before\n<!-- begin esc10 -->\n| ")
     assert "After" in page.read_text()
+
+
+def test_tables_of_alignment(tmp_path):
+    jobs = jobs_of(tmp_path, "alignment")
+    trained = [job.name for job in jobs if job.name.endswith("/pretrain")]
+    assert len(trained) == 6 and trained[:3] == [f"digits/none/{seed}/pretrain" for seed in SEEDS]
+    for job in jobs:
+        path = tmp_path / "times" / f"{job.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"command": job.command, "seconds": 9.0, "cpu_seconds": 7.0}))
+        if job.name.endswith("/across"):
+            aligned, seed = "alignment_weight=1" in job.name, int(job.name.split("/")[2])
+            job.produces.parent.mkdir(parents=True, exist_ok=True)
+            figures = {
+                way: {"recall_at_10": 0.3 + 0.01 * seed, "median_rank": 15.5 + seed}
+                for way in ("audio_to_video", "video_to_audio")
+            }
+            methods = ["cosine", "aligned_cosine"] if aligned else ["cosine"]
+            streams = {name: {"linear": {"accuracy": 0.9}} for name in ("visual", "audio", "joint")}
+            job.produces.write_text(json.dumps({**streams, "retrieval_methods": dict.fromkeys(methods, figures)}))
+    text = tables.make_tables(jobs, tmp_path, ["alignment"])
+    # Of 30, 31 and 32 %: deviation 1, times 4.303 by the root of 3.
+    cells = "31.0% ± 2.5 | 15.5, 16.5, 17.5"
+    assert f"| with | aligned cosine | {cells} | {cells} |\n" in text and f"| without * | cosine | {cells} |" in text
+    assert text.count("aligned cosine") == 1
+    assert "| with | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0% ± 0.0 | 90.0%, 90.0%, 90.0% | 7 | `pemt pretrain " in text
+    assert "--set pretrain.alignment_weight=1` |" in text
 
 
 def test_table_of_the_start_counts_the_seeds_that_have_run(tmp_path):

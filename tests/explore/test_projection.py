@@ -94,6 +94,7 @@ def test_default_is_umap_only_where_it_is_installed(monkeypatch):
     assert default_projection() == "umap"
 
 
+@pytest.mark.slow
 def test_real_umap_keeps_groups_together():
     pytest.importorskip("umap", reason="umap-learn is not installed")
     random = np.random.default_rng(0)

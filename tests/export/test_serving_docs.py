@@ -57,7 +57,7 @@ def test_commands_are_ones_that_the_programs_take():
     commands += re.findall(r"`(pemt serve-\w+ --[^`]*)`", TEXT)
     assert {command.split()[1] for command in commands} >= {"export", "predict", "serve-config", "serve-status"}
     for command in commands:
-        cli._parser().parse_args(shlex.split(command)[1:])
+        cli.make_parser().parse_args(shlex.split(command)[1:])
 
 
 def test_metadata_fields(small_config):

@@ -45,6 +45,17 @@ def test_a_classifier_of_some_modalities(small_config, streams, media):
         assert signatures["classify"] == ("frames", "waveform")
 
 
+def test_a_classifier_of_several_labels_gives_scores(small_config):
+    config = small_config.with_overrides(["finetune.labels=multiple"])
+    model = make_classifier(config, len(LABELS))
+    served = ServingModel(model, config.geometry, StoredWeights(model, "float32"))
+    metadata = ServableMetadata(config, LABELS)
+    assert served.outputs == ("scores", "embedding")
+    assert (metadata.prediction, metadata.served_fields()["prediction"]) == ("scores", '"scores"')
+    assert ServableMetadata(small_config, LABELS).prediction == "probabilities"
+    assert ServableMetadata(config, ()).prediction is None  # a backbone
+
+
 def test_a_backbone_has_all_modalities_whatever_fine_tuning_would_use(small_config):
     config = dataclasses.replace(small_config, finetune=dataclasses.replace(small_config.finetune, streams=("audio",)))
     assert ServableMetadata(config, ()).modalities == ("visual", "audio")

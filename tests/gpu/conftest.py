@@ -2,10 +2,10 @@
 
 import pytest
 
-from pemt_tf.training.device_choices import on_gpu
+from pemt_tf.device_choices import visible_device
 
 
 @pytest.fixture(autouse=True, scope="session")  # before any other, so that nothing is made for tests that are skipped
 def gpu():
-    if not on_gpu():
+    if visible_device() != "gpu":
         pytest.skip("no GPU")

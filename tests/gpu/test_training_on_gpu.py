@@ -32,7 +32,9 @@ def test_batches_lie_on_the_gpu_before_the_step_asks_for_them(clip_source):
 
 def test_the_log_says_what_was_chosen(clip_source, tmp_path, capsys):
     run_toy(clip_source, tmp_path / "run", **PLAIN)
-    assert "toy on 1 GPU, float32, XLA off, 8 steps per call, optimizer fused" in capsys.readouterr().err
+    assert (
+        "toy on 1 GPU, float32, XLA off, 8 steps per call, kernels for GPU: batch norm gpu" in capsys.readouterr().err
+    )
 
 
 def test_one_step_a_call_and_several_are_the_same_run(clip_source, tmp_path):

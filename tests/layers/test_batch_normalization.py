@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from pemt_tf.convert.checkpoint_converter import assign_reference_weights
+from pemt_tf.device_choices import kernels
 from pemt_tf.layers.batch_normalization import BatchNormalization
-from pemt_tf.layers.device_paths import kernels
 from tests.golden import Golden, assert_close
 from tests.layer_contract import assert_layer_contract
 from tests.traced_step import bytes_moved, elements, running, traced
@@ -164,7 +164,7 @@ import numpy as np, tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from pemt_tf.layers.batch_normalization import BatchNormalization
-from pemt_tf.layers.device_paths import kernels
+from pemt_tf.device_choices import kernels
 
 x = np.random.default_rng(0).normal(size=(6, 4, 5, 2)).astype("float32")
 x[3:] = 3.0 * x[3:] + 2.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pemt_tf.layers.device_paths import kernels
+from pemt_tf.device_choices import kernels
 from pemt_tf.layers.folded_conv import FoldedConv
 from tests.layer_contract import assert_layer_contract
 

@@ -11,6 +11,7 @@ import pytest
 from pemt_tf.layers import replicas
 from pemt_tf.layers.dropout import Dropout
 from tests.layers.replica_run import ROWS, inputs
+from tests.losses.test_audio_visual_alignment import restated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,6 +70,27 @@ def test_means_weigh_every_counted_row_of_the_global_batch_alike(results):
     expected = [np.mean(nce), np.mean(hits), np.mean(binary), np.mean((x[rows] > 0) == targets)]
     np.testing.assert_allclose(results["two/losses"].mean(0), expected, atol=1e-6)
     assert np.abs(results["two/losses"][0] - results["two/losses"][1]).max() > 0.1
+
+
+def test_a_compiled_layer_uses_the_weights_of_its_replica(results):
+    np.testing.assert_allclose(np.concatenate(results["two/tokens"]), results["one/tokens"][0], atol=1e-6)
+    for gradient in results["two/of_output"]:
+        np.testing.assert_allclose(gradient, results["one/of_output"][0], atol=1e-5)
+
+
+def test_alignment_of_two_replicas_is_that_of_one(results):
+    """Candidates of both replicas, or each of its own group; means and the gradient are those of the whole batch."""
+    given = inputs()
+    weights = np.random.default_rng(1).normal(size=(5, 3))
+    sides = [values @ weights for values in (given["x"], given["logits"][:, :5])]
+    visual, audio = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
+    expected = [*restated(visual, audio, 5.0, given["counted"]), *restated(visual, audio, 5.0, given["counted"], 2)]
+    for count in ("two", "one"):
+        np.testing.assert_allclose(results[f"{count}/alignment"].mean(0), expected, atol=1e-5)
+    (gradient,) = results["one/alignment_gradient"]
+    assert np.abs(gradient).max() > 0.1
+    for each in results["two/alignment_gradient"]:
+        np.testing.assert_allclose(each, gradient, atol=1e-5)
 
 
 def test_deviations_are_those_of_the_global_batch(results):

@@ -1,12 +1,15 @@
 """The stack of layers: what is shared, what is computed once, and how the pieces fit the single layer."""
 
+import keras
 import numpy as np
 import pytest
 import scipy.linalg
+import tensorflow as tf
 
 from pemt_tf.layers.shared_transformer import SharedTransformer
 from pemt_tf.layers.transformer_layer import MAPS
 from tests.layer_contract import assert_layer_contract
+from tests.traced_step import kernels, running, traced, train_step
 
 SIZES = {"layers": 3, "hidden": 12, "heads": 2, "intermediate": 20}
 
@@ -99,3 +102,48 @@ def test_contract(tmp_path, x, rank, share):
         return SharedTransformer(**SIZES, rank=rank, modalities=modalities, share_layers=share, **arguments)
 
     assert_layer_contract(make, x, tmp_path, call={"modality": "visual"}, bfloat16_tolerance=0.15)
+
+
+class Streams(keras.Model):
+    """Two streams through a Transformer, and then both of them joined, as in `AVTransformer`."""
+
+    def __init__(self, policy: str, **arguments):
+        super().__init__(dtype=policy)
+        self.transformer = stack(rank=4, modalities=("visual", "audio", "joint"), dtype=policy, **arguments)
+        self.built = True
+
+    def call(self, x, training=False):
+        shared = {"matrices": self.transformer.matrices(), "training": training}
+        streams = [self.transformer(x, modality=modality, **shared) for modality in ("visual", "audio")]
+        return self.transformer(tf.concat(streams, 1), modality="joint", **shared)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """Traced train steps in bfloat16, by the number of layers that share their weights."""
+    return {n: traced(train_step(Streams("mixed_bfloat16", layers=n)), tf.zeros((2, 4, 12))) for n in (1, 3)}
+
+
+def test_a_weight_is_cast_once_a_step_however_many_layers_use_it(steps):
+    """In each of 3 modalities: three V side by side, three other V, six products of Q and U. The six b are shared."""
+    for step in steps.values():
+        casts = [each for each in running(step) if each.type == "Cast" and each.outputs[0].dtype == tf.bfloat16]
+        sources = [each.inputs[0].op.type for each in casts if not each.name.startswith("gradient_tape")]
+        assert (sources.count("ConcatV2"), sources.count("MatMul")) == (3, 3 * 6)
+        assert sources.count("ReadVariableOp") == 3 * 3 + 6
+
+
+def test_a_layer_casts_only_where_it_computes_in_float32(steps):
+    """Four normalizations of codes, the softmax and two layer norms, there and back, forwards and backwards."""
+    counts = {layers: kernels(step)["Cast"] for layers, step in steps.items()}
+    streams = 3
+    assert counts[3] - counts[1] == (3 - 1) * streams * (4 + 1 + 2) * 2 * 2
+
+
+def test_the_rotations_of_a_step_are_one_batched_call_for_all_modalities_layers_and_maps(steps):
+    """A call rounds its numbers of squarings up once, and has as many kernels for 36 rotations as for 6."""
+    assert all(kernels(step)["Ceil"] == 1 for step in steps.values())
+    few = stack(rank=4, modalities=("visual",))
+    many = stack(rank=4, modalities=("visual", "audio"), share_layers=False)
+    counts = [kernels(tf.function(each._rotations).get_concrete_function()) for each in (few, many)]
+    assert counts[0] == counts[1] and counts[0]["GatherV2"] == 1 and counts[0].total() < 80

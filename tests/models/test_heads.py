@@ -102,6 +102,19 @@ def test_probabilities_are_the_mean_vote_of_segments_and_heads(inputs):
     np.testing.assert_allclose(np.sum(outputs["probabilities"], -1), 1.0, atol=1e-6)
 
 
+def test_with_several_labels_scores_are_the_mean_of_sigmoids(inputs):
+    model = AVClassifier(SMALL, classes=3, labels="multiple")
+    model.build()
+    for variable in model.trainable_variables:
+        if "head" in variable.path and len(variable.shape) == 2:
+            variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    outputs = model(inputs)
+    votes = [(1 / (1 + np.exp(-np.asarray(logits, np.float64)))).mean(1) for logits in outputs["logits"].values()]
+    assert_close(outputs["scores"], (votes[0] + votes[1]) / 2)
+    assert "probabilities" not in outputs and np.abs(np.sum(outputs["scores"], -1) - 1).max() > 0.01
+    assert model.fold().labels == AVClassifier.from_config(model.get_config()).labels == "multiple"
+
+
 @pytest.mark.parametrize("changes", [{}, {"sharing": "none"}, {"modalities": ("audio",)}], ids=str)
 def test_a_folded_classifier_answers_the_same(inputs, changes):
     model = classifier(**changes)

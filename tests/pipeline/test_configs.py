@@ -66,6 +66,11 @@ def test_every_field_can_be_set_by_a_variable(tmp_path):
         "PEMT_PIPELINE_EVALUATOR_SLICE_ACCURACY_MAY_DROP": "0.5",
         "PEMT_PIPELINE_EVALUATOR_SLICE_CLIPS_AT_LEAST": "30",
         "PEMT_PIPELINE_EVALUATOR_COMPARE_WITH_LAST": "false",
+        "PEMT_PIPELINE_EVALUATOR_MAP_AT_LEAST": "0.3",
+        "PEMT_PIPELINE_EVALUATOR_MAP_MAY_DROP": "0.05",
+        "PEMT_PIPELINE_EVALUATOR_AUC_AT_LEAST": "0.8",
+        "PEMT_PIPELINE_EVALUATOR_SLICE_MAP_AT_LEAST": "0.15",
+        "PEMT_PIPELINE_EVALUATOR_SLICE_MAP_MAY_DROP": "0.4",
         "PEMT_PIPELINE_INFRA_CHECK": "python",
         "PEMT_PIPELINE_BEAM_OF_IMPORT_EXAMPLE_GEN": "--runner=DataflowRunner --region=europe-west4",
         "PEMT_PIPELINE_BEAM_OF_STATISTICS_GEN": "--a",
@@ -86,7 +91,7 @@ def test_every_field_can_be_set_by_a_variable(tmp_path):
     assert config.overrides == ("model.rank=8", "geometry.train_scale=[40,48]")
     assert config.beam_arguments == ("--runner=FlinkRunner", "--parallelism=4")
     assert config.trainer == configs.TrainerConfig(7, 5, 2)
-    assert config.evaluator == configs.EvaluatorConfig(0.75, 0.0, 0.9, 0.25, 0.5, 30, False)
+    assert config.evaluator == configs.EvaluatorConfig(0.75, 0.0, 0.9, 0.25, 0.5, 30, False, 0.3, 0.05, 0.8, 0.15, 0.4)
     assert config.infra_check == "python"
     dataflow = ("--runner=DataflowRunner", "--region=europe-west4")
     assert config.beam_of == configs.NodeBeamConfig(dataflow, ("--a",), ("--b",), ("--c",))

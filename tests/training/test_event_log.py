@@ -31,9 +31,10 @@ def test_low_frequencies_are_below_and_every_clip_uses_the_whole_range():
 @pytest.mark.parametrize(
     ("group", "names"),
     [
-        ("loss", "loss clip_loss sequence_loss validation_loss validation_clip_loss mep_visual_context cpp"),
-        ("accuracy", "accuracy validation_accuracy mep_accuracy cpp_accuracy"),
-        ("optimizer", "learning_rate gradient_norm audio_cnn_gradient_norm loss_scale skipped_steps"),
+        ("loss", "loss clip_loss sequence_loss validation_loss validation_clip_loss mep_visual_context cpp alignment"),
+        ("accuracy", "accuracy validation_accuracy mep_accuracy cpp_accuracy alignment_accuracy"),
+        ("optimizer", "learning_rate gradient_norm audio_cnn_gradient_norm loss_scale alignment_temperature"),
+        ("optimizer", "skipped_steps"),
         ("collapse", "visual_spread audio_collapsed visual_rank logit_std"),
         ("speed", "examples_per_second input_wait_share"),
         ("other", "size"),

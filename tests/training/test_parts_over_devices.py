@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+pytestmark = pytest.mark.slow  # three trainings on two devices
+
+
 @pytest.fixture(scope="module")
 def report(dataset_directory, tmp_path_factory):
     folder = tmp_path_factory.mktemp("parts")

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from pemt_tf.config.training import FinetuneConfig
 from pemt_tf.data.input_pipeline import training_clips
+from pemt_tf.device_choices import steps_per_call
 from pemt_tf.errors import PemtError
-from pemt_tf.training import device_choices, loop, train_step
-from pemt_tf.training.device_choices import steps_per_call
+from pemt_tf.training import loop, train_step
 from pemt_tf.training.pretrain import pretrain
 from tests.training.toy import logged, make_toy, run_toy, state
 
@@ -37,12 +37,6 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(train_step._WholeStep, "several", several)
     return seen
-
-
-@pytest.fixture
-def gpu_paths(monkeypatch):
-    """The choices of a GPU, which the CPU then plays."""
-    monkeypatch.setattr(device_choices, "gpus", lambda: [tf.config.list_logical_devices("CPU")[0].name])
 
 
 def assert_same(mine, theirs):
@@ -141,32 +135,35 @@ def test_with_xla(clip_source, tmp_path, calls):
     assert calls == [4, 4, 3]
 
 
-def test_what_a_gpu_chooses_gives_the_same_run_up_to_rounding(clip_source, tmp_path, gpu_paths, calls, capsys):
+def test_what_a_gpu_chooses_gives_the_same_run_up_to_rounding(clip_source, tmp_path, calls, capsys):
     """Batches copied ahead, fused updates, several steps a call; compared with none of them."""
-    fast = run_toy(clip_source, tmp_path / "gpu", **{**SETTINGS, "dropout": 0.0})
+    fast = run_toy(clip_source, tmp_path / "gpu", **{**SETTINGS, "dropout": 0.0}, kernels="gpu")
     assert calls == [4, 4, 3]
-    assert "toy on 1 GPU, float32, XLA off, 8 steps per call, optimizer fused" in capsys.readouterr().err
-    device_choices.gpus = list
-    plain = run_toy(clip_source, tmp_path / "cpu", **{**SETTINGS, "dropout": 0.0})
-    assert "toy on 1 CPU, float32, XLA off, 1 step per call, optimizer in single" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert "XLA off, 8 steps per call, kernels for GPU: batch norm gpu kernels, frames images" in line
+    assert "optimizer fused, batches ahead, transformer single operations\n" in line
+    plain = run_toy(clip_source, tmp_path / "cpu", **{**SETTINGS, "dropout": 0.0}, kernels="plain")
+    line = capsys.readouterr().err
+    assert ", float32, XLA off, 1 step per call, kernels for any device: batch norm plain, frames video" in line
+    assert "optimizer single operations, batches with the step, transformer single" in line
     for mine, theirs in zip(state(fast[0]), state(plain[0]), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
     for mine, theirs in zip(logged(fast[1]), logged(plain[1]), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-5)
 
 
-def test_a_gpu_does_as_many_steps_as_have_room(gpu_paths):
+def test_a_gpu_does_as_many_steps_as_have_room():
     """Eight, or as many batches as 256 MiB hold: a base clip has 10 x 32 x 112 x 112 x 3 bytes."""
     clip = 10 * 32 * 112 * 112 * 3
-    settings = FinetuneConfig()
+    settings = FinetuneConfig(kernels="gpu")
     assert [steps_per_call(settings, clips * clip) for clips in (1, 4, 8, 16, 64)] == [8, 5, 2, 1, 1]
-    assert steps_per_call(FinetuneConfig(steps_per_call=20), clip) == 20
+    assert steps_per_call(FinetuneConfig(steps_per_call=20, kernels="gpu"), clip) == 20
     for alone in ({"precision": "mixed_float16"}, {"accumulation": 2, "batch_size": 4}):
-        assert steps_per_call(FinetuneConfig(**alone), clip) == 1
+        assert steps_per_call(FinetuneConfig(**alone, kernels="gpu"), clip) == 1
 
 
 def test_a_cpu_does_one_step_a_call():
-    assert steps_per_call(FinetuneConfig(), 1) == 1
+    assert steps_per_call(FinetuneConfig(kernels="cpu"), 1) == 1
 
 
 @pytest.mark.parametrize("other", [{"accumulation": 2, "batch_size": 4}, {"precision": "mixed_float16"}])
@@ -195,6 +192,7 @@ assert logged(first) == logged(second)
 """
 
 
+@pytest.mark.slow
 def test_on_two_devices(dataset_directory, tmp_path):
     command = [sys.executable, "-c", TWO_DEVICES, str(dataset_directory), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

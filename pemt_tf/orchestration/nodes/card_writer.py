@@ -17,9 +17,11 @@ from pemt_tf.models.parameter_report import parameter_report
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
 from pemt_tf.orchestration.nodes.model_metrics import ModelMetrics
 from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
+from pemt_tf.orchestration.nodes.several_metrics import SeveralMetrics
 from pemt_tf.report.model_card import code, grid, model_card, plain
 from pemt_tf.report.run_commands import dataset_card
 from pemt_tf.report.run_files import RunFiles
+from pemt_tf.report.several_tables import decimals
 from pemt_tf.report.wording import percent
 
 RUN, EVALUATION, BLESSING, CARD = "model_run", "evaluation", "blessing", "card"
@@ -41,7 +43,8 @@ class CardWriterExecutor(BaseExecutor):
         files = RunFiles.read(local_path(artifact_utils.get_single_uri(input_dict[RUN])))
         labels = list(files.description["labels"])
         evaluation = artifact_utils.get_single_uri(input_dict[EVALUATION])
-        metrics = ModelMetrics.read(evaluation, labels, exec_properties[LEAST])
+        kind = SeveralMetrics if files.config.finetune.several else ModelMetrics
+        metrics = kind.read(evaluation, labels, exec_properties[LEAST])
         blessing = artifact_utils.get_single_instance(input_dict[BLESSING])
         blessed = blessing.get_int_custom_property("blessed") == 1
         folder = local_path(artifact_utils.get_single_uri(output_dict[CARD]))
@@ -78,7 +81,7 @@ class CardWriter(
         super().__init__(**inputs, **{NAME: pipeline, SPLIT: split, LEAST: least})
 
 
-def card_text(pipeline: str, split: str, files: RunFiles, metrics: ModelMetrics, blessed: bool) -> str:
+def card_text(pipeline: str, split: str, files: RunFiles, metrics: ModelMetrics | SeveralMetrics, blessed: bool) -> str:
     """The card of `pemt report`, with a section on the pipeline."""
     about = {
         "selection": files.description.get("selection"),
@@ -93,9 +96,11 @@ def card_text(pipeline: str, split: str, files: RunFiles, metrics: ModelMetrics,
     return f"# Model card: {plain(pipeline)}\n{rest}\n{_pipeline_section(pipeline, metrics, blessed)}\n"
 
 
-def _pipeline_section(pipeline: str, metrics: ModelMetrics, blessed: bool) -> str:
+def _pipeline_section(pipeline: str, metrics: ModelMetrics | SeveralMetrics, blessed: bool) -> str:
     verdict = "blessed" if blessed else "not blessed, and not pushed"
     compared = "there was no blessed model to compare with"
+    if isinstance(metrics, SeveralMetrics):
+        return _section_of_several(pipeline, metrics, verdict, compared)
     if metrics.baseline_top1 is not None:
         compared = f"the last blessed model has a top-1 of {percent(metrics.baseline_top1, 1)} on the same clips"
     rows = [
@@ -114,3 +119,20 @@ def _pipeline_section(pipeline: str, metrics: ModelMetrics, blessed: bool) -> st
             grid(("label", "precision"), named),
         )
     )
+
+
+def _section_of_several(pipeline: str, metrics: SeveralMetrics, verdict: str, compared: str) -> str:
+    if metrics.baseline_mean_average_precision is not None:
+        share = percent(metrics.baseline_mean_average_precision, 1)
+        compared = f"the last blessed model has a mean average precision of {share} on the same clips"
+    rows = [
+        (each.by, plain(each.value), f"{each.clips:,}", _share(each.mean_average_precision), decimals(each.auc, 3))
+        for each in metrics.slices
+    ]
+    columns = ("by", "slice", "clips", "mean average precision", "AUC")
+    slices = grid(columns, rows) if rows else "No slice has enough clips."
+    return f"## Pipeline\n\nMade by the pipeline {code(pipeline)}: {verdict}; {compared}.\n\n{slices}"
+
+
+def _share(value: float | None) -> str:
+    return "not defined" if value is None else percent(value, 1)

@@ -23,13 +23,19 @@ from pemt_tf.orchestration.nodes.slices import add_slices
 
 
 class ClipImportExecutor(executor.Executor):
-    """Imports all clips of `train` (for pretraining), and the labelled clips of the splits that judge a model."""
+    """Imports all clips of `train` (for pretraining), and the labelled clips of the splits that judge a model.
+
+    Of the latter only the first label stays, the one that training learns.
+    """
+
+    every_label = False
 
     def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]):  # noqa: N802 (TFX)
         """The records of each split, by split name."""
         splits = super().GenerateExamplesByBeam(pipeline, exec_properties)
+        keep = with_labels if self.every_label else with_one_label
         return {
-            name: (examples if name == "train" else examples | f"LabelledOnly[{name}]" >> beam.FlatMap(with_one_label))
+            name: (examples if name == "train" else examples | f"LabelledOnly[{name}]" >> beam.FlatMap(keep))
             | f"AddSlices[{name}]" >> beam.Map(add_slices)
             for name, examples in splits.items()
         }
@@ -42,16 +48,30 @@ class ClipImportExecutor(executor.Executor):
                 decompress(Path(artifact.uri))
 
 
+class EveryLabelImportExecutor(ClipImportExecutor):
+    """The same, with all labels of each clip."""
+
+    every_label = True
+
+
 class ClipExampleGen(tfx.components.ImportExampleGen):
     """ImportExampleGen with `ClipImportExecutor`. It runs again when that code changes. Arguments as in TFX."""
 
     EXECUTOR_SPEC = BeamExecutorSpec(ClipImportExecutor)
+    LABELS = ""  # what else the result depends on, for TFX's cache
 
     def __init__(self, **arguments: Any):
         super().__init__(**arguments)
         code = CustomConfig()
-        code.custom_config.Pack(StringValue(value=code_fingerprint(__name__)))
+        code.custom_config.Pack(StringValue(value=f"{code_fingerprint(__name__)}{self.LABELS}"))
         self.spec.exec_properties[CUSTOM_CONFIG_KEY] = proto_to_json(code)
+
+
+class EveryLabelExampleGen(ClipExampleGen):
+    """The same with `EveryLabelImportExecutor`."""
+
+    EXECUTOR_SPEC = BeamExecutorSpec(EveryLabelImportExecutor)
+    LABELS = ", every label"
 
 
 def decompress(folder: Path) -> None:
@@ -62,10 +82,15 @@ def decompress(folder: Path) -> None:
         file.unlink()
 
 
+def with_labels(example: tf.train.Example) -> list[tf.train.Example]:
+    """Drops an example without label."""
+    return [example] if example.features.feature[records.LABEL_INDEX].int64_list.value else []
+
+
 def with_one_label(example: tf.train.Example) -> list[tf.train.Example]:
     """Keeps an example with its first label only, the one that training learns; drops an example without label."""
     feature = example.features.feature
-    if not feature[records.LABEL_INDEX].int64_list.value:
+    if not with_labels(example):
         return []
     del feature[records.LABEL_INDEX].int64_list.value[1:]
     del feature[records.LABEL_STRING].bytes_list.value[1:]

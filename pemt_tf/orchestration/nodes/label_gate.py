@@ -15,12 +15,13 @@ from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from pemt_tf.config.training import PREDICTIONS
 from pemt_tf.errors import PemtError
 from pemt_tf.export.servable_metadata import ServableMetadata
 from pemt_tf.orchestration.nodes.artifact_paths import local_path
 from pemt_tf.orchestration.nodes.own_node import Artifacts, OwnNode
 
-MODEL, LABELS = "model", "labels"
+MODEL, LABELS, PREDICTION = "model", "labels", "prediction"
 _NAMED = 3  # labels that a message names
 
 
@@ -31,18 +32,24 @@ class LabelGateExecutor(BaseExecutor):
         """Refuses a changed vocabulary, and a model that was not exported by this package."""
         for model in input_dict.get(MODEL, []):
             folder = local_path(path_utils.serving_model_path(model.uri))
-            require_same_labels(ServableMetadata.read(folder).labels, tuple(json.loads(exec_properties[LABELS])))
+            metadata = ServableMetadata.read(folder)
+            require_same_labels(metadata.labels, tuple(json.loads(exec_properties[LABELS])))
+            require_same_prediction(metadata.prediction, exec_properties[PREDICTION])
 
 
 class LabelGate(
-    OwnNode, inputs={MODEL: standard_artifacts.Model}, optional=(MODEL,), outputs={}, parameters={LABELS: str}
+    OwnNode,
+    inputs={MODEL: standard_artifacts.Model},
+    optional=(MODEL,),
+    outputs={},
+    parameters={LABELS: str, PREDICTION: str},
 ):
-    """The node. `model` is the last blessed model, if there is one."""
+    """The node. `model` is the last blessed model, if there is one; `prediction` is the new model's output."""
 
     EXECUTOR_SPEC = ExecutorClassSpec(LabelGateExecutor)
 
-    def __init__(self, model: types.BaseChannel, labels: list[str]):
-        super().__init__(**{MODEL: model, LABELS: json.dumps(labels)})
+    def __init__(self, model: types.BaseChannel, labels: list[str], prediction: str):
+        super().__init__(**{MODEL: model, LABELS: json.dumps(labels), PREDICTION: prediction})
 
 
 def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None:
@@ -56,6 +63,17 @@ def require_same_labels(known: tuple[str, ...], labels: tuple[str, ...]) -> None
         f"the labels are not those of the last blessed model ({'; '.join(changes) or 'another order'}), so the two "
         "cannot be compared: make the records with --labels_from an earlier data set, or set "
         "evaluator.compare_with_last to false for one run"
+    )
+
+
+def require_same_prediction(known: str | None, prediction: str) -> None:
+    """Raises a PemtError unless the last model predicts the same: one label a clip, or several."""
+    if known == prediction:
+        return
+    kinds: dict[str | None, str] = {name: kind for kind, name in PREDICTIONS.items()}
+    raise PemtError(
+        f"the last blessed model was trained with finetune.labels={kinds.get(known)}, and this run has "
+        f"{kinds[prediction]}, so the two cannot be compared: set evaluator.compare_with_last to false for one run"
     )
 
 

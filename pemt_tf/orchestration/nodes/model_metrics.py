@@ -49,7 +49,7 @@ class ModelMetrics:
                 whole = values
                 precision |= {labels[number]: value for number, value in values[PRECISION].items()}
             elif values[CLIPS] >= least:
-                by, value = _NAMES[keys[0].column], _text(keys[0])
+                by, value = slice_named(keys[0])
                 slices.append(SliceMetrics(by, value, round(values[CLIPS]), values[TOP_1], values[TOP_5]))
         order = list(SLICES)
         slices.sort(key=lambda each: (order.index(each.by), each.value))
@@ -91,6 +91,11 @@ def _values(one: Any) -> dict[str, Any]:
         else:
             values[key.name] = value
     return values
+
+
+def slice_named(key: Any) -> tuple[str, str]:
+    """What a slice is by, as reports call it, and its value."""
+    return _NAMES[key.column], _text(key)
 
 
 def _text(key: Any) -> str:

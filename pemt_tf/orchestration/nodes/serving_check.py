@@ -117,3 +117,5 @@ def _require_numbers(outputs: cpp_loader.Outputs) -> None:
             raise PemtError(f"{signature} returns NaN or infinity in {output}")
         if output == "probabilities" and abs(values.sum(axis=-1) - 1).max() > _TOLERANCE:
             raise PemtError(f"{signature} returns probabilities that do not sum to 1")
+        if output == "scores" and not ((values >= 0) & (values <= 1)).all():
+            raise PemtError(f"{signature} returns scores that are not from 0 to 1")

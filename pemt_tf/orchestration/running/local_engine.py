@@ -28,7 +28,8 @@ def run_locally(
 
     `create` builds it after the checks, because TFX takes half a minute to load. `data` may be a pattern of folders.
     """
-    DatasetCard.read(find_data(data).path)
+    found = find_data(data).path
+    DatasetCard.read(found).require_tfrecord(found)
     if infra_check == "cpp":
         require_compiler()
     elif infra_check == "auto" and resolved_check("auto") == "python":

@@ -88,6 +88,8 @@ class RunReport:
 
 def metrics_in_words(metrics: dict[str, Any]) -> str:
     """One line: top-1 and top-5, and the top-1 of the model that it was compared with."""
+    if "mean_average_precision" in metrics:
+        return _several_in_words(metrics)
     line = (
         f"top-1 {metrics['top1']:.1%}, top-5 {metrics['top5']:.1%} on {metrics['clips']:,} clips of {metrics['split']}"
     )
@@ -95,3 +97,15 @@ def metrics_in_words(metrics: dict[str, Any]) -> str:
         line += f" (last blessed model: {metrics['baseline_top1']:.1%})"
     labels = len(metrics.get("precision") or ())
     return f"{line}; top-5 is always 100 % with {labels} labels" if labels and top5_is_certain(labels) else line
+
+
+def _several_in_words(metrics: dict[str, Any]) -> str:
+    named = (
+        ("mean_average_precision", "mean average precision", ".1%"),
+        ("auc", "AUC", ".3f"),
+        ("d_prime", "d'", ".2f"),
+    )
+    parts = [f"{words} {metrics[name]:{form}}" for name, words, form in named if metrics.get(name) is not None]
+    line = f"{', '.join(parts)} on {metrics['clips']:,} clips of {metrics['split']}"
+    baseline = metrics.get("baseline_mean_average_precision")
+    return line if baseline is None else f"{line} (last blessed model: {baseline:.1%})"

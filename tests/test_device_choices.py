@@ -1,6 +1,6 @@
 """The choice of kernels by device, and the paths of a GPU: the same golden tensors, far fewer kernels.
 
-No GPU is needed: every path runs on a CPU. One kernel has a stand-in there, see `DevicePaths.skips`.
+No GPU is needed: every path runs on a CPU. One kernel has a stand-in there, see `DeviceChoices.skips`.
 """
 
 import dataclasses
@@ -8,9 +8,9 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
+from pemt_tf import device_choices as module
+from pemt_tf.device_choices import DeviceChoices, device_choices, kernels
 from pemt_tf.errors import ArgumentError
-from pemt_tf.layers import device_paths as device_paths_module
-from pemt_tf.layers.device_paths import DevicePaths, device_paths, kernels
 from pemt_tf.models.visual_resnet3d import VisualResNet3D
 from tests.golden import assert_close
 from tests.traced_step import kernels as running_kernels
@@ -53,7 +53,7 @@ def test_two_training_steps_equal_the_reference(golden, inputs, remat):  # noqa:
     The fused kernels of a CPU, which stand in for cuDNN here, sum a batch in one float32: too few digits for the
     gradients of 50 layers. `tests/layers/test_batch_normalization.py` compares them by themselves.
     """
-    with kernels(dataclasses.replace(device_paths(), batch_norm="plain")):
+    with kernels(dataclasses.replace(device_choices(), batch_norm="plain")):
         test_end_to_end_step.test_two_training_steps_equal_the_reference(golden, inputs, remat)
 
 
@@ -103,14 +103,14 @@ def test_the_graph_of_a_cpu_stays(counts):
 
 
 def test_forced_choices_hold_within_the_block():
-    outside = device_paths()
+    outside = device_choices()
     with kernels("plain") as plain:
-        assert device_paths() is plain and plain.batch_norm == "plain"
+        assert device_choices() is plain and plain.batch_norm == "plain"
         mixed = dataclasses.replace(plain, temporal="convolution")
         with kernels(mixed):
-            assert device_paths() is mixed
-        assert device_paths() is plain
-    assert device_paths() is outside
+            assert device_choices() is mixed
+        assert device_choices() is plain
+    assert device_choices() is outside
 
 
 def test_without_a_gpu_the_choice_is_that_of_the_cpu():
@@ -120,10 +120,10 @@ def test_without_a_gpu_the_choice_is_that_of_the_cpu():
         assert chosen.device == "CPU" and chosen.batch_norm == "cpu_kernels"
 
 
-@pytest.mark.parametrize("choice", ["cpu", device_paths_module._CPU])
+@pytest.mark.parametrize("choice", ["cpu", module._CPU])
 def test_the_kernels_of_a_cpu_leave_batch_norm_to_single_operations_where_there_is_a_gpu(monkeypatch, choice):
     """cuDNN's gradient of batch norm takes no given statistics."""
-    monkeypatch.setattr(device_paths_module, "_visible_device", lambda: "gpu")
+    monkeypatch.setattr(module, "visible_device", lambda: "gpu")
     with kernels(choice) as chosen:
         assert (chosen.batch_norm, chosen.frames, chosen.temporal) == ("plain", "video", "product")
     with kernels("auto") as chosen:
@@ -136,6 +136,6 @@ def test_an_unknown_choice_names_those_that_there_are():
 
 
 def test_the_description_is_one_line_that_names_every_choice():
-    line = device_paths().describe()
+    line = device_choices().describe()
     assert line.startswith("kernels for GPU: batch norm gpu kernels, ") and "\n" not in line
-    assert line.count(", ") == len(dataclasses.fields(DevicePaths)) - 2
+    assert line.count(", ") == len(dataclasses.fields(DeviceChoices)) - 3
