@@ -23,10 +23,7 @@ from pemt_tf.training.strategy import make_strategy, split_cpu
 from tests.conftest import SMALL
 from tests.training.small_cnns import use_small_cnns
 
-QUIET = [
-    *("model.attention_dropout=0", "model.hidden_dropout=0", "finetune.head_dropout=0"),
-    *("model.layers=1", "pretrain.similarity=cosine"),
-]
+QUIET = ["model.attention_dropout=0", "model.hidden_dropout=0", "finetune.head_dropout=0", "model.layers=1"]
 ALIGNED = ["pretrain.alignment_weight=0.5"]
 
 
