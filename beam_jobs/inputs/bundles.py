@@ -58,7 +58,11 @@ def list_bundles(files: Sequence[tuple[str, str]], list_file: ListFile) -> Input
         [file for listing in listings for file in listing.filtered],
         [file for listing in listings for file in listing.unreadable],
         columns,
-        tuple(dict.fromkeys((*notes_on_columns(columns), *(note for listing in listings for note in listing.notes)))),
+        tuple(
+            dict.fromkeys(
+                (*notes_on_columns(("path", *columns)), *(note for listing in listings for note in listing.notes))
+            )
+        ),
     )
 
 

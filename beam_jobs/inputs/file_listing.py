@@ -165,8 +165,9 @@ def _what_was_seen(listing: InputListing) -> str:
         )
     if listing.unreadable:
         first = listing.unreadable[0]
-        what = "files" if first.name.lower().endswith((".tar", ".parquet", ".pq")) else "folders"
-        seen.append(f"{len(listing.unreadable)} {what} could not be read ({first.name}: {first.detail})")
+        what = "file" if first.name.lower().endswith((".tar", ".parquet", ".pq")) else "folder"
+        count = f"1 {what}" if len(listing.unreadable) == 1 else f"{len(listing.unreadable)} {what}s"
+        seen.append(f"{count} could not be read ({first.name}: {first.detail})")
     return "; ".join(seen) or "it is empty"
 
 

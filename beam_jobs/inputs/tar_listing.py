@@ -42,20 +42,17 @@ def list_tar(path: str, name: str) -> InputListing:
 
 
 def _samples(file: BinaryIO) -> Iterator[list[tarfile.TarInfo]]:
-    """The members of each sample, those before a damage included; ValueError at the damage."""
-    members: list[tarfile.TarInfo] = []
+    """The members of each sample, wherever they stand, those before a damage included; ValueError at the damage."""
+    samples: dict[str, list[tarfile.TarInfo]] = {}
+    damage = None
     try:
         for member in tar_members(file):
-            if members and _key(member) != _key(members[0]):
-                yield members
-                members = []
-            members.append(member)
-    except ValueError:
-        if members:
-            yield members
-        raise
-    if members:
-        yield members
+            samples.setdefault(_key(member), []).append(member)
+    except ValueError as error:
+        damage = error
+    yield from samples.values()
+    if damage is not None:
+        raise damage
 
 
 def _key(member: tarfile.TarInfo) -> str:
@@ -69,7 +66,7 @@ def _add_sample(
     listing: InputListing, path: str, name: str, members: list[tarfile.TarInfo], file: BinaryIO
 ) -> list[str]:
     """Adds the media of one sample; returns the names of values that are carried along."""
-    media, about, others = [], {}, []
+    media, about, others = [], [], []
     for member in members:
         if member.isdir():
             continue
@@ -81,27 +78,50 @@ def _add_sample(
         elif suffix in MEDIA_SUFFIXES:
             media.append(member)
         elif suffix in (ABOUT, CLASS) and member.size <= MOST_BYTES:
-            about[suffix] = member
+            about.append(member)
         else:
             others.append(member)
-    if not media:
-        others += about.values()
+    beside = [_beside(path, member, about) for member in media]
+    rows = [_row(path, found, file) for found in beside]
+    used = {member.name for found in beside for member in found.values()}
+    others += [member for member in about if member.name not in used]
     listing.filtered.extend(_skipped(path, name, member, "not_media_suffix") for member in others)
-    row = _row(path, about, file) if media else {}
-    for member in media:
+    for member, row in zip(media, rows, strict=True):
         clip = _clip(path, name, member, row, many=len(media) > 1)
         if len(media) > 1 and clip.group is None:
             clip = dataclasses.replace(clip, group=f"{name}/{readable(_key(members[0]))}")
-        listing.clips.append(bundles.with_folders(clip, name, PurePosixPath(readable(member.name)).parts[:-1]))
-    return bundles.extra_columns(row)
+        folders = PurePosixPath(_inside(member)).parts[:-1]
+        listing.clips.append(bundles.with_folders(clip, name, folders))
+    return list(dict.fromkeys(column for row in rows for column in bundles.extra_columns(row)))
+
+
+def _beside(path: str, media: tarfile.TarInfo, about: list[tarfile.TarInfo]) -> dict[str, tarfile.TarInfo]:
+    """By suffix, the member that says what a media file is: the only one of the sample, or the one of its name."""
+    found = {}
+    for suffix in (ABOUT, CLASS):
+        some = [member for member in about if member.name.lower().endswith(suffix)]
+        for stem in (media.name.rpartition(".")[0], _key(media)):
+            if len(some) > 1:
+                some = [member for member in some if member.name[: -len(suffix)] == stem] or some
+        if len(some) > 1:
+            names = " and ".join(readable(member.name) for member in some[:2])
+            raise PemtError(f"{path}: {names} may both be meant for {readable(media.name)}; keep one of them")
+        if some:
+            found[suffix] = some[0]
+    return found
 
 
 def _skipped(path: str, name: str, member: tarfile.TarInfo, cause: str) -> SkippedFile:
     return SkippedFile(path, f"{name}/{readable(member.name)}", cause)
 
 
+def _inside(member: tarfile.TarInfo) -> str:
+    """A member's readable name, relative to the tar."""
+    return readable(member.name.removeprefix("./").lstrip("/"))
+
+
 def _clip(path: str, name: str, member: tarfile.TarInfo, row: dict[str, Any], many: bool) -> InputClip:
-    inside = f"{name}/{readable(member.name.removeprefix('./'))}"
+    inside = f"{name}/{_inside(member)}"
     place = tar_member(path, member.name, member.offset_data, member.size)
     if many:
         row = {column: value for column, value in row.items() if column != "id"}  # it would not be unique

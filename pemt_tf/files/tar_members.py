@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _BLOCK = 512  # bytes of a header
+_PADDING = 2**20  # bytes that are read at once after the end mark; there should be a few kB of zeros
 
 
 def tar_members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
@@ -20,7 +21,15 @@ def tar_members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
                 tar.members = []  # pyright: ignore[reportAttributeAccessIssue] - it would keep all
                 yield member
             file.seek(tar.offset)
-            if any(file.read(_BLOCK)):
+            end = file.read(_BLOCK)
+            if not end:
+                raise ValueError(f"it is cut off: at byte {tar.offset} its end mark is missing")
+            if any(end):
                 raise ValueError(f"the header at byte {tar.offset} is damaged")
+            while block := file.read(_PADDING):
+                if any(block):
+                    raise ValueError(
+                        f"more follows its end mark at byte {tar.offset}; unpack it, and make one tar of all"
+                    )
     except tarfile.TarError as error:
         raise ValueError(f"it is not a tar, or is cut off ({error})") from None

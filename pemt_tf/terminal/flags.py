@@ -26,7 +26,9 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
     """Texts as they stand, and after each flag its default, unless its text says it or there is none."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, "", []) or "default" in (action.help or ""):
+        if action.default is None or action.default is False or action.default in ("", []):  # 0 is a default
+            return action.help
+        if "default" in (action.help or ""):
             return action.help
         return super()._get_help_string(action)
 

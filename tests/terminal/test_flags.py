@@ -92,5 +92,9 @@ def all_parsers():
 @pytest.mark.parametrize("parser", all_parsers(), ids=lambda parser: parser.prog)
 def test_every_command_line_says_its_defaults(parser):
     for action in parser._actions:
-        if action.option_strings and action.default not in (None, False, "", [], "==SUPPRESS=="):
+        if (
+            action.option_strings
+            and action.default is not False
+            and action.default not in (None, "", [], "==SUPPRESS==")
+        ):
             assert "default" in parser._get_formatter()._expand_help(action), action.option_strings

@@ -114,6 +114,33 @@ def test_a_damaged_tar_gives_what_is_before_the_damage_and_one_failure(tmp_path)
         read(last)
 
 
+def test_each_video_has_the_label_of_its_own_name(tmp_path):
+    def said(label):
+        return json.dumps({"label": label, "url": "u"}).encode()
+
+    dotted = [("my.v1.mp4", b"1"), ("my.v1.json", said("cat")), ("my.v2.mp4", b"2"), ("my.v2.json", said("dog"))]
+    others = [("b.mp4", b"3"), ("c.mp4", b"4"), ("b.json", said("cow")), ("b.info.json", said("x")), ("c.cls", b"7")]
+    listing = list_source(str(tar_of(tmp_path / "x.tar", [*dotted, *others, ("/owl/d.mp4", b"5")])))
+    assert [(clip.name, clip.labels) for clip in listing.clips] == [
+        ("x.tar/my.v1.mp4", ("cat",)),
+        ("x.tar/my.v2.mp4", ("dog",)),
+        ("x.tar/b.mp4", ("cow",)),
+        ("x.tar/c.mp4", ("7",)),
+        ("x.tar/owl/d.mp4", ("owl",)),
+    ]
+    assert [file.name for file in listing.filtered] == ["x.tar/b.info.json"] and not listing.notes
+    with pytest.raises(PemtError, match=r"a\.x\.json and a\.y\.json may both be meant for a\.mp4"):
+        list_source(str(tar_of(tmp_path / "x.tar", [("a.mp4", b""), ("a.x.json", said("x")), ("a.y.json", said("y"))])))
+
+
+def test_clips_after_the_end_mark_of_a_tar_or_without_it_are_missed_aloud(tmp_path):
+    whole = tar_of(tmp_path / "x.tar", [("a.mp4", b"x" * 600)]).read_bytes()
+    for content, said in ((whole + whole, "more follows its end mark"), (whole[:1536], "its end mark is missing")):
+        (tmp_path / "x.tar").write_bytes(content)
+        listing = list_source(str(tmp_path / "x.tar"))
+        assert len(listing.clips) == 1 and said in listing.unreadable[0].detail
+
+
 def test_what_is_wrong_in_a_tar_is_one_line(tmp_path):
     for content, said in ((b"{", "a.json is not JSON"), (b"[1]", "a.json is not a JSON object")):
         with pytest.raises(PemtError, match=said):
@@ -127,9 +154,7 @@ def test_what_is_wrong_in_a_tar_is_one_line(tmp_path):
     with pytest.raises(PemtError, match=r"z\.tar\.gz is a compressed tar.*decompress it first"):
         list_source(str(tmp_path / "z.tar.gz"))
     (tmp_path / "y.tar").write_bytes(b"no tar" * 400)
-    with pytest.raises(
-        PemtError, match=r"1 files could not be read \(y.tar: the tar cannot be read on after its start"
-    ):
+    with pytest.raises(PemtError, match=r"1 file could not be read \(y.tar: the tar cannot be read on after its start"):
         list_source(str(tmp_path / "y.tar"))
 
 
