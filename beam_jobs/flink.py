@@ -23,6 +23,7 @@ from beam_jobs.engines import flink_cluster
 from beam_jobs.engines.flink_cluster import RELEASES, free_port, running, wait_for_port
 from beam_jobs.job import command_line
 from pemt_tf.errors import PemtError
+from pemt_tf.formats.named import SUFFIXES
 from pemt_tf.terminal.exit_code import exit_code_of
 
 EXAMPLE = """example:
@@ -63,7 +64,10 @@ def flink_flags(job_server: int, pool: int, parallelism: int) -> list[str]:
 
 def compare(one: Path, other: Path) -> list[tuple[str, str, str]]:
     """Name and both SHA-256 of each record file of two data sets, `missing` where a file is not there."""
-    names = sorted({str(path.relative_to(root)) for root in (one, other) for path in root.glob("*/*.tfrecord")})
+    endings = SUFFIXES.values()
+    names = sorted(
+        {str(path.relative_to(root)) for root in (one, other) for path in root.glob("*/*") if path.suffix in endings}
+    )
     return [(name, _digest(one / name), _digest(other / name)) for name in names]
 
 
