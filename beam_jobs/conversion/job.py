@@ -82,6 +82,8 @@ def _check(options: ConvertOptions, source: str, card: DatasetCard) -> None:
         raise PemtError(f"{source} is already in the form {card.format}; copy it, or choose another --format")
     if _place(source) == _place(options.output):
         raise PemtError(f"--output {options.output} is the input itself; choose another --output")
+    if _place(source).startswith(f"{_place(options.output)}/"):
+        raise PemtError(f"--output {options.output} holds the input, {source}; choose another --output")
     for name in (card.format, options.format):
         record_files(name).require()
 

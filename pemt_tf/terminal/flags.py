@@ -43,11 +43,13 @@ class FlagParser(argparse.ArgumentParser):
     def __init__(self, *, passes_on: bool = False, **kwargs: Any):
         super().__init__(**{"formatter_class": _Help, **kwargs})
         self.passes_on = passes_on
+        self._words: list[str] = []
 
     # What argparse returns is a namespace of the given kind; its stubs say so by overloads.
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """As argparse; raises SystemExit after one line on standard error."""
         words = self.spelled(sys.argv[1:] if args is None else args)
+        self._words = words
         if not self.passes_on and self._subparsers is None and "-" in self.prefix_chars:
             self._refuse_unknown(words)  # first: a misspelled flag may be one that is required
         found, unknown = super().parse_known_args(words, namespace)
@@ -73,6 +75,14 @@ class FlagParser(argparse.ArgumentParser):
             if flag.startswith("--") and not any(known.startswith(flag) for known in self._option_string_actions):
                 self.refuse(word)
 
+    def _misspelled(self) -> str:
+        """Names the first unknown flag that is nearly one of ours; it is left to others, but may be what is missing."""
+        words = self._words[: self._words.index("--")] if "--" in self._words else self._words
+        for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
+            if flag not in self._option_string_actions and (meant := self.meant(flag)):
+                return f"; {flag} is unknown{meant}"
+        return ""
+
     def refuse(self, word: str) -> NoReturn:
         """Ends the process: this word is no flag of ours, or follows none."""
         if not word.startswith("-"):
@@ -86,6 +96,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the process with one line and exit code 2."""
+        if self.passes_on and message.startswith("the following arguments are required"):
+            message += self._misspelled()
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -179,6 +179,7 @@ def test_what_cannot_be_converted_is_refused_in_one_line(made, tmp_path, capsys)
     there = ("--output", tmp_path / "out", "--format")
     assert "is already in the form tfrecord" in refusal(capsys, "--input", made, *there, "tfrecord")
     assert "is the input itself" in refusal(capsys, "--input", made, "--output", made, "--format", "parquet")
+    assert "holds the input" in refusal(capsys, "--input", made, "--output", made.parent, "--format", "parquet")
     assert "is not a finished data set" in refusal(capsys, "--input", tmp_path, *there, "parquet")
     data = copy_of(made, tmp_path / "data")
     (statistics,) = sorted(data.glob("stats/test-*.json"))[:1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beam_jobs import embed, flink, preprocess
+from beam_jobs import convert, embed, flink, preprocess
 from beam_jobs.datasets.__main__ import build_parser as datasets_parser
 from pemt_tf import cli
 from pemt_tf.terminal.flags import FlagParser
@@ -77,6 +77,11 @@ def test_jobs_suggest_their_own_flags_and_leave_those_of_beam(capsys):
 
     assert preprocess.main(["--input", "x", "--output", "y", "--max_bad_fracton=1", "--runner=local"]) == 2
     assert capsys.readouterr().err.endswith("did you mean --max_bad_fraction?\n")
+    assert preprocess.main(["--inptu=x", "--output", "y", "--project=input"]) == 2
+    assert capsys.readouterr().err.endswith("; --inptu is unknown; did you mean --input?\n")
+    with pytest.raises(SystemExit):
+        convert.main(["--inptu", "x", "--output=y", "--format=parquet"])
+    assert "required: --input; --inptu is unknown; did you mean --input?; see" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         preprocess.main(["videos/"])
     assert "stray argument 'videos/'" in capsys.readouterr().err
@@ -86,7 +91,7 @@ def all_parsers():
     for parser in (cli.make_parser(), datasets_parser()):
         (commands,) = (action for action in parser._actions if action.choices)
         yield from commands.choices.values()
-    yield from (module.build_parser() for module in (preprocess, embed, flink))
+    yield from (module.build_parser() for module in (preprocess, convert, embed, flink))
 
 
 @pytest.mark.parametrize("parser", all_parsers(), ids=lambda parser: parser.prog)
