@@ -72,7 +72,7 @@ def finetune(
     clips = functools.partial(batches_from, settings, source, split, config.augmentation, wanted)
     clips(0)  # refuses data without a usable clip, before anything is written
     require_shown_split(source, split)
-    if not several and (note := _unused_labels(source, split)):
+    if not several and is_chief() and (note := _unused_labels(source, split)):
         sys.stderr.write(f"{note}\n")
 
     run = RunDirectory(Path(output), writes=is_chief())
