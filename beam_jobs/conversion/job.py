@@ -70,9 +70,10 @@ def convert(options: ConvertOptions) -> list[str]:
         new = _finish(job, source, card)
         output.publish()
     clips = "1 clip" if new.clips == 1 else f"{new.clips:,} clips"
-    files = sum(len(split.files) for split in new.splits.values())
+    count = sum(len(split.files) for split in new.splits.values())
+    files = "1 file" if count == 1 else f"{count:,} files"
     return [
-        f"{clips} in {files:,} files, from {card.format} to {new.format}; nothing was decoded",
+        f"{clips} in {files}, from {card.format} to {new.format}; nothing was decoded",
         f"wrote {storage.join(options.output, assemble.CARD_NAME)}",
     ]
 

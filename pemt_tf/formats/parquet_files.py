@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pemt_tf.data.record_format import ClipRecord
 from pemt_tf.formats.named import SUFFIXES
-from pemt_tf.formats.record_files import PARQUET, RecordFiles, RecordShape, RecordSink, file_digest
+from pemt_tf.formats.record_files import PARQUET, RecordFiles, RecordShape, RecordSink, facts, file_digest
 
 GROUP_BYTES = 2**24  # of a row group: what a reader of one row has to read, and what the writer keeps in memory
 TEXT, WHOLE, SECONDS, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -126,17 +126,7 @@ def _kind(kind: pa.DataType) -> dict[str, Any]:
 
 def _row(clip: ClipRecord) -> dict[str, Any]:
     return {
-        "id": clip.clip_id,
-        "path": clip.data_path,
-        "start": clip.start,
-        "end": clip.end,
-        "label": clip.label_indices[0] if clip.label_indices else None,
-        "labels": clip.labels,
-        "label_indices": clip.label_indices,
-        "has_video": clip.jpegs is not None,
-        "has_audio": clip.log_mel is not None,
-        "height": clip.height,
-        "width": clip.width,
+        **facts(clip),
         "frames": None if clip.jpegs is None else [{"bytes": jpeg, "path": None} for jpeg in clip.jpegs],
         "frame_times": None if clip.jpegs is None else clip.image_times,
         "log_mel": None if clip.log_mel is None else clip.log_mel.ravel(),

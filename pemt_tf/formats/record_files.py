@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pemt_tf.config import ClipGeometry
 from pemt_tf.data.clip_reader import read_clip
@@ -85,6 +86,23 @@ class RecordFiles(ABC):
 
         ValueError says what is damaged. Memory does not grow with the file.
         """
+
+
+def facts(clip: ClipRecord) -> dict[str, Any]:
+    """What a form that takes clips apart says of one, beside its content."""
+    return {
+        "id": clip.clip_id,
+        "path": clip.data_path,
+        "start": clip.start,
+        "end": clip.end,
+        "label": clip.label_indices[0] if clip.label_indices else None,
+        "labels": clip.labels,
+        "label_indices": clip.label_indices,
+        "has_video": clip.jpegs is not None,
+        "has_audio": clip.log_mel is not None,
+        "height": clip.height,
+        "width": clip.width,
+    }
 
 
 def file_digest(path: Path) -> tuple[int, str]:

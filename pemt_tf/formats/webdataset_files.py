@@ -23,7 +23,7 @@ import numpy as np
 from pemt_tf.data.record_format import ClipRecord
 from pemt_tf.files.tar_members import tar_members
 from pemt_tf.formats.named import SUFFIXES
-from pemt_tf.formats.record_files import WEBDATASET, RecordFiles, RecordShape, RecordSink, file_digest
+from pemt_tf.formats.record_files import WEBDATASET, RecordFiles, RecordShape, RecordSink, facts, file_digest
 
 ABOUT, FRAME, LOG_MEL, WAVEFORM = "json", "jpg", "log_mel.npy", "waveform.npy"
 BUFFER_BYTES = 2**20
@@ -97,17 +97,7 @@ class WebDatasetSink(RecordSink):
 def _about(clip: ClipRecord) -> dict[str, Any]:
     """What the JSON member says."""
     return {
-        "id": clip.clip_id,
-        "path": clip.data_path,
-        "start": clip.start,
-        "end": clip.end,
-        "label": clip.label_indices[0] if clip.label_indices else None,
-        "labels": clip.labels,
-        "label_indices": clip.label_indices,
-        "has_video": clip.jpegs is not None,
-        "has_audio": clip.log_mel is not None,
-        "height": clip.height,
-        "width": clip.width,
+        **facts(clip),
         "frame_times": clip.image_times,
         "extra": dict(clip.extra),
     }
