@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pemt_tf.errors import PemtError
 from pemt_tf.search.embedding_card import EmbeddingCard
-from pemt_tf.search.embedding_table import ABOUT, BLOCK_ROWS, VECTOR, Block, block_of, select_columns
+from pemt_tf.search.embedding_table import ABOUT, BLOCK_ROWS, VECTOR, Block, block_of, nothing_aligned, select_columns
 
 RECORD_FILES = b"pemt.record_files"  # key of the Parquet metadata: JSON, [record file, its rows] in order
 
@@ -36,6 +36,8 @@ class EmbeddingStore:
                 "audio; pretrain with --set pretrain.alignment_weight=1, export and embed again, or search without "
                 "--aligned"
             )
+        if not self.vectors:
+            raise nothing_aligned(str(self.directory), column)
         self._firsts = dict(zip(self.card.files, np.cumsum([0, *self.card.files.values()]).tolist(), strict=False))
 
     @property

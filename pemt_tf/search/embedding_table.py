@@ -92,6 +92,12 @@ def aligned_vectors_of(batch: pa.RecordBatch, name: str) -> tuple[np.ndarray, np
     return there, vectors.reshape(len(there), *lengths or {0})
 
 
+def nothing_aligned(where: str, column: str) -> PemtError:
+    """Why a search in a column of `ALIGNED` finds nothing: no clip has the modality."""
+    missing = "frames" if column == "aligned_visual" else "audio"
+    return PemtError(f"no clip of {where} has {missing}, so nothing can be compared; search without --aligned")
+
+
 class EmbeddedClips:
     """Embeddings in memory: an `embedding_table`; `column` is the one with the vectors to search."""
 

@@ -13,7 +13,7 @@ from pemt_tf.data.input_pipeline import read_batches
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import LocalPredictor
 from pemt_tf.models.finite_outputs import require_finite
-from pemt_tf.search.embedding_table import ALIGNED, VECTOR, EmbeddedClips, embedding_table
+from pemt_tf.search.embedding_table import ALIGNED, VECTOR, EmbeddedClips, embedding_table, nothing_aligned
 
 _LABEL_SEPARATOR = "|"  # as in manifests
 _BATCH = 16
@@ -42,6 +42,8 @@ def embed_split(predictor: LocalPredictor, source: ClipSource, split: str, colum
         rows += described
         answers.append(answer)
     source.require_count(split, len(rows))
+    if column != VECTOR and not any(row[ALIGNED[column]] for row in rows):
+        raise nothing_aligned(f"split {split!r} of {source.name}", column)
     vectors = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
     return EmbeddedClips(embedding_table(rows, vectors.pop("embedding"), vectors), column)
 

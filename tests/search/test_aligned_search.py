@@ -26,7 +26,7 @@ from pemt_tf.search.exact_search import equals, search
 from pemt_tf.search.query import QueryModel
 from tests import media_files as media
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_VIDEO
-from tests.fake_embeddings import rows_about, write_embeddings
+from tests.fake_embeddings import replace_card, rows_about, write_embeddings
 
 AUDIO_ONLY, SILENT = "sound.mkv", "silent.mp4"
 
@@ -252,3 +252,11 @@ def test_what_cannot_be_searched(capsys, embeddings, videos, tmp_path):
         assert "--aligned compares audio with frames" in refused(capsys, embeddings, *query, "--aligned")
     assert "has no frames" in refused(capsys, embeddings, "--frames", videos / AUDIO_ONLY, "--aligned")
     assert "has no audio" in refused(capsys, embeddings, "--audio", videos / SILENT, "--aligned")
+
+
+def test_a_folder_in_which_no_clip_has_frames_says_so(tmp_path):
+    folder = write_embeddings(tmp_path / "sounds", np.ones((3, 4), np.float32))
+    replace_card(folder, aligned={"size": 4, "rows": {"aligned_visual": 0, "aligned_audio": 3}})
+    with pytest.raises(PemtError, match=r"no clip of .*sounds has frames, so nothing can be compared"):
+        EmbeddingStore(folder, "aligned_visual")
+    assert EmbeddingStore(folder, "aligned_audio").vectors == 3
