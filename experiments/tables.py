@@ -59,7 +59,8 @@ class _Results:
 
     def command(self, name: str) -> str:
         """A job's command with the output folder as OUT."""
-        return "`" + self.jobs[name].command.replace(str(self.output), "OUT").replace("|", "\\|") + "`"
+        output = rf"(?<=[ =]){re.escape(str(self.output))}(?=[/ ]|$)"
+        return "`" + re.sub(output, "OUT", self.jobs[name].command).replace("|", "\\|") + "`"
 
 
 def make_tables(jobs: Sequence[Job], output: Path, parts: Sequence[str]) -> str:
