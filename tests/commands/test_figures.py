@@ -97,7 +97,7 @@ def test_nan_in_embeddings_names_the_clip(capsys, tmp_path):
 @pytest.mark.parametrize("layout", [[], ["--json"]])
 def test_nan_of_one_file_leaves_the_others(capsys, monkeypatch, layout):
     answers = [("a.mp4", np.array([0.2, 0.8])), ("b.mp4", np.array([math.nan] * 2)), ("c.mp4", np.array([0.7, 0.3]))]
-    monkeypatch.setattr(predict_command, "_here", lambda options: (("cat", "dog"), iter(answers)))
+    monkeypatch.setattr(predict_command, "_here", lambda options: (("cat", "dog"), "probability", iter(answers)))
     code = cli.main(["predict", "a.mp4", "b.mp4", "c.mp4", "--model", "unused", *layout])
     out, err = capsys.readouterr()
     assert code == 2 and len(out.splitlines()) == 2 and "nan" not in out.lower()
