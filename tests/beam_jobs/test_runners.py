@@ -60,7 +60,7 @@ def test_number_of_workers_of_another_runner_is_passed_on():
         ("DirectRunner", 2, ["--direct_running_mode=in_memory"], "does one shard at a time, but 2 workers"),
         ("DirectRunner", 500, [], "500 local workers; give 1 to 64"),
         ("DirectRunner", None, ["--direct_num_workers=-1"], "-1 local workers"),
-        ("DirectRunner", None, ["--direct_running_mode=fast"], "Beam refuses an option: .*'fast' is not one of in_memory"),
+        ("DirectRunner", None, ["--direct_running_mode=fast"], "Beam refuses an option: .*'fast' is not one of"),
         ("NoSuchRunner", None, [], "there is no Beam runner NoSuchRunner"),
         ("beam_jobs.NoSuchRunner", None, [], "there is no Beam runner beam_jobs.NoSuchRunner"),
     ],
