@@ -14,7 +14,7 @@ import sys
 from beam_jobs.job import command_line
 from beam_jobs.job.command_line import add_limits, not_negative, positive, positive_number
 from beam_jobs.job.options import PreprocessOptions
-from pemt_tf.errors import PemtError, did_you_mean
+from pemt_tf.errors import PemtError
 from pemt_tf.formats.record_files import FORMATS, TFRECORD
 from pemt_tf.terminal.flags import FlagParser
 
@@ -175,10 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: PreprocessOptions) -> None:
+    misspelled = build_parser().misspelled(options.beam_arguments)
     if not (options.input or options.retry_failed):
         raise PemtError(
-            "there is nothing to read: give --input (a folder, glob, file or manifest); see --help"
-            + _meant(options, "--input")
+            "there is nothing to read: give --input (a folder, glob, file or manifest); see --help" + misspelled
         )
     if options.input and options.retry_failed:
         raise PemtError("--retry_failed takes its inputs from the data set; leave out --input")
@@ -187,13 +187,7 @@ def _check(options: PreprocessOptions) -> None:
     if options.jpeg_quality > 100:
         raise PemtError(f"--jpeg_quality is {options.jpeg_quality}; give a number from 1 to 100")
     if not options.output and not options.dry_run:
-        raise PemtError("there is nowhere to write: give --output; see --help" + _meant(options, "--output"))
-
-
-def _meant(options: PreprocessOptions, flag: str) -> str:
-    """What to say if one of the words for Beam is nearly a flag that is missing."""
-    words = (word.partition("=")[0] for word in options.beam_arguments if word.startswith("--"))
-    return next((f"; {word} is unknown{meant}" for word in words if (meant := did_you_mean(word, [flag]))), "")
+        raise PemtError("there is nowhere to write: give --output; see --help" + misspelled)
 
 
 if __name__ == "__main__":

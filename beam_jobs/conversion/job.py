@@ -20,7 +20,7 @@ from beam_jobs.finish import assemble
 from beam_jobs.finish.assemble import DUPLICATES_NAME, LISTED_NAME, DatasetJob
 from beam_jobs.finish.dataset_index import INDEX_NAME
 from beam_jobs.inputs.selection import read_card
-from beam_jobs.job.prepare import already_finished, unfinished
+from beam_jobs.job.prepare import already_finished, runner_of_beam, unfinished
 from beam_jobs.plan.output_folder import OutputFolder
 from beam_jobs.plan.shards import ClipCutting, JobRecord, Shard, ShardSettings
 from beam_jobs.worker.outcomes import InputOutcome, job_progress, read_outcomes
@@ -61,7 +61,7 @@ def convert(options: ConvertOptions) -> list[str]:
     config, settled, duplicates = _descriptions(source)
     record = _record(card, earlier, options.format)
     if output.is_finished and not options.overwrite:
-        return already_finished(options, output, record)[1]
+        return already_finished(options.output, options.resume, output, record)[1]
     output.prepare(record, options.overwrite)
     with output.guarded():
         job = DatasetJob(output.work, shards, settled, settings, config, record, card.source, card.command)
@@ -189,15 +189,10 @@ def _finish(job: DatasetJob, source: str, card: DatasetCard) -> DatasetCard:
 
 def _engine(options: ConvertOptions) -> Engine:
     """What converts the shards: this process, several on this machine, or a runner of Beam."""
-    runner = options.runner or ("FnApiRunner" if options.beam_arguments else "local")
-    if runner.lower() != "local":
+    if runner := runner_of_beam(options.runner, options.beam_arguments):
         from beam_jobs.conversion.beam_conversion import beam_engine  # Beam's import takes seconds
 
         return beam_engine(runner, options.num_workers, options.beam_arguments)
-    if options.beam_arguments:
-        raise PemtError(
-            f"unknown option {options.beam_arguments[0]}; see --help. Flags of Beam need a --runner of Beam"
-        )
     return LocalConverter(options.num_workers or 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from beam_jobs.engines import storage
 from beam_jobs.finish import assemble
@@ -39,20 +39,6 @@ if TYPE_CHECKING:
     Engine = LocalEngine | BeamEngine
 
 
-class ResumableOptions(Protocol):
-    """The flags of a job that finds its output finished."""
-
-    @property
-    def output(self) -> str:
-        """`--output`."""
-        ...
-
-    @property
-    def resume(self) -> bool:
-        """`--resume`."""
-        ...
-
-
 Prepared = tuple[DatasetCard, list[str]]  # the card, and lines for the user, printed before the summary
 
 
@@ -68,7 +54,7 @@ def prepare(options: PreprocessOptions) -> Prepared:
     plan = shards.plan_shards(inputs.clips, options.shards_per_split, format=options.format)
     record = JobRecord.of(settings, plan, drop_duplicates=options.drop_duplicates)
     if output.is_finished and not options.overwrite:
-        return already_finished(options, output, record)
+        return already_finished(options.output, options.resume, output, record)
     output.prepare(record, options.overwrite)
     extra = ", ".join(inputs.extra_columns)
     notes = [f"columns of the manifest that are carried along: {extra}"] if extra else []
@@ -88,15 +74,22 @@ def prepare(options: PreprocessOptions) -> Prepared:
 
 
 def choose_engine(runner: str | None, num_workers: int | None, beam_arguments: tuple[str, ...]) -> Engine:
-    """The engine that the flags name; without a runner, flags of Beam choose its runner in this process."""
-    runner = runner or ("FnApiRunner" if beam_arguments else "local")
-    if runner.lower() != "local":
+    """The engine that the flags name."""
+    if of_beam := runner_of_beam(runner, beam_arguments):
         from beam_jobs.engines.beam_runners import BeamEngine  # Beam's import takes seconds
 
-        return BeamEngine(runner, num_workers, beam_arguments)
+        return BeamEngine(of_beam, num_workers, beam_arguments)
+    return LocalEngine(num_workers or 1)
+
+
+def runner_of_beam(runner: str | None, beam_arguments: tuple[str, ...]) -> str | None:
+    """Name of a runner of Beam, or None for this machine alone; without a name, flags of Beam mean its local runner."""
+    runner = runner or ("FnApiRunner" if beam_arguments else "local")
+    if runner.lower() != "local":
+        return runner
     if beam_arguments:
         raise UnknownOptionError(beam_arguments[0], "see --help. Flags of Beam need a --runner of Beam")
-    return LocalEngine(num_workers or 1)
+    return None
 
 
 def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list[str], folder: str) -> ShardSettings:
@@ -117,18 +110,20 @@ def worker_settings(options: PreprocessOptions, config: Config, vocabulary: list
     )
 
 
-def already_finished(options: ResumableOptions, output: OutputFolder, record: JobRecord) -> Prepared:
-    """What to say of a finished output with --resume; without it, or if the settings differ, an error."""
-    if not options.resume:
+def already_finished(typed: str, resume: bool, output: OutputFolder, record: JobRecord) -> Prepared:
+    """What to say of a finished output with --resume; without it, or if the settings differ, an error.
+
+    `typed` is the folder as the user gave it.
+    """
+    if not resume:
         raise PemtError(
-            f"{options.output} already holds a finished data set; choose another --output, or replace it with "
-            "--overwrite"
+            f"{typed} already holds a finished data set; choose another --output, or replace it with --overwrite"
         )
     earlier = JobRecord.read(output.path)
     if earlier != record:
         differences = "; ".join(record.differences(earlier)) if earlier else "its job.json is gone"
         raise PemtError(
-            f"{options.output} holds a finished data set of other settings: {differences}; choose another --output, "
+            f"{typed} holds a finished data set of other settings: {differences}; choose another --output, "
             "or replace it with --overwrite"
         )
     return read_card(output.path), ["nothing to do: the data set is finished"]

@@ -88,19 +88,20 @@ def evaluate(
     if model.labels == MULTIPLE:
         raise PemtError(f"{run.path} predicts several labels a clip; measure it by `evaluate_several`")
     votes = _vote(model, source, split, batch_size, plan, segments)
+    return summarize(split, list(labels), votes, seed, **circumstances(run, source, split, plan, segments))
+
+
+def circumstances(run: RunDirectory, source: ClipSource, split: str, plan: ViewPlan, segments: np.ndarray) -> dict:
+    """What every evaluation says of how it was made: its fields from `views` on."""
     description = run.description()
-    return summarize(
-        split,
-        list(labels),
-        votes,
-        seed,
-        views=len(segments),
-        crops=plan.crops,
-        sum_over=plan.sum_over,
-        selection=description.get("selection") or LAST_STEP,
-        caution=find_caution(description, source, split, run.config().finetune.validation_split),
-        data_hash=source.content_hash,
-    )
+    return {
+        "views": len(segments),
+        "crops": plan.crops,
+        "sum_over": plan.sum_over,
+        "selection": description.get("selection") or LAST_STEP,
+        "caution": find_caution(description, source, split, run.config().finetune.validation_split),
+        "data_hash": source.content_hash,
+    }
 
 
 def load_voter(

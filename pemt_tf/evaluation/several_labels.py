@@ -14,8 +14,7 @@ from pemt_tf.data.clip_source import ClipSource
 from pemt_tf.data.input_pipeline import model_inputs
 from pemt_tf.data.split_pass import SplitPass
 from pemt_tf.errors import PemtError
-from pemt_tf.evaluation.cautions import find_caution
-from pemt_tf.evaluation.classification import LAST_STEP, load_voter
+from pemt_tf.evaluation.classification import LAST_STEP, circumstances, load_voter
 from pemt_tf.evaluation.multi_view import ViewPlan
 from pemt_tf.evaluation.ranking import RankingMetrics, bootstrap_mean_average_precision, rank_labels
 from pemt_tf.files.strict_json import json_text
@@ -44,9 +43,7 @@ class MultiLabelEvaluation:
     without_positive: int  # labels that no clip has
     without_negative: int  # labels that every clip has
     per_class: list[dict]  # see `RankingMetrics`
-    modalities: dict[
-        str, dict
-    ]  # `visual`, `audio`: the same figures with this modality alone, on the clips that have it
+    modalities: dict[str, dict]  # the same figures with `visual` or `audio` alone, on the clips that have it
     bootstrap: dict  # `seed`, `resamples`, `unit`, `units`
     predictions: list[dict]  # `id`, `labels` and `best`, pairs of label and score, for every clip
     views: int | None = None  # as in `Evaluation`
@@ -101,19 +98,7 @@ def evaluate_several(
     """
     model, labels, segments = load_voter(run, source, plan)
     scores = score_clips(model, source, split, batch_size, plan, segments)
-    description = run.description()
-    return summarize_scores(
-        split,
-        list(labels),
-        scores,
-        seed,
-        views=len(segments),
-        crops=plan.crops,
-        sum_over=plan.sum_over,
-        selection=description.get("selection") or LAST_STEP,
-        caution=find_caution(description, source, split, run.config().finetune.validation_split),
-        data_hash=source.content_hash,
-    )
+    return summarize_scores(split, list(labels), scores, seed, **circumstances(run, source, split, plan, segments))
 
 
 def score_clips(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pemt_tf.evaluation.intervals import top5_is_certain
-from pemt_tf.report.several_tables import is_several, label_precisions, several_notes, split_table
+from pemt_tf.report.several_tables import LABELS_SHOWN_OPEN, is_several, label_precisions, several_notes, split_table
 from pemt_tf.report.tables import Bar, Measured, Number, Table, interval
 from pemt_tf.report.wording import counted, percent
-
-LABELS_SHOWN_OPEN = 40
 
 
 def evaluation_table(evaluations: dict[str, dict[str, Any]]) -> Table:

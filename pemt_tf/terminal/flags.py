@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from pemt_tf.errors import PemtError, did_you_mean
@@ -70,15 +71,13 @@ class FlagParser(argparse.ArgumentParser):
         return spelled + list(words[len(spelled) :])
 
     def _refuse_unknown(self, words: Sequence[str]) -> None:
-        for word in words[: words.index("--")] if "--" in words else words:
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and not any(known.startswith(flag) for known in self._option_string_actions):
-                self.refuse(word)
+        for flag in _flags(words):
+            if not any(known.startswith(flag) for known in self._option_string_actions):
+                self.refuse(flag)
 
-    def _misspelled(self) -> str:
+    def misspelled(self, words: Sequence[str]) -> str:
         """Names the first unknown flag that is nearly one of ours; it is left to others, but may be what is missing."""
-        words = self._words[: self._words.index("--")] if "--" in self._words else self._words
-        for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
+        for flag in _flags(words):
             if flag not in self._option_string_actions and (meant := self.meant(flag)):
                 return f"; {flag} is unknown{meant}"
         return ""
@@ -97,7 +96,7 @@ class FlagParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the process with one line and exit code 2."""
         if self.passes_on and message.startswith("the following arguments are required"):
-            message += self._misspelled()
+            message += self.misspelled(self._words)
         self.exit(2, f"error: {message}; see `{self.prog} --help`\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -106,6 +105,13 @@ class FlagParser(argparse.ArgumentParser):
             choices = ", ".join(map(str, action.choices))
             meant = did_you_mean(str(value), action.choices)
             raise argparse.ArgumentError(action, f"{value!r} is not one of {choices}{meant}")
+
+
+def _flags(words: Sequence[str]) -> Iterator[str]:
+    """The flags among words, without their values; what follows `--` is none."""
+    for word in itertools.takewhile(lambda word: word != "--", words):
+        if word.startswith("--"):
+            yield word.partition("=")[0]
 
 
 def _dashed(flag: str) -> str:

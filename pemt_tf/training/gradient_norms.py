@@ -32,7 +32,7 @@ def part_norms(gradients: Sequence[Any], variables: Sequence[Any]) -> dict[str, 
     """`PART_gradient_norm` of every part that has gradients.
 
     Args:
-        gradients: of the whole batch, before clipping.
+        gradients: those of the whole batch, before clipping.
         variables: which of them each gradient is for.
     """
     parts: dict[str, list] = {}

@@ -181,6 +181,8 @@ def test_what_cannot_be_converted_is_refused_in_one_line(made, tmp_path, capsys)
     assert "is the input itself" in refusal(capsys, "--input", made, "--output", made, "--format", "parquet")
     assert "holds the input" in refusal(capsys, "--input", made, "--output", made.parent, "--format", "parquet")
     assert "is not a finished data set" in refusal(capsys, "--input", tmp_path, *there, "parquet")
+    unknown = refusal(capsys, "--input", made, *there, "parquet", "--num_wokers=2", "--runner=local")
+    assert "unknown option --num_wokers=2; " in unknown and unknown.endswith("did you mean --num_workers?")
     data = copy_of(made, tmp_path / "data")
     (statistics,) = sorted(data.glob("stats/test-*.json"))[:1]
     content = statistics.read_text()

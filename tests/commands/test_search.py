@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from beam_jobs.embed import main as embed
-from pemt_tf import cli
 from pemt_tf.export.local_predictor import LocalPredictor, latest_version
 from pemt_tf.search import query
 from pemt_tf.search.embedding_store import EmbeddingStore
@@ -20,6 +18,7 @@ from pemt_tf.search.query import QueryModel
 from tests import media_files as media
 from tests.fake_embeddings import replace_card, write_embeddings
 from tests.report.test_report_page import Page
+from tests.search_command import found, refused, run
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +30,6 @@ def cached_model():
 @pytest.fixture(autouse=True)
 def load_once(monkeypatch, cached_model):
     monkeypatch.setattr(query, "QueryModel", lambda directory: cached_model(latest_version(Path(directory))))
-
-
-def run(capsys, *arguments):
-    code = cli.main(["search", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def found(capsys, *arguments):
-    """The hits of a search that must succeed."""
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def refused(capsys, *arguments):
-    code, out, err = run(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ") and err.count("\n") == 1, err
-    return err
 
 
 @pytest.fixture(scope="module")

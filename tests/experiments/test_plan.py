@@ -13,25 +13,10 @@ from experiments.plan import (
     FOLDS,
     SEEDS,
     Sources,
-    ablation_jobs,
-    alignment_jobs,
-    digit_jobs,
-    esc10_jobs,
-    start_jobs,
 )
-from experiments.real_clips import real_clip_jobs
-from experiments.run import main
+from experiments.run import PARTS, main
 from pemt_tf import cli
 from pemt_tf.config import Config
-
-PARTS = {
-    "esc10": esc10_jobs,
-    "digits": digit_jobs,
-    "start": start_jobs,
-    "ablations": ablation_jobs,
-    "alignment": alignment_jobs,
-    "lrc_ar": real_clip_jobs,
-}
 
 
 def sources():

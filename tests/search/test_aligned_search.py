@@ -13,7 +13,6 @@ import pytest
 import tensorflow as tf
 
 from beam_jobs.embed import main as embed
-from pemt_tf import cli
 from pemt_tf.data.input_pipeline import evaluation_clips, model_inputs
 from pemt_tf.errors import PemtError
 from pemt_tf.export.local_predictor import latest_version
@@ -27,6 +26,7 @@ from pemt_tf.search.query import QueryModel
 from tests import media_files as media
 from tests.fake_dataset import WITHOUT_AUDIO, WITHOUT_BOTH, WITHOUT_VIDEO
 from tests.fake_embeddings import replace_card, rows_about, write_embeddings
+from tests.search_command import found, refused, run
 
 AUDIO_ONLY, SILENT = "sound.mkv", "silent.mp4"
 
@@ -40,24 +40,6 @@ def cached_model():
 @pytest.fixture(autouse=True)
 def load_once(monkeypatch, cached_model):
     monkeypatch.setattr(query_module, "QueryModel", lambda directory: cached_model(latest_version(Path(directory))))
-
-
-def run(capsys, *arguments):
-    code = cli.main(["search", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def found(capsys, *arguments):
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def refused(capsys, *arguments):
-    code, out, err = run(capsys, *arguments)
-    assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1, err
-    return err
 
 
 # On made vectors
