@@ -89,17 +89,20 @@ class ParquetSink(RecordSink):
             self._flush()
 
     def _flush(self) -> None:
-        if self._clips:
-            rows = [_row(clip) for clip in self._clips]
+        clips, self._clips, self._bytes = self._clips, [], 0
+        if clips:
+            rows = [_row(clip) for clip in clips]
             columns = [pa.array([row[field.name] for row in rows], field.type) for field in self._schema]
             self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
-        self._clips, self._bytes = [], 0
 
     def close(self) -> None:
         """Completes the file."""
         if self._writer.is_open:
-            self._flush()
-            self._writer.close()
+            try:
+                self._flush()
+                self._writer.close()
+            finally:
+                self._writer.is_open = False  # what failed is closed, and says something else a second time
 
     def digest(self) -> tuple[int, str]:
         """Size and SHA-256 of the file."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import resource
 import sys
 
 import numpy as np
@@ -49,6 +51,42 @@ def test_records_come_back_byte_by_byte(tmp_path, monkeypatch, name, payload):
         assert list(form(name).records(path, shape, first)) == records[first:]
     (tmp_path / "again").mkdir()
     assert written(tmp_path / "again", name, records, shape).read_bytes() == path.read_bytes()
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """A file of more bytes cannot be written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("group", [1, 2**24], ids=["while writing", "at the end"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_cannot_be_written_is_an_error_of_the_system_however_often_it_is_closed(
+    tmp_path, monkeypatch, name, group
+):
+    monkeypatch.setattr(parquet_files, "GROUP_BYTES", group)
+    sink = form(name).sink(tmp_path / "clips", f"train/clips-00000-of-00001{SUFFIXES[name]}", SHAPE)
+    faults = []
+
+    def attempt(step, *arguments):
+        try:
+            step(*arguments)
+        except Exception as fault:
+            faults.append(fault)
+
+    with largest_file(20_000):
+        for record in plain_records(GEOMETRY):
+            attempt(sink.write, record)
+            if faults:
+                break
+        attempt(sink.close)
+        attempt(sink.close)
+    assert faults and all(isinstance(fault, OSError) and "File too large" in str(fault) for fault in faults), faults
 
 
 @pytest.mark.parametrize("name", FORMATS)
